@@ -1,0 +1,5 @@
+"""How a network does on D and on the test set."""
+
+from bgd.evaluation.full import Evaluation, Evaluator, FullEvaluator, Images
+
+__all__ = ["Evaluation", "Evaluator", "FullEvaluator", "Images"]

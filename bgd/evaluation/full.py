@@ -1,0 +1,135 @@
+"""The obvious evaluator: every image through the whole network. The oracle of every faster one."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bgd.data import Data
+from bgd.flat import FlatNetwork
+from bgd.patch import Patch
+from bgd.records import Figures, finite
+
+VERSION = 1  # raised whenever an evaluation of the same network may give other figures
+RELEASED_BATCH = 64  # batch size of the released code's loss accounting (docs/deviations.md, D8)
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images that figures are over.
+
+    Attributes:
+        train, test: Normalised images (N, 1, 28, 28).
+        train_labels, test_labels: int64 (N,).
+    """
+
+    train: torch.Tensor
+    train_labels: torch.Tensor
+    test: torch.Tensor
+    test_labels: torch.Tensor
+
+    @classmethod
+    def of(cls, data: Data, train: int, test: int, device: torch.device | str = "cpu") -> "Images":
+        """Return the first `train` images of D and the first `test` test images."""
+        return cls(*data.train.first(train).tensors(device), *data.test.first(test).tensors(device))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        figures: Losses and accuracies.
+        test_predictions: Class predicted for each test image (N,), -1 where a logit is not finite.
+    """
+
+    figures: Figures
+    test_predictions: torch.Tensor
+
+
+class Evaluator(Protocol):
+    """Evaluates changes of a network."""
+
+    @property
+    def base(self) -> Evaluation:
+        """Evaluation of the network as it is now."""
+        ...
+
+    def after(self, patch: Patch) -> Evaluation:
+        """Evaluate the network with `patch` applied; the network stays as it is."""
+        ...
+
+    def advance(self, patch: Patch, evaluation: Evaluation | None = None) -> None:
+        """Make the patched network the new base; `evaluation` is what `after(patch)` gave, where it was asked."""
+        ...
+
+
+class FullEvaluator:
+    """Runs every image through the whole network.
+
+    Args:
+        network: Not changed: the evaluator has its own copy.
+        images: What to evaluate on.
+        batch_size: Images at a time. It changes nothing but speed and the last digits.
+        base: Evaluation of `network`, where it is known already.
+    """
+
+    def __init__(
+        self, network: nn.Module, images: Images, batch_size: int = 100, base: Evaluation | None = None
+    ) -> None:
+        self._network = FlatNetwork(network, images.train.device)
+        self._images = images
+        self._batch_size = batch_size
+        self._base = base
+
+    @property
+    def base(self) -> Evaluation:
+        """Evaluation of the network as it is now, made when first asked for."""
+        if self._base is None:
+            self._base = self._evaluate()
+        return self._base
+
+    def after(self, patch: Patch) -> Evaluation:
+        """Evaluate the network with `patch` applied."""
+        with self._network.patched(patch):
+            return self._evaluate()
+
+    def advance(self, patch: Patch, evaluation: Evaluation | None = None) -> None:
+        """Make the patched network the new base."""
+        patch.apply(self._network.flat)
+        self._base = evaluation
+
+    @torch.no_grad()
+    def _logits(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self._network.module(batch) for batch in images.split(self._batch_size)])
+
+    def _evaluate(self) -> Evaluation:
+        train, test = self._logits(self._images.train), self._logits(self._images.test)
+        return summarise(train, self._images.train_labels, test, self._images.test_labels)
+
+
+def summarise(
+    train: torch.Tensor, train_labels: torch.Tensor, test: torch.Tensor, test_labels: torch.Tensor
+) -> Evaluation:
+    """Turn the logits (N, C) of training and test images into an evaluation; losses are summed in float64."""
+    train_losses, train_right, _ = _per_image(train, train_labels)
+    test_losses, test_right, predictions = _per_image(test, test_labels)
+    batches = train_losses.split(RELEASED_BATCH)
+    figures = Figures(
+        train_loss=finite(float(train_losses.mean())),
+        train_accuracy=float(train_right.double().mean()),
+        test_loss=finite(float(test_losses.mean())),
+        test_accuracy=float(test_right.double().mean()),
+        released_before=finite(float(sum(batch.mean() for batch in batches)) / len(train_losses)),
+        released_after=finite(float(batches[-1].mean()) / len(train_losses)),
+    )
+    return Evaluation(figures, predictions)
+
+
+def _per_image(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    losses = F.cross_entropy(logits.double(), labels, reduction="none")
+    predictions = logits.argmax(1)
+    predictions[~torch.isfinite(logits).all(1)] = -1
+    return losses, predictions == labels, predictions

@@ -1,0 +1,185 @@
+"""What a method gets and what it gives back: `Method.correct(trial, sample, stream) -> Correction`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bgd.flat import FlatNetwork
+from bgd.patch import Patch
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled test image.
+
+    Attributes:
+        index: Into the test set.
+        image: Normalised, (1, 1, 28, 28).
+        label: The right class, int64 (1,).
+    """
+
+    index: int
+    image: torch.Tensor
+    label: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a method did to a sample; also when it failed.
+
+    Attributes:
+        patch: The change that makes the network get the sample right; None where none was found.
+        altered: Number of parameters altered, the numerator of POPA (thesis, section 4.2).
+        steps: Iterations of the search, or gradient steps.
+        reason: Why it failed, in words; empty where it did not.
+        carry: What the method wants handed to it with the next sample, for example momentum.
+    """
+
+    patch: Patch | None
+    altered: int
+    steps: int
+    reason: str = ""
+    carry: Any = None
+
+    @classmethod
+    def failed(cls, reason: str, steps: int = 0, carry: Any = None) -> "Correction":
+        """Return the correction of a sample that stays wrong."""
+        return cls(None, 0, steps, reason, carry)
+
+
+class Trial:
+    """A private copy of the network to try changes on, and what else a method may know.
+
+    Attributes:
+        space: Flat index over the parameters.
+        flat: The parameters of the copy (|W|,), to be written to.
+        original: The parameters of the network that is to be corrected (|W|,), to be read.
+        candidates: Mask (|W|,) of the parameters that a correction may change.
+        carry: What the method returned as `Correction.carry` with the sample before; None at the first.
+        forward_passes: Single-sample forward passes so far.
+        backward_passes: Single-sample backward passes so far.
+    """
+
+    def __init__(self, problem: "Problem", original: torch.Tensor) -> None:
+        self._problem = problem
+        self.original = original
+        self.flat = problem.current.flat
+        self.space = problem.current.space
+        self.candidates = problem.candidates
+        self.carry = problem.carry
+        self.forward_passes = 0
+        self.backward_passes = 0
+
+    @property
+    def network(self) -> nn.Module:
+        """The copy as a module, in eval mode."""
+        return self._problem.current.module
+
+    @property
+    def mean_gradient(self) -> torch.Tensor:
+        """Gradient of the loss of N0, averaged over D (|W|,): Gbar of section 4.6."""
+        return self._problem.mean_gradient
+
+    @torch.no_grad()
+    def look(self, sample: Sample) -> "Look":
+        """Run the copy on the sample: one forward pass."""
+        self.forward_passes += 1
+        return Look.of(self.network(sample.image), sample)
+
+    def gradient(self, sample: Sample) -> torch.Tensor:
+        """Return the gradient of the sample's cross-entropy (|W|,): one forward and one backward pass."""
+        self.forward_passes += 1
+        self.backward_passes += 1
+        loss = F.cross_entropy(self.network(sample.image), sample.label)
+        gradients = torch.autograd.grad(loss, list(self.network.parameters()))
+        return torch.cat([gradient.reshape(-1) for gradient in gradients])
+
+    def patch(self) -> Patch:
+        """Return the change from the network to the copy as it is now."""
+        return Patch.between(self.space, self.original, self.flat)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a network says of one sample.
+
+    Attributes:
+        loss: Cross-entropy in nats; infinite or NaN where the outputs are.
+        prediction: The class with the largest logit.
+        right: Whether that is the label and every logit is finite. An overflow is never a correction.
+    """
+
+    loss: float
+    prediction: int
+    right: bool
+
+    @classmethod
+    def of(cls, logits: torch.Tensor, sample: Sample) -> "Look":
+        """Read the logits (1, C) of a sample."""
+        loss = float(F.cross_entropy(logits, sample.label))
+        prediction = int(logits.argmax())
+        finite = bool(torch.isfinite(logits).all())
+        return cls(loss, prediction, finite and prediction == int(sample.label))
+
+
+class Problem:
+    """The network to correct, and what is known about it.
+
+    Attributes:
+        current: The network as it is now; it changes by `advance` alone.
+        candidates: Mask (|W|,) of the parameters that a correction may change: the weights.
+        carry: What the method returned as `Correction.carry` with the sample before.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mean_gradient: Callable[[], torch.Tensor] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.current = FlatNetwork(network, device)
+        self.candidates = self.current.space.candidates.to(device)
+        self.carry: Any = None
+        self._mean_gradient_of_base = mean_gradient
+
+    @cached_property
+    def mean_gradient(self) -> torch.Tensor:
+        """Gradient of the loss of N0, averaged over D (|W|,).
+
+        Raises:
+            LookupError: The problem was posed without it.
+        """
+        if self._mean_gradient_of_base is None:
+            raise LookupError("the method needs the mean training gradient, and the problem was posed without it")
+        return self._mean_gradient_of_base().to(self.current.flat.device)
+
+    @contextmanager
+    def trying(self) -> Iterator[Trial]:
+        """Yield a trial; whatever it does to its parameters is undone at the end, bit for bit."""
+        with self.current.restored() as original:
+            yield Trial(self, original)
+
+    def advance(self, patch: Patch) -> None:
+        """Make the patched network the current one (non-reloading setting)."""
+        patch.apply(self.current.flat)
+
+
+class Method(Protocol):
+    """A way to correct a sample. A frozen dataclass: its fields are its hyper-parameters."""
+
+    def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
+        """Look for a change that makes the network get `sample` right.
+
+        Args:
+            trial: A copy of the network to try on. The caller undoes whatever is done to it.
+            sample: The sample, which the network gets wrong.
+            stream: The method's random numbers for this sample.
+        """
+        ...

@@ -1,0 +1,67 @@
+"""The flat view of a network's parameters: one index for every weight and bias."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class ParameterSpace:
+    """Flat index over all parameters of a network, in the order of `named_parameters`.
+
+    Attributes:
+        names: Name of each parameter tensor.
+        shapes: Its shape.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, network: nn.Module) -> "ParameterSpace":
+        """Return the space of a network."""
+        named = dict(network.named_parameters())
+        return cls(tuple(named), tuple(tuple(parameter.shape) for parameter in named.values()))
+
+    @cached_property
+    def bounds(self) -> tuple[int, ...]:
+        """First flat index of each tensor, and the total number of parameters |W| at the end."""
+        sizes = [int(np.prod(shape)) for shape in self.shapes]
+        return (0, *np.cumsum(sizes).tolist())
+
+    @property
+    def size(self) -> int:
+        """Number of parameters |W|: weights and biases."""
+        return self.bounds[-1]
+
+    def span(self, name: str) -> slice:
+        """Return the flat positions of one tensor.
+
+        Raises:
+            KeyError: There is no tensor of this name.
+        """
+        if name not in self.names:
+            raise KeyError(f"no parameter {name!r}; there are {', '.join(self.names)}")
+        place = self.names.index(name)
+        return slice(self.bounds[place], self.bounds[place + 1])
+
+    def is_weight(self, name: str) -> bool:
+        """Return whether a tensor is a weight: two or more dimensions. A bias has one."""
+        return len(self.shapes[self.names.index(name)]) > 1
+
+    @cached_property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the weights, the tensors that a correction may change."""
+        # DEVIATION D2: candidates are the weights, no biases, as in the released code; the thesis does not say.
+        return tuple(name for name in self.names if self.is_weight(name))
+
+    @cached_property
+    def candidates(self) -> torch.Tensor:
+        """Mask (|W|,) of the parameters that a correction may change: the weights."""
+        mask = torch.zeros(self.size, dtype=torch.bool)
+        for name in self.weights:
+            mask[self.span(name)] = True
+        return mask

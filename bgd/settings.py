@@ -1,0 +1,200 @@
+"""The two settings of section 4.1: what happens to the network between one sample and the next."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from bgd import rng
+from bgd.evaluation import Evaluation, Evaluator
+from bgd.methods.base import Correction, Look, Method, Problem, Sample, Trial
+from bgd.patch import Patch
+from bgd.records import ALREADY_RIGHT, CORRECTED, PATCH_LIMIT, UNCORRECTED, Row, finite
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # raised whenever the same corrections may give other rows
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where each sample's correction starts from.
+
+    Attributes:
+        accumulate: False, reloading: from N0 each time. True, non-reloading (section 4.7): from the network that
+            the samples before left. A sample already right when its turn comes counts as correct and changes
+            nothing; a sample that stays wrong leaves the network unchanged.
+    """
+
+    accumulate: bool
+
+
+class ReplayError(RuntimeError):
+    """The corrections of an interrupted run do not come out again as they were recorded."""
+
+
+@dataclass
+class Stage:
+    """A run under way: the network to correct, what evaluates it, and how to correct.
+
+    Attributes:
+        setting: Whether corrections accumulate.
+        method: How a sample is corrected.
+        seed: Of the method's streams.
+        problem: The network to correct.
+        evaluator: Evaluates the same network.
+        samples: The samples, in their fixed order.
+        test_labels: Labels of the evaluator's test images (N,).
+    """
+
+    setting: Setting
+    method: Method
+    seed: int
+    problem: Problem
+    evaluator: Evaluator
+    samples: Sequence[Sample]
+    test_labels: torch.Tensor
+
+    def __post_init__(self) -> None:
+        self._base_right = self.evaluator.base.test_predictions == self.test_labels
+
+    def rows(self, done: Sequence[Row] = ()) -> Iterator[Row]:
+        """Correct each sample and yield its row.
+
+        Args:
+            done: Rows of an earlier attempt; they are not made again. Where corrections accumulate they are
+                found again, without the evaluation, to get to the network they led to.
+
+        Raises:
+            ReplayError: A row of `done` does not come out again.
+        """
+        if self.setting.accumulate:
+            for row in done:
+                self._replay(row)
+        for position in range(len(done), len(self.samples)):
+            yield self._row(position, self.samples[position])
+
+    def retained(self) -> float | None:
+        """Return the share of the samples that the network as it is now gets right; None without samples."""
+        if not self.samples:
+            return None
+        right = [_look(self.problem, sample).right for sample in self.samples]
+        return sum(right) / len(right)
+
+    def _correct(self, sample: Sample) -> tuple[Correction, Trial, float]:
+        started = time.perf_counter()
+        with self.problem.trying() as trial:
+            correction = self.method.correct(trial, sample, rng.stream(self.seed, "method", sample.index))
+        if self.setting.accumulate:
+            self.problem.carry = correction.carry
+        if correction.patch is not None and not torch.isfinite(correction.patch.new).all():
+            correction = Correction.failed("a changed value is not finite", correction.steps)
+        return correction, trial, time.perf_counter() - started
+
+    def _row(self, position: int, sample: Sample) -> Row:
+        before = _look(self.problem, sample)
+        if before.right:
+            nothing = Correction.failed("")
+            return self._describe(position, sample, before, before, nothing, self.evaluator.base)
+        correction, trial, seconds = self._correct(sample)
+        after, evaluation, started = before, self.evaluator.base, time.perf_counter()
+        if correction.patch is not None:
+            after = self._verified(sample, correction.patch)
+            evaluation = self.evaluator.after(correction.patch)
+            if self.setting.accumulate:
+                self._advance(correction.patch, evaluation)
+        return self._describe(
+            position, sample, before, after, correction, evaluation, trial, seconds, time.perf_counter() - started
+        )
+
+    def _advance(self, patch: Patch, evaluation: Evaluation | None = None) -> None:
+        self.problem.advance(patch)
+        self.evaluator.advance(patch, evaluation)
+
+    def _verified(self, sample: Sample, patch: Patch) -> Look:
+        """Look at the sample with the patch applied, whatever the method says of it."""
+        with self.problem.current.patched(patch):
+            look = _look(self.problem, sample)
+        if not look.right:
+            raise RuntimeError(
+                f"{type(self.method).__name__} returned a patch for sample {sample.index} that leaves it wrong"
+            )
+        return look
+
+    def _replay(self, row: Row) -> None:
+        if row.outcome == ALREADY_RIGHT:
+            return
+        sample = self.samples[row.position]
+        correction, trial, _ = self._correct(sample)
+        outcome = UNCORRECTED if correction.patch is None else CORRECTED
+        found = (sample.index, outcome, correction.altered, correction.steps, trial.forward_passes)
+        recorded = (row.index, row.outcome, row.altered, row.steps, row.forward_passes)
+        if found != recorded:
+            raise ReplayError(f"sample {row.index} came out as {found}, recorded as {recorded}")
+        if correction.patch is not None:
+            self._advance(correction.patch)
+
+    def _describe(
+        self,
+        position: int,
+        sample: Sample,
+        before: Look,
+        after: Look,
+        correction: Correction,
+        evaluation: Evaluation,
+        trial: Trial | None = None,
+        search_seconds: float = 0.0,
+        evaluation_seconds: float = 0.0,
+    ) -> Row:
+        patch = correction.patch
+        right = evaluation.test_predictions == self.test_labels
+        l1, l2, linf = patch.norms() if patch else (0.0, 0.0, 0.0)
+        outcome = CORRECTED if patch is not None else ALREADY_RIGHT if before.right else UNCORRECTED
+        return Row(
+            position=position,
+            index=sample.index,
+            label=int(sample.label),
+            prediction_before=before.prediction,
+            prediction_after=after.prediction,
+            outcome=outcome,
+            reason=correction.reason,
+            altered=correction.altered,
+            l0=len(patch) if patch else 0,
+            l1=l1,
+            l2=l2,
+            linf=linf,
+            layers=patch.tensors if patch else [],
+            steps=correction.steps,
+            forward_passes=trial.forward_passes if trial else 0,
+            backward_passes=trial.backward_passes if trial else 0,
+            search_seconds=round(search_seconds, 6),
+            evaluation_seconds=round(evaluation_seconds, 6),
+            sample_loss_before=finite(before.loss),
+            sample_loss_after=finite(after.loss),
+            figures=evaluation.figures,
+            broken=int((self._base_right & ~right).sum()),
+            fixed=int((~self._base_right & right).sum()),
+            patch=_values(patch),
+        )
+
+
+def _values(patch: Patch | None) -> dict[str, list[float]] | None:
+    if patch is None or len(patch) > PATCH_LIMIT:
+        return None
+    return {"index": patch.indices.tolist(), "old": patch.old.tolist(), "new": patch.new.tolist()}
+
+
+@torch.no_grad()
+def _look(problem: Problem, sample: Sample) -> Look:
+    return Look.of(problem.current.module(sample.image), sample)
+
+
+def samples_of(
+    images: torch.Tensor, labels: torch.Tensor, indices: Sequence[int], count: int | None = None
+) -> list[Sample]:
+    """Return the first `count` samples of `indices`, all for None, from test images and labels."""
+    return [Sample(index, images[index : index + 1], labels[index : index + 1]) for index in indices[:count]]
+
+

@@ -1,0 +1,1 @@
+"""The experiment harness: from a command line to rows, and from rows to the thesis' tables and figures."""

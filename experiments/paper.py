@@ -1,0 +1,89 @@
+"""The tables and figures of the thesis as data.
+
+Banerjee, "Budgeted Gradient Descent: Selective Gradient Optimization for Addressing Misclassifications in
+DNNs", MSc thesis, University of Alberta, 2024, chapter 4. `reference/tables.csv` holds the values that its
+tables print.
+"""
+
+from pathlib import Path
+
+from bgd.report.build import Definitions
+from bgd.report.figures import FigureSpec
+from bgd.report.tables import TableSpec
+
+REFERENCE = Path(__file__).resolve().parent / "reference" / "tables.csv"
+
+NETWORKS = ("alexnet", "mlp")
+ERRORS = {"alexnet": 370, "mlp": 947}  # section 4.2
+
+# Section 4.2. The thesis has no row for the released accounting and for the training accuracy.
+RELOADING_METRICS = ("POC", "POPA", "dTL", "dTL_released", "dTA", "training_accuracy_change")
+# Section 4.7. The thesis has no row for the last two.
+NON_RELOADING_METRICS = ("POC", "POPA", "final_test_accuracy", "retained")
+
+BASELINES = ("bgd_ii", "retrain", "fine_tune", "top_k", "l1")
+VARIANTS = ("bgd_ii", "bgd_i", "top_k")
+CURVATURE = ("bgd_ii", "bgd_c")
+NORMALIZED = ("bgd_ii", "bgd_norm")
+NON_RELOADING = ("bgd_ii", "bgd_c", "bgd_i", "retrain", "fine_tune", "top_k", "l1")
+
+
+def _pair(
+    numbers: tuple[int, int], title: str, methods: tuple[str, ...], common: bool = False
+) -> list[TableSpec]:
+    """Return a table of the reloading setting for each network."""
+    return [
+        TableSpec(
+            name=f"table_4_{number}",
+            title=title,
+            network=network,
+            setting="reloading",
+            methods=methods,
+            metrics=RELOADING_METRICS,
+            common_samples=common,
+            thesis_errors=ERRORS[network],
+        )
+        for number, network in zip(numbers, NETWORKS, strict=True)
+    ]
+
+
+def _non_reloading(number: int, network: str) -> TableSpec:
+    return TableSpec(
+        name=f"table_4_{number}",
+        title="BGD and its variants compared with the baselines.",
+        network=network,
+        setting="non_reloading",
+        methods=NON_RELOADING,
+        metrics=NON_RELOADING_METRICS,
+        thesis_errors=ERRORS[network],
+    )
+
+
+TABLES = (
+    *_pair((1, 2), "BGD compared with the baselines.", BASELINES),
+    *_pair((3, 4), "The two variants BGD-I and BGD-II compared, beside Top-k.", VARIANTS, common=True),
+    *_pair((5, 6), "BGD compared with BGD-C.", CURVATURE),
+    _non_reloading(7, "alexnet"),
+    _non_reloading(8, "mlp"),
+    *_pair((11, 12), "BGD compared with BGD-Norm.", NORMALIZED),
+)
+
+
+def _curves(first: int, network: str) -> list[FigureSpec]:
+    """Return the three figures of a network in the non-reloading setting."""
+    return [
+        FigureSpec(f"figure_4_{first + place}", "curves", (network,), "non_reloading", NON_RELOADING, measure)
+        for place, measure in enumerate(("test_accuracy", "train_accuracy", "train_loss"))
+    ]
+
+
+FIGURES = (
+    FigureSpec("figure_4_1", "accuracies", NETWORKS, "reloading", BASELINES),
+    FigureSpec("figure_4_2", "sample_losses", NETWORKS, "reloading", ("bgd_ii", "bgd_i", "top_k", "retrain")),
+    FigureSpec("figure_4_4", "accuracies", NETWORKS, "reloading", CURVATURE),
+    *_curves(5, "alexnet"),
+    *_curves(8, "mlp"),
+    FigureSpec("figure_4_14", "accuracies", NETWORKS, "reloading", NORMALIZED),
+)
+
+PAPER = Definitions(TABLES, FIGURES)

@@ -1,0 +1,70 @@
+"""One run, or with `-m` a sweep: `python -m experiments.run network=mlp method=bgd_ii setting=reloading seed=0`."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import hydra
+import torch
+from omegaconf import DictConfig
+
+from bgd.build import ConfigError, convert, nearest
+from bgd.data import DataError
+from experiments.execute import execute
+from experiments.spec import RunSpec
+from experiments.workbench import Place, Workshop, choose_device
+
+log = logging.getLogger(__name__)
+
+CONF = Path(__file__).parents[1] / "conf"
+GROUPS = ("network", "method", "setting", "profile", "experiment")
+
+
+def place_of(config: DictConfig) -> Place:
+    """Return where a configuration runs, and set the number of threads of this process."""
+    threads = config.threads
+    count = os.cpu_count() or 1 if threads == "auto" else convert(threads, int, "threads")
+    if count < 1:
+        raise ConfigError(f"threads={count}: must be at least 1")
+    torch.set_num_threads(count)
+    return Place(Path(config.data_dir), Path(config.output_dir), choose_device(config.device), count)
+
+
+def check_choices(arguments: list[str]) -> None:
+    """Check the group choices on a command line before Hydra does, to name the nearest valid one.
+
+    Raises:
+        ConfigError: A choice does not exist.
+    """
+    for argument in arguments:
+        group, equals, choices = argument.partition("=")
+        if group not in GROUPS or not equals or "(" in choices:
+            continue
+        known = [path.stem for path in (CONF / group).glob("*.yaml")]
+        for choice in choices.split(","):
+            if choice not in (*known, "null"):
+                raise ConfigError(f"{group}={choice!r}: there is no such {group}; {nearest(choice, known)}")
+
+
+@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+def run(config: DictConfig) -> None:
+    """Run one configuration."""
+    try:
+        spec = RunSpec.of(config)
+        execute(spec, Workshop(place_of(config)))
+    except (ConfigError, DataError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def main() -> None:
+    """Check the command line, then let Hydra compose and run."""
+    try:
+        check_choices(sys.argv[1:])
+    except ConfigError as error:
+        raise SystemExit(f"error: {error}") from error
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""A run's identity: everything that can change a number, and nothing else."""
+
+import importlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bgd import evaluation, settings, training
+from bgd.build import ConfigError, build, build_as, convert
+from bgd.data import SOURCES
+from bgd.identity import digest
+from bgd.records import SCHEMA
+from bgd.training import Recipe
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of an experiment is run.
+
+    Attributes:
+        samples: How many of the test images that N0 gets wrong; None for all.
+        train_images: How many images of D the figures are over.
+        test_images: How many test images they are over.
+        seeds: Which seeds `make reproduce` runs; no part of a run's identity.
+        sample_steps: What method configurations refer to; no part of a run's identity by itself.
+        expected_errors: Lowest and highest number of test images that N0 should get wrong.
+        recipe: How N0 is trained.
+    """
+
+    samples: int | None
+    train_images: int
+    test_images: int
+    seeds: tuple[int, ...]
+    sample_steps: int
+    expected_errors: tuple[int, ...]
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        for key in ("samples", "train_images", "test_images"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ValueError(f"{key}={value}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: a network, a method, a setting and a seed at a scale. Frozen and checked.
+
+    Attributes:
+        network, method, setting: Their configurations, with `name` and `_target_`.
+        scale: How much is run.
+        dataset: A key of `bgd.data.SOURCES`.
+        seed: Of the method's random streams.
+        profile: The name of the scale's profile, for people; no part of the identity.
+    """
+
+    network: dict[str, Any]
+    method: dict[str, Any]
+    setting: dict[str, Any]
+    scale: Scale
+    dataset: str
+    seed: int
+    profile: str
+
+    @classmethod
+    def of(cls, config: DictConfig) -> "RunSpec":
+        """Read and check a composed configuration.
+
+        Raises:
+            ConfigError: Naming the key, the value and the nearest valid choice.
+        """
+        try:
+            plain = OmegaConf.to_container(config, resolve=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(str(error).splitlines()[0]) from error
+        assert isinstance(plain, dict)
+        dataset = convert(plain["profile"]["dataset"], str, "profile.dataset")
+        if dataset not in SOURCES:
+            raise ConfigError(f"profile.dataset={dataset!r}: must be one of {', '.join(sorted(SOURCES))}")
+        spec = cls(
+            network=plain["network"],
+            method=plain["method"],
+            setting=plain["setting"],
+            scale=build_as(Scale, plain["scale"], "scale"),
+            dataset=dataset,
+            seed=convert(plain["seed"], int, "seed"),
+            profile=plain["profile"]["name"],
+        )
+        for key in ("method", "setting"):
+            build(getattr(spec, key), key)  # checks names, types and ranges before anything is run
+        return spec
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change a number, as plain values: what a run's header calls `spec`."""
+        method_module = importlib.import_module(self.method["_target_"].rpartition(".")[0])
+        return {
+            "network": self.network,
+            "method": self.method,
+            "setting": self.setting,
+            "scale": {
+                "samples": self.scale.samples,
+                "train_images": self.scale.train_images,
+                "test_images": self.scale.test_images,
+                "recipe": vars(self.scale.recipe),
+            },
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "versions": {
+                "records": SCHEMA,
+                "training": training.VERSION,
+                "evaluation": evaluation.full.VERSION,
+                "setting": settings.VERSION,
+                "method": getattr(method_module, "VERSION", 1),
+            },
+        }
+
+    @property
+    def run_id(self) -> str:
+        """Hash of the identity."""
+        return digest(self.identity)
+
+    @property
+    def base_id(self) -> str:
+        """Identity of the N0 it starts from."""
+        return training.identity(self.network, self.scale.recipe, self.dataset)
+
+    @property
+    def title(self) -> str:
+        """The run in a few words."""
+        words = (self.network["name"], self.method["name"], self.setting["name"], f"seed={self.seed}")
+        return " ".join(words)
+

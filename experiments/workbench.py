@@ -1,0 +1,174 @@
+"""What runs share: the data, N0, its evaluation, its mean training gradient. Made once in a process."""
+
+import logging
+import os
+import platform
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import torch
+
+from bgd import __version__, data, training
+from bgd.build import ConfigError, build
+from bgd.evaluation import Evaluation, FullEvaluator, Images
+from bgd.flat import FlatNetwork
+from bgd.identity import digest
+from bgd.methods.base import Problem
+from bgd.records import Header
+from bgd.settings import Stage, samples_of
+from bgd.training import Base
+from experiments.spec import RunSpec
+
+log = logging.getLogger(__name__)
+
+TINY = Path(__file__).parents[1] / "tests" / "data" / "tiny"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run happens: nothing in here changes a number.
+
+    Attributes:
+        data: Folder of the data set.
+        output: Folder of `runs/`, `bases/`, `tables/` and `figures/`.
+        device: `cpu` or `cuda`.
+        threads: CPU threads of this process.
+    """
+
+    data: Path
+    output: Path
+    device: str
+    threads: int
+
+
+def choose_device(name: str) -> str:
+    """Return the device for `auto`, `cpu` or `cuda`.
+
+    Raises:
+        ConfigError: It is none of them, or there is no such device here.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device={name!r}: must be one of auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device='cuda': torch sees no such device here; use device=cpu")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+@lru_cache(maxsize=1)
+def load_data(name: str, root: Path) -> data.Data:
+    """Load a data set, once in a process."""
+    return data.load(name, TINY if name == "tiny" else root)
+
+
+class Workbench:
+    """The data, N0 and its evaluation, which runs of the same network and scale share."""
+
+    def __init__(self, spec: RunSpec, place: Place) -> None:
+        self.place = place
+        self.scale = spec.scale
+        self.data = load_data(spec.dataset, place.data)
+        self._bases = place.output / "bases"
+        self.base: Base = training.obtain(
+            self._bases,
+            spec.base_id,
+            lambda: build(spec.network, "network"),
+            spec.scale.recipe,
+            self.data,
+            place.device,
+        )
+        self.report_errors()
+
+    def report_errors(self) -> None:
+        """Say how many test images N0 gets wrong, and whether that is what was expected."""
+        low, high = self.scale.expected_errors
+        inside = low <= len(self.base.errors) <= high
+        log.log(
+            logging.INFO if inside else logging.WARNING,
+            "N0 %s gets %d test images wrong, expected %d to %d%s",
+            self.base.id, len(self.base.errors), low, high,
+            "" if inside else ": OUTSIDE ITS BAND, every caption says so",
+        )  # fmt: skip
+
+    @cached_property
+    def images(self) -> Images:
+        """The images that figures are over, on the device."""
+        return Images.of(self.data, self.scale.train_images, self.scale.test_images, self.place.device)
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """Evaluation of N0."""
+        return FullEvaluator(self.base.network, self.images).base
+
+    @cached_property
+    def _gradient(self) -> torch.Tensor:
+        path = self._bases / f"{self.base.id}.{self.base.sha256[:8]}.gradient-{len(self.images.train)}.pt"
+        if path.exists():
+            kept: torch.Tensor = torch.load(path, weights_only=True)
+            return kept
+        log.info("mean gradient of N0 over %d training images", len(self.images.train))
+        network = FlatNetwork(self.base.network, self.place.device).module
+        gradient = training.mean_gradient(network, self.images.train, self.images.train_labels).cpu()
+        training.save_tensors(gradient, path)
+        return gradient
+
+    def stage(self, spec: RunSpec) -> Stage:
+        """Return a run of this network, ready to begin."""
+        images, labels = self.data.test.tensors(self.place.device)
+        return Stage(
+            setting=build(spec.setting, "setting"),
+            method=build(spec.method, "method"),
+            seed=spec.seed,
+            problem=Problem(self.base.network, lambda: self._gradient, self.place.device),
+            evaluator=FullEvaluator(self.base.network, self.images, base=self.evaluation),
+            samples=samples_of(images, labels, self.base.errors, spec.scale.samples),
+            test_labels=self.images.test_labels,
+        )
+
+    def header(self, spec: RunSpec) -> Header:
+        """Return the header of a run of this network."""
+        errors = self.base.errors
+        samples = len(errors) if spec.scale.samples is None else min(spec.scale.samples, len(errors))
+        return Header(
+            run_id=spec.run_id,
+            spec=spec.identity,
+            base={
+                "id": self.base.id,
+                "sha256": self.base.sha256,
+                "errors": len(errors),
+                "expected_errors": list(self.scale.expected_errors),
+                "parameters": sum(parameter.numel() for parameter in self.base.network.parameters()),
+            },
+            figures=self.evaluation.figures,
+            samples=samples,
+            train_images=len(self.images.train),
+            test_images=len(self.images.test),
+            provenance={
+                "profile": spec.profile,
+                "bgd": __version__,
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "device": self.place.device,
+                "hardware": torch.cuda.get_device_name() if self.place.device == "cuda" else platform.machine(),
+                "threads": self.place.threads,
+                "cores": os.cpu_count(),
+            },
+        )
+
+
+class Workshop:
+    """Hands out workbenches; keeps the last one, since runs of one network follow each other."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._key = ""
+        self._bench: Workbench | None = None
+
+    def bench(self, spec: RunSpec) -> Workbench:
+        """Return the workbench of a run."""
+        scale = spec.scale
+        key = digest([spec.base_id, scale.train_images, scale.test_images, scale.expected_errors])
+        if self._bench is None or key != self._key:
+            self._bench = None  # its memory goes first
+            self._key, self._bench = key, Workbench(spec, self.place)
+        return self._bench

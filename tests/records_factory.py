@@ -1,0 +1,99 @@
+"""Small synthetic records with numbers that can be worked out in the head."""
+
+from dataclasses import replace
+
+from bgd.records import ALREADY_RIGHT, CORRECTED, UNCORRECTED, Figures, Header, Row, Run
+
+__all__ = ["ALREADY_RIGHT", "CORRECTED", "UNCORRECTED", "BASE", "figures", "row", "rows", "run"]
+
+BASE = Figures(
+    train_loss=0.25,
+    train_accuracy=0.9,
+    test_loss=0.5,
+    test_accuracy=0.8,
+    released_before=0.004,
+    released_after=0.00001,
+)
+
+
+def figures(**changes) -> Figures:
+    return replace(BASE, **changes)
+
+
+def row(position: int, outcome: str = CORRECTED, **changes) -> Row:
+    """One sample; what is not given is as dull as possible. Figures go as `figures=figures(...)`."""
+    values = {
+        "position": position,
+        "index": 10 * position,
+        "label": 3,
+        "prediction_before": 5,
+        "prediction_after": 5 if outcome == UNCORRECTED else 3,
+        "outcome": outcome,
+        "reason": "no subset corrects it" if outcome == UNCORRECTED else "",
+        "altered": 2 if outcome == CORRECTED else 0,
+        "l0": 2 if outcome == CORRECTED else 0,
+        "l1": 0.2,
+        "l2": 0.1,
+        "linf": 0.1,
+        "layers": ["lin1.weight"],
+        "steps": 1,
+        "forward_passes": 3,
+        "backward_passes": 1,
+        "search_seconds": 0.01,
+        "evaluation_seconds": 0.02,
+        "sample_loss_before": 2.0,
+        "sample_loss_after": 0.5,
+        "figures": BASE,
+        "broken": 0,
+        "fixed": 1,
+        "patch": {"index": [0, 1], "old": [0.0, 0.0], "new": [0.1, 0.1]},
+    }
+    return Row(**{**values, **changes})
+
+
+def rows(*outcomes: str) -> tuple[Row, ...]:
+    return tuple(row(position, outcome) for position, outcome in enumerate(outcomes))
+
+
+def run(
+    samples: tuple[Row, ...] = (),
+    *,
+    network: str = "mlp",
+    method: str = "bgd_ii",
+    setting: str = "reloading",
+    seed: int = 0,
+    errors: int | None = None,
+    expected: list[int] | None = None,
+    parameters: int = 1000,
+    base_id: str = "base",
+    train_images: int = 54_000,
+    test_images: int = 10_000,
+    base: Figures = BASE,
+    retained: float | None = 0.5,
+) -> Run:
+    """A run of these rows; N0 has as many errors as there are rows unless said otherwise."""
+    header = Header(
+        run_id=f"{network}-{setting}-{method}-{seed}",
+        spec={
+            "network": {"name": network},
+            "method": {"name": method},
+            "setting": {"name": setting},
+            "scale": {},
+            "dataset": "mnist",
+            "seed": seed,
+            "versions": {},
+        },
+        base={
+            "id": base_id,
+            "sha256": "0",
+            "errors": len(samples) if errors is None else errors,
+            "expected_errors": expected,
+            "parameters": parameters,
+        },
+        figures=base,
+        samples=len(samples),
+        train_images=train_images,
+        test_images=test_images,
+        summary={} if retained is None else {"retained": retained, "seconds": 1.0},
+    )
+    return Run(header, samples)

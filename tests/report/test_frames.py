@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from bgd.report.frames import ReportError, build_frames
+from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
+
+
+def test_one_row_per_sample_with_its_figures_and_those_of_its_run():
+    made = row(0, altered=7, figures=figures(train_loss=0.5))
+    frames = build_frames([run((made,), method="top_k", seed=2, parameters=50, expected=[1, 9])])
+    (sample,) = frames.samples.to_dict("records")
+    assert (sample["network"], sample["setting"], sample["method"], sample["seed"]) == (
+        "mlp",
+        "reloading",
+        "top_k",
+        2,
+    )
+    assert (sample["altered"], sample["train_loss"], sample["base_train_loss"]) == (7, 0.5, 0.25)
+    assert (sample["parameters"], sample["train_images"], sample["test_images"]) == (50, 54_000, 10_000)
+    (header,) = frames.runs.to_dict("records")
+    assert (header["errors"], header["expected_errors"], header["run_samples"]) == (1, (1, 9), 1)
+
+
+def test_a_loss_that_is_none_is_nan():
+    frames = build_frames([run((row(0, figures=figures(train_loss=None)),))])
+    assert np.isnan(frames.samples["train_loss"].iloc[0])
+
+
+def test_order_does_not_depend_on_the_order_of_runs():
+    runs = [run(rows(CORRECTED, UNCORRECTED), method=name, seed=seed) for name in "ba" for seed in (1, 0)]
+    one, other = build_frames(runs), build_frames(runs[::-1])
+    assert one.samples.equals(other.samples)
+    assert one.samples[["method", "seed", "position"]].to_numpy().tolist() == [
+        [name, seed, position] for name in "ab" for seed in (0, 1) for position in (0, 1)
+    ]
+
+
+def test_a_run_without_samples_is_a_row_among_the_runs():
+    frames = build_frames([run(())])
+    assert (len(frames.samples), len(frames.runs)) == (0, 1)
+
+
+def test_no_runs_give_empty_frames_with_the_same_columns():
+    empty, full = build_frames([]), build_frames([run(rows(CORRECTED))])
+    assert list(empty.samples.columns) == list(full.samples.columns)
+    assert list(empty.runs.columns) == list(full.runs.columns)
+
+
+def test_select_takes_both_frames():
+    frames = build_frames([run(rows(CORRECTED)), run(rows(CORRECTED, CORRECTED), network="alexnet")])
+    part = frames.select(network="alexnet", method="bgd_ii")
+    assert (len(part.samples), len(part.runs)) == (2, 1)
+    assert part.select(method="top_k").runs.empty
+
+
+def test_two_runs_of_the_same_thing_are_refused():
+    with pytest.raises(ReportError, match="two runs of"):
+        build_frames([run(rows(CORRECTED)), run(rows(UNCORRECTED))])
