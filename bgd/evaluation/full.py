@@ -116,14 +116,16 @@ def summarise(
     """Turn the logits (N, C) of training and test images into an evaluation; losses are summed in float64."""
     train_losses, train_right, _ = _per_image(train, train_labels)
     test_losses, test_right, predictions = _per_image(test, test_labels)
-    batches = train_losses.split(RELEASED_BATCH)
+    size = len(train_losses)
+    last = size - (size - 1) % RELEASED_BATCH - 1  # where the last batch begins
+    batch_means = [*train_losses[:last].view(-1, RELEASED_BATCH).mean(1).tolist(), float(train_losses[last:].mean())]
     figures = Figures(
         train_loss=finite(float(train_losses.mean())),
         train_accuracy=float(train_right.double().mean()),
         test_loss=finite(float(test_losses.mean())),
         test_accuracy=float(test_right.double().mean()),
-        released_before=finite(float(sum(batch.mean() for batch in batches)) / len(train_losses)),
-        released_after=finite(float(batches[-1].mean()) / len(train_losses)),
+        released_before=finite(sum(batch_means) / size),
+        released_after=finite(batch_means[-1] / size),
     )
     return Evaluation(figures, predictions)
 

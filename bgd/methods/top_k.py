@@ -22,16 +22,20 @@ class TopK:
 
     Attributes:
         step: Learning rate. The thesis states none; the released code has 0.01.
+        first: k of the first try.
         growth: Factor on k from one try to the next; k grows by at least 1.
     """
 
     # DEVIATION D5: the grid of p is an open choice.
     step: float = 0.01
+    first: int = 1
     growth: float = 1.25
 
     def __post_init__(self) -> None:
         if self.step <= 0:
             raise ValueError(f"step={self.step}: must be above 0")
+        if self.first < 1:
+            raise ValueError(f"first={self.first}: must be at least 1")
         if self.growth <= 1:
             raise ValueError(f"growth={self.growth}: must be above 1")
 
@@ -44,7 +48,7 @@ class TopK:
         ranked = _Ranking(moved.abs())
         if not ranked.count:
             return Correction.failed("the gradient is zero")
-        tries, done, k = 0, 0, 1
+        tries, done, k = 0, 0, self.first
         while True:
             k = min(k, ranked.count)
             more = ranked.between(done, k)
