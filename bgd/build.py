@@ -64,7 +64,7 @@ def build_as(target: Callable[..., Any], config: Mapping[str, Any], where: str) 
     """Build an object of a class that is known, as `build` does."""
     given = {key: value for key, value in config.items() if key not in ("_target_", NAME)}
     parameters = inspect.signature(target).parameters
-    hints = typing.get_type_hints(target.__init__)  # type: ignore[misc]
+    hints = typing.get_type_hints(target.__init__)
     for key in given:
         if key not in parameters:
             raise ConfigError(f"{where}.{key}: unknown key; {nearest(key, parameters)}")
@@ -105,7 +105,11 @@ def convert(value: Any, hint: Any, where: str) -> Any:
             raise ConfigError(f"{where}={value!r}: must be {kind}")
         return value
     if isinstance(value, Mapping):
-        return build(value, where) if "_target_" in value or not _concrete(hint) else build_as(hint, value, where)
+        return (
+            build(value, where)
+            if "_target_" in value or not _concrete(hint)
+            else build_as(hint, value, where)
+        )
     raise ConfigError(f"{where}={value!r}: must be a mapping with _target_")
 
 

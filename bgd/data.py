@@ -160,7 +160,14 @@ def fetch(root: Path) -> None:
                 content = bring(Path(folder))
                 for file, sha256 in SOURCES["mnist"].sha256.items():
                     _check(content[file], sha256, f"{file} from {way}")
-            except (DataError, OSError, RuntimeError, ValueError, KeyError, subprocess.SubprocessError) as error:
+            except (
+                DataError,
+                OSError,
+                RuntimeError,
+                ValueError,
+                KeyError,
+                subprocess.SubprocessError,
+            ) as error:
                 failures.append(f"  {way}: {error}")
                 log.info("that did not work: %s", error)
                 continue

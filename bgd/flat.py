@@ -32,15 +32,6 @@ class FlatNetwork:
             parameter.data = self.flat[self.space.span(name)].view(shape)
 
     @contextmanager
-    def restored(self) -> Iterator[torch.Tensor]:
-        """Yield a copy of the parameters and write it back at the end, whatever happened in between."""
-        before = self.flat.clone()
-        try:
-            yield before
-        finally:
-            self.flat.copy_(before)
-
-    @contextmanager
     def patched(self, patch: Patch) -> Iterator[None]:
         """Apply a patch inside the block and revert it at the end."""
         patch.apply(self.flat)

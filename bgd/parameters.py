@@ -65,3 +65,9 @@ class ParameterSpace:
         for name in self.weights:
             mask[self.span(name)] = True
         return mask
+
+    def drop_biases(self, values: torch.Tensor) -> torch.Tensor:
+        """Set the values (|W|,) of everything that is no candidate to 0, in place; return `values`."""
+        for name in set(self.names) - set(self.weights):
+            values[self.span(name)] = 0
+        return values

@@ -85,5 +85,7 @@ class Patch:
         here = flat[indices]
         if not torch.equal(here, expected.to(flat.device)):
             wrong = int((here != expected.to(flat.device)).sum())
-            raise PatchError(f"{wrong:,} of {len(self):,} parameters do not hold the values the patch starts from")
+            raise PatchError(
+                f"{wrong:,} of {len(self):,} parameters do not hold the values the patch starts from"
+            )
         flat[indices] = values.to(flat.device)

@@ -119,8 +119,8 @@ class Header:
         samples: How many samples the run has.
         train_images, test_images: How many images the figures are over.
         provenance: Versions, device, threads: what may matter to a reader but is no part of the identity.
-        summary: Written at the end: `retained`, the share of the samples that the last network gets right,
-            and `seconds`.
+        summary: Written at the end: `retained`, the share of the samples that the last network gets right
+            (None in the reloading setting), and `seconds`.
     """
 
     run_id: str
@@ -338,7 +338,9 @@ def load_reference(folder: Path) -> list[Run]:
             header = header_from(lines[0])
             count = 1 + header.samples
             if len(lines) < count:
-                raise RecordError(f"{path}: run {header.run_id} has {len(lines) - 1} rows of {header.samples}")
+                raise RecordError(
+                    f"{path}: run {header.run_id} has {len(lines) - 1} rows of {header.samples}"
+                )
             runs.append(Run(header, tuple(row_from(line) for line in lines[1:count])))
             lines = lines[count:]
     return runs

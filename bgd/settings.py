@@ -77,8 +77,11 @@ class Stage:
             yield self._row(position, self.samples[position])
 
     def retained(self) -> float | None:
-        """Return the share of the samples that the network as it is now gets right; None without samples."""
-        if not self.samples:
+        """Return the share of the samples that the network as it is now gets right.
+
+        None where corrections do not accumulate (N0 gets none right) or there are no samples.
+        """
+        if not self.samples or not self.setting.accumulate:
             return None
         right = [_look(self.problem, sample).right for sample in self.samples]
         return sum(right) / len(right)
@@ -106,7 +109,15 @@ class Stage:
             if self.setting.accumulate:
                 self._advance(correction.patch, evaluation)
         return self._describe(
-            position, sample, before, after, correction, evaluation, trial, seconds, time.perf_counter() - started
+            position,
+            sample,
+            before,
+            after,
+            correction,
+            evaluation,
+            trial,
+            seconds,
+            time.perf_counter() - started,
         )
 
     def _advance(self, patch: Patch, evaluation: Evaluation | None = None) -> None:
@@ -196,5 +207,3 @@ def samples_of(
 ) -> list[Sample]:
     """Return the first `count` samples of `indices`, all for None, from test images and labels."""
     return [Sample(index, images[index : index + 1], labels[index : index + 1]) for index in indices[:count]]
-
-

@@ -149,7 +149,7 @@ def train(
     images = images.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, recipe.decay_every, recipe.decay)
-    parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
+    parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
     first = _resume(parts, checkpoint)
     started = time.perf_counter()
     for epoch in range(first, recipe.epochs):
@@ -181,7 +181,7 @@ def _epoch(
             with torch.autocast(images.device.type, dtype=precision, enabled=precision != torch.float32):
                 loss = F.cross_entropy(network(images[batch]), labels[batch])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total += loss.detach() * len(batch)
     return float(total) / len(labels)
@@ -215,14 +215,16 @@ def _resume(parts: dict[str, Any], checkpoint: Path | None) -> int:
         for name, part in parts.items():
             part.load_state_dict(state[name])
     except (ValueError, KeyError, RuntimeError, EOFError) as error:
-        raise RuntimeError(f"checkpoint {checkpoint} is damaged ({error}); delete it to start anew") from error
+        raise RuntimeError(
+            f"checkpoint {checkpoint} is damaged ({error}); delete it to start anew"
+        ) from error
     log.info("training N0: going on after epoch %d", state["epoch"])
     return int(state["epoch"])
 
 
 def save_tensors(state: Any, path: Path) -> None:
     """Write tensors, or a dict of them, to a file that is either whole or not there."""
-    partial = path.with_name(path.name + ".writing")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.writing")  # workers may write the same file
     with partial.open("wb") as file:
         torch.save(state, file)
         file.flush()

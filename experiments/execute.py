@@ -70,7 +70,10 @@ def _write(spec: RunSpec, bench: Workbench, writer: Writer) -> None:
 
 def outcome(rows: list[Row]) -> str:
     """Return how many samples came out how, in words."""
-    counts = {kind: sum(row.outcome == kind for row in rows) for kind in ("corrected", "already_right", "uncorrected")}
+    counts = {
+        kind: sum(row.outcome == kind for row in rows)
+        for kind in ("corrected", "already_right", "uncorrected")
+    }
     return ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
 
 

@@ -1,4 +1,7 @@
-"""One run, or with `-m` a sweep: `python -m experiments.run network=mlp method=bgd_ii setting=reloading seed=0`."""
+"""One run, or with `-m` a sweep.
+
+python -m experiments.run network=mlp method=bgd_ii setting=reloading seed=0
+"""
 
 import logging
 import os

@@ -133,4 +133,3 @@ class RunSpec:
         """The run in a few words."""
         words = (self.network["name"], self.method["name"], self.setting["name"], f"seed={self.seed}")
         return " ".join(words)
-

@@ -8,10 +8,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from bgd import __version__, data, training
 from bgd.build import ConfigError, build
-from bgd.evaluation import Evaluation, FullEvaluator, Images
+from bgd.evaluation import Evaluation, FullEvaluator, Images, SuffixEvaluator
 from bgd.flat import FlatNetwork
 from bgd.identity import digest
 from bgd.methods.base import Problem
@@ -98,7 +99,13 @@ class Workbench:
     @cached_property
     def evaluation(self) -> Evaluation:
         """Evaluation of N0."""
-        return FullEvaluator(self.base.network, self.images).base
+        return FullEvaluator(self.base.network, self.images, self.batch_size).base
+
+    @property
+    def batch_size(self) -> int:
+        """Images at a time that keep the activations in the cache: measured, no number depends on it."""
+        convolutions = any(isinstance(layer, nn.Conv2d) for layer in self.base.network.modules())
+        return 100 if convolutions else 1000
 
     @cached_property
     def _gradient(self) -> torch.Tensor:
@@ -120,7 +127,7 @@ class Workbench:
             method=build(spec.method, "method"),
             seed=spec.seed,
             problem=Problem(self.base.network, lambda: self._gradient, self.place.device),
-            evaluator=FullEvaluator(self.base.network, self.images, base=self.evaluation),
+            evaluator=SuffixEvaluator(self.base.network, self.images, self.batch_size, self.evaluation),
             samples=samples_of(images, labels, self.base.errors, spec.scale.samples),
             test_labels=self.images.test_labels,
         )
@@ -149,11 +156,15 @@ class Workbench:
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "device": self.place.device,
-                "hardware": torch.cuda.get_device_name() if self.place.device == "cuda" else platform.machine(),
+                "hardware": _hardware(self.place.device),
                 "threads": self.place.threads,
                 "cores": os.cpu_count(),
             },
         )
+
+
+def _hardware(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU"
 
 
 class Workshop:

@@ -1,5 +1,6 @@
 """How a network does on D and on the test set."""
 
 from bgd.evaluation.full import Evaluation, Evaluator, FullEvaluator, Images
+from bgd.evaluation.suffix import SuffixEvaluator
 
-__all__ = ["Evaluation", "Evaluator", "FullEvaluator", "Images"]
+__all__ = ["Evaluation", "Evaluator", "FullEvaluator", "Images", "SuffixEvaluator"]

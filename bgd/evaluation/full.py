@@ -106,7 +106,9 @@ class FullEvaluator:
         return torch.cat([self._network.module(batch) for batch in images.split(self._batch_size)])
 
     def _evaluate(self) -> Evaluation:
-        train, test = self._logits(self._images.train), self._logits(self._images.test)
+        return self._summary(self._logits(self._images.train), self._logits(self._images.test))
+
+    def _summary(self, train: torch.Tensor, test: torch.Tensor) -> Evaluation:
         return summarise(train, self._images.train_labels, test, self._images.test_labels)
 
 
@@ -118,7 +120,10 @@ def summarise(
     test_losses, test_right, predictions = _per_image(test, test_labels)
     size = len(train_losses)
     last = size - (size - 1) % RELEASED_BATCH - 1  # where the last batch begins
-    batch_means = [*train_losses[:last].view(-1, RELEASED_BATCH).mean(1).tolist(), float(train_losses[last:].mean())]
+    batch_means = [
+        *train_losses[:last].view(-1, RELEASED_BATCH).mean(1).tolist(),
+        float(train_losses[last:].mean()),
+    ]
     figures = Figures(
         train_loss=finite(float(train_losses.mean())),
         train_accuracy=float(train_right.double().mean()),

@@ -67,9 +67,9 @@ class Trial:
         backward_passes: Single-sample backward passes so far.
     """
 
-    def __init__(self, problem: "Problem", original: torch.Tensor) -> None:
+    def __init__(self, problem: "Problem") -> None:
         self._problem = problem
-        self.original = original
+        self.original = problem.original
         self.flat = problem.current.flat
         self.space = problem.current.space
         self.candidates = problem.candidates
@@ -133,7 +133,8 @@ class Problem:
     """The network to correct, and what is known about it.
 
     Attributes:
-        current: The network as it is now; it changes by `advance` alone.
+        current: The network as it is now; outside a trial it changes by `advance` alone.
+        original: Its parameters (|W|,), kept apart so that a trial can be undone.
         candidates: Mask (|W|,) of the parameters that a correction may change: the weights.
         carry: What the method returned as `Correction.carry` with the sample before.
     """
@@ -145,6 +146,7 @@ class Problem:
         device: torch.device | str = "cpu",
     ) -> None:
         self.current = FlatNetwork(network, device)
+        self.original = self.current.flat.clone()
         self.candidates = self.current.space.candidates.to(device)
         self.carry: Any = None
         self._mean_gradient_of_base = mean_gradient
@@ -157,18 +159,23 @@ class Problem:
             LookupError: The problem was posed without it.
         """
         if self._mean_gradient_of_base is None:
-            raise LookupError("the method needs the mean training gradient, and the problem was posed without it")
+            raise LookupError(
+                "the method needs the mean training gradient, and the problem was posed without it"
+            )
         return self._mean_gradient_of_base().to(self.current.flat.device)
 
     @contextmanager
     def trying(self) -> Iterator[Trial]:
         """Yield a trial; whatever it does to its parameters is undone at the end, bit for bit."""
-        with self.current.restored() as original:
-            yield Trial(self, original)
+        try:
+            yield Trial(self)
+        finally:
+            self.current.flat.copy_(self.original)
 
     def advance(self, patch: Patch) -> None:
         """Make the patched network the current one (non-reloading setting)."""
         patch.apply(self.current.flat)
+        patch.apply(self.original)
 
 
 class Method(Protocol):

@@ -10,7 +10,6 @@ from torch import nn
 from bgd import rng
 from bgd.methods.base import Correction, Sample, Trial
 
-
 VERSION = 1  # raised whenever the same descent may give another correction
 
 

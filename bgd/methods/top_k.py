@@ -9,7 +9,6 @@ import torch
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.patch import Patch
 
-
 VERSION = 1  # raised whenever the same options may give another correction
 
 
@@ -42,10 +41,10 @@ class TopK:
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Grow k; see `Method.correct`."""
         gradient = trial.gradient(sample)
-        if not torch.isfinite(gradient).all():
+        magnitude = trial.space.drop_biases(gradient.abs())
+        if not torch.isfinite(magnitude.sum()):
             return Correction.failed("the gradient is not finite")
-        moved = gradient * trial.candidates
-        ranked = _Ranking(moved.abs())
+        ranked = _Ranking(magnitude)
         if not ranked.count:
             return Correction.failed("the gradient is zero")
         tries, done, k = 0, 0, self.first
@@ -75,7 +74,9 @@ class _Ranking:
         if stop > len(self._sorted):
             reach = min(self.count, max(1024, 32 * stop))
             smallest = self._magnitude.topk(reach).values[-1]
-            found = (self._magnitude >= smallest).nonzero().flatten()  # with every tie, so that order is total
+            found = (
+                (self._magnitude >= smallest).nonzero().flatten()
+            )  # with every tie, so that order is total
             order = self._magnitude[found].sort(descending=True, stable=True).indices
             self._sorted = found[order]
         return self._sorted[start:stop]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,8 +13,13 @@ from bgd.parameters import ParameterSpace
 class Prior(Protocol):
     """Turns a sample's gradient into weights of a distribution over parameters."""
 
-    def weights(self, gradient: torch.Tensor, space: ParameterSpace) -> torch.Tensor:
-        """Return non-negative weights (|W|,) for a gradient (|W|,); they need not sum to 1."""
+    def weights(self, magnitude: torch.Tensor, space: ParameterSpace) -> torch.Tensor:
+        """Return non-negative weights (|W|,), 0 at every bias; they need not sum to 1.
+
+        Args:
+            magnitude: |g| (|W|,), 0 at every bias.
+            space: Says which parameter is in which layer.
+        """
         ...
 
 
@@ -22,9 +27,8 @@ class Prior(Protocol):
 class GradientPrior:
     """P_0(w_j) = |g_j| / sum |g| (section 3.2), over the whole network."""
 
-    def weights(self, gradient: torch.Tensor, space: ParameterSpace) -> torch.Tensor:
+    def weights(self, magnitude: torch.Tensor, space: ParameterSpace) -> torch.Tensor:
         """Return |g| / sum |g|."""
-        magnitude = gradient.abs()
         return magnitude / magnitude.sum()
 
 
@@ -32,9 +36,9 @@ class GradientPrior:
 class LayerNormalisedPrior:
     """|g_j| / sum of |g| over the layer of j (section 4.8.2): every layer with a gradient is as likely."""
 
-    def weights(self, gradient: torch.Tensor, space: ParameterSpace) -> torch.Tensor:
+    def weights(self, magnitude: torch.Tensor, space: ParameterSpace) -> torch.Tensor:
         """Return |g| divided, tensor by tensor, by the tensor's sum; a layer without gradient stays at 0."""
-        weights = gradient.abs()
+        weights = magnitude.clone()
         for name in space.names:
             layer = weights[space.span(name)]
             total = layer.sum()
@@ -45,11 +49,15 @@ class LayerNormalisedPrior:
 
 @dataclass(frozen=True)
 class UniformPrior:
-    """Every parameter as likely: the random choice of section 4.7."""
+    """Every weight as likely: the random choice of section 4.7."""
 
-    def weights(self, gradient: torch.Tensor, space: ParameterSpace) -> torch.Tensor:
-        """Return ones."""
-        return torch.ones_like(gradient)
+    def weights(self, magnitude: torch.Tensor, space: ParameterSpace) -> torch.Tensor:
+        """Return 1 for each weight, 0 for each bias."""
+        return space.drop_biases(torch.ones_like(magnitude))
+
+
+_Indices = np.ndarray[Any, np.dtype[np.int64]]
+_Weights = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Sampler:
@@ -65,30 +73,30 @@ class Sampler:
     """
 
     def __init__(self, weights: torch.Tensor, stream: np.random.Generator) -> None:
-        self._weights = weights.double().cpu().numpy().copy()
         self._stream = stream
-        self._tabulate()
+        support = weights.nonzero().flatten()
+        self._tabulate(support.cpu().numpy(), weights[support].double().cpu().numpy())
 
-    def _tabulate(self) -> None:
-        self._support = np.flatnonzero(self._weights)
-        self._table = np.cumsum(self._weights[self._support])
-        self._total = float(self._table[-1]) if len(self._table) else 0.0
-        self._left = self._total
+    def _tabulate(self, support: _Indices, weights: _Weights) -> None:
+        left = np.flatnonzero(weights)
+        self._support, self._weights = support[left], weights[left]
+        self._table = np.cumsum(self._weights)
+        self._total = self._left = float(self._table[-1]) if len(left) else 0.0
 
     def draw(self) -> int | None:
         """Return the flat index of one more parameter; None where nothing is left."""
         if self._left < 0.5 * self._total:
-            self._tabulate()
+            self._tabulate(self._support, self._weights)
         if not len(self._support):
             return None
         while True:
-            place = np.searchsorted(self._table, self._stream.random() * self._total, side="right")
-            index = int(self._support[min(int(place), len(self._support) - 1)])
-            weight = self._weights[index]
+            place = int(np.searchsorted(self._table, self._stream.random() * self._total, side="right"))
+            place = min(place, len(self._support) - 1)
+            weight = self._weights[place]
             if weight > 0:
-                self._weights[index] = 0.0
+                self._weights[place] = 0.0
                 self._left -= weight
-                return index
+                return int(self._support[place])
 
     def draw_where(self, accepts: Callable[[int], bool], redraws: int) -> int | None:
         """Draw until a parameter is accepted, but at most `redraws` times more; the last one counts anyway."""
@@ -101,5 +109,5 @@ class Sampler:
 
     def lower(self, by: torch.Tensor) -> None:
         """Take max(0, P - by) as the new weights, `by` (|W|,): the probability update as printed (section 3.4)."""
-        self._weights = np.maximum(0.0, self._weights - by.double().cpu().numpy())
-        self._tabulate()
+        lowered = self._weights - by.cpu().numpy()[self._support]
+        self._tabulate(self._support, np.maximum(0.0, lowered))

@@ -55,11 +55,14 @@ class SubsetSearch:
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Search, then prune; see `Method.correct`."""
         gradient = trial.gradient(sample)
-        if not torch.isfinite(gradient).all():
+        magnitude = trial.space.drop_biases(gradient.abs())
+        total = float(magnitude.sum())
+        if not np.isfinite(total):
             return Correction.failed("the gradient is not finite")
-        if not gradient[trial.candidates].any():
+        if not total:
             return Correction.failed("the gradient is zero")
-        search = _Search(self, trial, sample, stream, gradient)
+        sampler = Sampler(self.prior.weights(magnitude, trial.space), stream)
+        search = _Search(self, trial, sample, sampler, stream, gradient)
         steps = search.run()
         if not search.look.right:
             return Correction.failed(f"wrong after {steps} iterations", steps)
@@ -81,13 +84,12 @@ class _Search:
         options: SubsetSearch,
         trial: Trial,
         sample: Sample,
+        sampler: Sampler,
         stream: np.random.Generator,
         gradient: torch.Tensor,
     ) -> None:
-        self.options, self.trial, self.sample, self.stream = options, trial, sample, stream
-        self.gradient = gradient
-        weights = options.prior.weights(gradient * trial.candidates, trial.space) * trial.candidates
-        self.sampler = Sampler(weights, stream)
+        self.options, self.trial, self.sample = options, trial, sample
+        self.sampler, self.stream, self.gradient = sampler, stream, gradient
         self.harmful = options.guard.harmful(trial, gradient) if options.guard else None
         self._written = self._tensor([])
         self.subset = self.drawn(options.subset_size)

@@ -1,0 +1,59 @@
+# Two commands for a user: `make reproduce` and `make test`. Both set up what they need.
+PROFILE ?= laptop#    smoke, laptop or thesis
+DEVICE  ?= auto#      auto, cpu or cuda
+JOBS    ?= auto#      processes; auto: one a core
+PYTHON  ?= python3#   3.11 to 3.13
+VENV    ?= .venv
+
+python := $(VENV)/bin/python
+ready  := $(VENV)/.ready
+reproduce := $(python) -m experiments.reproduce
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce plan tables reference test smoke lint format bench clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Options: PROFILE=smoke|laptop|thesis (laptop)  DEVICE=auto|cpu|cuda  JOBS=n  PYTHON=python3.12'
+
+$(ready): pyproject.toml
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); ok or sys.exit("error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; use make PYTHON=...")'
+	@test -x $(python) || $(PYTHON) -m venv $(VENV)
+	@echo 'setting up: torch and torchvision are some GB, this takes a minute or more'
+	@$(python) -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+setup: $(ready) ## Install into .venv
+
+reproduce: $(ready) ## Run everything that is not there yet, then write tables and figures
+	@$(reproduce) run --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS)
+
+plan: $(ready) ## Say what would run, what is cached and how long it takes
+	@$(reproduce) plan --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS)
+
+tables: $(ready) ## Write tables and figures from the records that are there
+	@$(reproduce) tables --profile $(PROFILE)
+
+reference: $(ready) ## Make this clone's records the committed reference, and the README's table
+	@$(reproduce) reference --profile $(PROFILE)
+
+test: $(ready) ## Run the tests
+	@$(python) -m pytest
+
+smoke: $(ready) ## Run every preset on the tiny subset, twice, and check what comes out
+	@$(python) scripts/smoke.py
+
+lint: $(ready) ## Check style and types
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+
+format: $(ready) ## Format the code
+	@$(python) -m ruff format .
+	@$(python) -m ruff check --fix .
+
+bench: $(ready) ## Measure where the time goes, against the obvious way
+	@$(python) scripts/bench.py
+
+clean: ## Remove what was run here: runs, base networks, smoke. The committed outputs stay
+	rm -rf outputs/runs outputs/bases outputs/smoke outputs/hydra outputs/bench .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,136 @@
+"""What has to be run for a profile: every preset's runs, each once; what is there already; how long it takes."""
+
+import os
+import statistics
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from bgd.records import Run, Store
+from experiments.run import CONF
+from experiments.spec import RunSpec
+
+Kind = tuple[str, str, str]  # network, method, setting
+
+
+def presets() -> list[str]:
+    """Return the names of the presets under conf/experiment."""
+    return sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def specs(profile: str, names: Iterable[str] | None = None, overrides: Iterable[str] = ()) -> list[RunSpec]:
+    """Return the runs of some presets, all for None, each run once, with the seeds of the profile's scale.
+
+    Args:
+        profile: Name of the profile.
+        names: Presets.
+        overrides: Further overrides of every run.
+    """
+    found: dict[str, RunSpec] = {}
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        choices = {choice for name in names or presets() for choice in _choices(name)}
+        for choice in sorted(choices):
+            spec = RunSpec.of(compose("config", overrides=[f"profile={profile}", *choice, *overrides]))
+            if spec.seed in spec.scale.seeds:
+                found[spec.run_id] = spec
+    return list(found.values())
+
+
+def _choices(preset: str) -> Iterator[tuple[str, ...]]:
+    """Yield the overrides of each run of a preset."""
+    content = OmegaConf.load(CONF / "experiment" / f"{preset}.yaml")
+    fixed = [f"experiment={preset}"] if set(content) != {"hydra"} else []
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    axes = []
+    params = content["hydra"]["sweeper"]["params"]
+    for override in parser.parse_overrides([f"{key}={value}" for key, value in params.items()]):
+        swept = override.is_sweep_override()
+        values = override.sweep_string_iterator() if swept else [override.get_value_element_as_str()]
+        axes.append([f"{override.get_key_element()}={value}" for value in values])
+    for combination in product(*axes):
+        yield (*fixed, *combination)
+
+
+def kind_of(spec: dict[str, Any]) -> Kind:
+    """Return what a run's cost depends on, from its identity."""
+    return spec["network"]["name"], spec["method"]["name"], spec["setting"]["name"]
+
+
+def seconds_per_sample(runs: Iterable[Run]) -> dict[Kind, float]:
+    """Return the mean seconds a sample took in some runs, by kind."""
+    seen: dict[Kind, list[float]] = {}
+    for run in runs:
+        if run.rows:
+            took = sum(row.search_seconds + row.evaluation_seconds for row in run.rows) / len(run.rows)
+            seen.setdefault(kind_of(run.header.spec), []).append(took)
+    return {kind: statistics.fmean(values) for kind, values in seen.items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a profile, and how far they are.
+
+    Attributes:
+        todo: Runs that are not complete, dear ones first.
+        done: Runs that are.
+        untrained: Titles of the networks whose N0 has to be trained.
+        seconds: Seconds of one core for `todo`, as measured before; None where nothing like it was measured.
+    """
+
+    todo: list[RunSpec]
+    done: list[RunSpec]
+    untrained: list[str]
+    seconds: float | None
+
+    @classmethod
+    def of(cls, runs: list[RunSpec], output: Path, costs: dict[Kind, float]) -> "Plan":
+        """Look up what is there and what the rest costs."""
+        store = Store(output / "runs")
+        done = [spec for spec in runs if store.finished(spec.run_id)]
+        todo = [spec for spec in runs if not store.finished(spec.run_id)]
+        todo.sort(key=lambda spec: (spec.network["name"], -cost_of(spec, costs, store)))
+        missing = {
+            spec.network["name"] for spec in runs if not (output / "bases" / f"{spec.base_id}.json").exists()
+        }
+        known = all(kind_of(spec.identity) in costs for spec in todo)
+        seconds = sum(cost_of(spec, costs, store) for spec in todo) if known else None
+        return cls(todo, done, sorted(missing), seconds)
+
+    def text(self, jobs: int) -> str:
+        """Return the plan in words."""
+        lines = [f"{len(self.done) + len(self.todo)} runs: {len(self.done)} cached, {len(self.todo)} to run"]
+        if self.untrained:
+            lines.append(f"N0 to train: {', '.join(self.untrained)}")
+        groups: dict[Kind, list[int]] = {}
+        for spec in self.todo:
+            groups.setdefault(kind_of(spec.identity), []).append(spec.seed)
+        for (network, method, setting), seeds in sorted(groups.items()):
+            lines.append(f"  {network:8} {setting:14} {method:12} seeds {', '.join(map(str, sorted(seeds)))}")
+        if self.todo and self.seconds is not None:
+            lines.append(
+                f"about {self.seconds / jobs / 60:.0f} min with {jobs} jobs, by the times in the records"
+            )
+        elif self.todo:
+            lines.append("no record tells how long some of them take")
+        return "\n".join(lines)
+
+
+def cost_of(spec: RunSpec, costs: dict[Kind, float], store: Store) -> float:
+    """Return the seconds of one core that the rest of a run takes; per sample a second where nothing is known."""
+    samples = spec.scale.samples or TYPICAL_ERRORS
+    return max(0, samples - store.done_rows(spec.run_id)) * costs.get(kind_of(spec.identity), 1.0)
+
+
+TYPICAL_ERRORS = 700  # samples of a run that takes them all, before N0 is known
+
+
+def default_jobs(device: str) -> int:
+    """Return how many processes to use: one a core, at most 8; one on an accelerator."""
+    return 1 if device == "cuda" else min(8, os.cpu_count() or 1)
