@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bgd.records import Header, Row, Store, Writer
@@ -68,7 +69,7 @@ def _write(spec: RunSpec, bench: Workbench, writer: Writer) -> None:
     log.info("done: %s in %.1f s: %s", spec.title, time.perf_counter() - started, outcome(writer.rows))
 
 
-def outcome(rows: list[Row]) -> str:
+def outcome(rows: Sequence[Row]) -> str:
     """Return how many samples came out how, in words."""
     counts = {
         kind: sum(row.outcome == kind for row in rows)

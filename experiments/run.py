@@ -14,7 +14,11 @@ from omegaconf import DictConfig
 
 from bgd.build import ConfigError, convert, nearest
 from bgd.data import DataError
-from experiments.execute import execute
+from bgd.metrics import METRICS, measure
+from bgd.records import Run
+from bgd.report.frames import build_frames
+from bgd.report.numbers import format_summary
+from experiments.execute import execute, outcome, store_of
 from experiments.spec import RunSpec
 from experiments.workbench import Place, Workshop, choose_device
 
@@ -50,12 +54,23 @@ def check_choices(arguments: list[str]) -> None:
                 raise ConfigError(f"{group}={choice!r}: there is no such {group}; {nearest(choice, known)}")
 
 
+def summary(run: Run) -> str:
+    """Return a run's metrics in a line each, as in the tables."""
+    samples = build_frames([run]).samples
+    lines = [f"{run.header.run_id}: {outcome(run.rows)}"]
+    for metric in METRICS.values():
+        if metric.setting in (None, run.header.spec["setting"]["name"]):
+            lines.append(f"  {metric.label:26} {format_summary(measure(samples, metric))}")
+    return "\n".join(lines)
+
+
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def run(config: DictConfig) -> None:
     """Run one configuration."""
     try:
-        spec = RunSpec.of(config)
-        execute(spec, Workshop(place_of(config)))
+        spec, place = RunSpec.of(config), place_of(config)
+        execute(spec, Workshop(place))
+        print(summary(store_of(place.output).read(spec.run_id)))
     except (ConfigError, DataError) as error:
         raise SystemExit(f"error: {error}") from error
 
