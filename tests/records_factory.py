@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bgd.records import ALREADY_RIGHT, CORRECTED, UNCORRECTED, Figures, Header, Row, Run
 
-__all__ = ["ALREADY_RIGHT", "CORRECTED", "UNCORRECTED", "BASE", "figures", "row", "rows", "run"]
+__all__ = ["ALREADY_RIGHT", "BASE", "CORRECTED", "UNCORRECTED", "figures", "row", "rows", "run"]
 
 BASE = Figures(
     train_loss=0.25,

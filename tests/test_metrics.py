@@ -84,9 +84,7 @@ def test_final_test_accuracy_is_that_after_the_last_sample_of_each_seed():
 
 
 def test_retained_is_in_percent_and_leaves_out_seeds_without_it():
-    samples = samples_of(
-        run(rows(CORRECTED), retained=0.25), run(rows(CORRECTED), seed=1, retained=None)
-    )
+    samples = samples_of(run(rows(CORRECTED), retained=0.25), run(rows(CORRECTED), seed=1, retained=None))
     assert metrics.retained(samples).tolist() == [25.0]
 
 
@@ -166,9 +164,7 @@ def test_no_mean_says_why(samples, metric, note):
 
 
 def test_retained_that_no_run_recorded_says_so():
-    summary = metrics.measure(
-        samples_of(run(rows(CORRECTED), retained=None)), metrics.METRICS["retained"]
-    )
+    summary = metrics.measure(samples_of(run(rows(CORRECTED), retained=None)), metrics.METRICS["retained"])
     assert summary.note == metrics.NOT_RECORDED
 
 

@@ -51,7 +51,7 @@ def test_red_is_kept_for_uncorrected_samples():
 def test_an_unknown_method_has_a_stable_colour_of_its_own():
     style = method_style("my_method")
     assert style == method_style("my_method")
-    assert (style.label, style.colour) == ("my_method", "#6699CC")
+    assert (style.label, style.colour) == ("my_method", "#661100")
     assert re.fullmatch("#[0-9A-F]{6}", style.colour)
     assert len({method_style(f"method_{number}").colour for number in range(50)}) == len(FALLBACK_COLOURS)
 

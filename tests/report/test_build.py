@@ -1,0 +1,177 @@
+import ast
+import csv
+from pathlib import Path
+
+import pytest
+
+import bgd.report
+from bgd.records import Store, export, load_reference
+from bgd.report.build import Definitions, build
+from bgd.report.tables import read_reference
+from experiments.paper import FIGURES, PAPER, REFERENCE, TABLES
+from tests.records_factory import CORRECTED, UNCORRECTED, rows, run
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return read_reference(REFERENCE)
+
+
+@pytest.fixture
+def runs():
+    return [
+        run(rows(CORRECTED, UNCORRECTED), method=method, setting=setting, seed=seed)
+        for method in ("bgd_ii", "bgd_i", "top_k", "a_new_one")
+        for setting in ("reloading", "non_reloading")
+        for seed in (0, 1)
+    ]
+
+
+SOME = Definitions(TABLES, FIGURES[1:2])
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_records_give_the_same_bytes_in_any_order(runs, reference, tmp_path):
+    written = build(runs, SOME, reference, tmp_path / "one", "test records")
+    build(runs[::-1], SOME, reference, tmp_path / "two", "test records")
+    build(runs, SOME, reference, tmp_path / "one", "test records")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert {path.relative_to(tmp_path / "one") for path in written} == set(contents(tmp_path / "one"))
+
+
+def test_exported_records_give_the_same_files(runs, reference, tmp_path):
+    export(runs, tmp_path / "records")
+    build(runs, SOME, reference, tmp_path / "one", "x")
+    build(load_reference(tmp_path / "records"), SOME, reference, tmp_path / "two", "x")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_files_and_source(runs, reference, tmp_path):
+    build(runs, SOME, reference, tmp_path, "test records")
+    tables = {path.name for path in (tmp_path / "tables").iterdir()}
+    names = [*(spec.name for spec in TABLES), "all_methods"]
+    assert tables == {f"{name}.{end}" for name in names for end in ("csv", "md", "tex")} | {"SOURCE.md"}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"figure_4_2.png", "figure_4_2.svg"}
+    source = (tmp_path / "tables" / "SOURCE.md").read_text()
+    assert "- records: test records\n- 16 runs, 32 rows" in source
+    assert "| MLP | reloading | a_new_one | 0, 1 | 4 |" in source
+
+
+def test_another_run_id_gives_another_source(runs, reference, tmp_path):
+    build(runs, Definitions((), ()), reference, tmp_path / "one", "x")
+    build(runs[1:], Definitions((), ()), reference, tmp_path / "two", "x")
+    hashes = [
+        next(
+            line
+            for line in (tmp_path / name / "tables" / "SOURCE.md").read_text().splitlines()
+            if "SHA" in line
+        )
+        for name in ("one", "two")
+    ]
+    assert hashes[0] != hashes[1]
+
+
+def test_a_write_that_fails_leaves_the_old_file(runs, reference, tmp_path, monkeypatch):
+    build(runs, Definitions((), ()), reference, tmp_path, "old")
+    before = contents(tmp_path)
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    with pytest.raises(OSError, match="disk"):
+        build(runs, Definitions((), ()), reference, tmp_path, "new")
+    after = contents(tmp_path)
+    assert {path: after[path] for path in before} == before
+
+
+def test_no_runs_at_all(reference, tmp_path):
+    build([], SOME, reference, tmp_path, "nothing")
+    lines = list(csv.DictReader((tmp_path / "tables" / "table_4_2.csv").open()))
+    assert {line["mean"] for line in lines} == {"missing"}
+    assert {line["n"] for line in lines} == {"0"}
+
+
+def test_a_network_without_errors_has_a_run_without_samples(reference, tmp_path):
+    build([run(())], SOME, reference, tmp_path, "nothing")
+    cells = {
+        (row["metric"], row["method"]): row
+        for row in csv.DictReader((tmp_path / "tables/table_4_2.csv").open())
+    }
+    assert cells["POC", "bgd_ii"]["mean"] == "no samples"
+    assert cells["POC", "retrain"]["mean"] == "missing"
+
+
+def test_every_value_of_the_thesis_has_its_place(reference):
+    places = {
+        (spec.number, spec.network, spec.setting, metric, method)
+        for spec in TABLES
+        for metric in spec.metrics
+        for method in spec.methods
+    }
+    columns = (reference[name] for name in ("table", "network", "setting", "metric", "method"))
+    values = set(zip(*columns, strict=True))
+    assert len(values) == len(reference) == 124
+    assert values <= places
+    ours = {metric for _, _, _, metric, _ in places - values}
+    assert ours == {"dTL_released", "training_accuracy_change", "final_test_accuracy", "retained"}
+
+
+def test_the_columns_stand_in_the_order_of_the_thesis(reference):
+    for spec in TABLES:
+        printed = reference[reference["table"] == spec.number]
+        assert tuple(printed["method"].unique()) == spec.methods
+        rows_of_the_thesis = [metric for metric in spec.metrics if metric in set(printed["metric"])]
+        assert rows_of_the_thesis == list(printed["metric"].unique())
+
+
+def test_every_table_and_figure_of_the_report_is_defined():
+    assert [spec.number for spec in PAPER.tables] == [
+        "4.1",
+        "4.2",
+        "4.3",
+        "4.4",
+        "4.5",
+        "4.6",
+        "4.7",
+        "4.8",
+        "4.11",
+        "4.12",
+    ]
+    assert [spec.name.split("_")[-1] for spec in PAPER.figures] == [
+        "1",
+        "2",
+        "4",
+        "5",
+        "6",
+        "7",
+        "8",
+        "9",
+        "10",
+        "14",
+    ]
+    assert [spec.number for spec in TABLES if spec.common_samples] == ["4.3", "4.4"]
+
+
+def test_reporting_imports_neither_torch_nor_hydra_nor_the_running_half():
+    package = Path(bgd.report.__file__).parent
+    root = package.parent.parent
+    for path in [*package.glob("*.py"), root / "bgd" / "metrics.py", root / "experiments" / "paper.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.split(".")[0] not in {"torch", "torchvision", "hydra", "omegaconf"}, path
+                if name.startswith("bgd"):
+                    assert name in {"bgd.records", "bgd.metrics"} or name.startswith("bgd.report"), path
+
+
+def test_records_read_from_a_store_make_a_report(runs, reference, tmp_path):
+    store = Store(tmp_path / "runs")
+    for one in runs:
+        with store.writing(one.header) as writer:
+            for item in one.rows:
+                writer.append(item)
+            writer.complete(one.header.summary)
+    build(list(store.all()), SOME, reference, tmp_path / "one", "x")
+    build(runs, SOME, reference, tmp_path / "two", "x")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")

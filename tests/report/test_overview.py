@@ -1,0 +1,95 @@
+import csv
+import io
+
+import pytest
+
+from bgd.report.build import insert_between_markers, result_table
+from bgd.report.frames import ReportError, build_frames
+from bgd.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
+from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
+
+
+@pytest.fixture
+def runs():
+    after = figures(test_accuracy=0.6)
+    return [
+        run(rows(CORRECTED, CORRECTED)),
+        run(rows(CORRECTED, UNCORRECTED), method="a_new_one"),
+        run((row(0), row(1, figures=after)), setting="non_reloading"),
+        run(rows(CORRECTED), network="alexnet", errors=4, train_images=500),
+    ]
+
+
+def cells(text):
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_every_method_found_is_in_every_form(runs):
+    frames = build_frames(runs)
+    lines = list(csv.DictReader(io.StringIO(all_methods_csv(frames))))
+    new = {line["metric"]: line for line in lines if line["method"] == "a_new_one"}
+    assert (new["POC"]["network"], new["POC"]["setting"], new["POC"]["mean"]) == ("mlp", "reloading", "50.0")
+    assert "final_test_accuracy" not in new  # it has no meaning where N0 comes back for every sample
+    assert {line["metric"] for line in lines if line["setting"] == "non_reloading"} >= {"final_test_accuracy"}
+    assert ["a_new_one", "1", "50"] in [line[:3] for line in cells(all_methods_markdown(frames))]
+    assert r"a\_new\_one & 1 & 50" in all_methods_tex(frames)
+
+
+def test_all_methods_of_no_runs():
+    frames = build_frames([])
+    assert all_methods_csv(frames).count("\n") == 1
+    assert all_methods_markdown(frames)
+    assert all_methods_tex(frames) == ""
+
+
+def test_result_table_has_a_line_per_network_and_method(runs):
+    table = cells(result_table(runs))
+    assert [line[:2] for line in table[2:]] == [
+        ["AlexNet", "BGD-II"],
+        ["MLP", "BGD-II"],
+        ["MLP", "a_new_one"],
+    ]
+    assert table[3][2:] == ["100", "0.20 ± 0", "0 ± 0", "0 ± 0", "100", "0.60"]
+    assert table[4][2:] == ["50", "0.20", "0", "0", "missing", "missing"]
+
+
+def test_result_caption_tells_the_scale(runs):
+    caption = result_table(runs).strip().splitlines()[-1]
+    assert "AlexNet: reduced scale, 1 of 4 misclassified samples, 500 training" in caption
+    assert (
+        "MLP: full scale, all 2 misclassified samples, 54,000 training and 10,000 test images, seed 0."
+        in caption
+    )
+    assert "MLP: no runs." in result_table(runs[-1:])
+
+
+def test_result_caption_is_loud_and_counts_what_is_left_out():
+    made = (row(0, figures=figures(train_loss=None)), row(1))
+    caption = result_table([run(made, expected=[600, 1000])])
+    assert "**MLP: WARNING: N0 has 2 errors, outside the expected 600 to 1,000.**" in caption
+    assert "Rows left out because a loss is not finite: MLP, BGD-II: 1." in caption
+
+
+README = "# Title\n\n<!-- results:begin -->\nold | table\n<!-- results:end -->\n\nrest\n"
+
+
+def test_only_what_is_between_the_markers_changes():
+    changed = insert_between_markers(README, "new\n")
+    assert changed == "# Title\n\n<!-- results:begin -->\nnew\n<!-- results:end -->\n\nrest\n"
+    assert insert_between_markers(changed, "new") == changed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nothing",
+        README.replace("<!-- results:end -->", ""),
+        README.replace("<!-- results:begin -->", ""),
+        README + README,
+        "<!-- results:end --> <!-- results:begin -->",
+    ],
+)
+def test_markers_must_be_there_once_and_in_order(text):
+    with pytest.raises(ReportError, match="results:"):
+        insert_between_markers(text, "new")
