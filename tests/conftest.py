@@ -1,0 +1,63 @@
+"""What many tests share: the tiny data, a small trained MLP with misclassified samples, one thread."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from bgd import data, rng, training
+from bgd.methods.base import Problem
+from bgd.networks import MLP, AlexNet
+from bgd.settings import samples_of
+from experiments.run import CONF
+from experiments.spec import RunSpec
+
+TINY = Path(__file__).parent / "data" / "tiny"
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    return data.load("tiny", TINY)
+
+
+@pytest.fixture(scope="session")
+def trained(tiny):
+    """A small MLP that gets some test images wrong; nobody may change it."""
+    with rng.torch_seeded(rng.stream(0, "init")):
+        network = MLP()
+    training.train(network, training.Recipe(epochs=15, learning_rate=0.02), tiny, "cpu")
+    return network
+
+
+@pytest.fixture(scope="session")
+def trained_alexnet(tiny):
+    """A narrow AlexNet that gets some test images wrong; nobody may change it."""
+    with rng.torch_seeded(rng.stream(0, "init")):
+        network = AlexNet(width=0.1)
+    training.train(network, training.Recipe(epochs=3, learning_rate=0.05), tiny, "cpu")
+    return network
+
+
+@pytest.fixture(scope="session")
+def samples(tiny, trained):
+    """Misclassified samples of the small MLP."""
+    return samples_of(*tiny.test.tensors(), training.misclassified(trained, tiny), 12)
+
+
+@pytest.fixture
+def problem(trained, tiny):
+    images, labels = tiny.train.tensors()
+    return Problem(trained, lambda: training.mean_gradient(trained, images, labels))
+
+
+@pytest.fixture(scope="session")
+def spec_of():
+    """Compose a run from overrides."""
+
+    def composed(*overrides):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return RunSpec.of(compose("config", overrides=["profile=smoke", *overrides]))
+
+    return composed
