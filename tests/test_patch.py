@@ -111,7 +111,9 @@ def test_norms_and_layers_against_a_loop(network):
     assert linf == max(map(abs, change))
     space = patch.space
     owners = [
-        name for name in space.names if any(space.span(name).start <= i < space.span(name).stop for i in patch.indices)
+        name
+        for name in space.names
+        if any(space.span(name).start <= i < space.span(name).stop for i in patch.indices)
     ]
     assert patch.tensors == owners
     empty = Patch.between(space, patch.old, patch.old)
