@@ -81,7 +81,7 @@ def test_another_network_is_refused_and_left_alone(network):
     vector[patch.indices[4]] += 1e-6
     vector[patch.indices[7]] += 1.0
     before = vector.clone()
-    with pytest.raises(PatchError, match="1 of 20|2 of 20"):
+    with pytest.raises(PatchError, match="2 of 20"):
         patch.apply(vector)
     assert torch.equal(vector, before)
     with pytest.raises(PatchError, match="9,614 parameters, the network has 10"):

@@ -1,0 +1,131 @@
+"""A run's identity, the presets and the plan."""
+
+import pytest
+
+from bgd.build import ConfigError, build
+from experiments.plan import Plan, presets, specs
+from experiments.run import CONF, check_choices
+
+
+def test_the_identity_changes_with_what_can_change_a_number_and_with_nothing_else(spec_of):
+    base = spec_of()
+    same = ("device=cpu", "threads=3", "data_dir=elsewhere", "output_dir=elsewhere", "scale.seeds=[5]")
+    for override in same:
+        assert spec_of(override).run_id == base.run_id, override
+    other = (
+        "network=alexnet", "method=bgd_i", "setting=non_reloading", "seed=1", "method.iterations=21",
+        "method.update.form=full_norm", "scale.samples=5", "scale.train_images=99", "scale.recipe.epochs=3",
+        "scale.recipe.seed=1", "network.hidden1=13", "profile.dataset=mnist",
+    )  # fmt: skip
+    found = {spec_of(override).run_id for override in other}
+    assert len(found | {base.run_id}) == len(other) + 1
+    assert spec_of("scale.recipe.seed=1").base_id != base.base_id
+    assert spec_of("seed=1").base_id == spec_of("method=top_k").base_id == base.base_id
+
+
+def test_the_identity_changes_with_a_components_version(spec_of, monkeypatch):
+    from bgd.methods.bgd import search
+
+    before = spec_of().run_id
+    monkeypatch.setattr(search, "VERSION", search.VERSION + 1)
+    assert spec_of().run_id != before
+    assert spec_of("method=top_k").run_id == spec_of("method=top_k").run_id
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=abc", "seed='abc': must be an integer"),
+        ("seed=1.5", "seed=1.5: must be an integer"),
+        ("method.subset_size=-1", "method.subset_size=-1: must be at least 1"),
+        ("method.subset_size=many", "method.subset_size='many': must be an integer"),
+        ("method.update.form=diag", "method.update.form='diag': must be one of diagonal"),
+        ("+method.foo=1", "method.foo: unknown key"),
+        ("scale.samples=0", "scale.samples=0: must be at least 1"),
+        ("scale.train_images=-5", "scale.train_images=-5: must be at least 1"),
+        ("scale.recipe.learning_rate=-1", "scale.recipe.learning_rate=-1.0: must be above 0"),
+        ("+scale.recipe.epoch=2", "scale.recipe.epoch: unknown key; did you mean 'epochs'"),
+        ("profile.dataset=cifar", "profile.dataset='cifar': must be one of mnist, tiny"),
+        ("setting.accumulate=yes_please", "setting.accumulate='yes_please': must be true or false"),
+    ],
+)
+def test_bad_input_is_named(spec_of, override, message):
+    with pytest.raises(ConfigError) as caught:
+        spec_of(override)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("network=alexnett", "network='alexnett': there is no such network; did you mean 'alexnet'"),
+        ("method=bgd_2,top_k", "method='bgd_2': there is no such method; did you mean 'bgd_"),
+        ("setting=reload", "setting='reload': there is no such setting; did you mean 'reloading'"),
+        (
+            "experiment=table_4_22",
+            "experiment='table_4_22': there is no such experiment; did you mean 'table_4_2'",
+        ),
+        ("profile=big", "profile='big': there is no such profile; valid: laptop, smoke, thesis"),
+    ],
+)
+def test_an_unknown_choice_names_the_nearest(argument, message):
+    with pytest.raises(ConfigError) as caught:
+        check_choices([argument])
+    assert message in str(caught.value)
+    check_choices(["network=mlp,alexnet", "method=glob(*)", "experiment=table_4_2", "seed=0", "-m"])
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "thesis"])
+def test_every_run_of_every_preset_composes_and_builds(profile):
+    runs = specs(profile)
+    assert len({spec.run_id for spec in runs}) == len(runs)
+    for spec in runs:
+        build(spec.network, "network") if spec.network["name"] == "mlp" else None
+        build(spec.method, "method")
+        assert spec.seed in spec.scale.seeds
+    kinds = {(spec.network["name"], spec.method["name"], spec.setting["name"]) for spec in runs}
+    methods = {path.stem for path in (CONF / "method").glob("*.yaml")}
+    wanted = {(n, m, s) for n in ("mlp", "alexnet") for m in methods for s in ("reloading", "non_reloading")}
+    assert kinds == wanted
+
+
+def test_the_thesis_profile_is_at_the_thesis_scale():
+    for spec in specs("thesis", ["table_4_1", "table_4_2"]):
+        scale = spec.scale
+        assert (scale.samples, scale.train_images, scale.test_images) == (None, 54_000, 10_000)
+        assert scale.recipe.epochs == {"mlp": 10, "alexnet": 40}[spec.network["name"]]
+        assert scale.seeds == (0, 1, 2)
+
+
+def test_the_laptop_profile_has_the_mlp_at_the_thesis_scale():
+    thesis, laptop = specs("thesis", ["table_4_2", "table_4_8"]), specs("laptop", ["table_4_2", "table_4_8"])
+    assert {spec.run_id for spec in thesis} == {spec.run_id for spec in laptop}
+
+
+def test_every_table_and_figure_has_its_preset_with_its_runs():
+    from experiments.paper import PAPER
+
+    assert {item.name for item in (*PAPER.tables, *PAPER.figures)} <= set(presets())
+    for table in PAPER.tables:
+        runs = specs("thesis", [table.name])
+        assert {spec.network["name"] for spec in runs} == {table.network}
+        assert {spec.setting["name"] for spec in runs} == {table.setting}
+        assert {spec.method["name"] for spec in runs} == set(table.methods)
+    for figure in PAPER.figures:
+        runs = specs("thesis", [figure.name])
+        assert {spec.network["name"] for spec in runs} == set(figure.networks)
+        assert {spec.method["name"] for spec in runs} == set(figure.methods)
+
+
+def test_a_plan_says_what_there_is_to_do(tmp_path):
+    runs = specs("smoke", ["table_4_2"])
+    (tmp_path / "runs" / runs[0].run_id).mkdir(parents=True)
+    costs = {(spec.network["name"], spec.method["name"], spec.setting["name"]): 60.0 for spec in runs}
+    plan = Plan.of(runs, tmp_path, costs)
+    assert (len(plan.done), len(plan.todo)) == (1, 4)
+    assert plan.seconds == sum(60.0 * spec.scale.samples for spec in plan.todo)
+    text = plan.text(jobs=2)
+    assert "5 runs: 1 cached, 4 to run" in text
+    assert "N0 to train: mlp" in text
+    assert "about 12 min with 2 jobs" in text
+    assert "no record tells" in Plan.of(runs, tmp_path, {}).text(1)

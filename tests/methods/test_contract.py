@@ -1,0 +1,89 @@
+"""The contract that every method keeps, on every yaml under conf/method that there is."""
+
+import numpy as np
+import pytest
+import torch
+from oracles import flat, is_right, with_parameters
+
+from bgd import rng, training
+from bgd.build import build
+from bgd.methods.base import Correction, Problem
+from bgd.settings import samples_of
+from experiments.run import CONF
+
+METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+
+
+@pytest.fixture(params=["mlp", "alexnet"])
+def case(request, tiny, trained, trained_alexnet):
+    """A network with misclassified samples, and a problem posed on it."""
+    network = {"mlp": trained, "alexnet": trained_alexnet}[request.param]
+    images, labels = tiny.train.first(200).tensors()
+    problem = Problem(network, lambda: training.mean_gradient(network, images, labels))
+    chosen = samples_of(*tiny.test.tensors(), training.misclassified(network, tiny), 4)
+    assert len(chosen) == 4
+    return network, problem, chosen
+
+
+def attempt(method, problem, sample):
+    with problem.trying() as trial:
+        correction = method.correct(trial, sample, rng.stream(0, "method", sample.index))
+    return correction, trial
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_contract(name, case, spec_of):
+    network, problem, samples = case
+    spec = spec_of(f"method={name}")
+    assert spec.method["name"] == name
+    method = build(spec.method, "method")
+    before = flat(network)
+    first = {}
+    for sample in samples:
+        correction, trial = attempt(method, problem, sample)
+        first[sample.index] = correction
+        assert isinstance(correction, Correction)
+        assert torch.equal(problem.current.flat, before), "the network is as it was, bit for bit"
+        assert torch.equal(flat(network), before)
+        assert not problem.current.module.training
+        assert trial.forward_passes >= correction.steps
+        if correction.patch is None:
+            assert correction.reason, "a failure says why"
+            assert correction.altered == 0
+            continue
+        assert correction.reason == ""
+        assert 0 < len(correction.patch) <= correction.altered <= len(before)
+        assert torch.isfinite(correction.patch.new).all()
+        after = before.clone()
+        correction.patch.apply(after)
+        assert is_right(with_parameters(network, after), sample)
+    for sample in reversed(samples):  # another order, the same corrections
+        again, _ = attempt(method, problem, sample)
+        same = first[sample.index]
+        assert (again.altered, again.steps, again.reason) == (same.altered, same.steps, same.reason)
+        assert (again.patch is None) == (same.patch is None)
+        if again.patch is not None:
+            assert torch.equal(again.patch.indices, same.patch.indices)
+            assert torch.equal(again.patch.new, same.patch.new)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_key_of_the_yaml_is_an_option_and_every_option_a_key(name, spec_of):
+    """The yaml holds every hyper-parameter, so that a reader sees them all."""
+    import dataclasses
+
+    config = spec_of(f"method={name}").method
+    method = build(config, "method")
+    assert {field.name for field in dataclasses.fields(method)} == set(config) - {"name", "_target_"}
+
+
+def test_there_are_the_methods_of_the_thesis():
+    wanted = {"bgd_ii", "bgd_i", "bgd_c", "bgd_norm", "retrain", "fine_tune", "top_k", "l1", "random"}
+    assert wanted <= set(METHODS)
+
+
+def test_a_method_without_what_it_needs_says_so(trained, samples, spec_of):
+    method = build(spec_of("method=bgd_c").method, "method")
+    problem = Problem(trained)
+    with problem.trying() as trial, pytest.raises(LookupError, match="mean training gradient"):
+        method.correct(trial, samples[0], np.random.default_rng(0))

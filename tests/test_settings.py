@@ -1,0 +1,156 @@
+"""The two settings, and going on where an interrupted run was."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from oracles import flat, is_right, with_parameters
+
+from bgd import training
+from bgd.evaluation import FullEvaluator, Images
+from bgd.methods.base import Correction, Problem
+from bgd.methods.bgd.search import SubsetSearch
+from bgd.methods.descent import SampleDescent
+from bgd.patch import Patch
+from bgd.records import ALREADY_RIGHT, CORRECTED, UNCORRECTED
+from bgd.settings import ReplayError, Setting, Stage
+
+
+@pytest.fixture
+def stage(trained, tiny, samples):
+    def make(method, accumulate, chosen=samples):
+        images = Images.of(tiny, 100, 80)
+        gradient = training.mean_gradient(trained, images.train, images.train_labels)
+        return Stage(
+            setting=Setting(accumulate),
+            method=method,
+            seed=0,
+            problem=Problem(trained, lambda: gradient),
+            evaluator=FullEvaluator(trained, images),
+            samples=chosen,
+            test_labels=images.test_labels,
+        )
+
+    return make
+
+
+def untimed(rows):
+    return [replace(row, search_seconds=0.0, evaluation_seconds=0.0) for row in rows]
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """Lifts the label's output bias just far enough, but for the samples it is told to leave."""
+
+    leave: tuple[int, ...] = ()
+
+    def correct(self, trial, sample, stream):
+        if sample.index in self.leave:
+            return Correction.failed("told to")
+        place = trial.space.span("lin3.bias").start + int(sample.label)
+        with torch.no_grad():
+            logits = trial.network(sample.image)[0]
+        trial.flat[place] += logits.max() - logits[int(sample.label)] + 1.0
+        return Correction(trial.patch(), 1, 1)
+
+
+def test_reloading_starts_from_n0_each_time(stage, trained, samples):
+    made = stage(Scripted(), accumulate=False)
+    rows = list(made.rows())
+    assert [row.index for row in rows] == [sample.index for sample in samples]
+    assert [row.position for row in rows] == list(range(len(samples)))
+    assert {row.outcome for row in rows} == {CORRECTED}
+    bias = trained.lin3.bias.detach()
+    for row, sample in zip(rows, samples, strict=True):
+        assert row.patch["old"] == pytest.approx([float(bias[int(sample.label)])])
+        assert row.prediction_before != row.label == row.prediction_after == int(sample.label)
+    assert torch.equal(made.problem.current.flat, flat(trained))
+    assert made.retained() is None
+
+
+def test_non_reloading_accumulates_and_a_sample_already_right_changes_nothing(stage, trained, samples):
+    same = [sample for sample in samples if int(sample.label) == int(samples[0].label)]
+    assert len(same) >= 1
+    chosen = [samples[0], *same, *samples[1:3]]  # the first one twice: right already at the second time
+    made = stage(Scripted(), True, chosen)
+    rows = list(made.rows())
+    assert (rows[0].outcome, rows[1].outcome) == (CORRECTED, ALREADY_RIGHT)
+    assert rows[1].patch is None
+    assert (rows[1].altered, rows[1].l0, rows[1].forward_passes) == (0, 0, 0)
+    assert rows[1].figures == rows[0].figures
+    vector = flat(trained)
+    for row in rows:
+        if row.patch:
+            vector[row.patch["index"]] = torch.tensor(row.patch["new"])
+    assert torch.allclose(made.problem.current.flat, vector)
+    last = with_parameters(trained, vector)
+    assert made.retained() == sum(is_right(last, sample) for sample in chosen) / len(chosen)
+
+
+def test_an_uncorrected_sample_leaves_the_network_unchanged(stage, samples):
+    left = samples[1].index
+    rows = list(stage(Scripted(leave=(left,)), True, samples[:3]).rows())
+    assert (rows[1].outcome, rows[1].reason) == (UNCORRECTED, "told to")
+    assert rows[1].figures == rows[0].figures
+    assert rows[1].prediction_after == rows[1].prediction_before != rows[1].label
+    assert rows[1].sample_loss_after == rows[1].sample_loss_before
+
+
+def test_broken_and_fixed_count_flips_against_n0(stage, trained, tiny, samples):
+    (row,) = stage(Scripted(), False, samples[:1]).rows()
+    images, labels = Images.of(tiny, 1, 80).test, Images.of(tiny, 1, 80).test_labels
+    vector = flat(trained)
+    vector[row.patch["index"]] = torch.tensor(row.patch["new"])
+    moved = with_parameters(trained, vector)
+    was, now = trained(images).argmax(1) == labels, moved(images).argmax(1) == labels
+    assert row.broken == int((was & ~now).sum()) > 0
+    assert row.fixed == int((~was & now).sum())
+
+
+class Liar:
+    def correct(self, trial, sample, stream):
+        place = trial.space.span("lin3.bias").start + (int(sample.label) + 1) % 10
+        trial.flat[place] += 50
+        return Correction(trial.patch(), 1, 1)
+
+
+def test_a_patch_that_leaves_the_sample_wrong_is_no_correction(stage):
+    with pytest.raises(RuntimeError, match="Liar returned a patch for sample .* leaves it wrong"):
+        list(stage(Liar(), False).rows())
+
+
+class Overflowing:
+    def correct(self, trial, sample, stream):
+        index = torch.tensor([trial.space.span("lin1.weight").start])
+        return Correction(
+            Patch.sparse(trial.space, index, trial.flat[index], torch.tensor([float("-inf")])), 1, 3
+        )
+
+
+def test_a_value_that_is_not_finite_is_a_failed_correction(stage):
+    for accumulate in (False, True):
+        rows = list(stage(Overflowing(), accumulate).rows())
+        assert {(row.outcome, row.reason, row.l0) for row in rows} == {
+            (UNCORRECTED, "a changed value is not finite", 0)
+        }
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+@pytest.mark.parametrize("method", [SubsetSearch(), SampleDescent(steps=4, carry_momentum=True), Scripted()])
+def test_a_run_goes_on_from_any_row_to_the_same_rows(stage, method, accumulate, samples):
+    whole = untimed(stage(method, accumulate).rows())
+    for done in (0, 1, 5, len(samples) - 1, len(samples)):
+        made = stage(method, accumulate)
+        assert [*whole[:done], *untimed(made.rows(whole[:done]))] == whole
+
+
+def test_a_replay_that_comes_out_otherwise_is_noticed(stage):
+    whole = list(stage(Scripted(), True).rows())
+    with pytest.raises(ReplayError, match=f"sample {whole[0].index}"):
+        list(stage(Scripted(), True).rows([replace(whole[0], altered=7)]))
+
+
+def test_no_samples_no_rows(stage):
+    made = stage(Scripted(), True, [])
+    assert list(made.rows()) == []
+    assert made.retained() is None
