@@ -205,12 +205,14 @@ class Store:
         lines = (self.root / run_id / "rows.jsonl").read_text().splitlines()
         return Run(self.header(run_id), tuple(row_from(json.loads(line)) for line in lines))
 
-    def all(self) -> Iterator[Run]:
-        """Read every complete run, in order of id."""
-        if self.root.is_dir():
-            for folder in sorted(self.root.iterdir()):
-                if folder.is_dir() and "." not in folder.name:
-                    yield self.read(folder.name)
+    def complete(self) -> list[str]:
+        """Return the ids of the complete runs, in order."""
+        folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        return [folder.name for folder in folders if folder.is_dir() and "." not in folder.name]
+
+    def headers(self) -> Iterator[Header]:
+        """Read the header of every complete run."""
+        return map(self.header, self.complete())
 
     def discard(self, run_id: str) -> None:
         """Remove a run, complete or partial, for example one made with another N0."""

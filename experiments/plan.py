@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from bgd.records import Run, Store
+from bgd.records import Header, Store
 from experiments.run import CONF
 from experiments.spec import RunSpec
 
@@ -63,13 +63,12 @@ def kind_of(spec: dict[str, Any]) -> Kind:
     return spec["network"]["name"], spec["method"]["name"], spec["setting"]["name"]
 
 
-def seconds_per_sample(runs: Iterable[Run]) -> dict[Kind, float]:
+def seconds_per_sample(headers: Iterable[Header]) -> dict[Kind, float]:
     """Return the mean seconds a sample took in some runs, by kind."""
     seen: dict[Kind, list[float]] = {}
-    for run in runs:
-        if run.rows:
-            took = sum(row.search_seconds + row.evaluation_seconds for row in run.rows) / len(run.rows)
-            seen.setdefault(kind_of(run.header.spec), []).append(took)
+    for header in headers:
+        if header.samples:
+            seen.setdefault(kind_of(header.spec), []).append(header.summary["seconds"] / header.samples)
     return {kind: statistics.fmean(values) for kind, values in seen.items()}
 
 
@@ -122,10 +121,24 @@ class Plan:
         return "\n".join(lines)
 
 
+def samples_in(spec: RunSpec) -> int:
+    """Return how many samples a run has, as far as that is known before its N0."""
+    return spec.scale.samples or TYPICAL_ERRORS
+
+
+def cost_of_sample(spec: RunSpec, costs: dict[Kind, float]) -> float:
+    """Return the seconds of one core that a sample of a run takes.
+
+    By what its kind took, else by the mean over its network, else a second.
+    """
+    kind = kind_of(spec.identity)
+    alike = [seconds for (network, _, _), seconds in costs.items() if network == kind[0]]
+    return costs.get(kind, statistics.fmean(alike) if alike else 1.0)
+
+
 def cost_of(spec: RunSpec, costs: dict[Kind, float], store: Store) -> float:
-    """Return the seconds of one core that the rest of a run takes; per sample a second where nothing is known."""
-    samples = spec.scale.samples or TYPICAL_ERRORS
-    return max(0, samples - store.done_rows(spec.run_id)) * costs.get(kind_of(spec.identity), 1.0)
+    """Return the seconds of one core that the rest of a run takes."""
+    return max(0, samples_in(spec) - store.done_rows(spec.run_id)) * cost_of_sample(spec, costs)
 
 
 TYPICAL_ERRORS = 700  # samples of a run that takes them all, before N0 is known

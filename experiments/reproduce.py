@@ -15,7 +15,7 @@ from bgd.build import ConfigError, nearest
 from bgd.data import DataError
 from bgd.records import Run, Store, export, load_reference
 from experiments.execute import execute
-from experiments.plan import Kind, Plan, cost_of, default_jobs, seconds_per_sample, specs
+from experiments.plan import Kind, Plan, cost_of_sample, default_jobs, samples_in, seconds_per_sample, specs
 from experiments.publish import publish, update_readme
 from experiments.run import CONF
 from experiments.spec import RunSpec
@@ -41,11 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
             return _reference(runs, output, options.profile)
         if options.command == "tables":
             return _tables(runs, output, options.profile)
-        plan = Plan.of(runs, output, _costs(output, options.profile))
+        committed = _committed_costs(options.profile)
+        plan = Plan.of(runs, output, {**committed, **seconds_per_sample(Store(output / "runs").headers())})
         print(plan.text(jobs), flush=True)
         if options.command == "plan":
             return 0
-        return _run(plan, options, output, device, jobs)
+        return _run(plan, options, output, device, jobs, committed)
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -83,14 +84,15 @@ def reference_folder(profile: str) -> Path:
     return CONF.parent / "outputs" / "reference" / profile
 
 
-def _costs(output: Path, profile: str) -> dict[Kind, float]:
-    """Return the seconds a sample takes, as the committed records and, over them, this clone's runs have it."""
+def _committed_costs(profile: str) -> dict[Kind, float]:
+    """Return the seconds a sample takes, as the committed records have it."""
     reference = reference_folder(profile)
-    known = seconds_per_sample(load_reference(reference)) if reference.is_dir() else {}
-    return {**known, **seconds_per_sample(Store(output / "runs").all())}
+    return seconds_per_sample(run.header for run in load_reference(reference)) if reference.is_dir() else {}
 
 
-def _run(plan: Plan, options: argparse.Namespace, output: Path, device: str, jobs: int) -> int:
+def _run(
+    plan: Plan, options: argparse.Namespace, output: Path, device: str, jobs: int, costs: dict[Kind, float]
+) -> int:
     if not plan.todo:
         print("nothing to do: every run is done; tables and figures are built from them", flush=True)
     else:
@@ -130,9 +132,9 @@ def _work(spec: RunSpec) -> None:
     execute(spec, _workshop)
 
 
-def _run_all(todo: list[RunSpec], place: Place, jobs: int, profile: str) -> list[str]:
+def _run_all(todo: list[RunSpec], place: Place, jobs: int, costs: dict[Kind, float]) -> list[str]:
     """Run everything in `jobs` processes; return the titles of what failed."""
-    progress = _Progress(todo, place.output, _costs(place.output, profile))
+    progress = _Progress(todo, place.output, costs)
     failed = []
     with ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (place,)) as pool:
         pending: dict[Future[None], RunSpec] = {pool.submit(_work, spec): spec for spec in todo}
@@ -155,22 +157,34 @@ class _Progress:
 
     def __init__(self, todo: list[RunSpec], output: Path, costs: dict[Kind, float]) -> None:
         self._todo, self._store, self._costs = todo, Store(output / "runs"), costs
-        self._total = self._left()
+        self._before = {spec.run_id: self._store.done_rows(spec.run_id) for spec in todo}
         self._started = self._said = time.perf_counter()
-
-    def _left(self) -> float:
-        unfinished = (spec for spec in self._todo if not self._store.finished(spec.run_id))
-        return sum(cost_of(spec, self._costs, self._store) for spec in unfinished)
 
     def say(self, done: int, force: bool = False) -> None:
         now = time.perf_counter()
         if now - self._said < SAY_EVERY and not force:
             return
-        self._said, left, elapsed = now, self._left(), now - self._started
-        share = 1 - left / self._total if self._total else 1.0
-        rows = sum(self._store.done_rows(spec.run_id) for spec in self._todo)
-        eta = f", about {elapsed * (1 - share) / share / 60:.0f} min left" if share > 0.01 else ""
-        log.info("%d of %d runs, %d samples, %.0f min gone%s", done, len(self._todo), rows, elapsed / 60, eta)
+        self._said, elapsed = now, now - self._started
+        costs = {**self._costs, **seconds_per_sample(self._store.headers())}  # those done by now tell more
+        rows = {spec.run_id: self._store.done_rows(spec.run_id) for spec in self._todo}
+        gone = left = 0.0
+        for spec in self._todo:
+            each = cost_of_sample(spec, costs)
+            gone += each * (rows[spec.run_id] - self._before[spec.run_id])
+            left += (
+                0.0
+                if self._store.finished(spec.run_id)
+                else each * max(0, samples_in(spec) - rows[spec.run_id])
+            )
+        eta = f", about {elapsed * left / gone / 60:.0f} min left" if gone and left else ""
+        log.info(
+            "%d of %d runs, %d samples, %.0f min gone%s",
+            done,
+            len(self._todo),
+            sum(rows.values()),
+            elapsed / 60,
+            eta,
+        )
 
 
 def _own_runs(runs: list[RunSpec], output: Path) -> list[Run]:

@@ -38,7 +38,8 @@ def test_a_run_comes_back_as_it_was_written(tmp_path, run):
     finish(store, run)
     assert store.finished(run.header.run_id)
     assert store.read(run.header.run_id) == run
-    assert list(store.all()) == [run]
+    assert store.complete() == [run.header.run_id]
+    assert list(store.headers()) == [run.header]
     assert not list(tmp_path.glob("*.partial"))
 
 
@@ -46,7 +47,7 @@ def test_a_partial_run_is_not_finished_and_keeps_its_rows(tmp_path, run):
     store, name = Store(tmp_path), run.header.run_id
     write(store, run, run.rows[:2])
     assert not store.finished(name)
-    assert list(store.all()) == []
+    assert store.complete() == []
     assert store.done_rows(name) == 2
     with store.writing(run.header) as writer:
         assert tuple(writer.rows) == run.rows[:2]

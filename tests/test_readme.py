@@ -1,0 +1,55 @@
+"""The README's words are true: its table comes from the committed records, its example method works."""
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+import bgd.methods
+from bgd.build import build
+from bgd.records import CORRECTED, Store, load_reference
+from bgd.report.build import result_table
+from experiments.execute import execute
+from experiments.reproduce import reference_folder
+from experiments.workbench import Place, Workshop
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_result_table_is_that_of_the_committed_records():
+    table = README.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0]
+    assert table.strip() == result_table(load_reference(reference_folder("laptop"))).strip()
+
+
+def test_every_file_and_target_it_names_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`?make ([a-z]+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.M), f"make {target}"
+    for path in re.findall(r"\]\(([^)h][^)]*)\)", README):
+        assert (ROOT / path).exists(), path
+
+
+def block(title, language):
+    """The code block that follows a file's name."""
+    return re.search(rf"`{re.escape(title)}`\n\n```{language}\n(.*?)```", README, re.S)[1]
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch, spec_of):
+    """The README's method, as a module and a yaml, in a place of its own."""
+    (tmp_path / "one_weight.py").write_text(block("bgd/methods/one_weight.py", "python"))
+    monkeypatch.setattr(bgd.methods, "__path__", [*bgd.methods.__path__, str(tmp_path)])
+    config = OmegaConf.create(block("conf/method/one_weight.yaml", "yaml"))
+    spec = spec_of("method=bgd_ii")
+    return type(spec)(**{**vars(spec), "method": OmegaConf.to_container(config)})
+
+
+def test_the_example_method_runs_and_appears_in_a_table(example, tmp_path):
+    build(example.method, "method")
+    execute(example, Workshop(Place(tmp_path, tmp_path, "cpu", 1)))
+    run = Store(tmp_path / "runs").read(example.run_id)
+    assert {row.outcome for row in run.rows} == {CORRECTED}
+    assert {row.l0 for row in run.rows} == {1}
+    assert "one_weight" in result_table([run])
