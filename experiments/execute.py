@@ -5,8 +5,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bgd.records import Header, Row, Store, Writer
+from bgd.records import Header, Row
 from bgd.settings import ReplayError
+from bgd.store import Store, Writer
 from experiments.spec import RunSpec
 from experiments.workbench import Workbench, Workshop
 

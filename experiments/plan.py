@@ -13,7 +13,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from bgd.records import Header, Store
+from bgd.records import Header
+from bgd.store import Store
 from experiments.run import CONF
 from experiments.spec import RunSpec
 

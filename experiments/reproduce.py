@@ -13,7 +13,8 @@ import torch
 
 from bgd.build import ConfigError, nearest
 from bgd.data import DataError
-from bgd.records import Run, Store, export, load_reference
+from bgd.records import Run, export, load_reference
+from bgd.store import Store
 from experiments.execute import execute
 from experiments.plan import Kind, Plan, cost_of_sample, default_jobs, samples_in, seconds_per_sample, specs
 from experiments.publish import publish, update_readme

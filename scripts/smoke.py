@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from bgd.records import ALREADY_RIGHT, CORRECTED, UNCORRECTED, Run, Store
+from bgd.records import ALREADY_RIGHT, CORRECTED, UNCORRECTED, Run
+from bgd.store import Store
 from experiments.paper import PAPER
 from experiments.plan import specs
 from experiments.reproduce import main

@@ -8,8 +8,9 @@ from omegaconf import OmegaConf
 
 import bgd.methods
 from bgd.build import build
-from bgd.records import CORRECTED, Store, load_reference
+from bgd.records import CORRECTED, load_reference
 from bgd.report.build import result_table
+from bgd.store import Store
 from experiments.execute import execute
 from experiments.reproduce import reference_folder
 from experiments.workbench import Place, Workshop

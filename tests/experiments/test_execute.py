@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bgd.methods.bgd.search import SubsetSearch
-from bgd.records import Store
+from bgd.store import Store
 from experiments.execute import execute
 from experiments.workbench import Place, Workshop, choose_device
 

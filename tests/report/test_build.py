@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 import bgd.report
-from bgd.records import Store, export, load_reference
+from bgd.records import export, load_reference
 from bgd.report.build import Definitions, build
 from bgd.report.tables import read_reference
+from bgd.store import Store
 from experiments.paper import FIGURES, PAPER, REFERENCE, TABLES
 from tests.records_factory import CORRECTED, UNCORRECTED, rows, run
 

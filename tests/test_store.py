@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import records_factory
 
-from bgd.records import RecordError, Store, export, load_reference, row_from
+from bgd.records import RecordError, export, load_reference, row_from
+from bgd.store import Store
 
 
 def make_run(count, **changes):
