@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +168,7 @@ def fetch(root: Path) -> None:
                 ValueError,
                 KeyError,
                 subprocess.SubprocessError,
+                zipfile.BadZipFile,
             ) as error:
                 failures.append(f"  {way}: {error}")
                 log.info("that did not work: %s", error)
@@ -257,7 +259,7 @@ def _read_checked(raw: Path, file: str, sha256: str) -> bytes:
         raise DataError(f"{raw / file} is missing")
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:  # a truncated archive is an EOFError
+    except (OSError, EOFError, zlib.error) as error:  # truncated: EOFError; altered: zlib.error or OSError
         raise DataError(f"{path} cannot be read: {error}; delete it to fetch it again") from error
     _check(content, sha256, f"{path} (delete it to fetch it again)")
     return content

@@ -52,7 +52,8 @@ class Patch:
     @property
     def tensors(self) -> list[str]:
         """Names of the tensors with a changed value."""
-        edges = torch.searchsorted(self.indices, torch.tensor(self.space.bounds))
+        bounds = torch.tensor(self.space.bounds, device=self.indices.device)
+        edges = torch.searchsorted(self.indices, bounds)
         return [name for name, count in zip(self.space.names, edges.diff().tolist(), strict=True) if count]
 
     def norms(self) -> tuple[float, float, float]:

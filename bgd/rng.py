@@ -2,7 +2,7 @@
 
 A stream is addressed by what it is for, `stream(seed, "method", sample_index)`, never by how many draws came
 before it. Sample 7 alone, sample 7 after samples 0 to 6 and sample 7 in another worker see the same numbers.
-All draws happen on the CPU, so the device does not change them.
+Streams are drawn on the CPU, so the device does not change them; dropout alone draws where the network is.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ def stream(seed: int, *name: str | int) -> np.random.Generator:
 
 @contextlib.contextmanager
 def torch_seeded(generator: np.random.Generator) -> Iterator[None]:
-    """Seed torch's CPU generator from `generator` inside the block and restore it afterwards.
+    """Seed torch's generators from `generator` inside the block and restore them afterwards.
 
     For code that draws from torch's global generator and takes no other: weight initialisation and dropout.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(int(generator.integers(2**63)))
         yield

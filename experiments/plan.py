@@ -1,5 +1,6 @@
 """What has to be run for a profile: every preset's runs, each once; what is there already; how long it takes."""
 
+import json
 import os
 import statistics
 from collections.abc import Iterable, Iterator
@@ -93,8 +94,8 @@ class Plan:
     def of(cls, runs: list[RunSpec], output: Path, costs: dict[Kind, float]) -> "Plan":
         """Look up what is there and what the rest costs."""
         store = Store(output / "runs")
-        done = [spec for spec in runs if store.finished(spec.run_id)]
-        todo = [spec for spec in runs if not store.finished(spec.run_id)]
+        done = [spec for spec in runs if is_current(spec, store, output / "bases")]
+        todo = [spec for spec in runs if spec not in done]
         todo.sort(key=lambda spec: (spec.network["name"], -cost_of(spec, costs, store)))
         missing = {
             spec.network["name"] for spec in runs if not (output / "bases" / f"{spec.base_id}.json").exists()
@@ -120,6 +121,21 @@ class Plan:
         elif self.todo:
             lines.append("no record tells how long some of them take")
         return "\n".join(lines)
+
+
+def is_current(spec: RunSpec, store: Store, bases: Path) -> bool:
+    """Return whether a run is complete, and made with the N0 that is kept now, where one is."""
+    if not store.finished(spec.run_id):
+        return False
+    try:
+        kept = json.loads((bases / f"{spec.base_id}.json").read_text())["sha256"]
+    except (
+        FileNotFoundError,
+        ValueError,
+        KeyError,
+    ):  # gone or damaged: the records still tell which N0 it was
+        return True
+    return bool(store.header(spec.run_id).base["sha256"] == kept)
 
 
 def samples_in(spec: RunSpec) -> int:

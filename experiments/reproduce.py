@@ -14,6 +14,7 @@ import torch
 from bgd.build import ConfigError, nearest
 from bgd.data import DataError
 from bgd.records import Run, export, load_reference
+from bgd.report.build import is_built_from
 from bgd.store import Store
 from experiments.execute import execute
 from experiments.plan import Kind, Plan, cost_of_sample, default_jobs, samples_in, seconds_per_sample, specs
@@ -94,9 +95,11 @@ def _committed_costs(profile: str) -> dict[Kind, float]:
 def _run(
     plan: Plan, options: argparse.Namespace, output: Path, device: str, jobs: int, costs: dict[Kind, float]
 ) -> int:
-    if not plan.todo:
-        print("nothing to do: every run is done; tables and figures are built from them", flush=True)
-    else:
+    failed: list[str] = []
+    if not plan.todo and is_built_from(output, (spec.run_id for spec in plan.done)):
+        print(f"nothing to do: every run is done, and {output}/tables and {output}/figures are from them")
+        return 0
+    if plan.todo:
         torch.set_num_threads(os.cpu_count() or 1)
         whole = Place(options.data, output, device, torch.get_num_threads())
         for spec in {spec.base_id: spec for spec in plan.todo}.values():
@@ -104,12 +107,10 @@ def _run(
         failed = _run_all(
             plan.todo, Place(options.data, output, device, _threads(jobs)), jobs, options.profile
         )
-        for title in failed:
-            log.error("failed: %s", title)
-        if failed:
-            print(f"{len(failed)} runs failed; their tracebacks are in {output / 'runs'}/*.failed.json")
-            return 1
-    return _tables([*plan.done, *plan.todo], output, options.profile)
+    status = _tables([*plan.done, *plan.todo], output, options.profile)
+    for title in failed:
+        print(f"failed: {title}")
+    return 1 if failed else status
 
 
 def _threads(jobs: int) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,9 +82,15 @@ def _write(path: Path, content: bytes) -> Path:
     return path
 
 
-def run_ids_sha256(runs: pd.DataFrame) -> str:
-    """Return the SHA-256 of the run ids, sorted, a line each: which records a report is from."""
-    return hashlib.sha256("".join(f"{name}\n" for name in sorted(runs["run_id"])).encode()).hexdigest()
+def run_ids_sha256(run_ids: Iterable[str]) -> str:
+    """Return the SHA-256 of run ids, sorted, a line each: which records a report is from."""
+    return hashlib.sha256("".join(f"{name}\n" for name in sorted(run_ids)).encode()).hexdigest()
+
+
+def is_built_from(folder: Path, run_ids: Iterable[str]) -> bool:
+    """Return whether the report in `folder` is from the runs with these ids."""
+    source = folder / "tables" / "SOURCE.md"
+    return source.exists() and run_ids_sha256(run_ids) in source.read_text()
 
 
 def _source_text(frames: Frames, source: str) -> str:
@@ -94,7 +100,7 @@ def _source_text(frames: Frames, source: str) -> str:
         "",
         f"- records: {source}",
         f"- {format_count(len(runs))} runs, {format_count(len(samples))} rows (one per sample)",
-        f"- SHA-256 of the sorted run ids: `{run_ids_sha256(runs)}`",
+        f"- SHA-256 of the sorted run ids: `{run_ids_sha256(runs['run_id'])}`",
         "",
         "| network | setting | method | seeds | rows |",
         "| --- | --- | --- | --- | ---: |",

@@ -1,8 +1,11 @@
 """A run's identity, the presets and the plan."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from bgd.build import ConfigError, build
+from bgd.store import Store
 from experiments.plan import Plan, presets, specs
 from experiments.run import CONF, check_choices
 
@@ -117,15 +120,24 @@ def test_every_table_and_figure_has_its_preset_with_its_runs():
         assert {spec.method["name"] for spec in runs} == set(figure.methods)
 
 
-def test_a_plan_says_what_there_is_to_do(tmp_path):
+def test_a_plan_says_what_there_is_to_do(tmp_path, monkeypatch):
     runs = specs("smoke", ["table_4_2"])
     (tmp_path / "runs" / runs[0].run_id).mkdir(parents=True)
+    (tmp_path / "runs" / runs[1].run_id).mkdir()
+    (tmp_path / "runs" / f"{runs[2].run_id}.partial").mkdir()
+    (tmp_path / "bases").mkdir()
+    headers = {runs[0].run_id: "kept", runs[1].run_id: "another"}
+    monkeypatch.setattr(Store, "header", lambda _, name: SimpleNamespace(base={"sha256": headers[name]}))
+    (tmp_path / "bases" / f"{runs[0].base_id}.json").write_text('{"sha256": "kept"}')
     costs = {(spec.network["name"], spec.method["name"], spec.setting["name"]): 60.0 for spec in runs}
     plan = Plan.of(runs, tmp_path, costs)
     assert (len(plan.done), len(plan.todo)) == (1, 4)
     assert plan.seconds == sum(60.0 * spec.scale.samples for spec in plan.todo)
     text = plan.text(jobs=2)
     assert "5 runs: 1 cached, 4 to run" in text
-    assert "N0 to train: mlp" in text
+    assert "N0 to train" not in text
+    (tmp_path / "bases" / f"{runs[0].base_id}.json").unlink()
+    monkeypatch.undo()
+    assert "N0 to train: mlp" in Plan.of(runs[2:], tmp_path, costs).text(jobs=2)
     assert "about 12 min with 2 jobs" in text
     assert "no record tells" in Plan.of(runs, tmp_path, {}).text(1)
