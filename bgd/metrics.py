@@ -27,6 +27,11 @@ def _column(samples: pd.DataFrame, name: str) -> Values:
     return samples[name].to_numpy(dtype=np.float64)
 
 
+def _difference(samples: pd.DataFrame, after: str, before: str) -> Values:
+    """Return the difference of two accuracies, without the last digits that their subtraction leaves behind."""
+    return np.round(_column(samples, after) - _column(samples, before), 12)
+
+
 def corrected(samples: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Return which samples were made right by a change of the network."""
     return np.asarray(samples["outcome"] == CORRECTED, dtype=np.bool_)
@@ -78,12 +83,12 @@ def test_accuracy_change(samples: pd.DataFrame) -> Values:
 
     Negative for a loss of accuracy; the thesis prints the size of the drop without its sign.
     """
-    return _column(samples, "test_accuracy") - _column(samples, "base_test_accuracy")
+    return _difference(samples, "test_accuracy", "base_test_accuracy")
 
 
 def training_accuracy_change(samples: pd.DataFrame) -> Values:
     """Return the change of the training accuracy against N0, accuracies in [0, 1]: a value per sample."""
-    return _column(samples, "train_accuracy") - _column(samples, "base_train_accuracy")
+    return _difference(samples, "train_accuracy", "base_train_accuracy")
 
 
 def final_test_accuracy(samples: pd.DataFrame) -> Values:

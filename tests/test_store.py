@@ -124,6 +124,7 @@ def test_the_reference_comes_back_and_is_the_same_bytes_in_any_order(tmp_path, r
     )
     second = export(reversed(runs), tmp_path / "b")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert {path.read_bytes()[4:8] for path in first} == {bytes(4)}, "the time is not in the file"
     stale = export(runs[:1], tmp_path / "a")
     assert list((tmp_path / "a").iterdir()) == stale, "files of runs that are gone go too"
 

@@ -1,12 +1,15 @@
 """N0: trained once, resumed after an interruption, never used when damaged."""
 
+import copy
 import json
 import logging
 
 import pytest
 import torch
+from oracles import flat
 
-from bgd import training
+from bgd import rng, training
+from bgd.data import Data
 from bgd.identity import state_sha256
 from bgd.networks import MLP, AlexNet
 from bgd.training import Recipe
@@ -33,6 +36,31 @@ def test_the_same_recipe_gives_the_same_network_and_another_seed_another(tiny, t
     other = obtain(tmp_path / "c", tiny, Recipe(epochs=3, learning_rate=0.02, seed=1))
     assert other.sha256 != first.sha256
     assert other.id != first.id
+
+
+def test_training_is_plain_sgd_with_a_falling_rate(tiny):
+    """Against a loop that sets the rate itself and draws its orders from the streams by name."""
+    recipe = Recipe(
+        epochs=3, learning_rate=0.02, momentum=0.5, batch_size=48, decay_every=2, decay=0.1, seed=7
+    )
+    few = Data("tiny", tiny.train.first(200), tiny.test)
+    torch.manual_seed(3)
+    network = MLP()
+    oracle = copy.deepcopy(network)
+    training.train(network, recipe, few, "cpu")
+    images, labels = few.train.tensors()
+    velocity = {name: torch.zeros_like(parameter) for name, parameter in oracle.named_parameters()}
+    for epoch, rate in enumerate((0.02, 0.02, 0.002)):
+        order = rng.stream(7, "order", epoch).permutation(200).tolist()
+        for start in range(0, 200, 48):
+            batch = order[start : start + 48]
+            oracle.zero_grad()
+            torch.nn.functional.cross_entropy(oracle(images[batch]), labels[batch]).backward()
+            with torch.no_grad():
+                for name, parameter in oracle.named_parameters():
+                    velocity[name] = 0.5 * velocity[name] + parameter.grad
+                    parameter -= rate * velocity[name]
+    assert torch.allclose(flat(network), flat(oracle), atol=1e-6)
 
 
 def test_a_kept_network_is_not_trained_again(tiny, tmp_path, monkeypatch):
@@ -68,12 +96,13 @@ class Interrupted(Exception):
 
 @pytest.mark.parametrize("build", [MLP, lambda: AlexNet(width=0.05)])
 def test_an_interrupted_training_goes_on_to_the_same_network(tiny, tmp_path, monkeypatch, build):
-    whole = obtain(tmp_path / "whole", tiny, build=build)
+    recipe = Recipe(epochs=3, learning_rate=0.02, decay_every=2, decay=0.5)  # falls after the interruption
+    whole = obtain(tmp_path / "whole", tiny, recipe, build)
     epoch, calls = training._epoch, []
 
     def breaks(*arguments):
         calls.append(arguments[-1])
-        if len(calls) == 3:
+        if len(calls) == 2:
             raise Interrupted
         return epoch(*arguments)
 
@@ -81,10 +110,10 @@ def test_an_interrupted_training_goes_on_to_the_same_network(tiny, tmp_path, mon
     monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(training, "_epoch", breaks)
     with pytest.raises(Interrupted):
-        obtain(tmp_path / "broken", tiny, build=build)
+        obtain(tmp_path / "broken", tiny, recipe, build)
     assert not list((tmp_path / "broken").glob("*.json")), "what is not finished does not count as kept"
-    again = obtain(tmp_path / "broken", tiny, build=build)
-    assert calls == [0, 1, 2, 2], "the epochs before the interruption are not repeated"
+    again = obtain(tmp_path / "broken", tiny, recipe, build)
+    assert calls == [0, 1, 1, 2], "the epochs before the interruption are not repeated"
     assert again.sha256 == whole.sha256
     assert sorted(path.suffix for path in (tmp_path / "broken").iterdir()) == [".json", ".pt"]
 

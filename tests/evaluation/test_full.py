@@ -66,9 +66,9 @@ def test_the_released_accounting(count):
     batches = [losses[start : start + 64] for start in range(0, count, 64)]
     means = [sum(batch) / len(batch) for batch in batches]
     figures = summarise(logits, labels, logits, labels).figures
-    assert figures.released_before == pytest.approx(sum(means) / count)
-    assert figures.released_after == pytest.approx(means[-1] / count)
-    assert figures.train_loss == pytest.approx(sum(losses) / count)
+    assert figures.released_before == pytest.approx(sum(means) / count, rel=1e-12)
+    assert figures.released_after == pytest.approx(means[-1] / count, rel=1e-12)
+    assert figures.train_loss == pytest.approx(sum(losses) / count, rel=1e-12)
 
 
 def test_an_image_with_a_logit_that_is_not_finite_is_wrong():

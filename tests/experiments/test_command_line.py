@@ -51,18 +51,3 @@ def test_a_sweep_over_a_preset_narrowed_and_run_from_anywhere(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("POPA (%)") == 2
     assert len([path for path in (tmp_path / "out" / "runs").iterdir() if path.is_dir()]) == 2
-
-
-def test_plan_and_unknown_profile(tmp_path):
-    done = call("experiments.reproduce", "plan", "--profile", "smoke", "--output", str(tmp_path))
-    assert done.returncode == 0
-    assert "36 runs: 0 cached, 36 to run" in done.stdout
-    done = call("experiments.reproduce", "plan", "--profile", "laptob")
-    assert done.returncode == 2
-    assert "did you mean 'laptop'" in done.stderr
-
-
-def test_tables_without_records_say_so(tmp_path):
-    done = call("experiments.reproduce", "tables", "--profile", "smoke", "--output", str(tmp_path))
-    assert done.returncode == 2
-    assert "no records for profile smoke" in done.stderr

@@ -1,12 +1,20 @@
 """A run's identity, the presets and the plan."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import pytest
+from hydra import initialize_config_dir
 
+from bgd import settings, training
 from bgd.build import ConfigError, build
+from bgd.evaluation import full
+from bgd.methods.bgd import search
+from bgd.report.figures import FigureSpec
 from bgd.store import Store
-from experiments.plan import Plan, presets, specs
+from experiments import spec as spec_module
+from experiments.paper import PAPER
+from experiments.plan import Plan, _choices, presets, specs
 from experiments.run import CONF, check_choices
 
 
@@ -26,13 +34,24 @@ def test_the_identity_changes_with_what_can_change_a_number_and_with_nothing_els
     assert spec_of("seed=1").base_id == spec_of("method=top_k").base_id == base.base_id
 
 
-def test_the_identity_changes_with_a_components_version(spec_of, monkeypatch):
-    from bgd.methods.bgd import search
-
-    before = spec_of().run_id
-    monkeypatch.setattr(search, "VERSION", search.VERSION + 1)
-    assert spec_of().run_id != before
-    assert spec_of("method=top_k").run_id == spec_of("method=top_k").run_id
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (search, "VERSION"),
+        (training, "VERSION"),
+        (full, "VERSION"),
+        (settings, "VERSION"),
+        (spec_module, "SCHEMA"),
+    ],
+)
+def test_the_identity_changes_with_a_components_version(spec_of, monkeypatch, module, name):
+    before, other = spec_of(), spec_of("method=top_k")
+    run_ids, base_id = (before.run_id, other.run_id), before.base_id
+    monkeypatch.setattr(module, name, getattr(module, name) + 1)
+    before, other = spec_of(), spec_of("method=top_k")
+    assert before.run_id != run_ids[0]
+    assert (other.run_id != run_ids[1]) == (module is not search), "a method's version is its own"
+    assert (before.base_id != base_id) == (module is training)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +98,8 @@ def test_an_unknown_choice_names_the_nearest(argument, message):
 
 
 @pytest.mark.parametrize("profile", ["smoke", "laptop", "thesis"])
-def test_every_run_of_every_preset_composes_and_builds(profile):
-    runs = specs(profile)
+def test_every_run_of_every_preset_composes_and_builds(every_run, profile):
+    runs = every_run(profile)
     assert len({spec.run_id for spec in runs}) == len(runs)
     for spec in runs:
         build(spec.network, "network") if spec.network["name"] == "mlp" else None
@@ -92,32 +111,36 @@ def test_every_run_of_every_preset_composes_and_builds(profile):
     assert kinds == wanted
 
 
-def test_the_thesis_profile_is_at_the_thesis_scale():
-    for spec in specs("thesis", ["table_4_1", "table_4_2"]):
+def test_the_thesis_profile_is_at_the_thesis_scale(every_run):
+    for spec in every_run("thesis"):
         scale = spec.scale
         assert (scale.samples, scale.train_images, scale.test_images) == (None, 54_000, 10_000)
         assert scale.recipe.epochs == {"mlp": 10, "alexnet": 40}[spec.network["name"]]
         assert scale.seeds == (0, 1, 2)
 
 
-def test_the_laptop_profile_has_the_mlp_at_the_thesis_scale():
-    thesis, laptop = specs("thesis", ["table_4_2", "table_4_8"]), specs("laptop", ["table_4_2", "table_4_8"])
-    assert {spec.run_id for spec in thesis} == {spec.run_id for spec in laptop}
+def test_the_laptop_profile_has_the_mlp_at_the_thesis_scale(every_run):
+    thesis, laptop = (
+        {spec.run_id for spec in every_run(profile) if spec.network["name"] == "mlp"}
+        for profile in ("thesis", "laptop")
+    )
+    assert thesis == laptop
+    assert len(thesis) == len(list((CONF / "method").glob("*.yaml"))) * 2 * 3, "settings and seeds"
 
 
 def test_every_table_and_figure_has_its_preset_with_its_runs():
-    from experiments.paper import PAPER
-
+    """By the presets' own words: that every one of these runs composes is tested above."""
     assert {item.name for item in (*PAPER.tables, *PAPER.figures)} <= set(presets())
-    for table in PAPER.tables:
-        runs = specs("thesis", [table.name])
-        assert {spec.network["name"] for spec in runs} == {table.network}
-        assert {spec.setting["name"] for spec in runs} == {table.setting}
-        assert {spec.method["name"] for spec in runs} == set(table.methods)
-    for figure in PAPER.figures:
-        runs = specs("thesis", [figure.name])
-        assert {spec.network["name"] for spec in runs} == set(figure.networks)
-        assert {spec.method["name"] for spec in runs} == set(figure.methods)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        runs = {
+            name: [dict(part.split("=") for part in choice) for choice in _choices(name)]
+            for name in presets()
+        }
+    for item in (*PAPER.tables, *PAPER.figures):
+        networks = item.networks if isinstance(item, FigureSpec) else (item.network,)
+        wanted = set(product(networks, item.methods, [item.setting], "012"))
+        found = [(run["network"], run["method"], run["setting"], run["seed"]) for run in runs[item.name]]
+        assert sorted(found) == sorted(wanted), item.name
 
 
 def test_a_plan_says_what_there_is_to_do(tmp_path, monkeypatch):

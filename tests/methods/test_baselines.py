@@ -86,8 +86,12 @@ def test_momentum_is_carried_only_where_asked_for(trained, problem, samples):
     assert set(correction.carry) == {name for name, _ in trained.named_parameters()}
     with problem.trying() as trial:
         trial.carry = correction.carry
+        kept = {name: buffer.clone() for name, buffer in correction.carry.items()}
         method.correct(trial, second, rng.stream(0))
         found = trial.flat.clone()
+    assert all(torch.equal(correction.carry[name], kept[name]) for name in kept), (
+        "what is handed in is not changed"
+    )
     g1, g2 = gradient(trained, first), gradient(trained, second)
     assert torch.allclose(found, flat(trained) - 0.001 * (0.9 * g1 + g2), atol=1e-6)
     assert correct(SampleDescent(steps=1), problem, first)[0].carry is None

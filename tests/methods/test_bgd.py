@@ -96,19 +96,17 @@ def test_the_guard_marks_what_is_above_the_percentile(problem, samples, form, pe
     guard = CurvatureGuard(percentile=percentile, form=form)
     with problem.trying() as trial:
         g, mean = trial.gradient(samples[0]), trial.mean_gradient
-        estimates = []
-        for gj, mj in zip(g.tolist(), mean.tolist(), strict=True):
-            estimates.append(abs(mj * gj) if form == "gradient_product" else abs(mj / gj) if gj else 0.0)
-        weights = trial.candidates.nonzero().flatten().tolist()
-        among = sorted(estimates[j] for j in weights)
-        threshold = among[round(percentile / 100 * len(among)) - 1]
         found = guard.harmful(trial, g).tolist()
-    for j in weights:
-        if (
-            abs(estimates[j] - threshold) > 1e-5 * threshold
-        ):  # float32 and float64 round apart at the threshold
-            assert found[j] == (estimates[j] > threshold)
-    assert any(found[j] for j in weights)
+        weights = trial.candidates.nonzero().flatten().tolist()
+    estimates = []
+    for gj, mj in zip(g.numpy(), mean.numpy(), strict=True):  # float32 scalars: exact at the threshold
+        estimates.append(
+            abs(mj * gj) if form == "gradient_product" else abs(mj / gj) if gj else np.float32(0)
+        )
+    among = sorted(estimates[j] for j in weights)
+    threshold = among[round(percentile / 100 * len(among)) - 1]
+    assert [found[j] for j in weights] == [bool(estimates[j] > threshold) for j in weights]
+    assert 0 < sum(found[j] for j in weights) < len(weights) * (1 - percentile / 100) + 1
 
 
 def corrected(method, problem, sample, seed=0):
@@ -200,6 +198,86 @@ def test_replace_keeps_the_size_and_expand_grows(problem, samples, monkeypatch, 
     assert seen == sizes
 
 
+class Silent:
+    """A prior over the weights that have no gradient: changing them changes nothing."""
+
+    def weights(self, magnitude, space):
+        return space.drop_biases((magnitude == 0).float())
+
+
+def test_a_swap_that_does_not_lower_the_loss_is_not_kept(problem, samples, monkeypatch):
+    seen = []
+    spied(monkeypatch, "attempt", lambda search, subset: seen.append(list(subset)))
+    search = SubsetSearch(prior=Silent(), iterations=3, replace_probability=1.0)
+    corrected(search, problem, samples[0])
+    first, *swaps = seen
+    assert len(swaps) == 15
+    for place, swapped in enumerate(swaps):
+        different = [where for where in range(5) if swapped[where] != first[where]]
+        assert different == [place % 5], "one after the other, each against the subset as it is"
+
+
+def test_a_swap_that_lowers_the_loss_is_kept(problem, samples, monkeypatch):
+    """The loss of the subset as it stands never rises within a replacement."""
+    losses = []
+    kept = module._Search.replace
+
+    def replace(search):
+        before = search.look.loss
+        kept(search)
+        losses.append((before, search.look.loss, search.attempt(search.subset).loss))
+
+    monkeypatch.setattr(module._Search, "replace", replace)
+    for sample in samples[:3]:
+        corrected(SubsetSearch(update=FirstOrder(0.001), replace_probability=1.0), problem, sample)
+    assert all(after <= before for before, after, _ in losses)
+    assert any(after < before for before, after, _ in losses)
+    assert all(after == again for _, after, again in losses), "what is kept is what was looked at"
+
+
+def test_the_printed_update_lowers_by_the_gradient_at_the_subset_as_it_stands(
+    problem, trained, samples, monkeypatch
+):
+    """Not at the swap that was tried last and not kept."""
+    running, tried, refused = [], [], []
+    spied(monkeypatch, "run", lambda search: running.append(search))
+    spied(monkeypatch, "attempt", lambda search, subset: tried.append(subset))
+
+    def checking(sampler, by):
+        search, moved = running[-1], flat(trained)
+        moved[search.subset] -= 0.05 * gradient(trained, search.sample)[search.subset]
+        wanted = gradient(with_parameters(trained, moved), search.sample).abs()
+        assert torch.allclose(by, wanted, atol=1e-6, rtol=1e-5)
+        refused.append(tried[-1] != search.subset)
+
+    monkeypatch.setattr(Sampler, "lower", checking)
+    method = SubsetSearch(
+        update=FirstOrder(0.05), iterations=5, replace_probability=1.0, probability_update="printed"
+    )
+    for sample in samples[:5]:
+        corrected(method, problem, sample)
+    assert any(refused), "a swap must have been refused last, or this test shows little"
+    assert not all(refused)
+
+
+class Odd:
+    """A guard that calls every parameter with an odd index harmful."""
+
+    redraws = 100
+
+    def harmful(self, trial, gradient):
+        return torch.arange(len(gradient)) % 2 == 1
+
+
+def test_the_search_avoids_what_the_guard_marks(problem, samples, monkeypatch):
+    seen = set()
+    spied(monkeypatch, "attempt", lambda search, subset: seen.update(subset))
+    for sample in samples[:3]:
+        corrected(SubsetSearch(guard=Odd()), problem, sample)
+    assert len(seen) > 10
+    assert not [index for index in seen if index % 2]
+
+
 def broken(network, make):
     network = copy.deepcopy(network)
     with torch.no_grad():
@@ -268,3 +346,19 @@ def test_more_parameters_than_there_are_is_no_error():
     assert isinstance(trial, Trial)
     assert correction.altered <= problem.current.space.candidates.sum()
     assert np.isfinite(correction.steps)
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda: CurvatureGuard(percentile=100.0), "percentile="),
+        (lambda: CurvatureGuard(percentile=0.0), "percentile="),
+        (lambda: CurvatureGuard(redraws=-1), "redraws="),
+        (lambda: CurvatureGuard(form="hessian"), "form="),
+        (lambda: FirstOrder(step=0.0), "step="),
+        (lambda: SecondOrder(form="inverse"), "form="),
+    ],
+)
+def test_options_of_the_parts_out_of_range_are_named(make, key):
+    with pytest.raises(ValueError, match=key):
+        make()

@@ -1,0 +1,95 @@
+"""`make reproduce`, `make plan`, `make tables`, `make reference`: what they say and how they end."""
+
+import json
+
+import pytest
+import torch
+
+from bgd.report.build import Definitions
+from bgd.store import Store
+from experiments import publish, reproduce
+from experiments.paper import TABLES
+from experiments.run import CONF
+
+
+@pytest.fixture
+def call(every_run, monkeypatch, tmp_path):
+    """Call the command on an output folder of its own; each profile is composed once for all tests."""
+    monkeypatch.setattr(reproduce, "specs", every_run)
+    threads = torch.get_num_threads()
+
+    def called(command, *options, profile="smoke"):
+        return reproduce.main(
+            [command, "--profile", profile, "--device", "cpu", "--output", str(tmp_path), *options]
+        )
+
+    yield called
+    torch.set_num_threads(threads)
+
+
+def test_a_plan_names_every_method_on_every_network_in_both_settings(call, capsys):
+    assert call("plan", "--jobs", "2") == 0
+    count = 2 * 2 * len(list((CONF / "method").glob("*.yaml")))
+    text = capsys.readouterr().out
+    assert f"{count} runs: 0 cached, {count} to run" in text
+    assert "N0 to train: alexnet, mlp" in text
+
+
+def test_without_records_there_are_no_tables(call, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(reproduce, "reference_folder", lambda profile: tmp_path / "none")
+    assert call("tables") == 2
+    assert "error: no records for profile smoke: run make reproduce PROFILE=smoke" in capsys.readouterr().err
+
+
+def test_a_reference_is_of_every_run_or_not_made(call, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(reproduce, "reference_folder", lambda profile: tmp_path / "reference")
+    assert call("reference") == 2
+    assert "runs are missing: make reproduce" in capsys.readouterr().err
+    assert not (tmp_path / "reference").exists()
+
+
+def test_bad_options_name_what_is_valid(call, capsys):
+    assert call("plan", "--jobs", "0") == 2
+    assert "error: jobs=0: must be at least 1" in capsys.readouterr().err
+    assert call("plan", "--device", "tpu") == 2
+    assert "error: device='tpu': must be one of auto, cpu, cuda" in capsys.readouterr().err
+    for options, message in (
+        (("--jobs", "two"), "--jobs 'two': must be a number or auto"),
+        (("--profile", "laptob"), "there is no such profile; did you mean 'laptop'"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            call("plan", *options)
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_failing_run_does_not_stop_the_others_and_makes_the_exit_status_1(
+    call, every_run, capsys, monkeypatch, tmp_path
+):
+    """Where its lock should be there is a folder: the first of two runs cannot be written."""
+    wanted = ("mlp top_k reloading seed=0", "mlp bgd_ii reloading seed=0")
+    failing, sound = sorted(
+        (s for s in every_run("smoke") if s.title in wanted), key=lambda s: s.title, reverse=True
+    )
+    monkeypatch.setattr(reproduce, "specs", lambda profile: [failing, sound])
+    obstacle, store = tmp_path / "runs" / f"{failing.run_id}.partial" / "lock", Store(tmp_path / "runs")
+    obstacle.mkdir(parents=True)
+    monkeypatch.setattr(publish, "PAPER", Definitions(TABLES[:2], ()))
+    assert call("run", "--jobs", "1") == 1
+    said = capsys.readouterr().out
+    assert f"failed: {failing.title}: [Errno 21] Is a directory" in said
+    assert "records: 1 of 2 runs of profile smoke, run in this clone" in said, "there are tables all the same"
+    assert (store.finished(failing.run_id), store.finished(sound.run_id)) == (False, True)
+    (record,) = store.failures()
+    assert "IsADirectoryError" in json.loads(record.read_text())["traceback"]
+
+    obstacle.rmdir()
+    stamp = (tmp_path / "runs" / sound.run_id / "rows.jsonl").stat().st_mtime_ns
+    assert call("run", "--jobs", "1") == 0
+    said = capsys.readouterr().out
+    assert "2 runs: 1 cached, 1 to run" in said
+    assert "records: 2 of 2 runs" in said
+    assert store.failures() == []
+    assert call("run", "--jobs", "1") == 0
+    assert "nothing to do: every run is done" in capsys.readouterr().out
+    assert (tmp_path / "runs" / sound.run_id / "rows.jsonl").stat().st_mtime_ns == stamp

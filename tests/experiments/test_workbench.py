@@ -1,0 +1,72 @@
+"""What runs share: N0, its evaluation and its mean gradient, each made once."""
+
+import pytest
+import torch
+from oracles import evaluate
+
+from bgd import training
+from experiments.workbench import Place, Workbench, Workshop
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path / "data", tmp_path, "cpu", 1)
+
+
+def test_runs_of_one_network_and_scale_share_a_bench(place, spec_of):
+    workshop = Workshop(place)
+    bench = workshop.bench(spec_of())
+    assert (
+        workshop.bench(spec_of("method=top_k", "seed=3", "setting=non_reloading", "scale.samples=2")) is bench
+    )
+    other = workshop.bench(spec_of("scale.test_images=50"))
+    assert other is not bench
+    assert other.base.sha256 == bench.base.sha256
+    assert len(other.images.test) == 50
+    assert workshop.bench(spec_of()).base.id == bench.base.id
+    assert workshop.bench(spec_of("scale.recipe.seed=1")).base.sha256 != bench.base.sha256
+
+
+def test_figures_are_over_the_images_that_the_scale_says(place, spec_of):
+    spec = spec_of("scale.train_images=30", "scale.test_images=20")
+    bench = Workbench(spec, place)
+    header = bench.header(spec)
+    assert (header.train_images, header.test_images) == (30, 20)
+    for part, found in (("train", header.figures.train_loss), ("test", header.figures.test_loss)):
+        images, labels = getattr(bench.data, part).first({"train": 30, "test": 20}[part]).tensors()
+        assert found == pytest.approx(evaluate(bench.base.network, images, labels)[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(("wanted", "samples"), [("2", 2), ("null", None), ("10000", None)])
+def test_a_run_has_as_many_samples_as_asked_for_or_as_there_are(place, spec_of, wanted, samples):
+    spec = spec_of(f"scale.samples={wanted}")
+    bench = Workbench(spec, place)
+    count = samples or len(bench.base.errors)
+    assert bench.header(spec).samples == len(bench.stage(spec).samples) == count
+    assert [sample.index for sample in bench.stage(spec).samples] == list(bench.base.errors)[:count]
+
+
+def test_the_mean_gradient_is_that_of_n0_and_is_kept(place, spec_of, monkeypatch):
+    spec = spec_of("method=bgd_c", "setting=non_reloading")
+    bench = Workbench(spec, place)
+    images, labels = bench.data.train.first(spec.scale.train_images).tensors()
+    wanted = training.mean_gradient(bench.base.network, images, labels)
+    stage = bench.stage(spec)
+    for _ in zip(range(3), stage.rows(), strict=False):  # the network moves on, Gbar stays that of N0
+        assert torch.allclose(stage.problem.mean_gradient, wanted, atol=1e-7)
+    assert not torch.equal(stage.problem.original, bench.stage(spec).problem.original)
+    monkeypatch.setattr(training, "mean_gradient", lambda *_, **__: pytest.fail("it was made again"))
+    again = Workbench(spec, place).stage(spec).problem.mean_gradient
+    assert torch.equal(again, stage.problem.mean_gradient)
+
+
+def test_training_anew_gives_no_stale_gradient(place, spec_of, tmp_path):
+    """The gradient is kept by the bytes of N0, not by its recipe alone."""
+    spec = spec_of("method=bgd_c")
+    first = Workbench(spec, place)
+    gradient = first.stage(spec).problem.mean_gradient
+    (kept,) = (tmp_path / "bases").glob("*.gradient-*.pt")
+    assert first.base.sha256[:8] in kept.name
+    torch.save(gradient + 1, kept)  # of another N0, as far as anyone can tell
+    kept.rename(kept.with_name(kept.name.replace(first.base.sha256[:8], "00000000")))
+    assert torch.equal(Workbench(spec, place).stage(spec).problem.mean_gradient, gradient)

@@ -1,0 +1,185 @@
+"""Every method on samples and networks that no one would wish for: a failure in words or a sound correction."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from oracles import flat, is_right, with_parameters
+
+from bgd import rng, training
+from bgd.build import build
+from bgd.methods.base import Look, Problem
+from bgd.methods.bgd.guard import CurvatureGuard
+from bgd.methods.bgd.search import SubsetSearch
+from bgd.methods.bgd.update import FirstOrder, SecondOrder
+from bgd.methods.descent import SampleDescent
+from bgd.methods.top_k import TopK
+from bgd.settings import samples_of
+from experiments.run import CONF
+
+METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+
+
+def altered(network, change):
+    """A copy of the network, changed in place by `change`."""
+    moved = copy.deepcopy(network)
+    with torch.no_grad():
+        change(moved)
+    return moved
+
+
+def dead(network):
+    """No hidden unit is ever active, and no weight leads out of one: the weights have no gradient."""
+    for layer in (network.lin1, network.lin2, network.lin3):
+        layer.weight.zero_()
+        layer.bias.fill_(-1.0)
+
+
+def not_a_number(network):
+    network.lin1.weight[0, 300] = float("nan")
+    network.lin3.weight.fill_(float("nan"))
+
+
+def overflowing(network):
+    """Logits that are infinite: the loss is not a number."""
+    network.lin3.weight.mul_(3e38)
+    network.lin3.bias.fill_(3e38)
+
+
+def attempt(method, network, sample):
+    """The correction, with the network checked to be as it was, bit for bit."""
+    problem = Problem(network, lambda: flat(network) * 0 + 1e-3)
+    before = problem.current.flat.clone()
+    with problem.trying() as trial:
+        correction = method.correct(trial, sample, rng.stream(0, "method", sample.index))
+    assert torch.equal(problem.current.flat.view(torch.int32), before.view(torch.int32))
+    assert not problem.current.module.training
+    return correction
+
+
+def check(correction, network, sample):
+    """A failure that says why, or a patch that makes the sample right with finite logits."""
+    if correction.patch is None:
+        assert correction.reason
+        assert correction.altered == 0
+        return
+    after = flat(network)
+    correction.patch.apply(after)
+    moved = with_parameters(network, after)
+    assert is_right(moved, sample)
+    assert torch.isfinite(moved(sample.image)).all()
+
+
+@pytest.mark.parametrize("change", [dead, not_a_number, overflowing])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_network_without_a_usable_gradient(name, change, trained, samples, spec_of):
+    method = build(spec_of(f"method={name}").method, "method")
+    network = altered(trained, change)
+    for sample in samples[:2]:
+        correction = attempt(method, network, sample)
+        check(correction, network, sample)
+        if change is not dead:  # a dead network still has biases, which descent may use
+            assert correction.patch is None
+
+
+@pytest.mark.parametrize("method", [TopK(), SubsetSearch(), SubsetSearch(update=SecondOrder("full_norm"))])
+def test_a_zero_or_undefined_gradient_is_said_in_words(method, trained, samples):
+    for change, reason in ((dead, "the gradient is zero"), (not_a_number, "the gradient is not finite")):
+        correction = attempt(method, altered(trained, change), samples[0])
+        assert (correction.reason, correction.steps) == (reason, 0)
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Every look at a sample that is taken."""
+    seen, plain = [], Look.of.__func__
+
+    def of(cls, logits, sample):
+        seen.append(bool(torch.isfinite(logits).all()))
+        return plain(cls, logits, sample)
+
+    monkeypatch.setattr(Look, "of", classmethod(of))
+    return seen
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        SubsetSearch(update=FirstOrder(1e38)),
+        SubsetSearch(update=FirstOrder(1e38), replace_probability=1.0, iterations=3),
+        TopK(step=1e38),
+        SampleDescent(steps=3, learning_rate=1e38),
+    ],
+)
+def test_an_edit_that_overflows_is_a_failed_correction(method, trained, samples, looks):
+    for sample in samples[:4]:
+        check(attempt(method, trained, sample), trained, sample)
+    assert not all(looks), "some edit must have overflowed, or this test shows nothing"
+
+
+def test_the_printed_form_of_the_guard_stands_zero_and_tiny_gradients(problem, samples):
+    """Gbar / g where g is 0, or so small that the quotient overflows."""
+    with problem.trying() as trial:
+        gradient = trial.gradient(samples[0])
+        gradient[:50], gradient[50:60] = 0.0, 1e-44
+        guard = CurvatureGuard(form="second_order_step")
+        estimate = guard.estimate(trial, gradient)
+        assert not estimate.isnan().any()
+        assert not estimate[:50].any()
+        harmful = guard.harmful(trial, gradient)
+    assert harmful.any()
+    assert not harmful[:50].any(), "what has no gradient moves nowhere and does no harm"
+
+
+@pytest.mark.parametrize("redraws", [0, 5])
+def test_a_guard_against_nearly_everything_still_lets_the_search_draw(problem, samples, redraws):
+    guard = CurvatureGuard(percentile=0.01, redraws=redraws)
+    plain, found = SubsetSearch(), 0
+    for sample in samples[:6]:
+        with problem.trying() as trial:
+            correction = replace(plain, guard=guard).correct(trial, sample, rng.stream(0, sample.index))
+        found += correction.patch is not None
+    assert found
+
+
+def test_a_prior_with_fewer_weights_than_are_asked_for(problem, samples):
+    """A prior may leave most weights out; the search then ends with what there is."""
+
+    class Three:
+        def weights(self, magnitude, space):
+            kept = torch.zeros_like(magnitude)
+            kept[magnitude.topk(3).indices] = 1.0
+            return kept
+
+    with problem.trying() as trial:
+        method = SubsetSearch(prior=Three(), update=FirstOrder(1e-9), iterations=3)
+        correction = method.correct(trial, samples[0], rng.stream(0))
+    assert correction.reason == "wrong after 3 iterations"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_passes_of_every_method_are_counted(name, trained, tiny, samples, spec_of):
+    """Forward passes as the network itself counts them."""
+    method = build(spec_of(f"method={name}").method, "method")
+    images, labels = tiny.train.first(50).tensors()
+    problem, calls = Problem(trained, lambda: training.mean_gradient(trained, images, labels)), []
+    problem.current.module.register_forward_hook(lambda *_: calls.append(1))
+    for sample in samples[:4]:
+        calls.clear()
+        with problem.trying() as trial:
+            correction = method.correct(trial, sample, rng.stream(0, "method", sample.index))
+        assert trial.forward_passes == len(calls) > 0
+        assert 1 <= trial.backward_passes <= trial.forward_passes
+        assert trial.forward_passes >= correction.steps
+
+
+def test_samples_are_the_misclassified_images_in_order(trained, tiny):
+    errors = training.misclassified(trained, tiny)
+    images, labels = tiny.test.tensors()
+    for count in (0, 3, None):
+        taken = samples_of(images, labels, errors, count)
+        assert [sample.index for sample in taken] == list(errors)[:count]
+        for sample in taken:
+            assert sample.image.shape == (1, 1, 28, 28)
+            assert not is_right(trained, sample)
