@@ -7,6 +7,7 @@ not a surprise an hour later.
 import difflib
 import importlib
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -99,6 +100,8 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         return tuple(convert(item, typing.get_args(hint)[0], where) for item in value)
     if hint is float and type(value) is int:
         return float(value)
+    if hint is float and type(value) is float and not math.isfinite(value):
+        raise ConfigError(f"{where}={value!r}: must be a finite number")
     if hint in (int, float, bool, str):
         if type(value) is not hint:
             kind = {int: "an integer", float: "a number", bool: "true or false", str: "text"}[hint]

@@ -62,6 +62,8 @@ class Recipe:
                 raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate={self.learning_rate}: must be above 0")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum}: must be at least 0 and below 1")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision={self.precision!r}: must be one of {', '.join(PRECISIONS)}")
 

@@ -4,7 +4,7 @@ import json
 import os
 import statistics
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,15 @@ def specs(profile: str, names: Iterable[str] | None = None, overrides: Iterable[
     """
     found: dict[str, RunSpec] = {}
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        choices = {choice for name in names or presets() for choice in _choices(name)}
-        for choice in sorted(choices):
+        seeds: dict[tuple[str, ...], set[int]] = {}
+        for choice in {choice for name in names or presets() for choice in _choices(name)}:
+            rest = tuple(override for override in choice if not override.startswith("seed="))
+            seeds.setdefault(rest, set()).update(int(o[5:]) for o in choice if o.startswith("seed="))
+        for choice in sorted(seeds):
             spec = RunSpec.of(compose("config", overrides=[f"profile={profile}", *choice, *overrides]))
-            if spec.seed in spec.scale.seeds:
-                found[spec.run_id] = spec
+            for seed in sorted((seeds[choice] or {spec.seed}) & set(spec.scale.seeds)):
+                run = replace(spec, seed=seed)
+                found[run.run_id] = run
     return list(found.values())
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -14,6 +15,8 @@ from bgd.data import SOURCES
 from bgd.identity import digest
 from bgd.records import SCHEMA
 from bgd.training import Recipe
+
+EXAMPLES = {"network": "mlp", "method": "bgd_ii", "setting": "reloading"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Scale:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ValueError(f"{key}={value}: must be at least 1")
+        if len(self.expected_errors) != 2:
+            raise ValueError(
+                f"expected_errors={list(self.expected_errors)}: must be the lowest and the highest number"
+            )
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,13 @@ class RunSpec:
             seed=convert(plain["seed"], int, "seed"),
             profile=plain["profile"]["name"],
         )
-        for key in ("method", "setting"):
-            build(getattr(spec, key), key)  # checks names, types and ranges before anything is run
+        with torch.device(
+            "meta"
+        ):  # checks names, types and ranges before anything is run, and allocates nothing
+            for key in ("network", "method", "setting"):
+                if getattr(spec, key) is None:
+                    raise ConfigError(f"{key}=null: choose one, for example {key}={EXAMPLES[key]}")
+                build(getattr(spec, key), key)
         return spec
 
     @cached_property

@@ -14,7 +14,7 @@ from bgd import __version__, data, training
 from bgd.build import ConfigError, build
 from bgd.evaluation import Evaluation, FullEvaluator, Images, SuffixEvaluator
 from bgd.flat import FlatNetwork
-from bgd.identity import digest
+from bgd.identity import digest, state_sha256
 from bgd.methods.base import Problem
 from bgd.records import Header
 from bgd.settings import Stage, samples_of
@@ -111,12 +111,17 @@ class Workbench:
     def _gradient(self) -> torch.Tensor:
         path = self._bases / f"{self.base.id}.{self.base.sha256[:8]}.gradient-{len(self.images.train)}.pt"
         if path.exists():
-            kept: torch.Tensor = torch.load(path, weights_only=True)
-            return kept
+            try:
+                kept: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
+                if state_sha256({"gradient": kept["gradient"]}) == kept["sha256"]:
+                    return kept["gradient"]
+                log.warning("kept mean gradient %s is altered: making it again", path)
+            except training.DAMAGED as error:
+                log.warning("kept mean gradient %s is damaged (%s): making it again", path, error)
         log.info("mean gradient of N0 over %d training images", len(self.images.train))
         network = FlatNetwork(self.base.network, self.place.device).module
         gradient = training.mean_gradient(network, self.images.train, self.images.train_labels).cpu()
-        training.save_tensors(gradient, path)
+        training.save_tensors({"gradient": gradient, "sha256": state_sha256({"gradient": gradient})}, path)
         return gradient
 
     def stage(self, spec: RunSpec) -> Stage:

@@ -88,10 +88,15 @@ class Trial:
         return self._problem.mean_gradient
 
     @torch.no_grad()
-    def look(self, sample: Sample) -> "Look":
-        """Run the copy on the sample: one forward pass."""
+    def logits(self, sample: Sample) -> torch.Tensor:
+        """Return the copy's logits (1, C) for the sample: one forward pass."""
         self.forward_passes += 1
-        return Look.of(self.network(sample.image), sample)
+        logits: torch.Tensor = self.network(sample.image)
+        return logits
+
+    def look(self, sample: Sample) -> "Look":
+        """Return what the copy says of the sample: one forward pass."""
+        return Look.of(self.logits(sample), sample)
 
     def gradient(self, sample: Sample) -> torch.Tensor:
         """Return the gradient of the sample's cross-entropy (|W|,): one forward and one backward pass."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd import rng
+from bgd.build import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
 
 VERSION = 1  # raised whenever the same descent may give another correction
@@ -45,6 +46,8 @@ class SampleDescent:
             raise ValueError(f"steps={self.steps}: must be at least 1")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate={self.learning_rate}: must be above 0")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum}: must be at least 0 and below 1")
         if self.l1 < 0:
             raise ValueError(f"l1={self.l1}: must be at least 0")
 
@@ -74,7 +77,7 @@ class SampleDescent:
             return named
         unknown = [name for name in self.tensors if name not in named]
         if unknown:
-            raise ValueError(f"tensors={unknown}: the network has {', '.join(named)}")
+            raise ConfigError(f"method.tensors={unknown}: the network has {', '.join(named)}")
         return {name: named[name] for name in self.tensors}
 
     def _step(

@@ -16,6 +16,9 @@ class AlexNet(nn.Sequential):
     """
 
     def __init__(self, width: float = 1.0, dropout: float = 0.5) -> None:
+        if width <= 0:
+            raise ValueError(f"width={width}: must be above 0")
+
         def scaled(size: int) -> int:
             return max(1, round(size * width))
 

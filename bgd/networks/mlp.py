@@ -17,6 +17,9 @@ class MLP(nn.Sequential):
 
     # DEVIATION D1: the thesis says "each followed by a ReLU"; its released code has none after the last layer.
     def __init__(self, hidden1: int = 12, hidden2: int = 8) -> None:
+        for key, value in (("hidden1", hidden1), ("hidden2", hidden2)):
+            if value < 1:
+                raise ValueError(f"{key}={value}: must be at least 1")
         super().__init__(
             OrderedDict(
                 flatten=nn.Flatten(),
