@@ -21,14 +21,8 @@ from bgd.identity import digest, state_sha256
 log = logging.getLogger(__name__)
 
 VERSION = 1  # raised whenever training the same recipe may give another network
-DAMAGED = (
-    ValueError,
-    KeyError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    pickle.UnpicklingError,
-)  # what reading may raise
+# What reading a damaged file may raise.
+DAMAGED = (ValueError, LookupError, TypeError, RuntimeError, EOFError, OSError, pickle.UnpicklingError)
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

@@ -70,3 +70,20 @@ def test_training_anew_gives_no_stale_gradient(place, spec_of, tmp_path):
     torch.save(gradient + 1, kept)  # of another N0, as far as anyone can tell
     kept.rename(kept.with_name(kept.name.replace(first.base.sha256[:8], "00000000")))
     assert torch.equal(Workbench(spec, place).stage(spec).problem.mean_gradient, gradient)
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered", "old"])
+def test_a_damaged_gradient_is_reported_and_made_again(place, spec_of, tmp_path, caplog, damage):
+    good = Workbench(spec_of(), place)._gradient
+    (path,) = (tmp_path / "bases").glob("*.gradient-*.pt")
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-300])
+    elif damage == "altered":
+        kept = torch.load(path, weights_only=True)
+        kept["gradient"][5] += 1
+        torch.save(kept, path)
+    else:
+        torch.save(good, path)
+    again = Workbench(spec_of(), place)._gradient
+    assert torch.equal(again, good)
+    assert "making it again" in caplog.text
