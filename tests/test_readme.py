@@ -28,8 +28,14 @@ def test_every_file_and_target_it_names_exists():
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"`?make ([a-z]+)", README)):
         assert re.search(rf"^{target}:", makefile, re.M), f"make {target}"
-    for path in re.findall(r"\]\(([^)h][^)]*)\)", README):
+    for link in re.findall(r"\]\(([^)h][^)]*)\)", README):
+        path, _, anchor = link.partition("#")
         assert (ROOT / path).exists(), path
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.M)
+            assert anchor in {
+                re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+            }
 
 
 def block(title, language):
