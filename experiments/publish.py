@@ -1,10 +1,10 @@
 """From records to the thesis' tables and figures, and to the table in the README."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bgd.records import Run
-from bgd.report.build import build, insert_between_markers, result_table
+from bgd.report.build import build, insert_between_markers, is_built_from, result_table
 from bgd.report.tables import read_reference
 from experiments.paper import PAPER
 
@@ -19,6 +19,17 @@ def publish(runs: Sequence[Run], output: Path, source: str) -> list[str]:
     for path in written:
         folders[path.parent] = folders.get(path.parent, 0) + 1
     return [f"{count} files in {folder}" for folder, count in folders.items()]
+
+
+def is_published(run_ids: Iterable[str], output: Path) -> bool:
+    """Return whether every table and figure is there, from the runs with these ids."""
+    tables = (
+        output / "tables" / f"{table.name}.{kind}" for table in PAPER.tables for kind in ("csv", "md", "tex")
+    )
+    figures = (
+        output / "figures" / f"{figure.name}.{kind}" for figure in PAPER.figures for kind in ("png", "svg")
+    )
+    return is_built_from(output, run_ids) and all(path.exists() for path in (*tables, *figures))
 
 
 def update_readme(runs: Sequence[Run], readme: Path = ROOT / "README.md") -> None:

@@ -14,11 +14,10 @@ import torch
 from bgd.build import ConfigError, nearest
 from bgd.data import DataError
 from bgd.records import Run, export, load_reference
-from bgd.report.build import is_built_from
 from bgd.store import Store
 from experiments.execute import execute
 from experiments.plan import Kind, Plan, cost_of_sample, default_jobs, samples_in, seconds_per_sample, specs
-from experiments.publish import publish, update_readme
+from experiments.publish import is_published, publish, update_readme
 from experiments.run import CONF
 from experiments.spec import RunSpec
 from experiments.workbench import Place, Workbench, Workshop, choose_device
@@ -96,7 +95,7 @@ def _run(
     plan: Plan, options: argparse.Namespace, output: Path, device: str, jobs: int, costs: dict[Kind, float]
 ) -> int:
     failed: list[str] = []
-    if not plan.todo and is_built_from(output, (spec.run_id for spec in plan.done)):
+    if not plan.todo and is_published((spec.run_id for spec in plan.done), output):
         print(f"nothing to do: every run is done, and {output}/tables and {output}/figures are from them")
         return 0
     if plan.todo:
