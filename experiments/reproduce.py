@@ -51,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped: the rows so far are kept, the same command goes on from there", file=sys.stderr)
+        return 130
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

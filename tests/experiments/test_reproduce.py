@@ -93,3 +93,12 @@ def test_a_failing_run_does_not_stop_the_others_and_makes_the_exit_status_1(
     assert call("run", "--jobs", "1") == 0
     assert "nothing to do: every run is done" in capsys.readouterr().out
     assert (tmp_path / "runs" / sound.run_id / "rows.jsonl").stat().st_mtime_ns == stamp
+
+
+def test_stopping_it_says_that_it_can_go_on(call, capsys, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "_run", stopped)
+    assert call("run") == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
