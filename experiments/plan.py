@@ -27,13 +27,12 @@ def presets() -> list[str]:
     return sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
-def specs(profile: str, names: Iterable[str] | None = None, overrides: Iterable[str] = ()) -> list[RunSpec]:
+def specs(profile: str, names: Iterable[str] | None = None) -> list[RunSpec]:
     """Return the runs of some presets, all for None, each run once, with the seeds of the profile's scale.
 
     Args:
         profile: Name of the profile.
         names: Presets.
-        overrides: Further overrides of every run.
     """
     found: dict[str, RunSpec] = {}
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -42,7 +41,7 @@ def specs(profile: str, names: Iterable[str] | None = None, overrides: Iterable[
             rest = tuple(override for override in choice if not override.startswith("seed="))
             seeds.setdefault(rest, set()).update(int(o[5:]) for o in choice if o.startswith("seed="))
         for choice in sorted(seeds):
-            spec = RunSpec.of(compose("config", overrides=[f"profile={profile}", *choice, *overrides]))
+            spec = RunSpec.of(compose("config", overrides=[f"profile={profile}", *choice]))
             for seed in sorted((seeds[choice] or {spec.seed}) & set(spec.scale.seeds)):
                 run = replace(spec, seed=seed)
                 found[run.run_id] = run

@@ -6,15 +6,14 @@ from pathlib import Path
 from bgd.records import Run
 from bgd.report.build import build, insert_between_markers, is_built_from, result_table
 from bgd.report.tables import read_reference
-from experiments.paper import PAPER
+from experiments.paper import PAPER, REFERENCE
 
 ROOT = Path(__file__).parents[1]
-THESIS = Path(__file__).parent / "reference" / "tables.csv"
 
 
 def publish(runs: Sequence[Run], output: Path, source: str) -> list[str]:
     """Write tables and figures under `output`; return lines that say what was written."""
-    written = build(runs, PAPER, read_reference(THESIS), output, source)
+    written = build(runs, PAPER, read_reference(REFERENCE), output, source)
     folders: dict[Path, int] = {}
     for path in written:
         folders[path.parent] = folders.get(path.parent, 0) + 1

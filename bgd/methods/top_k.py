@@ -71,6 +71,7 @@ class _Ranking:
         self._sorted = torch.empty(0, dtype=torch.long)
 
     def between(self, start: int, stop: int) -> torch.Tensor:
+        """Return the indices (stop - start,) of the ranks from `start`, counted from 0, to before `stop`."""
         if stop > len(self._sorted):
             reach = min(self.count, max(1024, 32 * stop))
             smallest = self._magnitude.topk(reach).values[-1]
