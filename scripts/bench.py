@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from bgd import data, rng
-from bgd.evaluation import FullEvaluator, Images, SuffixEvaluator
+from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
 from bgd.methods.base import Problem, Sample
 from bgd.methods.bgd.prior import GradientPrior, Sampler
 from bgd.methods.bgd.search import SubsetSearch
@@ -57,26 +57,43 @@ def repeated(images: int) -> Images:
     return Images(pixels, labels, pixels, labels)
 
 
-def one_weight(network: nn.Module, name: str) -> Patch:
-    """Return a patch of one weight of a tensor."""
+def moved(network: nn.Module, name: str, count: int) -> tuple[Patch, Patch]:
+    """Return a patch of some weights of a tensor, spread over it, and the patch that takes it back."""
     space = ParameterSpace.of(network)
     old = torch.cat([parameter.detach().reshape(-1) for parameter in network.parameters()])
-    index = torch.tensor([space.span(name).start])
-    return Patch.sparse(space, index, old[index], old[index] + 1.0)
+    span = space.span(name)
+    index = torch.linspace(span.start, span.stop - 1, count + 2)[1:-1].long()
+    new = old[index] + 0.5
+    return Patch.sparse(space, index, old[index], new), Patch.sparse(space, index, new, old[index])
 
 
-def bench_evaluation(network: nn.Module, images: Images, batch: int) -> dict[str, float]:
-    """Print the full evaluation beside the one from the first changed layer on, by layer."""
-    full, suffix = FullEvaluator(network, images, batch), SuffixEvaluator(network, images, batch)
-    found = {}
+def bench_evaluation(network: nn.Module, images: Images, batch: int) -> dict[str, dict[str, float]]:
+    """Print the full evaluation beside the incremental one, by the lowest layer that is edited.
+
+    `accumulated` is what a sample costs in the non-reloading setting: evaluate the patch, then move to it.
+    """
+    full, fast = FullEvaluator(network, images, batch), IncrementalEvaluator(network, images, batch)
+    found: dict[str, dict[str, float]] = {}
     for name in ParameterSpace.of(network).weights:
-        patch = one_weight(network, name)
-        slow, fast = seconds(lambda p=patch: full.after(p), 1), seconds(lambda p=patch: suffix.after(p), 1)
-        assert full.after(patch).figures == suffix.after(patch).figures
-        found[name] = slow / fast
-        print(
-            f"  edit of {name:14} full {slow * 1e3:8.1f} ms   from its layer {fast * 1e3:8.1f} ms {slow / fast:6.1f}x"
-        )
+        found[name] = {}
+        for count in (1, 5):
+            there, back = moved(network, name, count)
+            slow = seconds(lambda p=there: full.after(p), 1)
+            wanted, got = full.after(there), fast.after(there)
+            assert abs(got.figures.train_loss / wanted.figures.train_loss - 1) < 1e-6
+            assert torch.equal(got.test_predictions, wanted.test_predictions)
+            reloaded = seconds(lambda p=there: fast.after(p))
+
+            def accumulate(patches=(there, back)) -> None:
+                for patch in patches:
+                    fast.advance(patch, fast.after(patch))
+
+            accumulated = seconds(accumulate, 1) / 2
+            found[name] |= {f"{count}": slow / reloaded, f"{count}, accumulated": slow / accumulated}
+            print(
+                f"  {count} of {name:14} full {slow * 1e3:8.1f} ms   incremental {reloaded * 1e3:8.2f} ms"
+                f" {slow / reloaded:6.1f}x   accumulated {accumulated * 1e3:8.2f} ms {slow / accumulated:6.1f}x"
+            )
     return found
 
 

@@ -1,6 +1,6 @@
 """How a network does on D and on the test set."""
 
 from bgd.evaluation.full import Evaluation, Evaluator, FullEvaluator, Images
-from bgd.evaluation.suffix import SuffixEvaluator
+from bgd.evaluation.incremental import IncrementalEvaluator
 
-__all__ = ["Evaluation", "Evaluator", "FullEvaluator", "Images", "SuffixEvaluator"]
+__all__ = ["Evaluation", "Evaluator", "FullEvaluator", "Images", "IncrementalEvaluator"]

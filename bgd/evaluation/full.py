@@ -12,7 +12,7 @@ from bgd.flat import FlatNetwork
 from bgd.patch import Patch
 from bgd.records import Figures, finite
 
-VERSION = 1  # raised whenever an evaluation of the same network may give other figures
+VERSION = 2  # raised whenever an evaluation of the same network may give other figures
 RELEASED_BATCH = 64  # batch size of the released code's loss accounting (docs/deviations.md, D8)
 
 
@@ -116,8 +116,25 @@ def summarise(
     train: torch.Tensor, train_labels: torch.Tensor, test: torch.Tensor, test_labels: torch.Tensor
 ) -> Evaluation:
     """Turn the logits (N, C) of training and test images into an evaluation; losses are summed in float64."""
-    train_losses, train_right, _ = _per_image(train, train_labels)
-    test_losses, test_right, predictions = _per_image(test, test_labels)
+    return combine(*_per_image(train, train_labels)[:2], *_per_image(test, test_labels))
+
+
+def combine(
+    train_losses: torch.Tensor,
+    train_right: torch.Tensor,
+    test_losses: torch.Tensor,
+    test_right: torch.Tensor,
+    test_predictions: torch.Tensor,
+) -> Evaluation:
+    """Turn what was found for each image into an evaluation.
+
+    Args:
+        train_losses: Cross-entropy of each training image, float64 (N,).
+        train_right: Whether its prediction is its label, bool (N,).
+        test_losses: As `train_losses`, of the test images.
+        test_right: As `train_right`.
+        test_predictions: Class predicted for each test image (N,), -1 where a logit is not finite.
+    """
     size = len(train_losses)
     last = size - (size - 1) % RELEASED_BATCH - 1  # where the last batch begins
     batch_means = [
@@ -132,7 +149,7 @@ def summarise(
         released_before=finite(sum(batch_means) / size),
         released_after=finite(batch_means[-1] / size),
     )
-    return Evaluation(figures, predictions)
+    return Evaluation(figures, test_predictions)
 
 
 def _per_image(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

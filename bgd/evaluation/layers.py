@@ -1,0 +1,176 @@
+"""A network as a row of layers: which of them a small change can be carried through, and what it does to them.
+
+Module number i turns the values at place i into those at place i + 1; place 0 is the images, the last one the logits.
+Values are (N, F) or (N, C, H, W).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bgd.patch import Patch
+
+ELEMENTWISE = (nn.ReLU, nn.Dropout)  # in eval mode; what they give for a unit depends on that unit alone
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A fully connected or convolutional layer that lets a change of few units through.
+
+    Attributes:
+        name: Of the layer.
+        at: Its number; its input is at place `at`, its pre-activation at `at` + 1.
+        source: The place whose values lead to its input through elementwise layers alone.
+        work: Multiplications for an image.
+    """
+
+    name: str
+    at: int
+    source: int
+    work: int
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The change of one layer, its rows and columns cut out. A row is an output unit or channel.
+
+    Attributes:
+        rows: Those with a changed weight or bias, ascending (u,).
+        columns: Those with a changed weight, ascending (j,); 0 where there are none.
+        weight: New minus old weights (u, j) or (u, j, kernel height, kernel width).
+        bias: New minus old biases (u,).
+        share: u j over the number of weights' rows and columns: how much of the layer's work it costs.
+    """
+
+    rows: torch.Tensor
+    columns: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
+    share: float
+
+
+class Layers:
+    """The layers of a network.
+
+    Attributes:
+        modules: In order. A network that is no plain `nn.Sequential` is one unknown layer.
+        stages: The layers with parameters before the first unknown one.
+        end: Number of the first unknown layer; the number of layers where all are known.
+        sizes: Values of an image at each place up to `end`.
+    """
+
+    def __init__(self, network: nn.Module, image: torch.Tensor) -> None:
+        """Look at the layers, with one image (1, ...) to learn the shapes."""
+        self.modules: Sequence[nn.Module] = [network]
+        self._names = [""]
+        if _is_plain(network):
+            named = network.named_modules(remove_duplicate=False)
+            named = [(name, module) for name, module in named if name and "." not in name]
+            self._names, self.modules = [name for name, _ in named], [module for _, module in named]
+        for module in network.modules():
+            if getattr(module, "inplace", False):
+                setattr(module, "inplace", False)  # noqa: B010  # it would write into kept values; the network is the evaluator's own
+        self.stages, self.sizes, self.end = self._measure(image)
+
+    @torch.no_grad()
+    def _measure(self, values: torch.Tensor) -> tuple[tuple[Stage, ...], list[int], int]:
+        stages: list[Stage] = []
+        sizes, source = [values.numel()], 0
+        for at, module in enumerate(self.modules):
+            if not _is_known(module, values):
+                return tuple(stages), sizes, at
+            values = module(values)
+            sizes.append(values.numel())
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                work = values[0, 0].numel() * module.weight.numel()
+                stages.append(Stage(self._names[at], at, source, work))
+                source = at + 1
+            elif not isinstance(module, ELEMENTWISE):
+                source = at + 1
+        return tuple(stages), sizes, len(self.modules)
+
+    @property
+    def all_known(self) -> bool:
+        """Whether there is no unknown layer."""
+        return self.end == len(self.modules)
+
+    def layer(self, stage: Stage) -> nn.Linear | nn.Conv2d:
+        """Return the layer of a stage."""
+        module = self.modules[stage.at]
+        assert isinstance(module, nn.Linear | nn.Conv2d)
+        return module
+
+    def changed(self, patch: Patch) -> set[int]:
+        """Return the numbers of the layers that a patch changes; 0 stands for what is none of them."""
+        names = {name.split(".")[0] for name in patch.tensors}
+        return {self._names.index(name) if name in self._names else 0 for name in names}
+
+    def edit(self, patch: Patch, stage: Stage, most: float) -> Edit | None:
+        """Return what a patch does to a layer; None for nothing, or for more than a share of `most` of its weights."""
+        layer = self.layer(stage)
+        wide, kernel = layer.weight[0].numel(), layer.weight[0, 0].numel()
+        weights, change = _change(patch, f"{stage.name}.weight", layer.weight.device)
+        biases, bias_change = _change(patch, f"{stage.name}.bias", layer.weight.device)
+        if not len(weights) + len(biases) or len(weights) > most * layer.weight.numel():
+            return None
+        rows, row = _numbered(torch.cat([weights // wide, biases]), layer.weight.shape[0])
+        columns, column = _numbered(weights // kernel % layer.weight.shape[1], layer.weight.shape[1])
+        columns = columns if len(columns) else columns.new_zeros(1)  # biases alone: any column, unchanged
+        weight = change.new_zeros(len(rows), len(columns), kernel)
+        weight[row[: len(weights)], column, weights % kernel] = change
+        bias = change.new_zeros(len(rows))
+        bias[row[len(weights) :]] = bias_change
+        share = weight.numel() / layer.weight.numel()
+        return Edit(rows, columns, weight.view(*weight.shape[:2], *layer.weight.shape[2:]), bias, share)
+
+
+def product(layer: nn.Linear | nn.Conv2d, weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Apply a layer with other weights (u, j, ...) and no bias to values of j units or channels."""
+    if isinstance(layer, nn.Conv2d):
+        return F.conv2d(values, weight, None, layer.stride, layer.padding, layer.dilation)
+    return (weight @ values.t()).t()
+
+
+def _numbered(numbers: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the different numbers below `size`, ascending, and the place among them of each; nothing is sorted."""
+    there = torch.zeros(size, dtype=torch.bool, device=numbers.device)
+    there[numbers] = True
+    return there.nonzero().flatten(), (there.cumsum(0) - 1)[numbers]
+
+
+def _change(patch: Patch, name: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the positions that a patch changes inside one tensor (k,), and new minus old values (k,)."""
+    if name not in patch.space.names:  # a layer without biases
+        return torch.empty(0, dtype=torch.int64, device=device), patch.new[:0].to(device)
+    span = patch.space.span(name)
+    bounds = torch.tensor([span.start, span.stop], device=patch.indices.device)
+    start, stop = torch.searchsorted(patch.indices, bounds).tolist()
+    change = patch.new[start:stop] - patch.old[start:stop]
+    return (patch.indices[start:stop] - span.start).to(device), change.to(device)
+
+
+def _is_plain(network: nn.Module) -> bool:
+    """Return whether a network is a sequence of layers in which every parameter belongs to one layer."""
+    shared = len(list(network.named_parameters(remove_duplicate=False))) > len(list(network.parameters()))
+    return (
+        isinstance(network, nn.Sequential) and type(network).forward is nn.Sequential.forward and not shared
+    )
+
+
+def _is_known(module: nn.Module, values: torch.Tensor) -> bool:
+    """Return whether a change of a few units of `values` can be followed through a layer.
+
+    Exact types only: a subclass may do anything.
+    """
+    kind, images = type(module), values.dim() == 4
+    if isinstance(module, nn.Conv2d):
+        plain = module.groups == 1 and module.padding_mode == "zeros"
+        return kind is nn.Conv2d and images and plain
+    if isinstance(module, nn.MaxPool2d):
+        return kind is nn.MaxPool2d and images and not module.return_indices
+    if isinstance(module, nn.Flatten):
+        return kind is nn.Flatten and module.start_dim == 1 and module.end_dim == -1
+    return kind in ELEMENTWISE or (kind is nn.Linear and values.dim() == 2)
