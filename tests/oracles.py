@@ -5,6 +5,8 @@ import copy
 import torch
 import torch.nn.functional as F
 
+from bgd.methods.bgd.prior import Sampler
+
 
 def flat(network):
     """All parameters as one vector, a copy."""
@@ -64,3 +66,55 @@ def evaluate(network, images, labels):
             losses.append(float(logits.logsumexp(0) - logits[label]))
             right += int(int(logits.argmax()) == int(label))
     return sum(losses) / len(losses), right / len(losses), losses
+
+
+def subset_search(options, trial, sample, stream):
+    """Algorithm 2 (section 3.4), one forward pass after another: subset, iterations, and the passes it took.
+
+    The trial is left with the subset updated. Subset and reason are what a correction says of them.
+    """
+    gradient = trial.gradient(sample)
+    magnitude = trial.space.drop_biases(gradient.abs())
+    sampler = Sampler(options.prior.weights(magnitude, trial.space), stream)
+    harmful = options.guard.harmful(trial, gradient) if options.guard else None
+
+    def draw():
+        if harmful is None:
+            return sampler.draw()
+        return sampler.draw_where(lambda index: not harmful[index], options.guard.redraws)
+
+    def write(subset):
+        trial.flat.copy_(trial.original)
+        trial.flat[subset] += options.update.change(gradient, torch.tensor(subset, dtype=torch.long))
+
+    def attempt(subset):
+        write(subset)
+        return trial.look(sample)
+
+    subset = [index for index in (draw() for _ in range(options.subset_size)) if index is not None]
+    look, step = attempt(subset), 0
+    while not look.right and step < options.iterations:
+        step += 1
+        if options.probability_update == "printed":
+            write(subset)
+            sampler.lower(trial.gradient(sample).abs())
+        if stream.random() >= options.replace_probability:
+            more = [index for index in (draw() for _ in range(options.expansion)) if index is not None]
+            subset = subset + more
+            look = attempt(subset)
+            continue
+        for place in range(len(subset)):
+            index = draw()
+            if index is None:
+                break
+            swapped = [*subset[:place], index, *subset[place + 1 :]]
+            other = attempt(swapped)
+            if other.loss < look.loss:
+                subset, look = swapped, other
+    if look.right and options.prune:
+        for index in list(subset):
+            fewer = [other for other in subset if other != index]
+            if attempt(fewer).right:
+                subset = fewer
+    write(subset)
+    return subset, look.right, step

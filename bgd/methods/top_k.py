@@ -44,7 +44,7 @@ class TopK:
         magnitude = trial.space.drop_biases(gradient.abs())
         if not torch.isfinite(magnitude.sum()):
             return Correction.failed("the gradient is not finite")
-        ranked = _Ranking(magnitude)
+        ranked = Ranking(magnitude)
         if not ranked.count:
             return Correction.failed("the gradient is zero")
         tries, done, k = 0, 0, self.first
@@ -62,7 +62,7 @@ class TopK:
             k = max(k + 1, math.ceil(k * self.growth))
 
 
-class _Ranking:
+class Ranking:
     """Indices by falling magnitude, ties by index, of the magnitudes above 0; sorted only as far as asked for."""
 
     def __init__(self, magnitude: torch.Tensor) -> None:

@@ -147,12 +147,12 @@ def test_top_k_is_the_first_k_of_the_grid_that_works(trained, problem, samples, 
 
 
 def test_ties_are_ranked_by_index_however_far_the_ranking_goes():
-    from bgd.methods.top_k import _Ranking
+    from bgd.methods.top_k import Ranking
 
     magnitude = torch.zeros(5000)
     magnitude[10:4000] = 1.0
     magnitude[[7, 4500]] = 2.0
-    ranking = _Ranking(magnitude)
+    ranking = Ranking(magnitude)
     wanted = [7, 4500, *range(10, 4000)]
     assert ranking.between(0, 3).tolist() == wanted[:3]
     assert ranking.between(3, 2000).tolist() == wanted[3:2000]

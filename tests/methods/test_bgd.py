@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from oracles import flat, gradient, idealized_selector, is_right, with_parameters
+from oracles import flat, gradient, idealized_selector, is_right, subset_search, with_parameters
 
 from bgd import rng
 from bgd.methods.base import Problem, Sample, Trial
@@ -174,11 +174,14 @@ class Counting:
 
 
 @pytest.mark.parametrize("options", [{}, {"update": FirstOrder(0.001)}, {"probability_update": "printed"}])
-def test_passes_are_counted(problem, samples, options):
+def test_passes_are_counted_as_one_after_the_other_would_take_them(problem, samples, options):
+    method = SubsetSearch(**options)
+    correction, trial = corrected(method, problem, samples[0])
     counting = Counting(problem.current.module)
-    correction, trial = corrected(SubsetSearch(**options), problem, samples[0])
+    with problem.trying() as plain:
+        subset_search(method, plain, samples[0], rng.stream(0, "method", samples[0].index))
     assert trial.forward_passes == counting.calls
-    assert trial.backward_passes >= 1
+    assert trial.backward_passes == plain.backward_passes >= 1
     assert correction.steps <= 20
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from oracles import flat, is_right, with_parameters
+from oracles import flat, is_right, subset_search, with_parameters
 
 from bgd import rng, training
 from bgd.build import build
@@ -14,6 +14,7 @@ from bgd.methods.bgd.guard import CurvatureGuard
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
 from bgd.methods.descent import SampleDescent
+from bgd.methods.idealized import IdealizedSelector
 from bgd.methods.top_k import TopK
 from bgd.settings import samples_of
 from experiments.run import CONF
@@ -160,18 +161,26 @@ def test_a_prior_with_fewer_weights_than_are_asked_for(problem, samples):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_passes_of_every_method_are_counted(name, trained, tiny, samples, spec_of):
-    """Forward passes as the network itself counts them."""
+    """Forward passes as the network itself counts them; of a search, when it goes one by one."""
     method = build(spec_of(f"method={name}").method, "method")
     images, labels = tiny.train.first(50).tensors()
     problem, calls = Problem(trained, lambda: training.mean_gradient(trained, images, labels)), []
     problem.current.module.register_forward_hook(lambda *_: calls.append(1))
     for sample in samples[:4]:
-        calls.clear()
         with problem.trying() as trial:
             correction = method.correct(trial, sample, rng.stream(0, "method", sample.index))
-        assert trial.forward_passes == len(calls) > 0
         assert 1 <= trial.backward_passes <= trial.forward_passes
         assert trial.forward_passes >= correction.steps
+        calls.clear()
+        with problem.trying() as again:
+            if isinstance(method, SubsetSearch):
+                subset_search(method, again, sample, rng.stream(0, "method", sample.index))
+            elif isinstance(method, IdealizedSelector):
+                method.retrain.correct(again, sample, rng.stream(0, "method", sample.index))
+                calls.extend([1] * again.space.size * (correction.patch is not None))
+            else:
+                method.correct(again, sample, rng.stream(0, "method", sample.index))
+        assert trial.forward_passes == len(calls) > 0
 
 
 def test_samples_are_the_misclassified_images_in_order(trained, tiny):

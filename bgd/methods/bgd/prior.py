@@ -74,12 +74,12 @@ class Sampler:
 
     def __init__(self, weights: torch.Tensor, stream: np.random.Generator) -> None:
         self._stream = stream
-        support = weights.nonzero().flatten()
-        self._tabulate(support.cpu().numpy(), weights[support].double().cpu().numpy())
+        values = weights.cpu().numpy()
+        self._tabulate(np.arange(len(values)), values)
 
-    def _tabulate(self, support: _Indices, weights: _Weights) -> None:
+    def _tabulate(self, support: _Indices, weights: np.ndarray[Any, Any]) -> None:
         left = np.flatnonzero(weights)
-        self._support, self._weights = support[left], weights[left]
+        self._support, self._weights = support[left], weights[left].astype(np.float64)
         self._table = np.cumsum(self._weights)
         self._total = self._left = float(self._table[-1]) if len(left) else 0.0
 

@@ -11,6 +11,11 @@ FORMS = ("diagonal", "subset_norm", "full_norm")
 class Update(Protocol):
     """Gives the change of each parameter of a subset."""
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether a parameter's change is the same in every subset."""
+        ...
+
     def change(self, gradient: torch.Tensor, subset: torch.Tensor) -> torch.Tensor:
         """Return the change (k,) of the parameters at `subset` (k,), from the whole gradient (|W|,)."""
         ...
@@ -29,6 +34,11 @@ class FirstOrder:
     def __post_init__(self) -> None:
         if self.step <= 0:
             raise ValueError(f"step={self.step}: must be above 0")
+
+    @property
+    def elementwise(self) -> bool:
+        """Always."""
+        return True
 
     def change(self, gradient: torch.Tensor, subset: torch.Tensor) -> torch.Tensor:
         """Return -step * g."""
@@ -53,6 +63,11 @@ class SecondOrder:
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise ValueError(f"form={self.form!r}: must be one of {', '.join(FORMS)}")
+
+    @property
+    def elementwise(self) -> bool:
+        """Not where the subset's norm counts."""
+        return self.form != "subset_norm"
 
     def change(self, gradient: torch.Tensor, subset: torch.Tensor) -> torch.Tensor:
         """Return the change; 0 where the gradient is 0 or so small that its inverse overflows: no direction."""
