@@ -15,6 +15,8 @@ import pandas as pd
 
 from bgd.records import ALREADY_RIGHT, CORRECTED
 
+EARLY = 50  # samples: section 4.7
+
 Values = npt.NDArray[np.float64]
 Population = Literal["corrected", "all"]
 
@@ -91,10 +93,33 @@ def training_accuracy_change(samples: pd.DataFrame) -> Values:
     return _difference(samples, "train_accuracy", "base_train_accuracy")
 
 
+def sample_loss(samples: pd.DataFrame) -> Values:
+    """Return the sample's cross-entropy in nats after its turn (section 4.5.1, figure 4.2): a value per sample."""
+    return _column(samples, "sample_loss_after")
+
+
+def _last(samples: pd.DataFrame, column: str) -> Values:
+    """Return a column's value after the last sample: a value per seed."""
+    last = samples.sort_values("position", kind="stable").groupby("seed").tail(1).sort_values("seed")
+    return _column(last, column)
+
+
 def final_test_accuracy(samples: pd.DataFrame) -> Values:
     """Return the test accuracy in [0, 1] of the network after the last sample: a value per seed."""
-    last = samples.sort_values("position", kind="stable").groupby("seed").tail(1).sort_values("seed")
-    return _column(last, "test_accuracy")
+    return _last(samples, "test_accuracy")
+
+
+def final_training_loss(samples: pd.DataFrame) -> Values:
+    """Return the training loss in nats of the network after the last sample: a value per seed."""
+    return _last(samples, "train_loss")
+
+
+def early_test_accuracy(samples: pd.DataFrame) -> Values:
+    """Return the test accuracy in [0, 1] after 50 samples, or the last one before: a value per seed.
+
+    Section 4.7 has baselines collapse "in the first 50 iterations".
+    """
+    return _last(samples[samples["position"] < EARLY], "test_accuracy")
 
 
 def retained(samples: pd.DataFrame) -> Values:
@@ -188,7 +213,12 @@ METRICS = {
         Metric("dTL_released", "ΔTL, released accounting", "samples", released_training_loss_change),
         Metric("dTA", "ΔTA", "samples", test_accuracy_change),
         Metric("training_accuracy_change", "Δ training accuracy", "samples", training_accuracy_change),
+        Metric("sample_loss", "Sample loss", "samples", sample_loss),
+        Metric(
+            "early_test_accuracy", "Test accuracy after 50", "seeds", early_test_accuracy, "non_reloading"
+        ),
         Metric("final_test_accuracy", "Final test accuracy", "seeds", final_test_accuracy, "non_reloading"),
+        Metric("final_training_loss", "Final training loss", "seeds", final_training_loss, "non_reloading"),
         Metric("retained", "Retained (%)", "seeds", retained, "non_reloading"),
     )
 }

@@ -1,14 +1,12 @@
-"""The only meeting point of running and reporting: a run's header, its rows, one per sample, and their files.
+"""The only meeting point of running and reporting: a run's header and its rows, one per sample.
 
 Nothing here imports torch.
 """
 
-import gzip
 import json
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 SCHEMA = 1  # version of header and row; raised when a reader of the old ones would misread the new
@@ -97,6 +95,27 @@ class Row:
 
 PATCH_LIMIT = 1000  # values; larger patches are not kept in a row
 
+PROBE = "probe"  # in the place of a setting, where a run measures samples instead of correcting them
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a probe found at one sample: the row of a run that corrects nothing.
+
+    Attributes:
+        position: Place in the order of samples, from 0.
+        index: Index into the test set.
+        label: The right class.
+        seconds: Wall time.
+        values: Columns of equal or different length by name, as the probe's docstring has them.
+    """
+
+    position: int
+    index: int
+    label: int
+    seconds: float
+    values: dict[str, list[Any]]
+
 
 @dataclass(frozen=True)
 class Header:
@@ -105,7 +124,8 @@ class Header:
     Attributes:
         run_id: Hash of `spec`, also the folder's name.
         spec: Everything that can change a number: `network`, `method`, `setting` (each with its `name`),
-            `scale`, `dataset`, `seed`, `versions`.
+            `scale`, `dataset`, `seed`, `order`, `versions`. A run of measurements has `probe` in place of
+            `method`, `setting` and `seed`.
         base: The N0: `id`, `sha256`, `errors` (how many test images it gets wrong), `expected_errors`
             (`[low, high]`) and `parameters` (how many it has).
         figures: Of N0.
@@ -130,10 +150,25 @@ class Header:
 
 @dataclass(frozen=True)
 class Run:
-    """A complete run."""
+    """A complete run: of corrections, with rows, or of a probe, with measurements."""
 
     header: Header
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+
+    @classmethod
+    def of(cls, header: Header, records: Iterable[Row | Measurement]) -> "Run":
+        """Sort the records of a run by what they are."""
+        every = tuple(records)
+        rows = tuple(record for record in every if isinstance(record, Row))
+        return cls(header, rows, tuple(record for record in every if isinstance(record, Measurement)))
+
+
+def subject(spec: dict[str, Any]) -> tuple[str, str, str]:
+    """Return the names of network, setting and method in a header's `spec`; of a probe: network, "probe", probe."""
+    if PROBE in spec:
+        return spec["network"]["name"], PROBE, spec[PROBE]["name"]
+    return spec["network"]["name"], spec["setting"]["name"], spec["method"]["name"]
 
 
 def finite(value: float) -> float | None:
@@ -152,13 +187,15 @@ def header_from(value: dict[str, Any]) -> Header:
     return Header(**{**value, "figures": Figures(**value["figures"])})
 
 
-def row_from(value: dict[str, Any]) -> Row:
-    """Return the row in a JSON object."""
+def row_from(value: dict[str, Any]) -> Row | Measurement:
+    """Return the row or the measurement in a JSON object."""
+    if "figures" not in value:
+        return Measurement(**value)
     return Row(**{**value, "figures": Figures(**value["figures"])})
 
 
-def dump(value: Header | Row) -> str:
-    """Return a header or row as one line of JSON."""
+def dump(value: Header | Row | Measurement) -> str:
+    """Return a header, row or measurement as one line of JSON."""
     return json.dumps(_rounded(asdict(value)), separators=(",", ":"), allow_nan=False) + "\n"
 
 
@@ -171,43 +208,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_rounded(item) for item in value]
     return value
-
-
-def reference_name(spec: dict[str, Any]) -> str:
-    """Return the name of the reference file that a run goes into."""
-    return ".".join((spec["network"]["name"], spec["setting"]["name"], spec["method"]["name"])) + ".jsonl.gz"
-
-
-def export(runs: Iterable[Run], folder: Path) -> list[Path]:
-    """Write runs as compressed reference files, one for each network, setting and method.
-
-    A file holds, for each run in order of seed, its header line and then its rows, a JSON object a line.
-    """
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(reference_name(run.header.spec), []).append(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in set(folder.glob("*.jsonl.gz")) - {folder / name for name in groups}:
-        stale.unlink()
-    for name, group in groups.items():
-        ordered = sorted(group, key=lambda run: (run.header.spec["seed"], run.header.run_id))
-        lines = [line for run in ordered for line in (dump(run.header), *map(dump, run.rows))]
-        (folder / name).write_bytes(gzip.compress("".join(lines).encode(), 9, mtime=0))
-    return sorted(folder / name for name in groups)
-
-
-def load_reference(folder: Path) -> list[Run]:
-    """Read every run of a folder that `export` wrote."""
-    runs = []
-    for path in sorted(folder.glob("*.jsonl.gz")):
-        lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
-        while lines:
-            header = header_from(lines[0])
-            count = 1 + header.samples
-            if len(lines) < count:
-                raise RecordError(
-                    f"{path}: run {header.run_id} has {len(lines) - 1} rows of {header.samples}"
-                )
-            runs.append(Run(header, tuple(row_from(line) for line in lines[1:count])))
-            lines = lines[count:]
-    return runs

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
 
 def _entropy(seed: int, *name: str | int) -> int:
@@ -35,6 +34,8 @@ def torch_seeded(generator: np.random.Generator) -> Iterator[None]:
 
     For code that draws from torch's global generator and takes no other: weight initialisation and dropout.
     """
+    import torch  # here, since the report draws its bootstraps from streams and never loads torch
+
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(int(generator.integers(2**63)))
         yield

@@ -203,7 +203,20 @@ def _look(problem: Problem, sample: Sample) -> Look:
 
 
 def samples_of(
-    images: torch.Tensor, labels: torch.Tensor, indices: Sequence[int], count: int | None = None
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    indices: Sequence[int],
+    count: int | None = None,
+    order: int = 0,
 ) -> list[Sample]:
-    """Return the first `count` samples of `indices`, all for None, from test images and labels."""
-    return [Sample(index, images[index : index + 1], labels[index : index + 1]) for index in indices[:count]]
+    """Return `count` samples from test images and labels.
+
+    Args:
+        images: Test images (N, 1, 28, 28).
+        labels: Their labels (N,).
+        indices: Which of them N0 gets wrong.
+        count: The first so many, in their order; all for None.
+        order: 0 for the order of `indices`, as the thesis has it; any other number for a permutation of its own.
+    """
+    chosen = indices if order == 0 else rng.stream(order, "order").permutation(indices).tolist()
+    return [Sample(index, images[index : index + 1], labels[index : index + 1]) for index in chosen[:count]]

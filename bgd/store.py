@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bgd.records import Header, RecordError, Row, Run, dump, header_from, row_from
+from bgd.records import Header, Measurement, RecordError, Row, Run, dump, header_from, row_from
 
 
 class Store:
@@ -42,7 +42,7 @@ class Store:
     def read(self, run_id: str) -> Run:
         """Read a complete run."""
         lines = (self.root / run_id / "rows.jsonl").read_text().splitlines()
-        return Run(self.header(run_id), tuple(row_from(json.loads(line)) for line in lines))
+        return Run.of(self.header(run_id), (row_from(json.loads(line)) for line in lines))
 
     def complete(self) -> list[str]:
         """Return the ids of the complete runs, in order."""
@@ -103,7 +103,7 @@ class Writer:
         self.rows = self._recover(folder / "rows.jsonl", folder / "run.json")
         self._file = (folder / "rows.jsonl").open("a")
 
-    def _recover(self, rows: Path, header: Path) -> list[Row]:
+    def _recover(self, rows: Path, header: Path) -> list[Row | Measurement]:
         """Return the whole rows of an earlier attempt with the same N0, and cut off a torn last line."""
         same = False
         with contextlib.suppress(FileNotFoundError, ValueError, RecordError):
@@ -120,7 +120,7 @@ class Writer:
             return [row_from(json.loads(line)) for line in whole.splitlines()]
         return []
 
-    def append(self, row: Row) -> None:
+    def append(self, row: Row | Measurement) -> None:
         """Add one row; it is on its way to the disk when this returns."""
         self._file.write(dump(row))
         self._file.flush()

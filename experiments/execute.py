@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bgd.records import Header, Row
+from bgd.records import Header, Measurement, Row
 from bgd.settings import ReplayError
 from bgd.store import Store, Writer
 from experiments.spec import RunSpec
@@ -65,18 +65,22 @@ def _write(spec: RunSpec, bench: Workbench, writer: Writer) -> None:
         stage = bench.stage(spec)
         for row in stage.rows():
             writer.append(row)
-    seconds = sum(row.search_seconds + row.evaluation_seconds for row in writer.rows)
+    seconds = sum(map(_seconds, writer.rows))
     writer.complete({"retained": stage.retained(), "seconds": round(seconds, 3)})
     log.info("done: %s in %.1f s: %s", spec.title, time.perf_counter() - started, outcome(writer.rows))
 
 
-def outcome(rows: Sequence[Row]) -> str:
+def _seconds(row: Row | Measurement) -> float:
+    return row.seconds if isinstance(row, Measurement) else row.search_seconds + row.evaluation_seconds
+
+
+def outcome(rows: Sequence[Row | Measurement]) -> str:
     """Return how many samples came out how, in words."""
-    counts = {
-        kind: sum(row.outcome == kind for row in rows)
-        for kind in ("corrected", "already_right", "uncorrected")
-    }
-    return ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
+    found = [getattr(row, "outcome", "measured") for row in rows]
+    return (
+        ", ".join(f"{found.count(kind)} {kind.replace('_', ' ')}" for kind in dict.fromkeys(found))
+        or "no samples"
+    )
 
 
 class _Progress:

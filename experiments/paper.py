@@ -1,17 +1,22 @@
 """The tables and figures of the thesis as data.
 
 Banerjee, "Budgeted Gradient Descent: Selective Gradient Optimization for Addressing Misclassifications in
-DNNs", MSc thesis, University of Alberta, 2024, chapter 4. `reference/tables.csv` holds the values that its
-tables print.
+DNNs", MSc thesis, University of Alberta, 2024, chapter 4. `reference/` holds the values that its tables
+print.
 """
 
 from pathlib import Path
 
 from bgd.report.build import Definitions
 from bgd.report.figures import FigureSpec
+from bgd.report.gradient_ranks import GradientRanksPart
+from bgd.report.layer_gradients import LayerGradientsPart
+from bgd.report.loss_change import LossChangePart
+from bgd.report.part import Part
 from bgd.report.tables import TableSpec
 
 REFERENCE = Path(__file__).resolve().parent / "reference" / "tables.csv"
+GRADIENT_RANKS = REFERENCE.with_name("gradient_ranks.csv")
 
 NETWORKS = ("alexnet", "mlp")
 ERRORS = {"alexnet": 370, "mlp": 947}  # section 4.2
@@ -86,4 +91,27 @@ FIGURES = (
     FigureSpec("figure_4_14", "accuracies", NETWORKS, "reloading", NORMALIZED),
 )
 
-PAPER = Definitions(TABLES, FIGURES)
+MAIN = "every_method"  # the preset whose runs the tables and figures above are of
+
+THESIS_ERRORS = tuple(ERRORS.items())
+
+PARTS: tuple[Part, ...] = (
+    LossChangePart(presets=("figure_4_3",), networks=NETWORKS, thesis_errors=THESIS_ERRORS),
+    LayerGradientsPart(presets=("figure_4_13",), networks=NETWORKS, thesis_errors=THESIS_ERRORS),
+    *(
+        GradientRanksPart(
+            presets=(table, figure),
+            network=network,
+            table=table,
+            figure=figure,
+            reference=GRADIENT_RANKS,
+            thesis_errors=ERRORS[network],
+        )
+        for network, table, figure in (
+            ("alexnet", "table_4_9", "figure_4_11"),
+            ("mlp", "table_4_10", "figure_4_12"),
+        )
+    ),
+)
+
+PAPER = Definitions(MAIN, TABLES, FIGURES, PARTS)

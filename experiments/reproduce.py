@@ -11,18 +11,29 @@ from pathlib import Path
 
 import torch
 
+from bgd.archive import Records, export, load
 from bgd.build import ConfigError, nearest
 from bgd.data import DataError
-from bgd.records import Run, export, load_reference
 from bgd.store import Store
 from experiments.execute import execute
-from experiments.plan import Kind, Plan, cost_of_sample, default_jobs, samples_in, seconds_per_sample, specs
+from experiments.paper import MAIN
+from experiments.plan import (
+    Kind,
+    Plan,
+    cost_of_sample,
+    default_jobs,
+    samples_in,
+    seconds_per_sample,
+    specs_of_presets,
+)
 from experiments.publish import is_published, publish, update_readme
 from experiments.run import CONF
 from experiments.spec import RunSpec
 from experiments.workbench import Place, Workbench, Workshop, choose_device
 
 log = logging.getLogger(__name__)
+
+Members = dict[str, list[RunSpec]]  # the runs of each preset
 
 SAY_EVERY = 15.0  # seconds between two lines of progress
 
@@ -37,17 +48,18 @@ def main(arguments: list[str] | None = None) -> int:
         if jobs < 1:
             raise ConfigError(f"jobs={jobs}: must be at least 1")
         output = options.output or Path("outputs", *(["smoke"] if options.profile == "smoke" else []))
-        runs = specs(options.profile)
+        members = specs_of_presets(options.profile)
         if options.command == "reference":
-            return _reference(runs, output, options.profile)
+            return _reference(members, output, options.profile)
         if options.command == "tables":
-            return _tables(runs, output, options.profile)
+            return _tables(members, output, options.profile)
+        runs = list({spec.run_id: spec for each in members.values() for spec in each}.values())
         committed = _committed_costs(options.profile)
         plan = Plan.of(runs, output, {**committed, **seconds_per_sample(Store(output / "runs").headers())})
         print(plan.text(jobs), flush=True)
         if options.command == "plan":
             return 0
-        return _run(plan, options, output, device, jobs, committed)
+        return _run(plan, members, options, output, device, jobs, committed)
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -91,11 +103,19 @@ def reference_folder(profile: str) -> Path:
 def _committed_costs(profile: str) -> dict[Kind, float]:
     """Return the seconds a sample takes, as the committed records have it."""
     reference = reference_folder(profile)
-    return seconds_per_sample(run.header for run in load_reference(reference)) if reference.is_dir() else {}
+    return (
+        seconds_per_sample(run.header for run in load(reference).runs.values()) if reference.is_dir() else {}
+    )
 
 
 def _run(
-    plan: Plan, options: argparse.Namespace, output: Path, device: str, jobs: int, costs: dict[Kind, float]
+    plan: Plan,
+    members: Members,
+    options: argparse.Namespace,
+    output: Path,
+    device: str,
+    jobs: int,
+    costs: dict[Kind, float],
 ) -> int:
     failed: list[str] = []
     if not plan.todo and is_published((spec.run_id for spec in plan.done), output):
@@ -107,7 +127,7 @@ def _run(
         for spec in {spec.base_id: spec for spec in plan.todo}.values():
             Workbench(spec, whole)  # trains N0 with every core, before the workers share them
         failed = _run_all(plan.todo, Place(options.data, output, device, _threads(jobs)), jobs, costs)
-    status = _tables([*plan.done, *plan.todo], output, options.profile)
+    status = _tables(members, output, options.profile)
     for title in failed:
         print(f"failed: {title}")
     return 1 if failed else status
@@ -189,21 +209,33 @@ class _Progress:
         )
 
 
-def _own_runs(runs: list[RunSpec], output: Path) -> list[Run]:
+def _own(members: Members, output: Path) -> Records:
+    """Return the complete runs under an output folder, by preset."""
     store = Store(output / "runs")
-    return [store.read(spec.run_id) for spec in runs if store.finished(spec.run_id)]
+    ids = {
+        name: [spec.run_id for spec in runs if store.finished(spec.run_id)] for name, runs in members.items()
+    }
+    return Records(
+        {
+            run_id: store.read(run_id)
+            for run_id in sorted({run_id for each in ids.values() for run_id in each})
+        },
+        {name: tuple(each) for name, each in ids.items()},
+    )
 
 
-def _tables(runs: list[RunSpec], output: Path, profile: str) -> int:
-    records = _own_runs(runs, output)
-    source = f"{len(records)} of {len(runs)} runs of profile {profile}, run in this clone"
+def _count(members: Members) -> int:
+    return len({spec.run_id for runs in members.values() for spec in runs})
+
+
+def _tables(members: Members, output: Path, profile: str) -> int:
+    records = _own(members, output)
+    source = f"{len(records.runs)} of {_count(members)} runs of profile {profile}, run in this clone"
     reference = reference_folder(profile)
-    if not records and reference.is_dir():
-        records = load_reference(reference)
-        source = (
-            f"the {len(records)} committed reference runs in outputs/reference/{profile}; none was run here"
-        )
-    if not records:
+    if not records.runs and reference.is_dir():
+        records = load(reference)
+        source = f"the {len(records.runs)} committed reference runs in outputs/reference/{profile}; none was run here"
+    if not records.runs:
         print(
             f"error: no records for profile {profile}: run make reproduce PROFILE={profile}", file=sys.stderr
         )
@@ -216,18 +248,18 @@ def _tables(runs: list[RunSpec], output: Path, profile: str) -> int:
     return 0
 
 
-def _reference(runs: list[RunSpec], output: Path, profile: str) -> int:
-    records = _own_runs(runs, output)
-    if len(records) < len(runs):
-        print(
-            f"error: {len(runs) - len(records)} of {len(runs)} runs are missing: make reproduce",
-            file=sys.stderr,
-        )
+def _reference(members: Members, output: Path, profile: str) -> int:
+    records = _own(members, output)
+    missing = _count(members) - len(records.runs)
+    if missing:
+        print(f"error: {missing} of {_count(members)} runs are missing: make reproduce", file=sys.stderr)
         return 2
-    files = export(records, reference_folder(profile))
+    files = export(records, reference_folder(profile), whole=(MAIN,))
     update_readme(records)
     size = sum(file.stat().st_size for file in files)
-    print(f"{len(records)} runs in {len(files)} files, {size / 1e6:.1f} MB, in {reference_folder(profile)}")
+    print(
+        f"{len(records.runs)} runs in {len(files)} files, {size / 1e6:.1f} MB, in {reference_folder(profile)}"
+    )
     print("README updated")
     return 0
 

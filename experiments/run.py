@@ -5,7 +5,9 @@ python -m experiments.run network=mlp method=bgd_ii setting=reloading seed=0
 
 import logging
 import os
+import statistics
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hydra
@@ -15,7 +17,7 @@ from omegaconf import DictConfig
 from bgd.build import ConfigError, convert, nearest
 from bgd.data import DataError
 from bgd.metrics import METRICS, measure
-from bgd.records import Run
+from bgd.records import Measurement, Run
 from bgd.report.frames import build_frames
 from bgd.report.numbers import format_summary
 from experiments.execute import execute, outcome, store_of
@@ -25,7 +27,7 @@ from experiments.workbench import Place, Workshop, choose_device
 log = logging.getLogger(__name__)
 
 CONF = Path(__file__).parents[1] / "conf"
-GROUPS = ("network", "method", "setting", "profile", "experiment")
+GROUPS = ("network", "method", "setting", "probe", "variant", "profile", "experiment")
 
 
 def place_of(config: DictConfig) -> Place:
@@ -55,13 +57,24 @@ def check_choices(arguments: list[str]) -> None:
 
 
 def summary(run: Run) -> str:
-    """Return a run's metrics in a line each, as in the tables."""
+    """Return a run's metrics in a line each, as in the tables; of a probe, the means of what it measured."""
+    first = f"{run.header.run_id}: {outcome(run.rows or run.measurements)}"
+    if run.measurements:
+        return "\n".join([first, *_means(run.measurements)])
     samples = build_frames([run]).samples
-    lines = [f"{run.header.run_id}: {outcome(run.rows)}"]
+    lines = [first]
     for metric in METRICS.values():
         if metric.setting in (None, run.header.spec["setting"]["name"]):
             lines.append(f"  {metric.label:26} {format_summary(measure(samples, metric))}")
     return "\n".join(lines)
+
+
+def _means(measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Yield the mean of each column that holds numbers, over every sample and place."""
+    for name in measurements[0].values:
+        numbers = [x for one in measurements for x in one.values[name] if isinstance(x, (int, float))]
+        if numbers:
+            yield f"  {name:32} mean {statistics.fmean(numbers):.4g} of {len(numbers)} values"
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")

@@ -13,7 +13,7 @@ from bgd import evaluation, settings, training
 from bgd.build import ConfigError, build, build_as, convert
 from bgd.data import SOURCES
 from bgd.identity import digest
-from bgd.records import SCHEMA
+from bgd.records import SCHEMA, subject
 from bgd.training import Recipe
 
 EXAMPLES = {"network": "mlp", "method": "bgd_ii", "setting": "reloading"}
@@ -58,18 +58,23 @@ class RunSpec:
 
     Attributes:
         network, method, setting: Their configurations, with `name` and `_target_`.
+        probe: The same of what is measured instead; None where samples are corrected. With a probe the method,
+            the setting and the seed are no part of the identity.
         scale: How much is run.
         dataset: A key of `bgd.data.SOURCES`.
         seed: Of the method's random streams.
+        order: Of the samples; see `bgd.settings.samples_of`.
         profile: The name of the scale's profile, for people; no part of the identity.
     """
 
     network: dict[str, Any]
     method: dict[str, Any]
     setting: dict[str, Any]
+    probe: dict[str, Any] | None
     scale: Scale
     dataset: str
     seed: int
+    order: int
     profile: str
 
     @classmethod
@@ -91,9 +96,11 @@ class RunSpec:
             network=plain["network"],
             method=plain["method"],
             setting=plain["setting"],
+            probe=plain.get("probe"),
             scale=build_as(Scale, plain["scale"], "scale"),
             dataset=dataset,
             seed=convert(plain["seed"], int, "seed"),
+            order=convert(plain["order"], int, "order"),
             profile=plain["profile"]["name"],
         )
         with torch.device(
@@ -103,16 +110,22 @@ class RunSpec:
                 if getattr(spec, key) is None:
                     raise ConfigError(f"{key}=null: choose one, for example {key}={EXAMPLES[key]}")
                 build(getattr(spec, key), key)
+            if spec.probe is not None:
+                build(spec.probe, "probe")
         return spec
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that can change a number, as plain values: what a run's header calls `spec`."""
-        method_module = importlib.import_module(self.method["_target_"].rpartition(".")[0])
+        if self.probe is None:
+            work = {"method": self.method, "setting": self.setting, "seed": self.seed}
+            versions = {"setting": settings.VERSION, "method": _version(self.method)}
+        else:
+            work, versions = {"probe": self.probe}, {"probe": _version(self.probe)}
         return {
             "network": self.network,
-            "method": self.method,
-            "setting": self.setting,
+            **work,
+            "order": self.order,
             "scale": {
                 "samples": self.scale.samples,
                 "train_images": self.scale.train_images,
@@ -120,28 +133,45 @@ class RunSpec:
                 "recipe": vars(self.scale.recipe),
             },
             "dataset": self.dataset,
-            "seed": self.seed,
             "versions": {
                 "records": SCHEMA,
                 "training": training.VERSION,
                 "evaluation": evaluation.full.VERSION,
-                "setting": settings.VERSION,
-                "method": getattr(method_module, "VERSION", 1),
+                **versions,
             },
         }
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Hash of the identity."""
         return digest(self.identity)
 
-    @property
+    @cached_property
     def base_id(self) -> str:
         """Identity of the N0 it starts from."""
         return training.identity(self.network, self.scale.recipe, self.dataset)
 
+    @cached_property
+    def bench_id(self) -> str:
+        """Identity of N0 and of the images that it is evaluated on: what runs of one workbench share."""
+        scale = self.scale
+        return digest([self.base_id, scale.train_images, scale.test_images, scale.expected_errors])
+
     @property
     def title(self) -> str:
         """The run in a few words."""
-        words = (self.network["name"], self.method["name"], self.setting["name"], f"seed={self.seed}")
+        network, setting, name = subject(self.identity)
+        words = [network, name, setting]
+        if self.probe is None:
+            words.append(f"seed={self.seed}")
+        if self.order:
+            words.append(f"order={self.order}")
+        if self.scale.recipe.seed:
+            words.append(f"N0={self.scale.recipe.seed}")
         return " ".join(words)
+
+
+def _version(config: dict[str, Any]) -> int:
+    """Return the version of the module that a component is from."""
+    module = importlib.import_module(config["_target_"].rpartition(".")[0])
+    return int(getattr(module, "VERSION", 1))

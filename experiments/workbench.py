@@ -12,10 +12,11 @@ from torch import nn
 
 from bgd import __version__, data, training
 from bgd.build import ConfigError, build
-from bgd.evaluation import Evaluation, FullEvaluator, Images, SuffixEvaluator
+from bgd.evaluation import Evaluation, FullEvaluator, Images, IncrementalEvaluator
 from bgd.flat import FlatNetwork
-from bgd.identity import digest, state_sha256
+from bgd.identity import state_sha256
 from bgd.methods.base import Problem
+from bgd.probes.survey import Survey
 from bgd.records import Header
 from bgd.settings import Stage, samples_of
 from bgd.training import Base
@@ -101,6 +102,11 @@ class Workbench:
         """Evaluation of N0."""
         return FullEvaluator(self.base.network, self.images, self.batch_size).base
 
+    @cached_property
+    def _evaluator(self) -> IncrementalEvaluator:
+        """Of N0; what it keeps is shared by the runs of this workbench."""
+        return IncrementalEvaluator(self.base.network, self.images, self.batch_size, self.evaluation)
+
     @property
     def batch_size(self) -> int:
         """Images at a time that keep the activations in the cache: measured, no number depends on it."""
@@ -124,16 +130,21 @@ class Workbench:
         training.save_tensors({"gradient": gradient, "sha256": state_sha256({"gradient": gradient})}, path)
         return gradient
 
-    def stage(self, spec: RunSpec) -> Stage:
+    def stage(self, spec: RunSpec) -> Stage | Survey:
         """Return a run of this network, ready to begin."""
         images, labels = self.data.test.tensors(self.place.device)
+        problem = Problem(self.base.network, lambda: self._gradient, self.place.device)
+        evaluator = self._evaluator.fork()
+        samples = samples_of(images, labels, self.base.errors, spec.scale.samples, spec.order)
+        if spec.probe is not None:
+            return Survey(build(spec.probe, "probe"), problem, evaluator, samples)
         return Stage(
             setting=build(spec.setting, "setting"),
             method=build(spec.method, "method"),
             seed=spec.seed,
-            problem=Problem(self.base.network, lambda: self._gradient, self.place.device),
-            evaluator=SuffixEvaluator(self.base.network, self.images, self.batch_size, self.evaluation),
-            samples=samples_of(images, labels, self.base.errors, spec.scale.samples),
+            problem=problem,
+            evaluator=evaluator,
+            samples=samples,
             test_labels=self.images.test_labels,
         )
 
@@ -182,9 +193,7 @@ class Workshop:
 
     def bench(self, spec: RunSpec) -> Workbench:
         """Return the workbench of a run."""
-        scale = spec.scale
-        key = digest([spec.base_id, scale.train_images, scale.test_images, scale.expected_errors])
-        if self._bench is None or key != self._key:
+        if self._bench is None or spec.bench_id != self._key:
             self._bench = None  # its memory goes first
-            self._key, self._bench = key, Workbench(spec, self.place)
+            self._key, self._bench = spec.bench_id, Workbench(spec, self.place)
         return self._bench

@@ -11,7 +11,7 @@ from bgd import data, rng, training
 from bgd.methods.base import Problem
 from bgd.networks import MLP, AlexNet
 from bgd.settings import samples_of
-from experiments.plan import specs
+from experiments.plan import specs_of_presets
 from experiments.run import CONF
 from experiments.spec import RunSpec
 
@@ -67,5 +67,14 @@ def spec_of():
 
 @pytest.fixture(scope="session")
 def every_run():
-    """The runs of every preset of a profile; composing is what takes time, so each profile once."""
-    return lru_cache(specs)
+    """The runs of every preset of a profile, or of some; composing is what takes time, so each profile once."""
+    members = lru_cache(specs_of_presets)
+
+    def runs(profile, *names):
+        chosen = [
+            spec for name, each in members(profile).items() if not names or name in names for spec in each
+        ]
+        return list({spec.run_id: spec for spec in chosen}.values())
+
+    runs.members = members
+    return runs

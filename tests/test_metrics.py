@@ -173,3 +173,19 @@ def test_a_base_loss_that_is_not_finite_gives_no_change_of_loss():
         samples_of(run(rows(CORRECTED), base=figures(train_loss=None))), metrics.METRICS["dTL"]
     )
     assert (summary.note, summary.left_out) == (metrics.NOT_FINITE, 1)
+
+
+def test_what_the_network_is_after_50_samples_and_at_the_end():
+    def after(position):
+        return figures(test_accuracy=0.9 - position / 100, train_loss=float(position))
+
+    long = samples_of(run(tuple(row(place, figures=after(place)) for place in range(60))))
+    assert metrics.early_test_accuracy(long) == pytest.approx([0.9 - 0.49])
+    assert metrics.final_training_loss(long) == [59.0]
+    short = samples_of(run(tuple(row(place, figures=after(place)) for place in range(3))))
+    assert metrics.early_test_accuracy(short) == pytest.approx([0.88]), "fewer samples: the last"
+
+
+def test_the_sample_loss_is_over_corrected_samples():
+    samples = samples_of(run((row(0, sample_loss_after=0.25), row(1, UNCORRECTED, sample_loss_after=4.0))))
+    assert metrics.measure(samples, metrics.METRICS["sample_loss"]).mean == 0.25

@@ -1,13 +1,12 @@
 """The store: nothing lost, nothing half-written."""
 
-import gzip
 import json
 from dataclasses import replace
 
 import pytest
 import records_factory
 
-from bgd.records import RecordError, export, load_reference, row_from
+from bgd.records import Measurement, RecordError, row_from
 from bgd.store import Store
 
 
@@ -116,27 +115,6 @@ def test_discard_removes_both_kinds(tmp_path, run):
     assert not store.finished(run.header.run_id)
 
 
-def test_the_reference_comes_back_and_is_the_same_bytes_in_any_order(tmp_path, run):
-    runs = [run, make_run(3, seed=1), make_run(2, method="top_k")]
-    first = export(runs, tmp_path / "a")
-    assert sorted(load_reference(tmp_path / "a"), key=lambda r: r.header.run_id) == sorted(
-        runs, key=lambda r: r.header.run_id
-    )
-    second = export(reversed(runs), tmp_path / "b")
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-    assert {path.read_bytes()[4:8] for path in first} == {bytes(4)}, "the time is not in the file"
-    stale = export(runs[:1], tmp_path / "a")
-    assert list((tmp_path / "a").iterdir()) == stale, "files of runs that are gone go too"
-
-
-def test_a_cut_reference_is_an_error(tmp_path, run):
-    (path,) = export([run], tmp_path)
-    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
-    path.write_bytes(gzip.compress(b"".join(lines[:-1])))
-    with pytest.raises(RecordError, match="4 rows of 5"):
-        load_reference(tmp_path)
-
-
 def test_another_schema_is_refused(tmp_path, run):
     store = Store(tmp_path)
     finish(store, run)
@@ -155,3 +133,18 @@ def test_numbers_that_are_not_finite_never_reach_the_disk(tmp_path, run):
 def test_a_row_with_an_unknown_key_is_refused(run):
     with pytest.raises(TypeError, match="surprise"):
         row_from({**vars(run.rows[0]), "figures": vars(run.rows[0].figures), "surprise": 1})
+
+
+def test_measurements_are_kept_like_rows(tmp_path, run):
+    store = Store(tmp_path)
+    header = replace(run.header, spec={"network": {"name": "mlp"}, "probe": {"name": "ranks"}}, samples=2)
+    found = [Measurement(place, 10 * place, 3, 0.5, {"loss": [0.25, None]}) for place in range(2)]
+    with store.writing(header) as writer:
+        writer.append(found[0])
+    with store.writing(header) as writer:
+        assert writer.rows == found[:1], "an interrupted run goes on"
+        writer.append(found[1])
+        writer.complete({"retained": None, "seconds": 1.0})
+    again = store.read(header.run_id)
+    assert again.measurements == tuple(found)
+    assert again.rows == ()

@@ -2,20 +2,20 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from bgd.records import Run
+from bgd.archive import Records
 from bgd.report.figures import FigureSpec, render
 from bgd.report.frames import Frames, build_frames
 from bgd.report.numbers import format_count
 from bgd.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
+from bgd.report.part import Part
 from bgd.report.readme import insert_between_markers, result_table
 from bgd.report.render import table_csv, table_markdown, table_tex
-from bgd.report.style import method_order, method_style, network_label, network_order, setting_label
 from bgd.report.tables import TableSpec, evaluate
 
 __all__ = ["Definitions", "build", "insert_between_markers", "result_table"]
@@ -23,14 +23,30 @@ __all__ = ["Definitions", "build", "insert_between_markers", "result_table"]
 
 @dataclass(frozen=True)
 class Definitions:
-    """The tables and figures of a report."""
+    """What a report is made of.
 
+    Attributes:
+        main: Name of the preset whose runs `tables`, `figures` and the overview are of.
+        tables, figures: Those of the thesis.
+        parts: What has presets of its own.
+    """
+
+    main: str
     tables: tuple[TableSpec, ...]
     figures: tuple[FigureSpec, ...]
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files of the report, under its folder."""
+        tables = [f"tables/{table.name}.{kind}" for table in self.tables for kind in ("csv", "md", "tex")]
+        overview = [f"tables/all_methods.{kind}" for kind in ("csv", "md", "tex")]
+        figures = [f"figures/{figure.name}.{kind}" for figure in self.figures for kind in ("png", "svg")]
+        return (*tables, *overview, *figures, *(name for part in self.parts for name in part.names))
 
 
 def build(
-    runs: Sequence[Run], definitions: Definitions, reference: pd.DataFrame, folder: Path, source: str
+    records: Records, definitions: Definitions, reference: pd.DataFrame, folder: Path, source: str
 ) -> list[Path]:
     """Write every table to `folder/tables` and every figure to `folder/figures`.
 
@@ -38,7 +54,7 @@ def build(
     whatever order the runs come.
 
     Args:
-        runs: One for each network, setting, method and seed.
+        records: The runs, and which preset they are of.
         definitions: What to make of them.
         reference: The values of the thesis, from `bgd.report.tables.read_reference`.
         folder: Made where it does not exist.
@@ -48,29 +64,28 @@ def build(
         The files written.
 
     Raises:
-        ReportError: Two runs have the same network, setting, method and seed.
+        ReportError: Two runs of a table have the same network, setting, method and seed.
     """
-    frames = build_frames(runs)
-    written = []
-    for name, content in _table_files(frames, definitions, reference):
-        written.append(_write(folder / "tables" / name, content.encode()))
-    written.append(_write(folder / "tables" / "SOURCE.md", _source_text(frames, source).encode()))
+    frames = build_frames(records.of(definitions.main))
+    files = dict(_table_files(frames, definitions, reference))
     for spec in definitions.figures:
         for kind, image in render(spec, frames).items():
-            written.append(_write(folder / "figures" / f"{spec.name}.{kind}", image))
-    return written
+            files[f"figures/{spec.name}.{kind}"] = image
+    for part in definitions.parts:
+        files.update(part.files(records.of(*part.presets)))
+    files["tables/SOURCE.md"] = _source_text(records, source).encode()  # the last: it says that all are there
+    return [_write(folder / name, content) for name, content in files.items()]
 
 
-def _table_files(frames: Frames, definitions: Definitions, reference: pd.DataFrame) -> list[tuple[str, str]]:
-    files = []
+def _table_files(
+    frames: Frames, definitions: Definitions, reference: pd.DataFrame
+) -> Iterator[tuple[str, bytes]]:
     for spec in definitions.tables:
         table = evaluate(spec, frames, reference)
         for suffix, writer in (("csv", table_csv), ("md", table_markdown), ("tex", table_tex)):
-            files.append((f"{spec.name}.{suffix}", writer(table)))
-    files.append(("all_methods.csv", all_methods_csv(frames)))
-    files.append(("all_methods.md", all_methods_markdown(frames)))
-    files.append(("all_methods.tex", all_methods_tex(frames)))
-    return files
+            yield f"tables/{spec.name}.{suffix}", writer(table).encode()
+    for suffix, write in (("csv", all_methods_csv), ("md", all_methods_markdown), ("tex", all_methods_tex)):
+        yield f"tables/all_methods.{suffix}", write(frames).encode()
 
 
 def _write(path: Path, content: bytes) -> Path:
@@ -93,24 +108,21 @@ def is_built_from(folder: Path, run_ids: Iterable[str]) -> bool:
     return source.exists() and run_ids_sha256(run_ids) in source.read_text()
 
 
-def _source_text(frames: Frames, source: str) -> str:
-    runs, samples = frames.runs, frames.samples
+def _source_text(records: Records, source: str) -> str:
+    runs = list(records.runs.values())
+    rows = sum(len(run.rows) + len(run.measurements) for run in runs)
     lines = [
         "# Source of these tables and figures",
         "",
         f"- records: {source}",
-        f"- {format_count(len(runs))} runs, {format_count(len(samples))} rows (one per sample)",
-        f"- SHA-256 of the sorted run ids: `{run_ids_sha256(runs['run_id'])}`",
+        f"- {format_count(len(runs))} runs, {format_count(rows)} rows (one per sample)",
+        f"- SHA-256 of the sorted run ids: `{run_ids_sha256(records.runs)}`",
         "",
-        "| network | setting | method | seeds | rows |",
-        "| --- | --- | --- | --- | ---: |",
+        "| preset | runs | rows |",
+        "| --- | ---: | ---: |",
     ]
-    for network in network_order(runs["network"]):
-        for setting in sorted(set(runs["setting"]), reverse=True):
-            part = frames.select(network=network, setting=setting)
-            for method in method_order(part.runs["method"]):
-                own = part.select(method=method)
-                seeds = ", ".join(str(seed) for seed in sorted(own.runs["seed"]))
-                place = f"{network_label(network)} | {setting_label(setting)} | {method_style(method).label}"
-                lines.append(f"| {place} | {seeds} | {format_count(len(own.samples))} |")
+    for preset in sorted(records.presets):
+        own = records.of(preset)
+        count = sum(len(run.rows) + len(run.measurements) for run in own)
+        lines.append(f"| {preset} | {format_count(len(own))} | {format_count(count)} |")
     return "\n".join(lines) + "\n"

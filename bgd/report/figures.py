@@ -1,27 +1,18 @@
 """Figures as definitions, and their drawing to png and svg, the same bytes from the same records."""
 
-import io
-import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bgd.report.boxplots import draw_accuracies, draw_sample_losses
+from bgd.report.canvas import blank, draw
 from bgd.report.captions import describe_scale, is_reduced, warnings
 from bgd.report.curves import draw_curves
 from bgd.report.frames import Frames, ReportError
-from bgd.report.style import RC, network_label, setting_label
+from bgd.report.style import network_label, setting_label
 
-# What leaves dates and versions out of a file.
-METADATA: Mapping[str, dict[str, str | None]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-}
 BOXES = "Box: quartiles; whiskers: 1.5 interquartile ranges; n: corrected samples, seeds pooled."
-FOOTNOTE_WIDTH = 135  # characters of 7 pt in a double column
 
 Draw = Callable[[Figure, Frames, "FigureSpec"], list[str]]
 
@@ -54,14 +45,6 @@ class FigureSpec:
 def absent_text(network: str, setting: str) -> str:
     """Return what an empty panel says."""
     return f"no runs of {network_label(network)}\nin the {setting_label(setting)} setting\namong the records"
-
-
-def blank(axes: Axes, text: str) -> None:
-    """Write a text into a panel instead of data."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
 
 
 def _draw_accuracies(figure: Figure, frames: Frames, spec: FigureSpec) -> list[str]:
@@ -117,9 +100,9 @@ KINDS: Mapping[str, Draw] = {
 }
 
 
-def _footnote(spec: FigureSpec, frames: Frames, notes: list[str]) -> str:
-    """Return the notes, with the scale where it is reduced and what is wrong with an N0."""
-    lines = list(dict.fromkeys(notes))
+def _scale_notes(spec: FigureSpec, frames: Frames) -> list[str]:
+    """Return the scale of each network where it is reduced, and what is wrong with its N0."""
+    lines = []
     for network in spec.networks:
         runs = frames.select(network=network, setting=spec.setting).runs
         runs = runs[runs["method"].isin(spec.methods)]
@@ -127,7 +110,7 @@ def _footnote(spec: FigureSpec, frames: Frames, notes: list[str]) -> str:
             scale = describe_scale(runs)
             lines.append(f"{network_label(network)}: {scale[0].lower()}{scale[1:]}")
         lines += [f"{network_label(network)}: {warning}" for warning in warnings(runs)]
-    return "\n".join(textwrap.fill(line, FOOTNOTE_WIDTH) for line in lines)
+    return lines
 
 
 def render(spec: FigureSpec, frames: Frames) -> dict[str, bytes]:
@@ -137,15 +120,8 @@ def render(spec: FigureSpec, frames: Frames) -> dict[str, bytes]:
         spec: The figure.
         frames: Of any runs; those of other networks, settings and methods are not looked at.
     """
-    files = {}
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the caller's own settings are
-        matplotlib.rcParams.update(RC)
-        figure = Figure()
-        notes = KINDS[spec.kind](figure, frames, spec)
-        figure.supxlabel(_footnote(spec, frames, notes), fontsize=7, color="#333333", ha="left", x=0.01)
-        for kind, metadata in METADATA.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=metadata)
-            files[kind] = buffer.getvalue()
-    return files
+
+    def paint(figure: Figure) -> list[str]:
+        return [*KINDS[spec.kind](figure, frames, spec), *_scale_notes(spec, frames)]
+
+    return draw(paint)

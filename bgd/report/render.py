@@ -15,6 +15,7 @@ _TEX = {
     **{char: f"\\{char}" for char in "%&_#$"},
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
+    "Ḡ": r"$\bar{G}$",
     "†": r"$^\dagger$",
     "|": r"$|$",
     "<": r"$<$",

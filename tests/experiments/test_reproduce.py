@@ -1,6 +1,8 @@
 """`make reproduce`, `make plan`, `make tables`, `make reference`: what they say and how they end."""
 
 import json
+import re
+from itertools import product
 
 import pytest
 import torch
@@ -8,14 +10,14 @@ import torch
 from bgd.report.build import Definitions
 from bgd.store import Store
 from experiments import publish, reproduce
-from experiments.paper import TABLES
+from experiments.paper import MAIN, TABLES
 from experiments.run import CONF
 
 
 @pytest.fixture
 def call(every_run, monkeypatch, tmp_path):
     """Call the command on an output folder of its own; each profile is composed once for all tests."""
-    monkeypatch.setattr(reproduce, "specs", every_run)
+    monkeypatch.setattr(reproduce, "specs_of_presets", every_run.members)
     threads = torch.get_num_threads()
 
     def called(command, *options, profile="smoke"):
@@ -29,9 +31,11 @@ def call(every_run, monkeypatch, tmp_path):
 
 def test_a_plan_names_every_method_on_every_network_in_both_settings(call, capsys):
     assert call("plan", "--jobs", "2") == 0
-    count = 2 * 2 * len(list((CONF / "method").glob("*.yaml")))
     text = capsys.readouterr().out
-    assert f"{count} runs: 0 cached, {count} to run" in text
+    assert re.search(r"^(\d+) runs: 0 cached, \1 to run$", text, re.M)
+    lines = {tuple(line.split()[:3]) for line in text.splitlines() if line.startswith("  ")}
+    methods = {path.stem for path in (CONF / "method").glob("*.yaml")} - {"idealized"}
+    assert lines >= set(product(("mlp", "alexnet"), ("reloading", "non_reloading"), methods))
     assert "N0 to train: alexnet, mlp" in text
 
 
@@ -69,12 +73,12 @@ def test_a_failing_run_does_not_stop_the_others_and_makes_the_exit_status_1(
     """Where its lock should be there is a folder: the first of two runs cannot be written."""
     wanted = ("mlp top_k reloading seed=0", "mlp bgd_ii reloading seed=0")
     failing, sound = sorted(
-        (s for s in every_run("smoke") if s.title in wanted), key=lambda s: s.title, reverse=True
+        (s for s in every_run("smoke", MAIN) if s.title in wanted), key=lambda s: s.title, reverse=True
     )
-    monkeypatch.setattr(reproduce, "specs", lambda profile: [failing, sound])
+    monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: [failing, sound]})
     obstacle, store = tmp_path / "runs" / f"{failing.run_id}.partial" / "lock", Store(tmp_path / "runs")
     obstacle.mkdir(parents=True)
-    monkeypatch.setattr(publish, "PAPER", Definitions(TABLES[:2], ()))
+    monkeypatch.setattr(publish, "PAPER", Definitions(MAIN, TABLES[:2], ()))
     assert call("run", "--jobs", "1") == 1
     said = capsys.readouterr().out
     assert f"failed: {failing.title}: [Errno 21] Is a directory" in said

@@ -10,11 +10,12 @@ from bgd import settings, training
 from bgd.build import ConfigError, build
 from bgd.evaluation import full
 from bgd.methods.bgd import search
+from bgd.records import subject
 from bgd.report.figures import FigureSpec
 from bgd.store import Store
 from experiments import spec as spec_module
 from experiments.paper import PAPER
-from experiments.plan import Plan, _choices, presets, specs
+from experiments.plan import Plan, _choices, kind_of, presets, specs
 from experiments.run import CONF, check_choices
 
 
@@ -26,7 +27,8 @@ def test_the_identity_changes_with_what_can_change_a_number_and_with_nothing_els
     other = (
         "network=alexnet", "method=bgd_i", "setting=non_reloading", "seed=1", "method.iterations=21",
         "method.update.form=full_norm", "scale.samples=5", "scale.train_images=99", "scale.recipe.epochs=3",
-        "scale.recipe.seed=1", "network.hidden1=13", "profile.dataset=mnist",
+        "scale.recipe.seed=1", "order=1", "probe=gradient_ranks", "variant=no_pruning",
+        "network.hidden1=13", "profile.dataset=mnist",
     )  # fmt: skip
     found = {spec_of(override).run_id for override in other}
     assert len(found | {base.run_id}) == len(other) + 1
@@ -105,10 +107,13 @@ def test_every_run_of_every_preset_composes_and_builds(every_run, profile):
         build(spec.network, "network") if spec.network["name"] == "mlp" else None
         build(spec.method, "method")
         assert spec.seed in spec.scale.seeds
-    kinds = {(spec.network["name"], spec.method["name"], spec.setting["name"]) for spec in runs}
-    methods = {path.stem for path in (CONF / "method").glob("*.yaml")}
-    wanted = {(n, m, s) for n in ("mlp", "alexnet") for m in methods for s in ("reloading", "non_reloading")}
-    assert kinds == wanted
+    main = {subject(spec.identity) for spec in every_run(profile, "every_method")}
+    methods = {path.stem for path in (CONF / "method").glob("*.yaml")} - {"idealized"}
+    wanted = {(n, s, m) for n in ("mlp", "alexnet") for m in methods for s in ("reloading", "non_reloading")}
+    assert main == wanted
+    probes = {subject(spec.identity)[1:] for spec in runs if spec.probe is not None}
+    assert probes == {("probe", path.stem) for path in (CONF / "probe").glob("*.yaml")}
+    assert "idealized" in {spec.method["name"] for spec in runs}
 
 
 def test_the_thesis_profile_is_at_the_thesis_scale(every_run):
@@ -121,11 +126,39 @@ def test_the_thesis_profile_is_at_the_thesis_scale(every_run):
 
 def test_the_laptop_profile_has_the_mlp_at_the_thesis_scale(every_run):
     thesis, laptop = (
-        {spec.run_id for spec in every_run(profile) if spec.network["name"] == "mlp"}
+        {spec.run_id for spec in every_run(profile, "every_method") if spec.network["name"] == "mlp"}
         for profile in ("thesis", "laptop")
     )
     assert thesis == laptop
-    assert len(thesis) == len(list((CONF / "method").glob("*.yaml"))) * 2 * 3, "settings and seeds"
+    assert len(thesis) == 9 * 2 * 3, "methods, settings and seeds"
+    for spec in every_run("laptop"):
+        if spec.network["name"] == "mlp" and spec.scale.train_images < 54_000:
+            assert (spec.scale.train_images, spec.scale.test_images) == (10_000, 10_000), (
+                "a sweep without dTL"
+            )
+
+
+def test_a_composed_sweep_is_what_hydra_composes(spec_of):
+    """Values are set after composing the groups; Hydra itself takes them all at once."""
+    runs = {spec.run_id for spec in specs("smoke", ["sensitivity", "orders", "first_order_step_retrain"])}
+    for overrides in (
+        ("network=mlp", "method=bgd_i", "method.subset_size=20", "method.iterations=5", "method.expansion=5",
+         "method.replace_probability=0.9", "experiment=sensitivity"),
+        ("network=mlp", "method=l1", "setting=non_reloading", "order=3"),
+        ("network=alexnet", "method=retrain", "method.learning_rate=0.3", "experiment=first_order_step_retrain"),
+    ):  # fmt: skip
+        assert spec_of(*overrides).run_id in runs, overrides
+
+
+def test_a_probe_has_no_method_setting_or_seed(spec_of):
+    probe = spec_of("probe=gradient_ranks")
+    for override in ("method=top_k", "setting=non_reloading", "seed=1"):
+        assert spec_of("probe=gradient_ranks", override).run_id == probe.run_id
+    assert spec_of("probe=gradient_ranks", "probe.count=99").run_id != probe.run_id
+    assert spec_of("probe=layer_gradients").run_id != probe.run_id
+    assert probe.title == "mlp gradient_ranks probe"
+    with pytest.raises(ConfigError, match="count=0: must be at least 1"):
+        spec_of("probe=gradient_ranks", "probe.count=0")
 
 
 def test_every_table_and_figure_has_its_preset_with_its_runs():
@@ -133,7 +166,7 @@ def test_every_table_and_figure_has_its_preset_with_its_runs():
     assert {item.name for item in (*PAPER.tables, *PAPER.figures)} <= set(presets())
     with initialize_config_dir(str(CONF), version_base="1.3"):
         runs = {
-            name: [dict(part.split("=") for part in choice) for choice in _choices(name)]
+            name: [{key: str(value) for key, value in choice} for choice in _choices(name)]
             for name in presets()
         }
     for item in (*PAPER.tables, *PAPER.figures):
@@ -152,7 +185,7 @@ def test_a_plan_says_what_there_is_to_do(tmp_path, monkeypatch):
     headers = {runs[0].run_id: "kept", runs[1].run_id: "another"}
     monkeypatch.setattr(Store, "header", lambda _, name: SimpleNamespace(base={"sha256": headers[name]}))
     (tmp_path / "bases" / f"{runs[0].base_id}.json").write_text('{"sha256": "kept"}')
-    costs = {(spec.network["name"], spec.method["name"], spec.setting["name"]): 60.0 for spec in runs}
+    costs = {kind_of(spec.identity): 60.0 for spec in runs}
     plan = Plan.of(runs, tmp_path, costs)
     assert (len(plan.done), len(plan.todo)) == (1, 4)
     assert plan.seconds == sum(60.0 * spec.scale.samples for spec in plan.todo)

@@ -1,11 +1,12 @@
 import ast
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import bgd.report
-from bgd.records import export, load_reference
+from bgd.archive import Records, export, load
 from bgd.report.build import Definitions, build
 from bgd.report.tables import read_reference
 from bgd.store import Store
@@ -28,7 +29,14 @@ def runs():
     ]
 
 
-SOME = Definitions(TABLES, FIGURES[1:2])
+MAIN = "main"
+SOME = Definitions(MAIN, TABLES, FIGURES[1:2])
+NONE = Definitions(MAIN, (), ())
+
+
+def records_of(runs):
+    ids = tuple(one.header.run_id for one in runs)
+    return Records(dict(zip(ids, runs, strict=True)), {MAIN: ids})
 
 
 def contents(folder):
@@ -36,34 +44,34 @@ def contents(folder):
 
 
 def test_the_same_records_give_the_same_bytes_in_any_order(runs, reference, tmp_path):
-    written = build(runs, SOME, reference, tmp_path / "one", "test records")
-    build(runs[::-1], SOME, reference, tmp_path / "two", "test records")
-    build(runs, SOME, reference, tmp_path / "one", "test records")
+    written = build(records_of(runs), SOME, reference, tmp_path / "one", "test records")
+    build(records_of(runs[::-1]), SOME, reference, tmp_path / "two", "test records")
+    build(records_of(runs), SOME, reference, tmp_path / "one", "test records")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert {path.relative_to(tmp_path / "one") for path in written} == set(contents(tmp_path / "one"))
 
 
 def test_exported_records_give_the_same_files(runs, reference, tmp_path):
-    export(runs, tmp_path / "records")
-    build(runs, SOME, reference, tmp_path / "one", "x")
-    build(load_reference(tmp_path / "records"), SOME, reference, tmp_path / "two", "x")
+    export(records_of(runs), tmp_path / "records", whole=[MAIN])
+    build(records_of(runs), SOME, reference, tmp_path / "one", "x")
+    build(load(tmp_path / "records"), SOME, reference, tmp_path / "two", "x")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_files_and_source(runs, reference, tmp_path):
-    build(runs, SOME, reference, tmp_path, "test records")
+    build(records_of(runs), SOME, reference, tmp_path, "test records")
     tables = {path.name for path in (tmp_path / "tables").iterdir()}
     names = [*(spec.name for spec in TABLES), "all_methods"]
     assert tables == {f"{name}.{end}" for name in names for end in ("csv", "md", "tex")} | {"SOURCE.md"}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"figure_4_2.png", "figure_4_2.svg"}
     source = (tmp_path / "tables" / "SOURCE.md").read_text()
     assert "- records: test records\n- 16 runs, 32 rows" in source
-    assert "| MLP | reloading | a_new_one | 0, 1 | 4 |" in source
+    assert "| main | 16 | 32 |" in source
 
 
 def test_another_run_id_gives_another_source(runs, reference, tmp_path):
-    build(runs, Definitions((), ()), reference, tmp_path / "one", "x")
-    build(runs[1:], Definitions((), ()), reference, tmp_path / "two", "x")
+    build(records_of(runs), NONE, reference, tmp_path / "one", "x")
+    build(records_of(runs[1:]), NONE, reference, tmp_path / "two", "x")
     hashes = [
         next(
             line
@@ -76,24 +84,24 @@ def test_another_run_id_gives_another_source(runs, reference, tmp_path):
 
 
 def test_a_write_that_fails_leaves_the_old_file(runs, reference, tmp_path, monkeypatch):
-    build(runs, Definitions((), ()), reference, tmp_path, "old")
+    build(records_of(runs), NONE, reference, tmp_path, "old")
     before = contents(tmp_path)
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
-        build(runs, Definitions((), ()), reference, tmp_path, "new")
+        build(records_of(runs), NONE, reference, tmp_path, "new")
     after = contents(tmp_path)
     assert {path: after[path] for path in before} == before
 
 
 def test_no_runs_at_all(reference, tmp_path):
-    build([], SOME, reference, tmp_path, "nothing")
+    build(records_of([]), SOME, reference, tmp_path, "nothing")
     lines = list(csv.DictReader((tmp_path / "tables" / "table_4_2.csv").open()))
     assert {line["mean"] for line in lines} == {"missing"}
     assert {line["n"] for line in lines} == {"0"}
 
 
 def test_a_network_without_errors_has_a_run_without_samples(reference, tmp_path):
-    build([run(())], SOME, reference, tmp_path, "nothing")
+    build(records_of([run(())]), SOME, reference, tmp_path, "nothing")
     cells = {
         (row["metric"], row["method"]): row
         for row in csv.DictReader((tmp_path / "tables/table_4_2.csv").open())
@@ -163,7 +171,8 @@ def test_reporting_imports_neither_torch_nor_hydra_nor_the_running_half():
             for name in names:
                 assert name.split(".")[0] not in {"torch", "torchvision", "hydra", "omegaconf"}, path
                 if name.startswith("bgd"):
-                    assert name in {"bgd.records", "bgd.metrics"} or name.startswith("bgd.report"), path
+                    allowed = ("bgd.records", "bgd.archive", "bgd.metrics", "bgd.report", "bgd.rng")
+                    assert name.startswith(allowed), path
 
 
 def test_records_read_from_a_store_make_a_report(runs, reference, tmp_path):
@@ -173,6 +182,26 @@ def test_records_read_from_a_store_make_a_report(runs, reference, tmp_path):
             for item in one.rows:
                 writer.append(item)
             writer.complete(one.header.summary)
-    build([store.read(name) for name in store.complete()], SOME, reference, tmp_path / "one", "x")
-    build(runs, SOME, reference, tmp_path / "two", "x")
+    build(records_of([store.read(name) for name in store.complete()]), SOME, reference, tmp_path / "one", "x")
+    build(records_of(runs), SOME, reference, tmp_path / "two", "x")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@dataclass(frozen=True)
+class Count:
+    """A part that says how many runs it got."""
+
+    presets: tuple[str, ...]
+    names: tuple[str, ...] = ("tables/count.md",)
+
+    def files(self, runs):
+        return {"tables/count.md": f"{len(runs)} runs".encode()}
+
+
+def test_a_part_gets_the_runs_of_its_presets(runs, reference, tmp_path):
+    ids = [one.header.run_id for one in runs]
+    records = Records(dict(zip(ids, runs, strict=True)), {MAIN: tuple(ids), "sweep": tuple(ids[:3])})
+    definitions = Definitions(MAIN, (), (), (Count(("sweep", "absent")),))
+    written = build(records, definitions, reference, tmp_path, "x")
+    assert (tmp_path / "tables" / "count.md").read_text() == "3 runs"
+    assert set(definitions.names) | {"tables/SOURCE.md"} == {str(p.relative_to(tmp_path)) for p in written}
