@@ -147,6 +147,15 @@ class RunSpec:
         return digest(self.identity)
 
     @cached_property
+    def draws(self) -> bool:
+        """Whether another seed may give other numbers."""
+        if self.probe is not None:
+            return False
+        with torch.device("meta"):
+            says = getattr(build(self.method, "method"), "draws", None)
+            return says is None or bool(says(build(self.network, "network")))
+
+    @cached_property
     def base_id(self) -> str:
         """Identity of the N0 it starts from."""
         return training.identity(self.network, self.scale.recipe, self.dataset)

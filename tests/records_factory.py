@@ -70,17 +70,23 @@ def run(
     test_images: int = 10_000,
     base: Figures = BASE,
     retained: float | None = 0.5,
+    order: int = 0,
+    network_seed: int = 0,
+    options: dict[str, object] | None = None,
 ) -> Run:
     """A run of these rows; N0 has as many errors as there are rows unless said otherwise."""
+    more = {"order": order, "network": network_seed, "options": options}
+    extra = "".join(f"-{key}={value}" for key, value in more.items() if value)
     header = Header(
-        run_id=f"{network}-{setting}-{method}-{seed}",
+        run_id=f"{network}-{setting}-{method}-{seed}{extra}",
         spec={
             "network": {"name": network},
-            "method": {"name": method},
+            "method": {"name": method, **(options or {})},
             "setting": {"name": setting},
-            "scale": {},
+            "scale": {"recipe": {"seed": network_seed}} if network_seed else {},
             "dataset": "mnist",
             "seed": seed,
+            **({"order": order} if order else {}),
             "versions": {},
         },
         base={

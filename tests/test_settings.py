@@ -13,7 +13,7 @@ from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from bgd.patch import Patch
 from bgd.records import ALREADY_RIGHT, CORRECTED, UNCORRECTED
-from bgd.settings import ReplayError, Setting, Stage
+from bgd.settings import ReplayError, Setting, Stage, samples_of
 
 
 @pytest.fixture
@@ -200,3 +200,20 @@ def test_the_figures_and_losses_of_a_row_are_those_of_the_patched_network(stage,
         for network, found in ((trained, row.sample_loss_before), (moved, row.sample_loss_after)):
             (loss,) = evaluate(network, sample.image, sample.label)[2]
             assert found == pytest.approx(loss, rel=1e-4, abs=1e-6)
+
+
+def test_an_order_is_a_permutation_of_its_own(tiny):
+    images, labels = tiny.test.tensors()
+    indices = (3, 7, 11, 20, 31, 44)
+    orders = {
+        order: [s.index for s in samples_of(images, labels, indices, order=order)] for order in range(4)
+    }
+    assert orders[0] == list(indices), "as in the test set"
+    assert len({tuple(order) for order in orders.values()}) == 4
+    for order, found in orders.items():
+        assert sorted(found) == list(indices)
+        assert [s.index for s in samples_of(images, labels, indices, order=order)] == found, "always the same"
+        assert [s.index for s in samples_of(images, labels, indices, 2, order)] == found[:2]
+    sample = samples_of(images, labels, indices, order=1)[0]
+    assert torch.equal(sample.image, images[sample.index : sample.index + 1])
+    assert int(sample.label) == int(labels[sample.index])

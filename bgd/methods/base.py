@@ -184,7 +184,12 @@ class Problem:
 
 
 class Method(Protocol):
-    """A way to correct a sample. A frozen dataclass: its fields are its hyper-parameters."""
+    """A way to correct a sample. A frozen dataclass: its fields are its hyper-parameters.
+
+    One whose corrections may be the same for every seed says so by `draws(network: nn.Module) -> bool`: whether it
+    draws random numbers on such a network. Where it does not, one seed is run. Without it every seed is: so it is with
+    top-k, which tables 4.3 and 4.4 pair seed by seed with methods that draw.
+    """
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Look for a change that makes the network get `sample` right.

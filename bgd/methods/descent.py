@@ -51,6 +51,12 @@ class SampleDescent:
         if self.l1 < 0:
             raise ValueError(f"l1={self.l1}: must be at least 0")
 
+    def draws(self, network: nn.Module) -> bool:
+        """Random numbers are dropout's alone."""
+        return self.training_mode and any(
+            isinstance(layer, nn.Dropout) and layer.p > 0 for layer in network.modules()
+        )
+
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Take steps until the sample is right; see `Method.correct`."""
         chosen = self._chosen(trial)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from bgd.flat import FlatNetwork
 from bgd.methods.base import Correction, Look, Sample, Trial
@@ -40,6 +41,10 @@ class IdealizedSelector:
             raise ValueError(
                 f"retrain.tensors={list(self.retrain.tensors)}: must be null; set tensors in its place"
             )
+
+    def draws(self, network: nn.Module) -> bool:
+        """Only retraining may draw."""
+        return self.retrain.draws(network)
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Retrain, then restore; see `Method.correct`.

@@ -62,6 +62,9 @@ class TopK:
             k = max(k + 1, math.ceil(k * self.growth))
 
 
+BLOCK = 256  # magnitudes
+
+
 class Ranking:
     """Indices by falling magnitude, ties by index, of the magnitudes above 0; sorted only as far as asked for."""
 
@@ -74,10 +77,19 @@ class Ranking:
         """Return the indices (stop - start,) of the ranks from `start`, counted from 0, to before `stop`."""
         if stop > len(self._sorted):
             reach = min(self.count, max(1024, 32 * stop))
-            smallest = self._magnitude.topk(reach).values[-1]
-            found = (
-                (self._magnitude >= smallest).nonzero().flatten()
-            )  # with every tie, so that order is total
-            order = self._magnitude[found].sort(descending=True, stable=True).indices
-            self._sorted = found[order]
+            found = (self._magnitude >= self._bound(reach)).nonzero().flatten()
+            values = self._magnitude[found]
+            kept = values >= values.topk(reach).values[-1]  # with every tie, so that order is total
+            order = values[kept].sort(descending=True, stable=True).indices
+            self._sorted = found[kept][order]
         return self._sorted[start:stop]
+
+    def _bound(self, reach: int) -> float:
+        """Return a value that no fewer than `reach` magnitudes are at or above: what is below need not be sorted.
+
+        `reach` blocks have a maximum at or above the `reach`-th largest of the maxima of blocks.
+        """
+        blocks = self._magnitude[: len(self._magnitude) // BLOCK * BLOCK].view(-1, BLOCK)
+        if len(blocks) < reach:
+            return 0.0
+        return float(blocks.amax(dim=1).topk(reach).values[-1])

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bgd.records import Figures, Header, Row, Run
+from bgd.records import PROBE, Figures, Header, Row, Run, subject
 
 FIGURES = tuple(item.name for item in fields(Figures))
 _NOT_COLUMNS = ("figures", "patch", "layers")  # flattened; too large; a list
 SAMPLE = tuple(item.name for item in fields(Row) if item.name not in _NOT_COLUMNS)
-IDENTITY = ("network", "setting", "method", "seed", "run_id")
+IDENTITY = ("network", "setting", "method", "seed", "order", "network_seed", "run_id")
 BASE = tuple(f"base_{name}" for name in FIGURES)
 RUN = ("base_id", "parameters", "errors", "run_samples", "train_images", "test_images", "retained")
 _REAL = {
@@ -40,6 +40,9 @@ class Frames:
         runs: One row per run: `network`, `setting`, `method`, `seed`, `run_id`, `base_id`, `errors`,
             `expected_errors` (a pair or None), `run_samples`, `train_images`, `test_images`, `parameters`,
             `retained`, N0's figures.
+
+    Both have `order` (of the samples) and `network_seed` (of N0's recipe), and a column for each of the `axes`
+    that `build_frames` was asked for.
     """
 
     samples: pd.DataFrame
@@ -60,11 +63,23 @@ def _where(frame: pd.DataFrame, values: dict[str, str]) -> pd.DataFrame:
 def _run_values(header: Header) -> tuple[Any, ...]:
     """Return a run's values in the order IDENTITY, RUN, BASE."""
     spec, base = header.spec, header.base
-    identity = (spec["network"]["name"], spec["setting"]["name"], spec["method"]["name"], spec["seed"])
+    if PROBE in spec:
+        raise ReportError(f"run {header.run_id} is of a probe: it corrects nothing")
+    network, setting, method = subject(spec)
+    network_seed = option(spec, "scale.recipe.seed") or 0
+    identity = (network, setting, method, spec["seed"], spec.get("order", 0), network_seed)
     scale = (header.samples, header.train_images, header.test_images)
     retained = header.summary.get("retained")
     about = (str(base.get("id", "")), base["parameters"], base["errors"], *scale, retained)
     return (*identity, header.run_id, *about, *(getattr(header.figures, name) for name in FIGURES))
+
+
+def option(spec: dict[str, Any], key: str) -> Any:
+    """Return the value at a dotted key of a header's `spec`, None where there is none."""
+    value: Any = spec
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _typed(records: list[tuple[Any, ...]], columns: tuple[str, ...]) -> pd.DataFrame:
@@ -73,36 +88,54 @@ def _typed(records: list[tuple[Any, ...]], columns: tuple[str, ...]) -> pd.DataF
     return frame.astype(types)
 
 
-def _refuse_twins(runs: Sequence[Run]) -> None:
-    """Refuse two runs of the same network, setting, method and seed: a table would pool them unseen."""
-    seen: dict[tuple[Any, ...], str] = {}
-    for run in runs:
-        identity = _run_values(run.header)[: len(IDENTITY) - 1]
+def _refuse_twins(abouts: Sequence[tuple[Any, ...]], options: Sequence[tuple[Any, ...]]) -> None:
+    """Refuse two runs that a table could not tell apart: it would pool them unseen."""
+    seen: dict[str, str] = {}
+    names = len(IDENTITY) - 1
+    for about, axes in zip(abouts, options, strict=True):
+        identity = ", ".join(map(str, (*about[:names], *axes)))
         if identity in seen:
-            raise ReportError(f"two runs of {identity}: {seen[identity]} and {run.header.run_id}")
-        seen[identity] = run.header.run_id
+            raise ReportError(f"two runs of ({identity}): {seen[identity]} and {about[names]}")
+        seen[identity] = str(about[names])
 
 
-def build_frames(runs: Sequence[Run]) -> Frames:
+def build_frames(runs: Sequence[Run], axes: Sequence[str] = ()) -> Frames:
     """Return the frames of runs.
 
+    Args:
+        runs: Of corrections.
+        axes: Dotted keys of `Header.spec`, for example `method.update.step`: options in which the runs may differ.
+
     Raises:
-        ReportError: Two runs have the same network, setting, method and seed.
+        ReportError: Two runs have the same network, setting, method, seed, order, N0 seed and axes, or a run is
+            of a probe.
     """
-    _refuse_twins(runs)
     of_sample, of_figures = attrgetter(*SAMPLE), attrgetter(*FIGURES)
-    of_runs: list[tuple[Any, ...]] = []
-    of_samples: list[tuple[Any, ...]] = []
-    for run in runs:
-        about = _run_values(run.header)
-        of_runs.append(about)
-        of_samples.extend((*about, *of_sample(row), *of_figures(row.figures)) for row in run.rows)
+    of_runs = [_run_values(run.header) for run in runs]
+    options = [tuple(option(run.header.spec, key) for key in axes) for run in runs]
+    _refuse_twins(of_runs, options)
+    of_samples = [
+        (*about, *of_sample(row), *of_figures(row.figures))
+        for run, about in zip(runs, of_runs, strict=True)
+        for row in run.rows
+    ]
     samples = _typed(of_samples, (*IDENTITY, *RUN, *BASE, *SAMPLE, *FIGURES))
     headers = _typed(of_runs, (*IDENTITY, *RUN, *BASE))
     expected = [run.header.base.get("expected_errors") for run in runs]
     headers["expected_errors"] = pd.Series([tuple(pair) if pair else None for pair in expected], dtype=object)
-    order = ["network", "setting", "method", "seed"]
-    return Frames(
-        samples.sort_values([*order, "position"], kind="stable").reset_index(drop=True),
-        headers.sort_values(order, kind="stable").reset_index(drop=True),
-    )
+    counts = [len(run.rows) for run in runs]
+    for place, key in enumerate(axes):
+        values = [each[place] for each in options]
+        headers[key] = pd.Series(values, dtype=object).infer_objects()
+        samples[key] = headers[key].repeat(counts).to_numpy()
+    order = ["network", "setting", "method", "network_seed", "order", *axes, "seed"]
+    return Frames(_ordered(samples, [*order, "position"]), _ordered(headers, order))
+
+
+def _ordered(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Sort by columns of any type."""
+    return frame.sort_values(by, kind="stable", key=_sortable).reset_index(drop=True)
+
+
+def _sortable(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    return column.map(str) if column.dtype == object else column

@@ -130,12 +130,48 @@ def test_the_laptop_profile_has_the_mlp_at_the_thesis_scale(every_run):
         for profile in ("thesis", "laptop")
     )
     assert thesis == laptop
-    assert len(thesis) == 9 * 2 * 3, "methods, settings and seeds"
+    assert len(thesis) == 2 * (6 * 3 + 3 * 1), (
+        "settings, methods and seeds; three methods draw nothing on the MLP"
+    )
     for spec in every_run("laptop"):
         if spec.network["name"] == "mlp" and spec.scale.train_images < 54_000:
             assert (spec.scale.train_images, spec.scale.test_images) == (10_000, 10_000), (
                 "a sweep without dTL"
             )
+
+
+def test_where_no_seed_matters_one_is_run(spec_of, every_run):
+    draws = {
+        ("network=mlp", "method=bgd_ii"): True,
+        ("network=mlp", "method=retrain"): False,
+        ("network=mlp", "method=fine_tune"): False,
+        ("network=mlp", "method=idealized"): False,
+        ("network=alexnet", "method=retrain"): True,  # dropout
+        ("network=alexnet", "method=l1", "method.training_mode=false"): False,
+        ("network=alexnet", "method=l1", "network.dropout=0.0"): False,
+        ("network=alexnet", "method=idealized"): True,
+        ("network=mlp", "method=top_k"): True,  # says nothing
+        ("network=mlp", "probe=gradient_ranks"): False,
+    }
+    assert {overrides: spec_of(*overrides).draws for overrides in draws} == draws
+    seeds = {}
+    for spec in every_run("laptop", "every_method"):
+        seeds.setdefault(subject(spec.identity), set()).add(spec.seed)
+    assert seeds["mlp", "reloading", "retrain"] == {0}
+    assert seeds["mlp", "reloading", "bgd_ii"] == seeds["alexnet", "reloading", "retrain"] == {0, 1, 2}
+
+
+def test_what_a_laptop_cannot_compare_it_does_not_run(every_run):
+    """A handful of AlexNet's samples, accumulated, says nothing about the thesis' 370."""
+    settings_of = {
+        profile: {
+            spec.setting["name"]
+            for spec in every_run(profile, "first_order_step_bgd_i")
+            if spec.network["name"] == "alexnet"
+        }
+        for profile in ("laptop", "thesis")
+    }
+    assert settings_of == {"laptop": {"reloading"}, "thesis": {"reloading", "non_reloading"}}
 
 
 def test_a_composed_sweep_is_what_hydra_composes(spec_of):
