@@ -7,13 +7,19 @@ print.
 
 from pathlib import Path
 
+from bgd.report.ablations import Ablations, Variant
 from bgd.report.build import Definitions
 from bgd.report.figures import FigureSpec
 from bgd.report.gradient_ranks import GradientRanksPart
+from bgd.report.idealized import Idealized
 from bgd.report.layer_gradients import LayerGradientsPart
 from bgd.report.loss_change import LossChangePart
 from bgd.report.part import Part
+from bgd.report.sensitivity import Sensitivity
+from bgd.report.steps import FirstOrderStep
 from bgd.report.tables import TableSpec
+from bgd.report.variance import Variance
+from bgd.report.variation import BaseNetworks, Orders
 
 REFERENCE = Path(__file__).resolve().parent / "reference" / "tables.csv"
 GRADIENT_RANKS = REFERENCE.with_name("gradient_ranks.csv")
@@ -114,4 +120,36 @@ PARTS: tuple[Part, ...] = (
     ),
 )
 
-PAPER = Definitions(MAIN, TABLES, FIGURES, PARTS)
+FULL_BGD_II = Variant(
+    "full algorithm",
+    (
+        ("method.prior._target_", "bgd.methods.bgd.prior.GradientPrior"),
+        ("method.update.form", "diagonal"),
+        ("method.probability_update", "drawn_to_zero"),
+        ("method.replace_probability", 0.7),
+        ("method.prune", True),
+    ),
+)
+VARIANTS_OF_BGD_II = (
+    FULL_BGD_II,
+    Variant("random prior", (("method.prior._target_", "bgd.methods.bgd.prior.UniformPrior"),)),
+    Variant("second order: g / ||g_subset||²", (("method.update.form", "subset_norm"),)),
+    Variant("second order: g / ||g||²", (("method.update.form", "full_norm"),)),
+    Variant("printed probability update", (("method.probability_update", "printed"),)),
+    Variant("Replace only", (("method.replace_probability", 1.0),)),
+    Variant("Expand only", (("method.replace_probability", 0.0),)),
+    Variant("no final pruning", (("method.prune", False),)),
+)
+
+# What the thesis asks (sections 3.1 and 3.4.1) or leaves open, and does not show.
+STUDIES: tuple[Part, ...] = (
+    Idealized(),
+    Sensitivity(thesis_errors=ERRORS["mlp"]),
+    FirstOrderStep(REFERENCE),
+    Ablations(VARIANTS_OF_BGD_II),
+    Orders(REFERENCE, thesis_errors=ERRORS["mlp"]),
+    BaseNetworks(REFERENCE, thesis_errors=ERRORS["mlp"]),
+    Variance(thesis_errors=ERRORS["mlp"]),
+)
+
+PAPER = Definitions(MAIN, TABLES, FIGURES, (*PARTS, *STUDIES))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from bgd.report.numbers import format_number
 from bgd.report.sheet import Block, Sheet, bracketed, sheet_names
 from bgd.report.style import DOUBLE_COLUMN, method_style, network_label
 from bgd.report.surveys import HIGH, LOW, Values, resamples
+from bgd.report.tables import read_reference
 
 STEP_KEYS = {  # where a method has its step
     "bgd_i": "method.update.step",
@@ -94,14 +96,14 @@ class FirstOrderStep:
     """Curves over the step, a table of them, and a table of BGD-I's cells in the thesis.
 
     Attributes:
-        reference: The values of the thesis, from `bgd.report.tables.read_reference`.
+        reference: The values of the thesis, for `bgd.report.tables.read_reference`.
         presets: Whose runs.
         networks: A column of panels each.
         curves: By network, the tables of the thesis that have a method's reloading values.
         cells: By network and setting, the table of the thesis that BGD-I's cells are in.
     """
 
-    reference: pd.DataFrame
+    reference: Path
     presets: tuple[str, ...] = tuple(f"first_order_step_{method}" for method in STEP_KEYS)
     networks: tuple[str, ...] = ("alexnet", "mlp")
     curves: tuple[tuple[str, tuple[str, ...]], ...] = (("alexnet", ("4.3", "4.1")), ("mlp", ("4.4", "4.2")))
@@ -135,7 +137,7 @@ class FirstOrderStep:
         }
 
     def _printed(self, table: str, method: str, metric: str) -> tuple[float, float | None] | None:
-        found = self.reference
+        found = read_reference(self.reference)
         for name, value in (("table", table), ("method", method), ("metric", metric)):
             found = found[found[name] == value]
         if found.empty:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,7 @@ class Table:
     warnings: list[str]
 
 
+@cache
 def read_reference(path: Path) -> pd.DataFrame:
     """Read the values of the thesis: `table` ("4.1"), `network`, `setting`, `metric`, `method`, `mean`, `sd`.
 

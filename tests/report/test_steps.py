@@ -14,7 +14,7 @@ from bgd.report.steps import Estimate, FirstOrderStep, consistent, estimate, of_
 from bgd.report.tables import REFERENCE_COLUMNS
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 
-REFERENCE = pd.DataFrame(
+PRINTED = pd.DataFrame(
     [
         ("4.3", "alexnet", "reloading", "POC", "bgd_i", 50.0, 0.1),
         ("4.3", "alexnet", "reloading", "POPA", "bgd_i", 0.2, None),
@@ -90,8 +90,20 @@ def test_the_metrics_are_over_their_samples():
     assert of_metric(samples, "dTA").mean == pytest.approx(0.1), "a drop is above 0"
 
 
-def test_the_step_that_fits_every_cell_is_named():
-    part = FirstOrderStep(REFERENCE)
+@pytest.fixture
+def reference(tmp_path):
+    """Values of a thesis, as a file."""
+
+    def written(values=PRINTED):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.csv"
+        values.to_csv(path, index=False)
+        return path
+
+    return written
+
+
+def test_the_step_that_fits_every_cell_is_named(reference):
+    part = FirstOrderStep(reference())
     files = part.files(sweep())
     text = files["tables/first_order_step_bgd_i.md"].decode()
     assert "Steps consistent with every one of the 5 cells that were run: 0.1." in text
@@ -101,13 +113,13 @@ def test_the_step_that_fits_every_cell_is_named():
         for step in (0.01, 0.1, 1)
     }
     assert met == {0.01: [0] * 5, 0.1: [1] * 5, 1: [0, 1, 0, 1, 1]}
-    other = REFERENCE.assign(mean=REFERENCE["mean"].where(REFERENCE["metric"] != "POPA", 5.0))
-    text = FirstOrderStep(other).files(sweep())["tables/first_order_step_bgd_i.md"].decode()
+    other = PRINTED.assign(mean=PRINTED["mean"].where(PRINTED["metric"] != "POPA", 5.0))
+    text = FirstOrderStep(reference(other)).files(sweep())["tables/first_order_step_bgd_i.md"].decode()
     assert "every one of the 5 cells that were run: none. The most, 4, are met at 0.1." in text
 
 
-def test_the_curves_table_has_every_method_and_the_thesis():
-    files = FirstOrderStep(REFERENCE).files(sweep())
+def test_the_curves_table_has_every_method_and_the_thesis(reference):
+    files = FirstOrderStep(reference()).files(sweep())
     lines = list(csv.DictReader(io.StringIO(files["tables/first_order_step.csv"].decode())))
     means = {
         (x["network"], x["method"], float(x["step"])): float(x["mean"]) for x in lines if x["metric"] == "POC"
@@ -119,8 +131,8 @@ def test_the_curves_table_has_every_method_and_the_thesis():
     assert (thesis["mlp", "bgd_i"], thesis["mlp", "top_k"]) == ("75.0", "")
 
 
-def test_the_same_bytes_in_any_order_and_what_is_missing_says_so():
-    part, runs = FirstOrderStep(REFERENCE), sweep()
+def test_the_same_bytes_in_any_order_and_what_is_missing_says_so(reference):
+    part, runs = FirstOrderStep(reference()), sweep()
     files = part.files(runs)
     assert set(files) == set(part.names)
     random.Random(2).shuffle(runs)

@@ -1,0 +1,260 @@
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from bgd.report.part import Part
+from bgd.report.tables import REFERENCE_COLUMNS
+from bgd.report.variation import BaseNetworks, Orders, corrections_of, printed
+from tests.records_factory import BASE, CORRECTED, UNCORRECTED, figures, row, run
+from tests.report.probe_records import probe_run, rows_of
+
+REFERENCE = pd.DataFrame(
+    [
+        ("4.8", "mlp", "non_reloading", "POC", "bgd_ii", 25.87, 0.0),
+        ("4.8", "mlp", "non_reloading", "POC", "retrain", 99.69, None),
+        ("4.2", "mlp", "reloading", "POC", "bgd_ii", 100.0, 0.0),
+        ("4.4", "mlp", "reloading", "POC", "bgd_ii", 11.0, 1.0),
+        ("4.4", "mlp", "reloading", "POC", "bgd_i", 95.88, 0.05),
+        ("4.4", "alexnet", "reloading", "POC", "top_k", 12.0, 1.0),
+        ("4.1", "mlp", "reloading", "POC", "top_k", 13.0, 1.0),
+    ],
+    columns=REFERENCE_COLUMNS,
+)
+
+ORDERS = Orders(REFERENCE, methods=("bgd_ii", "bgd_i", "retrain"), orders=(0, 1, 2), thesis_errors=947)
+NETWORKS = BaseNetworks(REFERENCE, methods=("bgd_ii", "bgd_i"), thesis_errors=947)
+
+
+def ordered(order, outcomes, ends, method="bgd_ii", retained=0.5, **about):
+    """A run of the non-reloading setting; `ends` are test accuracy, training accuracy, training loss per sample."""
+    rows = tuple(
+        row(
+            place,
+            CORRECTED if right else UNCORRECTED,
+            figures=figures(test_accuracy=test, train_accuracy=train, train_loss=loss),
+        )
+        for place, (right, (test, train, loss)) in enumerate(zip(outcomes, ends, strict=True))
+    )
+    about = {"setting": "non_reloading", **about}
+    return run(rows, method=method, order=order, retained=retained, **about)
+
+
+RUNS = [
+    ordered(0, (1, 1), [(0.7, 0.8, 0.5), (0.6, 0.7, 1.0)], retained=0.5),
+    ordered(1, (1, 0), [(0.5, 0.6, 2.0), (0.5, 0.6, 2.0)], retained=1.0),
+    ordered(2, (0, 0), [(0.8, 0.9, 0.25), (0.4, 0.5, 6.0)], retained=0.0),
+    ordered(0, (1, 1), [(0.7, 0.8, 0.5), (0.6, 0.7, None)], method="bgd_i", retained=None),
+    ordered(2, (1, 0), [(0.7, 0.8, 0.5), (0.6, 0.7, 3.0)], method="bgd_i", retained=None),
+]
+
+
+def order_lines(files):
+    return {(line["method"], line["metric"]): line for line in rows_of(files["tables/orders.csv"])}
+
+
+def numbers(line, *names):
+    return [float(line[name]) for name in names]
+
+
+def test_orders_have_mean_spread_ends_and_the_thesis_beside():
+    files = ORDERS.files(RUNS)
+    assert sorted(files) == sorted(ORDERS.names)
+    lines = order_lines(files)
+    assert len(lines) == 3 * 5
+    line = lines["bgd_ii", "POC"]  # 100, 50, 0
+    assert numbers(line, "mean", "sd", "min", "max", "order_0", "thesis_mean", "thesis_sd") == [
+        *(50, 50, 0, 100, 100),
+        *(25.87, 0),
+    ]
+    assert line["n"] == "3"
+    final = lines["bgd_ii", "final_test_accuracy"]  # 0.6, 0.5, 0.4
+    assert numbers(final, "mean", "sd", "min", "max", "order_0") == pytest.approx([0.5, 0.1, 0.4, 0.6, 0.6])
+    assert final["thesis_mean"] == ""
+    loss = lines["bgd_ii", "final_training_loss"]  # 1, 2, 6
+    assert numbers(loss, "mean", "sd", "order_0") == pytest.approx([3, 7**0.5, 1])
+    assert numbers(lines["bgd_ii", "retained"], "mean", "sd") == [50, 50]
+
+
+def test_early_accuracy_is_that_after_50_samples():
+    ends = [(0.9 if place < 50 else 0.1, 0.9, 0.5) for place in range(52)]
+    line = order_lines(ORDERS.files([ordered(0, [1] * 52, ends)]))["bgd_ii", "early_test_accuracy"]
+    assert numbers(line, "mean", "min", "max") == [0.9, 0.9, 0.9]
+    assert line["sd"] == ""
+
+
+def test_a_loss_that_is_not_finite_and_a_missing_order_are_told():
+    files = ORDERS.files(RUNS)
+    line = order_lines(files)["bgd_i", "final_training_loss"]
+    assert (line["mean"], line["n"], line["left_out"], line["order_0"]) == ("3.0", "1", "1", "")
+    assert order_lines(files)["bgd_i", "retained"]["mean"] == "not recorded"
+    assert order_lines(files)["retrain", "POC"]["mean"] == "missing"
+    assert numbers(order_lines(files)["retrain", "POC"], "thesis_mean") == [99.69]
+    text = files["tables/orders.md"].decode()
+    assert "| BGD-II | 3 | 50 ± 50 | 100 | 25.87 ± 0 |" in text
+    assert "| Re-training | 0 | missing | missing | 99.69 |" in text
+    assert "Missing, no run among the records: BGD-I for order 1; Re-training for any order." in text
+    assert "Orders left out because a loss is not finite: Final training loss of BGD-I: 1." in text
+    assert "3 orders of the samples (0, 1 and 2)" in text
+    assert "N0 gets 2 test images wrong (thesis: 947)." in text
+    assert "Full scale" in text
+
+
+def test_only_the_runs_of_the_preset_are_looked_at():
+    others = [
+        ordered(3, (1, 1), [(0.1, 0.1, 9.0)] * 2),  # an order that is not asked for
+        ordered(0, (1, 1), [(0.1, 0.1, 9.0)] * 2, seed=1),
+        ordered(0, (1, 1), [(0.1, 0.1, 9.0)] * 2, network_seed=1),
+        ordered(0, (1, 1), [(0.1, 0.1, 9.0)] * 2, network="alexnet"),
+        ordered(0, (1, 1), [(0.1, 0.1, 9.0)] * 2, setting="reloading"),
+        ordered(0, (1, 1), [(0.1, 0.1, 9.0)] * 2, method="top_k"),
+        probe_run("loss_change", [{}]),
+    ]
+    assert ORDERS.files([*RUNS, *others]) == ORDERS.files(RUNS)
+
+
+def paint(runs):
+    figure = Figure(layout="constrained")
+    about = {"method": ORDERS.methods, "order": ORDERS.orders}
+    return figure, ORDERS._paint(figure, corrections_of(runs, **about))
+
+
+def test_the_figure_has_a_mean_and_a_band_over_orders():
+    figure, notes = paint(RUNS)
+    test, train, loss = figure.axes
+    assert [axes.get_yscale() for axes in figure.axes] == ["linear", "linear", "log"]
+    # N0, then the means of (0.7, 0.5, 0.8) and (0.6, 0.5, 0.4).
+    assert test.lines[0].get_ydata() == pytest.approx([BASE.test_accuracy, 2 / 3, 0.5])
+    assert train.lines[0].get_ydata() == pytest.approx([BASE.train_accuracy, 2.3 / 3, 0.6])
+    assert loss.lines[0].get_ydata() == pytest.approx([BASE.train_loss, 2.75 / 3, 3])
+    assert loss.lines[1].get_ydata() == pytest.approx([BASE.train_loss, 0.5, 3])  # of the one that is finite
+    band = test.collections[0].get_paths()[0].vertices
+    assert sorted(set(band[band[:, 0] == 2, 1])) == pytest.approx([0.4, 0.6])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["BGD-II", "BGD-I"]
+    assert "Not finite and not drawn: BGD-I, training loss (nats), 1 values." in notes
+    assert any("BGD-I for order 1; Re-training for any order" in note for note in notes)
+
+
+def test_a_figure_without_runs_says_so():
+    figure, notes = paint([])
+    assert all("missing" in axes.texts[0].get_text() for axes in figure.axes)
+    assert "MLP, non-reloading setting: missing, no run of the orders is among the records." in notes
+    files = ORDERS.files([])
+    assert sorted(files) == sorted(ORDERS.names)
+    assert "| BGD-II | 0 | missing |" in files["tables/orders.md"].decode()
+
+
+def test_orders_of_different_n0_are_loud():
+    odd = ordered(1, (1,), [(0.5, 0.5, 0.5)], method="bgd_i", base_id="another")
+    text = ORDERS.files([*RUNS, odd])["tables/orders.md"].decode()
+    assert "**WARNING: the runs start from 2 different N0.**" in text
+
+
+def based(network_seed, altered, losses, method="bgd_ii", seed=0, **about):
+    """A run of the reloading setting; an `altered` of None is a sample that is not corrected."""
+    rows = tuple(
+        row(
+            place,
+            UNCORRECTED if value is None else CORRECTED,
+            altered=value or 0,
+            figures=figures(train_loss=loss, test_accuracy=0.75),
+        )
+        for place, (value, loss) in enumerate(zip(altered, losses, strict=True))
+    )
+    about = {"base_id": f"base {network_seed}", **about}
+    return run(rows, method=method, network_seed=network_seed, seed=seed, **about)
+
+
+BASES = [
+    based(0, (10, 30), (0.25, 0.75)),
+    based(1, (10, None, 50, None), (0.25, 9.0, 1.25, 9.0)),
+    based(2, (40, 40, 40, 40), (1.25, 1.25, None, 1.25), errors=1234),
+    based(0, (None, None), (9.0, 9.0), method="bgd_i"),
+    based(1, (10, 10, 10, 10), (None,) * 4, method="bgd_i"),
+]
+
+
+def base_lines(files):
+    rows = rows_of(files["tables/base_networks.csv"])
+    return {(line["metric"], line["method"], line["network_seed"]): line for line in rows}
+
+
+def test_base_networks_have_a_column_each_and_their_spread():
+    files = NETWORKS.files(BASES)
+    assert sorted(files) == sorted(NETWORKS.names)
+    lines = base_lines(files)
+    assert len(lines) == 4 * 2 * 4
+    mean_of = partial(numbers, lines["POPA", "bgd_ii", "all"])
+    assert [numbers(lines["POPA", "bgd_ii", str(seed)], "mean")[0] for seed in range(3)] == [2, 3, 4]
+    assert mean_of("mean", "sd", "n") == [3, 1, 3]
+    assert lines["POPA", "bgd_ii", "all"]["sd_over"] == "networks"
+    assert [numbers(lines["POC", "bgd_ii", str(seed)], "mean")[0] for seed in range(3)] == [100, 50, 100]
+    # Over corrected samples with a loss, less N0's 0.25: 0 and 0.5; 0 and 1; 1 three times.
+    assert [numbers(lines["dTL", "bgd_ii", str(seed)], "mean")[0] for seed in range(3)] == [0.25, 0.5, 1]
+    assert lines["dTL", "bgd_ii", "2"]["left_out"] == "1"
+    assert numbers(lines["dTA", "bgd_ii", "all"], "mean", "sd") == [pytest.approx(-0.05), 0]
+    assert [lines["POC", "bgd_ii", str(seed)]["errors"] for seed in range(3)] == ["2", "4", "1234"]
+
+
+def test_base_networks_table_for_people():
+    text = NETWORKS.files(BASES)["tables/base_networks.md"].decode()
+    assert "| N0 0 (2 errors) | N0 1 (4 errors) | N0 2 (1,234 errors) | mean ± sd over N0 | thesis |" in text
+    assert "| POC (%) | BGD-II | 100 | 50 | 100 | 83.33 ± 28.87 | 100 ± 0 |" in text
+    assert "| POC (%) | BGD-I | 0 | 100 | missing | 50 ± 70.71 | 95.88 ± 0.05 |" in text
+    # POPA of the first N0 has no corrected sample: the mean is of the other one.
+    assert "| POPA (%) | BGD-I | none corrected | 1 | missing | 1 |  |" in text
+    assert "| ΔTL | BGD-I | none corrected | not finite | missing | not finite |  |" in text
+    assert "Missing, no run among the records: BGD-I for N0 2." in text
+    assert "ΔTL of BGD-II: 1; ΔTL of BGD-I: 4." in text
+    assert "N0 gets 2, 4 and 1,234 test images wrong (thesis: 947)." in text
+    assert "WARNING" not in text  # several N0 are meant
+    assert "Of the runs' seeds" not in text
+
+
+def test_other_seeds_are_said_and_other_runs_not_looked_at():
+    more = NETWORKS.files([*BASES, based(0, (90, 90), (9.0, 9.0), seed=1)])
+    csv = "tables/base_networks.csv"
+    assert more[csv] == NETWORKS.files(BASES)[csv]
+    assert "Of the runs' seeds only 0 is used here." in more["tables/base_networks.md"].decode()
+    others = [
+        based(3, (90,), (9.0,)),
+        based(0, (90,), (9.0,), order=1),
+        based(0, (90,), (9.0,), setting="non_reloading"),
+        based(0, (90,), (9.0,), network="alexnet"),
+        based(0, (90,), (9.0,), method="top_k"),
+    ]
+    assert NETWORKS.files([*BASES, *others]) == NETWORKS.files(BASES)
+
+
+def test_base_networks_missing_and_out_of_band():
+    text = NETWORKS.files([])["tables/base_networks.md"].decode()
+    assert "| N0 0 (missing) | N0 1 (missing) | N0 2 (missing) |" in text
+    assert "| POC (%) | BGD-II | missing | missing | missing | missing | 100 ± 0 |" in text
+    assert "missing, no run of other N0 is among the records" in text
+    text = NETWORKS.files([based(1, (1, 1), (1.0, 1.0), expected=[5, 9])])["tables/base_networks.md"].decode()
+    assert "**N0 1: WARNING: N0 has 2 errors, outside the expected 5 to 9.**" in text
+
+
+def test_the_first_table_that_prints_a_value_counts(tmp_path):
+    values = printed(REFERENCE, ("4.2", "4.4"), "mlp")
+    assert values == {("POC", "bgd_ii"): (100.0, 0.0), ("POC", "bgd_i"): (95.88, 0.05)}
+    assert printed(REFERENCE, ("4.4", "4.2"), "mlp")["POC", "bgd_ii"] == (11.0, 1.0)
+    assert printed(REFERENCE, ("4.8",), "mlp")["POC", "retrain"] == (99.69, None)
+    REFERENCE.to_csv(tmp_path / "tables.csv", index=False)
+    assert printed(tmp_path / "tables.csv", ("4.2", "4.4"), "mlp") == values
+
+
+@pytest.mark.parametrize(("part", "runs"), [(ORDERS, RUNS), (NETWORKS, BASES)])
+def test_the_same_bytes_in_any_order(part, runs):
+    first = part.files(runs)
+    shuffled = [runs[place] for place in np.random.default_rng(3).permutation(len(runs))]
+    assert [item.header.run_id for item in shuffled] != [item.header.run_id for item in runs]
+    assert part.files(shuffled) == first
+    assert part.files(runs[1:]) != first
+
+
+def test_they_are_parts():
+    checked: tuple[Part, ...] = (ORDERS, NETWORKS)
+    assert [part.presets for part in checked] == [("orders",), ("base_networks",)]
