@@ -117,7 +117,7 @@ def _methods(shared: pd.DataFrame, tensors: Sequence[str] | None) -> list[tuple[
     common = set(by_all[by_all == len(METHODS)].index)
     for method in METHODS:
         own = shared[shared["method"] == method]
-        name = method_style(method).label if method != SELECTOR else "Idealized selector"
+        name = method_style(method).label
         if method == SELECTOR and tensors:
             name += f", of {', '.join(tensors)} alone"
         found.append((name, _values(own, common)))

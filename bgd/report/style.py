@@ -38,6 +38,7 @@ METHODS = {
     "fine_tune": MethodStyle("Fine-tuning", "Fine-tune", "#CC79A7", (0, (5, 1))),
     "top_k": MethodStyle("Top-k", "Top-k", "#000000", (0, (3, 1, 1, 1))),
     "l1": MethodStyle("L1-Regularizer", "L1", "#7A6A00", (0, (1, 1))),
+    "idealized": MethodStyle("Idealized selector", "Idealized", "#7F3C00", (0, (6, 1, 1, 1, 1, 1))),
     "random": MethodStyle("Random", "Random", "#999999", (0, (1, 1))),
 }
 FALLBACK_COLOURS = ("#882255", "#117733", "#661100", "#6699CC", "#AA4499", "#44AA99")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bgd import metrics
+import bgd.metrics as metrics
 from bgd.metrics import Values
 from bgd.records import Run
 from bgd.report.captions import describe_base, describe_scale_briefly, warnings

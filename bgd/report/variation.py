@@ -19,7 +19,7 @@ from bgd.report.curves import LABELS, Curve, curve
 from bgd.report.frames import Frames, build_frames
 from bgd.report.numbers import format_count, format_printed, format_summary, listing
 from bgd.report.sheet import Block, Sheet, sheet_names
-from bgd.report.style import DOUBLE_COLUMN, METHODS, method_style, network_label, setting_label
+from bgd.report.style import DOUBLE_COLUMN, method_style, network_label, setting_label
 from bgd.report.tables import read_reference
 
 SEED = 0  # of the method, where only one is looked at
@@ -32,6 +32,7 @@ ORDER_METRICS = (
 )
 BASE_METRICS = ("POC", "POPA", "dTL", "dTA")
 NON_RELOADING = ("bgd_ii", "bgd_c", "bgd_i", "retrain", "fine_tune", "top_k", "l1")
+EVERY_METHOD = (*NON_RELOADING, "bgd_norm", "random")
 
 Printed = tuple[float, float | None]
 
@@ -281,7 +282,7 @@ class BaseNetworks:
     reference: pd.DataFrame | Path
     presets: tuple[str, ...] = ("base_networks",)
     network: str = "mlp"
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = EVERY_METHOD
     network_seeds: tuple[int, ...] = (0, 1, 2)
     tables: tuple[str, ...] = ("4.2", "4.4", "4.6", "4.12")
     thesis_errors: int | None = None

@@ -31,7 +31,8 @@ def seen(colour, matrix):
 
 def test_every_method_of_the_thesis_has_a_style():
     assert set(METHODS) == {
-        *("bgd_ii", "bgd_i", "bgd_c", "bgd_norm", "retrain", "fine_tune", "top_k", "l1", "random")
+        *("bgd_ii", "bgd_i", "bgd_c", "bgd_norm", "retrain", "fine_tune", "top_k", "l1", "random"),
+        "idealized",
     }
 
 
