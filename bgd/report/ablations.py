@@ -1,16 +1,25 @@
 """What each part of BGD-II buys: the algorithm with one part changed at a time, sample by sample against the whole."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from bgd.metrics import correct, corrected, parameters_altered, test_accuracy_change, training_loss_change
+from bgd.metrics import (
+    NONE_CORRECTED,
+    Summary,
+    correct,
+    corrected,
+    parameters_altered,
+    summarize,
+    test_accuracy_change,
+    training_loss_change,
+)
 from bgd.records import PROBE, Run
 from bgd.report.captions import describe_base, describe_scale, warnings
 from bgd.report.frames import Frames, ReportError, build_frames
-from bgd.report.numbers import format_count, format_number, format_spread
+from bgd.report.numbers import format_count, format_number, format_summary, listing
 from bgd.report.sheet import Block, Sheet, bracketed, sheet_names
 from bgd.report.style import network_label
 from bgd.report.surveys import HIGH, LOW, Values, resamples
@@ -25,7 +34,9 @@ LABELS = {
     "steps": "iterations",
     "forward_passes": "passes",
 }
-DIFFERENCES = {"POC": "ΔPOC (points)", "POPA": "ΔPOPA (%)", "dTA": "ΔΔTA"}
+OF_EVERY_PAIR = ("steps", "forward_passes")  # uncorrected ones included
+DIFFERENCES = {"POC": "ΔPOC (points)", "POPA": "ΔPOPA (points)", "dTA": "ΔΔTA"}
+DIGITS = 12  # decimals of a difference: the rest is what a subtraction leaves behind
 
 
 @dataclass(frozen=True)
@@ -85,9 +96,9 @@ class Ablations:
         sheet = Sheet(
             name="ablations",
             heading="Ablations of BGD-II",
-            caption=self._caption(frames),
+            caption=self._caption(frames, parts),
             warnings=warnings(frames.runs),
-            blocks=[Block("", ["variant", "n", *LABELS.values(), *DIFFERENCES.values()], lines)],
+            blocks=[Block("", ["variant", "n", *LABELS.values(), "n, both", *DIFFERENCES.values()], lines)],
             columns=("variant", "metric", "mean", "sd", "low", "high", "n", "over"),
             records=records,
         )
@@ -101,20 +112,34 @@ class Ablations:
             keep &= np.asarray(samples[key] == value, dtype=np.bool_)
         return samples[keep]
 
-    def _caption(self, frames: Frames) -> str:
+    def _gaps(self, frames: Frames, parts: Sequence[pd.DataFrame]) -> str:
+        """Return which variants miss seeds that others have; empty where none does."""
+        every = sorted(map(int, frames.runs["seed"].unique()))
+        found = []
+        for variant, part in zip(self.variants, parts, strict=True):
+            absent = [str(seed) for seed in every if seed not in set(part["seed"])]
+            if absent and part.empty:
+                found.append(f"{variant.label} (no run)")
+            elif absent:
+                found.append(f"{variant.label} (seed{'s' if len(absent) > 1 else ''} {listing(absent)})")
+        return f" Missing among the records: {'; '.join(found)}." if found else ""
+
+    def _caption(self, frames: Frames, parts: Sequence[pd.DataFrame]) -> str:
         about = f"{network_label(self.network)}, reloading setting."
         if frames.runs.empty:
             about += " Missing: no run is among the records."
         else:
             about += f" {describe_base(frames.runs)} {describe_scale(frames.runs.assign(method='bgd_ii'))}"
+            about += self._gaps(frames, parts)
         return (
             f"What each part of BGD-II buys: one part changed at a time. {about} POC: mean ± sample standard deviation"
             " (ddof = 1) over seeds. POPA, parameters altered, ΔTL and ΔTA: over the n pairs of seed and sample that"
             " the variant corrected, ± over those pairs; ΔTL is heavy-tailed, so its median stands beside its mean."
-            " Iterations and forward passes: mean over all pairs, uncorrected ones included. The last three columns:"
-            " variant less full algorithm, paired by seed and sample (POC over all pairs, the rest over those that both"
-            " corrected), with the 95 % percentile bootstrap interval over samples (2,000 resamples,"
-            " the seeds of a sample kept together). Signs: ΔTA is negative for a loss of accuracy."
+            f"{_left_out(self.variants, parts)} Iterations and forward passes: mean over all pairs, uncorrected ones"
+            " included. The last three columns: variant less full algorithm, paired by seed and sample (POC over all"
+            " pairs that both were run on, POPA and ΔTA over those of them that both corrected), with the 95 %"
+            " percentile bootstrap interval over samples (2,000 resamples, the seeds of a sample kept together)."
+            " Signs: ΔTA is negative for a loss of accuracy."
         )
 
 
@@ -125,6 +150,7 @@ def _measured(samples: pd.DataFrame) -> pd.DataFrame:
         {name: samples[name].to_numpy() for name in ("seed", "index", "steps", "forward_passes")}
     )
     values["POC"] = 100.0 * correct(samples)
+    values["corrected"] = right
     for name, of_samples in (
         ("POPA", parameters_altered(samples)),
         ("altered", samples["altered"].to_numpy(dtype=np.float64)),
@@ -142,40 +168,48 @@ def _differences(part: pd.DataFrame, whole: pd.DataFrame) -> dict[str, tuple[flo
     pairs = part.merge(whole, on=["seed", "index"], suffixes=("", "_whole"))
     found = {}
     for name in DIFFERENCES:
-        difference = (pairs[name] - pairs[f"{name}_whole"]).dropna()
+        difference = (pairs[name] - pairs[f"{name}_whole"]).dropna().round(DIGITS)
         if difference.empty:
             continue
         groups = difference.groupby(pairs.loc[difference.index, "index"])
         sums, counts = groups.sum().to_numpy(np.float64), groups.count().to_numpy(np.float64)
         draws: Values = resamples(len(sums), "ablations")
         low, high = np.percentile((draws @ sums) / (draws @ counts), (LOW, HIGH))
-        found[name] = (float(difference.mean()), float(low), float(high), len(difference))
+        middle, low, high = (round(float(value), DIGITS) for value in (difference.mean(), low, high))
+        found[name] = (middle, low, high, len(difference))
     return found
 
 
-def _poc(part: pd.DataFrame) -> tuple[float, float | None]:
-    """Return mean and sd over seeds of POC."""
-    seeds = part.groupby("seed")["POC"].mean()
-    return float(seeds.mean()), float(seeds.std()) if len(seeds) > 1 else None
+def _summary(part: pd.DataFrame, name: str) -> Summary:
+    """Return mean (or median) and spread of one of `LABELS`."""
+    if name == "POC":
+        return summarize(part.groupby("seed")["POC"].mean().to_numpy(np.float64), "seeds")
+    chosen = part if name in OF_EVERY_PAIR else part[part["corrected"]]
+    values = chosen[name.removesuffix("_median")].to_numpy(np.float64)
+    summary = summarize(values, "pairs", NONE_CORRECTED)
+    if summary.mean is None or not name.endswith("_median"):
+        return summary
+    return replace(summary, mean=float(np.median(values[np.isfinite(values)])), sd=None)
+
+
+def _left_out(variants: Sequence[Variant], parts: Sequence[pd.DataFrame]) -> str:
+    """Return how many pairs have no ΔTL because it is not finite; empty where none has."""
+    counts = [
+        (variant.label, _summary(part, "dTL").left_out) for variant, part in zip(variants, parts, strict=True)
+    ]
+    told = [f"{label} {format_count(count)}" for label, count in counts if count]
+    return f" Left out of ΔTL, since it is not finite: {listing(told)}." if told else ""
 
 
 def _cells(part: pd.DataFrame, differences: dict[str, tuple[float, float, float, int]]) -> list[str]:
     if part.empty:
-        return ["missing"] * (1 + len(LABELS) + len(DIFFERENCES))
-    cells = [format_count(int(part["POPA"].count())), format_spread(*_poc(part))]
-    for name in list(LABELS)[1:]:
-        values = part[name.removesuffix("_median")].dropna()
-        values = values[np.isfinite(values)]
-        if values.empty:
-            cells.append("none corrected")
-        elif name.endswith("_median"):
-            cells.append(format_number(float(values.median())))
-        elif name in ("steps", "forward_passes"):
-            cells.append(format_number(float(values.mean())))
-        else:
-            cells.append(
-                format_spread(float(values.mean()), float(values.std()) if len(values) > 1 else None)
-            )
+        return ["missing"] * (2 + len(LABELS) + len(DIFFERENCES))
+    cells = [f"{format_count(int(part['corrected'].sum()))} of {format_count(len(part))}"]
+    for name in LABELS:
+        summary = _summary(part, name)
+        cells.append(format_summary(replace(summary, sd=None) if name in OF_EVERY_PAIR else summary))
+    both = differences.get("POPA")
+    cells.append(format_count(both[3]) if both else "")
     for name in DIFFERENCES:
         found = differences.get(name)
         cells.append(bracketed(*map(format_number, found[:3])) if found else "")
@@ -187,16 +221,11 @@ def _records(
 ) -> list[tuple[object, ...]]:
     if part.empty:
         return [("POC", "missing", None, None, None, 0, "seeds")]
-    mean, sd = _poc(part)
-    records: list[tuple[object, ...]] = [("POC", mean, sd, None, None, part["seed"].nunique(), "seeds")]
-    for name in list(LABELS)[1:]:
-        values = part[name.removesuffix("_median")].dropna()
-        values = values[np.isfinite(values)]
-        median = name.endswith("_median")
-        middle = values.median() if median else values.mean()
-        records.append(
-            (name, float(middle), None if median else float(values.std()), None, None, len(values), "pairs")
-        )
+    records: list[tuple[object, ...]] = []
+    for name in LABELS:
+        found = _summary(part, name)
+        mean = found.note if found.mean is None else found.mean
+        records.append((name, mean, found.sd, None, None, found.n, found.over))
     for name, (middle, low, high, n) in differences.items():
         records.append((f"{name}_difference", middle, None, low, high, n, "pairs"))
     return records

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bgd.metrics import correct, corrected, test_accuracy_change
+from bgd.metrics import MISSING, correct, corrected, test_accuracy_change
 from bgd.records import PROBE, Run
 from bgd.report.captions import describe_base, describe_scale, warnings
 from bgd.report.frames import Frames, build_frames, option
@@ -21,15 +21,31 @@ from bgd.report.style import method_style, network_label
 SELECTOR = "idealized"
 METHODS = (SELECTOR, "bgd_ii", "bgd_i", "top_k")
 TIMED = "bgd_i"  # whose passes are the most, so that least of its time is anything else
-LABELS = {
+SEED = 0
+NOT_SHARED = "no shared samples"
+COST = {
     "POC": "POC (%)",
     "subset_mean": "subset, mean",
     "subset_median": "median",
     "subset_max": "largest",
     "passes": "forward passes",
+    "passes_ratio": "passes / BGD-II's",
     "seconds": "seconds",
+    "milliseconds": "ms a pass",
+}
+COMMON = {
+    "n": "n",
+    "common_mean": "subset, mean",
+    "common_median": "median",
+    "common_max": "largest",
+    "subset_ratio": "mean / BGD-II's",
     "dTA": "ΔTA",
 }
+REFERENCE = "bgd_ii"  # the method of both ratios
+TITLES = (
+    "Over the samples that all four methods were run on; subsets over those that the method corrects.",
+    "Over the n samples that all four methods correct.",
+)
 
 
 @dataclass(frozen=True)
@@ -51,29 +67,38 @@ class Idealized:
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Return the content of each file; see `bgd.report.part.Part`."""
-        runs = [run for run in runs if PROBE not in run.header.spec]
+        runs = [run for run in runs if PROBE not in run.header.spec and run.header.spec["seed"] == SEED]
         frames = build_frames(runs)
         tensors = {
             run.header.spec["network"]["name"]: option(run.header.spec, "method.tensors")
             for run in runs
             if run.header.spec["method"]["name"] == SELECTOR
         }
-        lines, records, about, loud = [], [], [], []
+        costs, commons, records, about, loud = [], [], [], [], []
         for network in self.networks:
             part = frames.select(network=network, setting="reloading")
             shared = _shared(part)
             about.append(_scale(network, part, shared))
             loud += [f"{network_label(network)}: {text}" for text in warnings(part.runs)]
             for name, values in _methods(shared, tensors.get(network)):
-                lines.append([network_label(network), name, *_cells(values)])
-                records += [(network, name, metric, values.get(metric)) for metric in LABELS]
-        header = ["network", "method", *LABELS.values()]
+                otherwise = MISSING if name in _absent(part) else NOT_SHARED
+                costs.append([network_label(network), name, *_cells(values, COST, otherwise)])
+                if "POC" in values or not values:  # an extrapolation corrects nothing
+                    commons.append([network_label(network), name, *_cells(values, COMMON, otherwise)])
+                records += [
+                    (network, name, metric, values.get(metric) if values else otherwise)
+                    for metric in (*COST, *COMMON)
+                ]
+        blocks = [
+            Block(title, ["network", "method", *labels.values()], lines)
+            for title, labels, lines in zip(TITLES, (COST, COMMON), (costs, commons), strict=True)
+        ]
         sheet = Sheet(
             name="idealized_selector",
             heading="Algorithm 1 in full",
             caption=" ".join([_MEANING, *about]),
             warnings=loud,
-            blocks=[Block("", header, lines)],
+            blocks=blocks,
             columns=("network", "method", "metric", "value"),
             records=records,
         )
@@ -81,15 +106,15 @@ class Idealized:
 
 
 _MEANING = (
-    "The approximate idealized subset selector (Algorithm 1, section 3.1) over every parameter of a network"
+    "The approximate idealized subset selector (Algorithm 1, section 3.1) over the parameters of a network"
     " retrained on the sample, beside BGD and top-k on the same samples: the comparison that motivates BGD,"
-    " which the thesis does not print. Subset: parameters altered, over the samples that the method corrects."
-    " ΔTA: mean over the samples that all four correct. Forward passes (of the one sample) and seconds of"
-    " search: means over the shared samples; seconds are wall time on one thread of a shared machine. The"
-    " selector's forward passes are those of the printed algorithm, one for each parameter; its seconds are"
-    " those of an implementation that guesses many restorations at once and checks them, so they are far below"
-    " passes times the cost of a pass. Extrapolated: one pass for each of the network's parameters and those of"
-    " retraining, at what a pass took within BGD-I on that network."
+    " a forward pass for each of m parameters, O(K m), which the thesis does not print. Subset: parameters"
+    " altered. Forward passes (of the one sample) and seconds of search: means over the shared samples;"
+    " seconds are wall time on one thread of a shared machine. The selector's forward passes are those of the"
+    " printed algorithm, one for each parameter; its seconds are those of an implementation that guesses many"
+    " restorations at once and checks them, so its time for a pass is no cost of a pass. Extrapolated, not"
+    " measured: one pass for each of the network's parameters and those of retraining, at what a pass took"
+    " within BGD-I on that network."
 )
 
 
@@ -100,45 +125,83 @@ def _shared(part: Frames) -> pd.DataFrame:
     return samples[np.asarray(count == len(METHODS), dtype=np.bool_)]
 
 
+def _absent(part: Frames) -> list[str]:
+    """Return the methods without a run."""
+    return [method_style(name).label for name in METHODS if name not in set(part.runs["method"])]
+
+
 def _scale(network: str, part: Frames, shared: pd.DataFrame) -> str:
     label = network_label(network)
-    absent = [method_style(name).label for name in METHODS if name not in set(part.runs["method"])]
+    absent = _absent(part)
     if absent:
         return f"{label}: missing, no run of {', '.join(absent)} is among the records."
     base, scale = describe_base(part.runs), describe_scale(part.runs)
-    return f"{label}: {format_count(shared['index'].nunique())} shared samples. {base} {scale}"
+    count = format_count(shared["index"].nunique())
+    return f"{label}: {count} shared samples. {_comparison(shared)} {base} {scale}"
+
+
+def _common(shared: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the samples that all the methods correct."""
+    right = shared[corrected(shared)]
+    count = right.groupby("index")["method"].transform("nunique")
+    return right[np.asarray(count == len(METHODS), dtype=np.bool_)]
+
+
+def _comparison(shared: pd.DataFrame) -> str:
+    """Return how the selector's subset compares with that of BGD-II."""
+    common = _common(shared)
+    if common.empty:
+        return "No sample is corrected by all four."
+    subsets = common.pivot(index="index", columns="method", values="altered")
+    ours, other = subsets[SELECTOR], subsets[REFERENCE]
+    below, equal, above = (format_count(int(x.sum())) for x in (ours < other, ours == other, ours > other))
+    ratio = format_number(float(ours.mean() / other.mean()))
+    return (
+        f"Of the {format_count(len(subsets))} that all four correct, the selector's subset is smaller than BGD-II's"
+        f" on {below}, as large on {equal} and larger on {above}; its mean is {ratio} times BGD-II's."
+    )
 
 
 def _methods(shared: pd.DataFrame, tensors: Sequence[str] | None) -> list[tuple[str, dict[str, float]]]:
     """Return each method's name and values, and the selector's extrapolation where it left tensors out."""
     found: list[tuple[str, dict[str, float]]] = []
-    right = shared[corrected(shared)]
-    by_all = right.groupby("index")["method"].nunique()
-    common = set(by_all[by_all == len(METHODS)].index)
+    common = _common(shared)
     for method in METHODS:
         own = shared[shared["method"] == method]
         name = method_style(method).label
         if method == SELECTOR and tensors:
-            name += f", of {', '.join(tensors)} alone"
-        found.append((name, _values(own, common)))
+            layer = "last layer alone: " if all(each.startswith("lin3.") for each in tensors) else ""
+            name += f", {layer}{', '.join(tensors)}"
+        found.append((name, _values(own, common[common["method"] == method])))
         if method == SELECTOR and tensors and len(own):
             found.append(("Idealized selector, whole network, extrapolated", _extrapolated(own, shared)))
+    reference = dict(found).get(method_style(REFERENCE).label, {})
+    for _, values in found:
+        for ratio, of in (("passes_ratio", "passes"), ("subset_ratio", "common_mean")):
+            if reference.get(of) and of in values:
+                values[ratio] = values[of] / reference[of]
     return found
 
 
-def _values(own: pd.DataFrame, common: set[int]) -> dict[str, float]:
+def _values(own: pd.DataFrame, common: pd.DataFrame) -> dict[str, float]:
+    """Return what is known of a method; `common` has its rows of the samples that all correct."""
     if own.empty:
         return {}
     subset = own.loc[corrected(own), "altered"]
-    both = own[np.asarray(own["index"].isin(common), dtype=np.bool_)]
+    passes, seconds = float(own["forward_passes"].mean()), float(own["search_seconds"].mean())
     return {
         "POC": float(100 * correct(own).mean()),
         "subset_mean": float(subset.mean()),
         "subset_median": float(subset.median()),
         "subset_max": float(subset.max()),
-        "passes": float(own["forward_passes"].mean()),
-        "seconds": float(own["search_seconds"].mean()),
-        "dTA": float(test_accuracy_change(both).mean()) if len(both) else float("nan"),
+        "passes": passes,
+        "seconds": seconds,
+        "milliseconds": 1000 * seconds / passes if passes else float("nan"),
+        "n": float(len(common)),
+        "common_mean": float(common["altered"].mean()),
+        "common_median": float(common["altered"].median()),
+        "common_max": float(common["altered"].max()),
+        "dTA": float(test_accuracy_change(common).mean()) if len(common) else float("nan"),
     }
 
 
@@ -149,15 +212,15 @@ def _extrapolated(own: pd.DataFrame, shared: pd.DataFrame) -> dict[str, float]:
     # The steps of a correction are the parameters gone through; the rest of its passes are retraining's.
     retraining = float((own["forward_passes"] - own["steps"])[corrected(own)].mean())
     passes = float(own["parameters"].iloc[0]) + retraining
-    return {"passes": passes, "seconds": passes * each}
+    return {"passes": passes, "seconds": passes * each, "milliseconds": 1000 * each}
 
 
-def _cells(values: dict[str, float]) -> list[str]:
-    """Return a line's cells; an extrapolation has no subset, a method without runs nothing."""
+def _cells(values: dict[str, float], labels: dict[str, str], otherwise: str) -> list[str]:
+    """Return a line's cells; an extrapolation has no subset, a method without samples `otherwise` alone."""
     if not values:
-        return ["missing"] * len(LABELS)
+        return [otherwise] * len(labels)
     cells = []
-    for name in LABELS:
+    for name in labels:
         value = values.get(name, float("nan"))
         if not np.isfinite(value):
             cells.append("")

@@ -15,6 +15,8 @@ FULL = Variant("full", (("method.prune", True), ("method.replace_probability", 0
 PART = Ablations((FULL, Variant("no pruning", (("method.prune", False),)),
                   Variant("expand only", (("method.replace_probability", 0.0),))))  # fmt: skip
 
+FULL_OPTIONS = {"prune": True, "replace_probability": 0.7}
+
 
 def made(altered, outcomes, prune=True, p=0.7, seed=0):
     rows = tuple(
@@ -95,3 +97,55 @@ def test_what_is_missing_says_so_and_the_order_changes_nothing():
 def test_a_variant_with_a_key_of_its_own_is_refused():
     with pytest.raises(ReportError, match=r"method\.update"):
         Ablations((FULL, Variant("other", (("method.update.form", "x"),))))
+
+
+def test_seeds_with_the_same_share_have_no_spread():
+    one_wrong = [tuple(UNCORRECTED if k == seed else CORRECTED for k in range(947)) for seed in range(3)]
+    files = PART.files([made((2,) * 947, outcomes, seed=seed) for seed, outcomes in enumerate(one_wrong)])
+    found = table(files)
+    assert found["full", "POC"]["sd"] == "0.0", "and not 1.7e-14, which rounding leaves"
+    assert found["full", "POPA"]["sd"] == "0.0"
+    assert "| full | 2,838 of 2,841 | 99.89 ± 0 |" in files["tables/ablations.md"].decode()
+
+
+def test_a_loss_that_is_not_finite_is_left_out_and_said():
+    infinite = figures(train_loss=None)
+    one = run(
+        (row(0), row(1, figures=figures(train_loss=3.25)), row(2, figures=infinite)), options=FULL_OPTIONS
+    )
+    files = PART.files([one])
+    found = table(files)
+    assert (float(found["full", "dTL"]["mean"]), found["full", "dTL"]["n"]) == (1.5, "2")
+    assert "Left out of ΔTL, since it is not finite: full 1." in files["tables/ablations.md"].decode()
+    files = PART.files([run((row(0, figures=infinite),), options=FULL_OPTIONS)])
+    assert table(files)["full", "dTL"]["mean"] == table(files)["full", "dTL_median"]["mean"] == "not finite"
+    assert "none corrected" not in files["tables/ablations.md"].decode(), "it was"
+
+
+def test_a_variant_without_a_seed_is_told():
+    text = PART.files(runs())["tables/ablations.md"].decode()
+    assert "Missing among the records: expand only (seed 1)." in text
+    assert (
+        "Missing among the records: no pruning (no run); expand only (no run)."
+        in PART.files([made((1,), (CORRECTED,))])["tables/ablations.md"].decode()
+    )
+    assert "Missing among" not in Ablations((FULL,)).files(runs())["tables/ablations.md"].decode()
+
+
+def test_the_number_of_pairs_that_both_correct_stands_beside_the_differences():
+    text = PART.files(runs())["tables/ablations.md"].decode()
+    line = next(line for line in text.splitlines() if line.startswith("| no pruning"))
+    assert line.startswith("| no pruning | 5 of 8 |")
+    assert "| 5 | -37.50 [" in line
+
+
+def test_differences_that_cancel_leave_nothing_behind():
+    accuracy = {True: (0.5, 0.5, 0.5), False: (0.6, 0.7, 0.2)}  # 0.1 + 0.2 - 0.3 is 5.6e-17
+    pair = [
+        run(
+            tuple(row(k, figures=figures(test_accuracy=value)) for k, value in enumerate(accuracy[prune])),
+            options={"prune": prune, "replace_probability": 0.7},
+        )
+        for prune in (True, False)
+    ]
+    assert table(PART.files(pair))["no pruning", "dTA_difference"]["mean"] == "0.0"
