@@ -17,7 +17,7 @@ from bgd.records import PROBE, Run
 from bgd.report.canvas import blank, draw
 from bgd.report.captions import describe_base, describe_scale, warnings
 from bgd.report.frames import Frames, ReportError, build_frames
-from bgd.report.numbers import format_number, format_spread
+from bgd.report.numbers import format_number, format_spread, listing
 from bgd.report.sheet import Block, Sheet, sheet_names
 from bgd.report.style import DOUBLE_COLUMN, method_style, network_label
 
@@ -97,7 +97,7 @@ class Sensitivity:
             ' included. ΔTA is signed, negative for a loss of accuracy. "all with": mean of the cells\' values over'
             " every cell of the grid with that value, ± their sample standard deviation. The thesis names"
             ' {n, T, x} = {5, 5, 5} as so low that "a solution might not be obtained" and prints no number.'
-            " The csv has every cell."
+            f" {self._unsolved(cells)} The csv has every cell."
         )
         header = ["method", "{n, T, x}, p", "cells", *SHORT.values()]
         records = [tuple(record) for record in cells.itertuples(index=False)] if len(cells) else []
@@ -110,6 +110,20 @@ class Sensitivity:
             columns=tuple(cells.columns),
             records=records,
         )
+
+    def _unsolved(self, cells: pd.DataFrame) -> str:
+        """Return for how many samples the thesis' example and the default find no solution."""
+        texts = []
+        for method in self.methods:
+            counts = []
+            for cell in (self.example, self.default):
+                one = cells[_at(cells, cell) & (cells["method"] == method)] if len(cells) else cells
+                missed = one["samples"] - one["corrected"] if len(one) else None
+                counts.append(
+                    "missing" if missed is None else f"{int(missed.iloc[0])} of {int(one['samples'].iloc[0])}"
+                )
+            texts.append(f"{method_style(method).label} {counts[0]} (default: {counts[1]})")
+        return f"Samples without a solution there: {listing(texts)}."
 
     def _lines(self, cells: pd.DataFrame) -> list[list[str]]:
         """Return the named cells, those with the highest and lowest POC, and the effect of each value."""

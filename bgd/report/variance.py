@@ -30,7 +30,7 @@ from bgd.report.sheet import Block, Sheet, percent, sheet_names
 from bgd.report.style import method_style, network_label, setting_label
 from bgd.report.variation import corrections_of, pick
 
-TOO_FEW, CONSTANT = "too few runs", "no variance"
+NO_VALUE, TOO_FEW, CONSTANT = "no value", "too few runs", "no variance"
 NOISE = 1e-12  # of the total: what a subtraction of equal numbers leaves behind
 
 Of = Callable[[pd.DataFrame], Values]
@@ -85,7 +85,7 @@ class Components:
     def note(self) -> str:
         """Why there are no shares; empty where there are."""
         if not self.estimates:
-            return TOO_FEW
+            return TOO_FEW if self.n else NO_VALUE
         return "" if self.truncated.any() else CONSTANT
 
 
@@ -319,7 +319,7 @@ def _line(key: tuple[str, str, str], item: Components) -> list[str]:
         pairs = zip(item.shares, item.estimates, strict=True)
         shares = ["0 †" if estimate < 0 else percent(round(share, 5)) for share, estimate in pairs]
     sd = format_number(item.total_sd) if item.estimates else item.note
-    degrees = ", ".join(map(format_count, item.degrees)) if item.estimates else ""
+    degrees = " / ".join(map(str, item.degrees)) if item.estimates else ""
     label = method_style(method).label
     return [label, _label(setting, name), format_count(item.n), sd, *shares, degrees]
 

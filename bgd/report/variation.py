@@ -198,7 +198,8 @@ class Orders:
         header += [METRICS[name].label for name in ORDER_METRICS[1:]]
         caption = (
             f"How the order of the samples changes what accumulates. {self._about(frames)} Order 0 is that of the test"
-            " set, the thesis' kind; the others are permutations of the same samples. Mean ± sample standard deviation"
+            " set, the thesis' kind; the others are permutations of N0's misclassified samples, and where a run does"
+            " not meet all of them another choice too. Mean ± sample standard deviation"
             ' (ddof = 1) over orders, one seed; no ± stands where there is one value. "order 0": the POC of that order'
             " alone. Retained: share of the samples that the last network gets right. The csv has the smallest and the"
             f" largest value. The thesis does not say what its ± is over. {left_out(found, 'Orders')}"

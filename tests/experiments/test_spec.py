@@ -161,19 +161,6 @@ def test_where_no_seed_matters_one_is_run(spec_of, every_run):
     assert seeds["mlp", "reloading", "bgd_ii"] == seeds["alexnet", "reloading", "retrain"] == {0, 1, 2}
 
 
-def test_what_a_laptop_cannot_compare_it_does_not_run(every_run):
-    """A handful of AlexNet's samples, accumulated, says nothing about the thesis' 370."""
-    settings_of = {
-        profile: {
-            spec.setting["name"]
-            for spec in every_run(profile, "first_order_step_bgd_i")
-            if spec.network["name"] == "alexnet"
-        }
-        for profile in ("laptop", "thesis")
-    }
-    assert settings_of == {"laptop": {"reloading"}, "thesis": {"reloading", "non_reloading"}}
-
-
 def test_a_composed_sweep_is_what_hydra_composes(spec_of):
     """Values are set after composing the groups; Hydra itself takes them all at once."""
     runs = {spec.run_id for spec in specs("smoke", ["sensitivity", "orders", "first_order_step_retrain"])}

@@ -73,6 +73,8 @@ def test_the_named_cells_and_the_effect_of_each_value():
     assert float(lines["all with n = 5"][1].split(" ± ")[0]) == pytest.approx(low, abs=0.01)
     assert float(lines["all with n = 20"][1].split(" ± ")[0]) == pytest.approx(high, abs=0.01)
     assert "none corrected" in lines["{5, 5, 5}, 0.30 (lowest POC, first of those that tie)"]
+    text = files["tables/sensitivity.md"].decode()
+    assert "Samples without a solution there: BGD-II 3 of 4 (default: 2 of 4)." in text
 
 
 def test_the_same_bytes_in_any_order_in_every_file_named():

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from bgd.report.part import Part
-from bgd.report.variance import CONSTANT, TOO_FEW, Variance, crossed, nested, run_values, sample_tables
+from bgd.report.variance import (
+    CONSTANT,
+    NO_VALUE,
+    TOO_FEW,
+    Variance,
+    crossed,
+    nested,
+    run_values,
+    sample_tables,
+)
 from bgd.report.variation import corrections_of
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 from tests.report.probe_records import rows_of
@@ -145,11 +154,11 @@ def test_simulated_nested_components_are_found():
 
 
 def test_too_few_and_constant():
-    assert crossed([]).note == TOO_FEW
+    assert crossed([]).note == NO_VALUE
     assert crossed(tables([[1, 2], [3, 5]])).note == TOO_FEW  # one network
     assert crossed(tables([[1], [2]], [[3], [4]])).note == TOO_FEW  # one seed
     assert nested([tables([1, 2]), tables([3, 4])]).note == TOO_FEW  # one order
-    assert nested([]).note == TOO_FEW
+    assert nested([]).note == NO_VALUE
     assert crossed(tables(*[[[0.1, 0.1], [0.1, 0.1]]] * 3)).note == CONSTANT
     assert nested([tables([0.1] * 3, [0.1] * 3)] * 3).note == CONSTANT
     # A network without a sample is left out, not a network of its own.
@@ -259,10 +268,10 @@ def test_table_has_shares_and_says_what_is_missing():
     assert lines["non_reloading", "bgd_i", "POC", "order"]["share"] == "0.0"
     assert lines["reloading", "bgd_i", "dTL", "network"]["n"] == "8"
     assert lines["reloading", "bgd_i", "dTA", "network"]["share"] == CONSTANT
-    assert lines["reloading", "bgd_ii", "POPA", "sample"]["share"] == TOO_FEW
+    assert lines["reloading", "bgd_ii", "POPA", "sample"]["share"] == NO_VALUE
     text = files["tables/variance.md"].decode()
-    assert "| BGD-I | Final training loss | 8 | 7.42 | 83.64 | 12.73 | 3.64 | 1, 2, 4 |" in text
-    assert "| BGD-I | POC (%) | 8 | 35.36 | 0 | 0 † | 100 | 1, 2, 4 |" in text
+    assert "| BGD-I | Final training loss | 8 | 7.42 | 83.64 | 12.73 | 3.64 | 1 / 2 / 4 |" in text
+    assert "| BGD-I | POC (%) | 8 | 35.36 | 0 | 0 † | 100 | 1 / 2 / 4 |" in text
     assert "Missing: 4 of 8 runs of the MLP, reloading setting." in text
     assert "Missing: 8 of 16 runs of the MLP, non-reloading setting." in text
     assert "ΔTL of BGD-I: 2." in text
@@ -275,7 +284,7 @@ def test_no_run_and_no_loss_are_told():
     text = PART.files([])["tables/variance.md"].decode()
     assert "MLP, reloading setting: missing, no run of it is among the records." in text
     assert "MLP, non-reloading setting: missing" in text
-    assert "| BGD-I | ΔTL | 0 | too few runs | too few runs |" in text
+    assert "| BGD-I | ΔTL | 0 | no value | no value |" in text
     lost = [*NON_RELOADING[:-1], non_reloading(1, 1, 1, (1, 1), 0.0)]
     rows = tuple(row(place, figures=figures(train_loss=None)) for place in range(2))
     lost[-1] = run(
