@@ -24,7 +24,9 @@ from experiments.spec import RunSpec
 from experiments.workbench import TINY
 
 HERE = Path(__file__).parent
-FRAGILE = {"idealized"}  # it walks to a margin of rounding: another machine's last digits keep other parameters
+FRAGILE = {
+    "idealized"
+}  # it walks to a margin of rounding: another machine's last digits keep other parameters
 KEYS = ("index", "outcome", "altered", "l0", "steps", "forward_passes", "sample_loss_after", "l2", "broken")
 
 
