@@ -8,6 +8,7 @@ print.
 from pathlib import Path
 
 from bgd.report.ablations import Ablations, Variant
+from bgd.report.base_networks import BaseNetworks
 from bgd.report.build import Definitions
 from bgd.report.figures import FigureSpec
 from bgd.report.gradient_ranks import GradientRanksPart
@@ -19,7 +20,7 @@ from bgd.report.sensitivity import Sensitivity
 from bgd.report.steps import FirstOrderStep
 from bgd.report.tables import TableSpec
 from bgd.report.variance import Variance
-from bgd.report.variation import BaseNetworks, Orders
+from bgd.report.variation import Orders
 
 REFERENCE = Path(__file__).resolve().parent / "reference" / "tables.csv"
 GRADIENT_RANKS = REFERENCE.with_name("gradient_ranks.csv")

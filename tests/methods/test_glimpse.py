@@ -163,8 +163,8 @@ OPTIONS = [
 ]
 
 
-def same(method, problem, sample, seed):
-    """Whether the search found anything, after checking that it does what going one by one does."""
+def assert_same(method, problem, sample, seed):
+    """Assert that the search does what going one by one does; return whether it found anything."""
     with problem.trying() as trial:
         correction = method.correct(trial, sample, rng.stream(seed, "method", sample.index))
     with problem.trying() as plain:
@@ -190,7 +190,9 @@ def widened(network, samples):
 def test_the_search_does_what_one_by_one_does(options, trained, samples, monkeypatch):
     monkeypatch.setattr(module, "DEAR", 0)
     problem, wide = widened(trained, samples)
-    found = [same(SubsetSearch(**options), problem, sample, seed) for seed in (0, 1) for sample in wide]
+    found = [
+        assert_same(SubsetSearch(**options), problem, sample, seed) for seed in (0, 1) for sample in wide
+    ]
     assert any(found) or "update" in options, "some samples must get right, or this test shows little"
 
 
@@ -200,7 +202,7 @@ def test_the_search_does_what_one_by_one_does_on_convolutions(options, trained_a
     errors = training.misclassified(trained_alexnet, tiny)
     problem, wide = widened(trained_alexnet, samples_of(*tiny.test.tensors(), errors, 2))
     for sample in wide:
-        same(SubsetSearch(**options), problem, sample, 0)
+        assert_same(SubsetSearch(**options), problem, sample, 0)
 
 
 @pytest.mark.parametrize("dear", [0, 10**9])
@@ -212,7 +214,7 @@ def test_the_search_does_what_one_by_one_does_when_draws_run_out(options, dear, 
         network = nn.Sequential(nn.Flatten(), nn.Linear(16, 2), nn.ReLU(), nn.Linear(2, 3))
         problem, (sample,) = widened(network, [Sample(0, torch.randn(1, 1, 4, 4), torch.tensor([seed % 3]))])
         if not is_right(problem.current.module, sample) and any(problem_gradient(problem, sample)):
-            same(SubsetSearch(**{"iterations": 8, **options}), problem, sample, seed)
+            assert_same(SubsetSearch(**{"iterations": 8, **options}), problem, sample, seed)
 
 
 def problem_gradient(problem, sample):

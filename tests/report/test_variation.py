@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from bgd.report.base_networks import BaseNetworks
 from bgd.report.part import Part
 from bgd.report.tables import REFERENCE_COLUMNS
-from bgd.report.variation import BaseNetworks, Orders, corrections_of, printed
+from bgd.report.variation import Orders, corrections_of, printed
 from tests.records_factory import BASE, CORRECTED, UNCORRECTED, figures, row, run
 from tests.report.probe_records import probe_run, rows_of
 
