@@ -105,9 +105,11 @@ class Stage:
         after, evaluation, started = before, self.evaluator.base, time.perf_counter()
         if correction.patch is not None:
             after = self._verified(sample, correction.patch)
-            evaluation = self.evaluator.after(correction.patch)
             if self.setting.accumulate:
-                self._advance(correction.patch, evaluation)
+                self._advance(correction.patch)
+                evaluation = self.evaluator.base
+            else:
+                evaluation = self.evaluator.after(correction.patch)
         return self._describe(
             position,
             sample,
@@ -120,9 +122,9 @@ class Stage:
             time.perf_counter() - started,
         )
 
-    def _advance(self, patch: Patch, evaluation: Evaluation | None = None) -> None:
+    def _advance(self, patch: Patch) -> None:
         self.problem.advance(patch)
-        self.evaluator.advance(patch, evaluation)
+        self.evaluator.advance(patch)
 
     def _verified(self, sample: Sample, patch: Patch) -> Look:
         """Look at the sample with the patch applied, whatever the method says of it."""

@@ -61,8 +61,8 @@ class Evaluator(Protocol):
         """Evaluate the network with `patch` applied; the network stays as it is."""
         ...
 
-    def advance(self, patch: Patch, evaluation: Evaluation | None = None) -> None:
-        """Make the patched network the new base; `evaluation` is what `after(patch)` gave, where it was asked."""
+    def advance(self, patch: Patch) -> None:
+        """Make the patched network the new base."""
         ...
 
 
@@ -96,10 +96,10 @@ class FullEvaluator:
         with self._network.patched(patch):
             return self._evaluate()
 
-    def advance(self, patch: Patch, evaluation: Evaluation | None = None) -> None:
+    def advance(self, patch: Patch) -> None:
         """Make the patched network the new base."""
         patch.apply(self._network.flat)
-        self._base = evaluation
+        self._base = None
 
     @torch.no_grad()
     def _logits(self, images: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch import nn
 
 from bgd.patch import Patch
 
+CHEAP = 0.05  # of the work of all stages: less than this is rather done again than kept
 ELEMENTWISE = (nn.ReLU, nn.Dropout)  # in eval mode; what they give for a unit depends on that unit alone
 
 
@@ -59,6 +60,7 @@ class Layers:
         modules: In order. A network that is no plain `nn.Sequential` is one unknown layer.
         stages: The layers with parameters before the first unknown one.
         end: Number of the first unknown layer; the number of layers where all are known.
+        head: The first place from which on an image has a vector of values; the last place where there is none.
         sizes: Values of an image at each place up to `end`.
     """
 
@@ -73,6 +75,7 @@ class Layers:
         for module in network.modules():
             if getattr(module, "inplace", False):
                 setattr(module, "inplace", False)  # noqa: B010  # it would write into kept values; the network is the evaluator's own
+        self.head = len(self.modules)
         self.stages, self.sizes, self.end = self._measure(image)
 
     @torch.no_grad()
@@ -82,6 +85,8 @@ class Layers:
         for at, module in enumerate(self.modules):
             if not _is_known(module, values):
                 return tuple(stages), sizes, at
+            if values.dim() == 2:
+                self.head = min(self.head, at)
             values = module(values)
             sizes.append(values.numel())
             if isinstance(module, nn.Linear | nn.Conv2d):
@@ -102,6 +107,24 @@ class Layers:
         module = self.modules[stage.at]
         assert isinstance(module, nn.Linear | nn.Conv2d)
         return module
+
+    def before(self, place: int) -> Stage | None:
+        """Return the stage whose units are those at a place; None where no stage or a flattening lies before it."""
+        stage = max(
+            (stage for stage in self.stages if stage.at < place), key=lambda stage: stage.at, default=None
+        )
+        if stage is None or any(isinstance(module, nn.Flatten) for module in self.modules[stage.at : place]):
+            return None
+        return stage
+
+    def is_cheap(self, place: int) -> bool:
+        """Return whether one unit at a place costs next to nothing to compute from the images."""
+        stage = self.before(place)
+        if stage is None:
+            return False
+        work = sum(other.work for other in self.stages if other.at < stage.at)
+        work += stage.work // len(self.layer(stage).weight)
+        return work <= CHEAP * sum(other.work for other in self.stages)
 
     def changed(self, patch: Patch) -> set[int]:
         """Return the numbers of the layers that a patch changes; 0 stands for what is none of them."""

@@ -12,12 +12,13 @@ Every unit of the next layer has changed then, and the layers after it are run a
 once, from values that were computed in full (or are a bounded number of differences away): rounding does not pile up.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
-from bgd.evaluation.activations import Activations, take, units
+from bgd.evaluation.activations import Activations, take
+from bgd.evaluation.flow import Part, channels_last, put
 from bgd.evaluation.layers import Edit, Layers, Stage, product
 from bgd.patch import Patch
 
@@ -33,24 +34,11 @@ class TooLarge(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class Moved:
-    """What an edit did to a block of images.
-
-    Attributes:
-        images: Those with a difference, numbered inside the block (k,); None for all.
-        values: Their pre-activations at the sweep's last place (k, U, ...).
-    """
-
-    images: torch.Tensor | None
-    values: torch.Tensor
-
-
-@dataclass(frozen=True)
 class Sweep:
     """A sparse edit of a layer, and maybe of the one after it.
 
     Attributes:
-        layers: Of the network.
+        layers: Of the patched network.
         first: The first stage that is edited.
         edit: What happens to it.
         after: The stage after it; None where there is none.
@@ -95,60 +83,45 @@ class Sweep:
 
     @property
     def needs(self) -> set[int]:
-        """Places of the unpatched network's values that differences are taken from."""
-        places = {self.first.source, self.first.at + 1, self.last}
-        if self.after and self.edit_after:
-            places.add(self.after.source)
-        return places
+        """Places of the unpatched network's values that must be kept: what is taken whole, or costs to do again."""
+        return needs(self.layers, self.first, self.after)
 
     @torch.no_grad()
-    def run(
-        self, kept: Activations, blocks: Iterable[slice], write: bool = False
-    ) -> Iterator[tuple[slice, Moved]]:
-        """Carry the edit through blocks of images, in the patched network.
+    def run(self, kept: Activations, write: bool = False) -> Iterator[Part]:
+        """Carry the edit through all images.
 
         Args:
             kept: Values of the unpatched network, with what the sweep `needs`.
-            blocks: Which images together.
             write: Make the kept values up to `last` those of the patched network.
 
         Yields:
-            Blocks in which something changes, and what.
+            The images in which something changes, and their values at `last`.
 
         Raises:
             TooLarge: The layer is to be computed anew. Some values may have been written by then.
         """
         reached = self._reached()
         weight = self.layers.layer(self.after).weight.index_select(1, reached) if self.after else None
-        if write:
-            kept.change(self._moving(kept))
-        for block in blocks:
+        for block in kept.blocks(self.last):
             change = self._difference(self.first, self.edit, kept, block)
             if self.after is None or weight is None:
                 inputs, moved = change, self._alone(kept, block, change)
             else:
-                old = units(kept.values[self.first.at + 1][block], self.edit.rows)
+                old = kept.some(self.first.at + 1, self.edit.rows, block)
                 inputs = self._through(old + change) - self._through(old)
                 moved = self._next(kept, block, inputs, weight)
             if write:  # after the last look at the old values
-                for place in self._moving(kept):
+                for place in set(kept.values) & set(range(self.first.at + 1, self.last)):
                     rows, added = (reached, inputs) if place > self.first.at + 1 else (self.edit.rows, change)
-                    values = kept.values[place][block]
-                    if place == self.last and self.after:
-                        _put(values, moved)
-                    else:
-                        values.index_add_(1, rows, added)
+                    kept.values[place][block].index_add_(1, rows, added)
+                if moved:
+                    put(kept.values[self.last], *moved)
             if moved:
-                yield block, moved
-
-    def _moving(self, kept: Activations) -> set[int]:
-        """Return the kept places whose values change, up to `last`."""
-        between = {self.after.source} & set(kept.values) if self.after else set()
-        return {self.first.at + 1, self.last} | between
+                yield moved
 
     def _difference(self, stage: Stage, edit: Edit, kept: Activations, block: slice) -> torch.Tensor:
         """Return what an edit adds to the pre-activations of its rows (k, u, ...), from unpatched inputs."""
-        values = units(kept.values[stage.source][block], edit.columns)
+        values = kept.some(stage.source, edit.columns, block)
         for module in self.layers.modules[stage.source : stage.at]:
             values = module(values)
         change = product(self.layers.layer(stage), edit.weight, values)
@@ -170,18 +143,18 @@ class Sweep:
         each = inputs // len(self.layers.layer(self.first).weight)  # above 1 where a flattening is between
         return (rows[:, None] * each + torch.arange(each, device=rows.device)).flatten()
 
-    def _alone(self, kept: Activations, block: slice, change: torch.Tensor) -> Moved | None:
+    def _alone(self, kept: Activations, block: slice, change: torch.Tensor) -> Part | None:
         """Return the edited layer's pre-activations, all its rows, where no second layer follows."""
         images = self._images(_differs(change))
         if images is not None and not len(images):
             return None
         values = take(kept.values[self.last][block], images)
         values = values.clone() if images is None else values
-        return Moved(images, values.index_add_(1, self.edit.rows, take(change, images)))
+        return _part(block, images, values.index_add_(1, self.edit.rows, take(change, images)))
 
     def _next(
         self, kept: Activations, block: slice, change: torch.Tensor, weight: torch.Tensor
-    ) -> Moved | None:
+    ) -> Part | None:
         """Return the second layer's pre-activations; `change` (k, R, ...) is that of its inputs."""
         assert self.after is not None
         differs, own = _differs(change), None
@@ -191,10 +164,10 @@ class Sweep:
         images = self._images(differs)
         if images is not None and not len(images):
             return None
-        added = product(self.layers.layer(self.after), weight, take(change, images))
+        added = product(self.layers.layer(self.after), weight, channels_last(take(change, images)))
         if self.edit_after and own is not None:
             added.index_add_(1, self.edit_after.rows, take(own, images))
-        return Moved(images, _checked(added).add_(take(kept.values[self.last][block], images)))
+        return _part(block, images, _checked(added).add_(take(kept.values[self.last][block], images)))
 
     def _images(self, differs: torch.Tensor) -> torch.Tensor | None:
         """Return the numbers of the images that differ; None for all.
@@ -219,17 +192,20 @@ def _checked(change: torch.Tensor) -> torch.Tensor:
     Raises:
         TooLarge: It may not be added.
     """
-    low, high = torch.aminmax(change.t() if change.dim() == 2 else change)  # in the order of memory
+    low, high = torch.aminmax(
+        change.t() if change.dim() == 2 else change.permute(0, 2, 3, 1)
+    )  # in memory's order
     if not (low >= -LIMIT and high <= LIMIT):  # NaN is neither
         raise TooLarge
     return change
 
 
-def _put(target: torch.Tensor, moved: Moved | None) -> None:
-    """Write what moved over the old values of a block."""
-    if moved is None:
-        return
-    if moved.images is None:
-        target.copy_(moved.values)
-    else:
-        target.index_copy_(0, moved.images, moved.values)
+def needs(layers: Layers, first: Stage, after: Stage | None) -> set[int]:
+    """Return the places whose values must be kept for edits of a layer, and of the one after it."""
+    units = {first.source, first.at + 1} | ({after.source} if after else set())
+    return {place for place in units if not layers.is_cheap(place)} | {(after or first).at + 1}
+
+
+def _part(block: slice, images: torch.Tensor | None, values: torch.Tensor) -> Part:
+    """Return values of some images of a block, all for None, with the images' numbers."""
+    return block if images is None else images + block.start, values
