@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bgd.evaluation.low_rank import Factors, factors_of
 from bgd.patch import Patch
 
 CHEAP = 0.05  # of the work of all stages: less than this is rather done again than kept
@@ -43,14 +44,28 @@ class Edit:
         columns: Those with a changed weight, ascending (j,); 0 where there are none.
         weight: New minus old weights (u, j) or (u, j, kernel height, kernel width).
         bias: New minus old biases (u,).
-        share: u j over the number of weights' rows and columns: how much of the layer's work it costs.
+        factors: The weight change as a product of two narrow matrices, where it is one and large.
     """
 
     rows: torch.Tensor
     columns: torch.Tensor
     weight: torch.Tensor
     bias: torch.Tensor
-    share: float
+    factors: Factors | None = None
+
+    @property
+    def work(self) -> int:
+        """Multiplications for a place of the output, where the layer takes as many as it has weights."""
+        if self.factors:
+            return self.factors.left.numel() + self.factors.right.numel()
+        return self.weight.numel()
+
+    def added(self, layer: nn.Linear | nn.Conv2d, values: torch.Tensor) -> torch.Tensor:
+        """Return what the edit adds to its rows' pre-activations (k, u, ...), from its columns' inputs (k, j, ...)."""
+        if self.factors:
+            return (self.factors @ values.t() + self.bias[:, None]).t()
+        change = product(layer, self.weight, values)
+        return change.add_(self.bias.view(-1, *[1] * (change.dim() - 2)))
 
 
 class Layers:
@@ -132,12 +147,13 @@ class Layers:
         return {self._names.index(name) if name in self._names else 0 for name in names}
 
     def edit(self, patch: Patch, stage: Stage, most: float) -> Edit | None:
-        """Return what a patch does to a layer; None for nothing, or for more than a share of `most` of its weights."""
+        """Return what a patch does to a layer; None for nothing, or for more than a share of `most` of its work."""
         layer = self.layer(stage)
         wide, kernel = layer.weight[0].numel(), layer.weight[0, 0].numel()
         weights, change = _change(patch, f"{stage.name}.weight", layer.weight.device)
         biases, bias_change = _change(patch, f"{stage.name}.bias", layer.weight.device)
-        if not len(weights) + len(biases) or len(weights) > most * layer.weight.numel():
+        dense = len(weights) > most * layer.weight.numel()
+        if not len(weights) + len(biases) or (dense and isinstance(layer, nn.Conv2d)):
             return None
         rows, row = _numbered(torch.cat([weights // wide, biases]), layer.weight.shape[0])
         columns, column = _numbered(weights // kernel % layer.weight.shape[1], layer.weight.shape[1])
@@ -146,8 +162,15 @@ class Layers:
         weight[row[: len(weights)], column, weights % kernel] = change
         bias = change.new_zeros(len(rows))
         bias[row[len(weights) :]] = bias_change
-        share = weight.numel() / layer.weight.numel()
-        return Edit(rows, columns, weight.view(*weight.shape[:2], *layer.weight.shape[2:]), bias, share)
+        weight = weight.view(*weight.shape[:2], *layer.weight.shape[2:])
+        edit = Edit(rows, columns, weight, bias, self._factors(layer, weight))
+        return edit if edit.work <= most * layer.weight.numel() else None
+
+    @staticmethod
+    def _factors(layer: nn.Linear | nn.Conv2d, weight: torch.Tensor) -> Factors | None:
+        if isinstance(layer, nn.Conv2d):
+            return None
+        return factors_of(weight, float(layer.weight.detach().abs().max()))
 
 
 def product(layer: nn.Linear | nn.Conv2d, weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -68,11 +68,12 @@ class Sweep:
         edit_after = layers.edit(patch, after, 1.0) if after else None
         if edit is None:
             return None
-        whole, work = first.work, edit.share * first.work
+        weights = layers.layer(first).weight
+        whole, work = first.work, first.work * edit.work / weights.numel()
         if after:
-            reached = len(edit.rows) / len(layers.layer(first).weight)
+            own = edit_after.work / layers.layer(after).weight.numel() if edit_after else 0
             whole += after.work
-            work += (reached + (edit_after.share if edit_after else 0)) * after.work
+            work += (len(edit.rows) / len(weights) + own) * after.work
         beyond = max(numbers) > (after or first).at
         return cls(layers, first, edit, after, edit_after, beyond) if work < WORTH * whole else None
 
@@ -124,8 +125,7 @@ class Sweep:
         values = kept.some(stage.source, edit.columns, block)
         for module in self.layers.modules[stage.source : stage.at]:
             values = module(values)
-        change = product(self.layers.layer(stage), edit.weight, values)
-        return _checked(change.add_(edit.bias.view(-1, *[1] * (change.dim() - 2))))
+        return _checked(edit.added(self.layers.layer(stage), values))
 
     def _through(self, values: torch.Tensor) -> torch.Tensor:
         """Run the layers between the two stages over some units or channels."""

@@ -10,6 +10,7 @@ from oracles import flat
 from torch import nn
 
 from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator, activations, sweep
+from bgd.evaluation.low_rank import factors_of
 from bgd.evaluation.shelf import Shelf
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch, PatchError
@@ -632,3 +633,38 @@ def test_processes_that_need_the_same_at_once_make_it_once(tmp_path):
     found[0][0] = 9.0
     assert len(calls) == 1
     assert all(torch.equal(each, torch.arange(6.0)) for each in found[1:]), "a mapping is private"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("steps", [1, 3, 40])
+def test_gradient_steps_on_one_sample_are_carried_as_outer_products(steps, dtype, monkeypatch):
+    """One dense layer in the middle; 40 outer products are too many, and it is run as it is."""
+    done = carried(monkeypatch)
+    torch.manual_seed(1)
+    layers = [nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 300), nn.ReLU(), nn.Linear(300, CLASSES)]
+    network = nn.Sequential(nn.Flatten(), *layers).to(dtype).eval()
+    fast, oracle = pair(network)
+    space, before = ParameterSpace.of(network), flat(network)
+    after = before.clone()
+    span = space.span("3.weight")
+    for _ in range(steps):
+        after[span] += (torch.randn(300, 1, dtype=dtype) @ torch.randn(1, 300, dtype=dtype) / 10).flatten()
+    patch = Patch.between(space, before, after)
+    wanted = oracle.after(patch)
+    check(fast.after(patch), wanted, 1e-10 if dtype == torch.float64 else 1e-5)
+    assert len(done) == (0 if steps == 40 else 1)
+    fast.advance(patch)
+    check(fast.base, wanted, 1e-10 if dtype == torch.float64 else 1e-5)
+
+
+def test_what_is_almost_few_outer_products_is_not_taken_for_them():
+    torch.manual_seed(2)
+    change = torch.randn(300, 2, dtype=torch.float64) @ torch.randn(2, 300, dtype=torch.float64)
+    found = factors_of(change, 1.0)
+    assert found is not None
+    assert torch.allclose(found @ torch.eye(300, dtype=torch.float64), change, atol=1e-12)
+    change[7, 9] += 1e-9
+    extra = torch.randn(300, 300, dtype=torch.float64) * 1e-9
+    assert factors_of(change + extra, 1.0) is None
+    assert factors_of(torch.full((300, 300), float("nan"), dtype=torch.float64), 1.0) is None
+    assert factors_of(change[:20, :20], 1.0) is None, "too small to be worth it"
