@@ -13,6 +13,8 @@ from torch import nn
 from bgd import __version__, data, training
 from bgd.build import ConfigError, build
 from bgd.evaluation import Evaluation, FullEvaluator, Images, IncrementalEvaluator
+from bgd.evaluation.incremental import MEMORY
+from bgd.evaluation.shelf import Shelf
 from bgd.flat import FlatNetwork
 from bgd.identity import state_sha256
 from bgd.methods.base import Problem
@@ -36,12 +38,23 @@ class Place:
         output: Folder of `runs/`, `bases/`, `tables/` and `figures/`.
         device: `cpu` or `cuda`.
         threads: CPU threads of this process.
+        memory: Bytes for the activations of N0 that evaluations start from, together with those of the other jobs.
+        jobs: Processes that work at the same time.
+        shared: Folder where they keep large activations together; None where each keeps its own.
     """
 
     data: Path
     output: Path
     device: str
     threads: int
+    memory: int = MEMORY
+    jobs: int = 1
+    shared: Path | None = None
+
+    @property
+    def own_memory(self) -> int:
+        """Bytes for what one run keeps of a network that has gone its own way: half of `memory` for all jobs."""
+        return self.memory // (2 * self.jobs)
 
 
 def choose_device(name: str) -> str:
@@ -104,8 +117,14 @@ class Workbench:
 
     @cached_property
     def _evaluator(self) -> IncrementalEvaluator:
-        """Of N0; what it keeps is shared by the runs of this workbench."""
-        return IncrementalEvaluator(self.base.network, self.images, self.batch_size, self.evaluation)
+        """Of N0; what it keeps is shared by the runs of this workbench, and where it is large by those of all jobs."""
+        memory, shelf = self.place.memory // self.place.jobs, None
+        if self.place.shared and self.place.device == "cpu":
+            name = f"{self.base.sha256[:16]}-{len(self.images.train)}-{len(self.images.test)}"
+            memory, shelf = self.place.memory, Shelf(self.place.shared / name)
+        return IncrementalEvaluator(
+            self.base.network, self.images, self.batch_size, self.evaluation, memory, shelf
+        )
 
     @property
     def batch_size(self) -> int:
@@ -134,7 +153,7 @@ class Workbench:
         """Return a run of this network, ready to begin."""
         images, labels = self.data.test.tensors(self.place.device)
         problem = Problem(self.base.network, lambda: self._gradient, self.place.device)
-        evaluator = self._evaluator.fork()
+        evaluator = self._evaluator.fork(self.place.own_memory)
         samples = samples_of(images, labels, self.base.errors, spec.scale.samples, spec.order)
         if spec.probe is not None:
             return Survey(build(spec.probe, "probe"), problem, evaluator, samples)

@@ -96,7 +96,8 @@ class Activations:
     def require(self, places: Iterable[int]) -> None:
         """Make the values at `places` that are not there."""
         for place in sorted(set(places) - set(self.values)):
-            if self._shelf:
+            size = self.layers.sizes[place] * len(self) * self._parts[0].element_size()
+            if self._shelf and size >= self._shelf.least:
                 self._shelved[place] = self._shelf
                 self.values[place] = self._from_shelf(place)
             else:

@@ -10,16 +10,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+LEAST = 2**29
+
 
 class Shelf:
     """A folder of tensors. Whoever made it removes it.
 
     Args:
         folder: For one network and one set of images; made where it is not there.
+        least: Bytes of a tensor from which on it is worth it; each process makes smaller ones for itself.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, least: int = LEAST) -> None:
+        self._folder, self.least = folder, least
 
     def get(self, name: str, make: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Return a tensor on the CPU, and `make` it where no process has made it yet.

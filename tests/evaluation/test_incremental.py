@@ -600,7 +600,9 @@ def test_a_shelf_is_made_once_and_never_written_to(tmp_path, accumulates, monkey
     patches = [random_patch(network, seed) for seed in range(8)]
     oracle = FullEvaluator(network, given, BATCH)
     wanted = [oracle.after(patch) for patch in patches]
-    evaluators = [IncrementalEvaluator(network, given, BATCH, shelf=Shelf(tmp_path)) for _ in range(2)]
+    evaluators = [
+        IncrementalEvaluator(network, given, BATCH, shelf=Shelf(tmp_path, least=0)) for _ in range(2)
+    ]
     for evaluator in evaluators:
         for patch, figures in zip(patches, wanted, strict=True):
             check(evaluator.after(patch), figures)
@@ -618,6 +620,14 @@ def test_a_shelf_is_made_once_and_never_written_to(tmp_path, accumulates, monkey
             check(evaluators[0].after(patch), oracle.after(patch))
     check(evaluators[1].after(patches[1]), wanted[1])
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_small_values_are_not_shelved(tmp_path):
+    network = make("mlp")
+    IncrementalEvaluator(network, images(), BATCH, shelf=Shelf(tmp_path / "shelf")).after(
+        random_patch(network, 0)
+    )
+    assert not (tmp_path / "shelf").exists()
 
 
 def test_processes_that_need_the_same_at_once_make_it_once(tmp_path):
