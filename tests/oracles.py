@@ -1,11 +1,11 @@
 """Slow, obvious statements of what the fast code must equal."""
 
 import copy
+import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-
-from bgd.methods.bgd.prior import Sampler
 
 
 def flat(network):
@@ -68,6 +68,61 @@ def evaluate(network, images, labels):
     return sum(losses) / len(losses), right / len(losses), losses
 
 
+class PlainSampler:
+    """Draws without replacement from one table of cumulative weights; made anew when less than half of it is left."""
+
+    def __init__(self, weights, stream):
+        self._stream = stream
+        self._tabulate(np.arange(len(weights)), weights.double().numpy())
+
+    def _tabulate(self, support, weights):
+        left = np.flatnonzero(weights)
+        self._support, self._weights = support[left], weights[left].copy()
+        self._table = np.cumsum(self._weights)
+        self._total = self._left = float(self._table[-1]) if len(left) else 0.0
+
+    def draw(self):
+        if self._left < 0.5 * self._total:
+            self._tabulate(self._support, self._weights)
+        if not len(self._support):
+            return None
+        while True:
+            place = int(np.searchsorted(self._table, self._stream.random() * self._total, side="right"))
+            place = min(place, len(self._support) - 1)
+            weight = self._weights[place]
+            if weight > 0:
+                self._weights[place] = 0.0
+                self._left -= weight
+                return int(self._support[place])
+
+    def draw_where(self, accepts, redraws):
+        index = self.draw()
+        for _ in range(redraws):
+            if index is None or accepts(index):
+                break
+            index = self.draw()
+        return index
+
+    def lower(self, by):
+        self._tabulate(self._support, np.maximum(0.0, self._weights - by.double().numpy()[self._support]))
+
+
+def top_k(options, trial, sample):
+    """Top-k (section 4.3), a forward pass for every k: the k that makes the sample right, None where none does."""
+    gradient = trial.gradient(sample)
+    magnitude = trial.space.drop_biases(gradient.abs())
+    order = [index for index in magnitude.argsort(descending=True, stable=True).tolist() if magnitude[index]]
+    k = options.first
+    while True:
+        k = min(k, len(order))
+        trial.flat[order[:k]] = trial.original[order[:k]] - options.step * gradient[order[:k]]
+        if trial.look(sample).right:
+            return k
+        if k == len(order):
+            return None
+        k = max(k + 1, math.ceil(k * options.growth))
+
+
 def subset_search(options, trial, sample, stream):
     """Algorithm 2 (section 3.4), one forward pass after another: subset, iterations, and the passes it took.
 
@@ -75,7 +130,7 @@ def subset_search(options, trial, sample, stream):
     """
     gradient = trial.gradient(sample)
     magnitude = trial.space.drop_biases(gradient.abs())
-    sampler = Sampler(options.prior.weights(magnitude, trial.space), stream)
+    sampler = PlainSampler(options.prior.weights(magnitude, trial.space), stream)
     harmful = options.guard.harmful(trial, gradient) if options.guard else None
 
     def draw():

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd.flat import FlatNetwork
+from bgd.methods.gradient import write_gradient
 from bgd.patch import Patch
 
 
@@ -65,6 +66,8 @@ class Trial:
         carry: What the method returned as `Correction.carry` with the sample before; None at the first.
         forward_passes: Single-sample forward passes so far.
         backward_passes: Single-sample backward passes so far.
+        altered: Flat indices at which the copy differs at the end, for a method that knows: undoing them is faster
+            than undoing all. None where it may differ anywhere.
     """
 
     def __init__(self, problem: "Problem") -> None:
@@ -76,6 +79,7 @@ class Trial:
         self.carry = problem.carry
         self.forward_passes = 0
         self.backward_passes = 0
+        self.altered: torch.Tensor | None = None
 
     @property
     def network(self) -> nn.Module:
@@ -98,13 +102,21 @@ class Trial:
         """Return what the copy says of the sample: one forward pass."""
         return Look.of(self.logits(sample), sample)
 
-    def gradient(self, sample: Sample) -> torch.Tensor:
-        """Return the gradient of the sample's cross-entropy (|W|,): one forward and one backward pass."""
+    def gradient(self, sample: Sample, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the gradient of the sample's cross-entropy (|W|,): one forward and one backward pass.
+
+        Args:
+            sample: The sample.
+            out: Where it may be written (|W|,), see `scratch`; by default a new vector.
+        """
         self.forward_passes += 1
         self.backward_passes += 1
-        loss = F.cross_entropy(self.network(sample.image), sample.label)
-        gradients = torch.autograd.grad(loss, list(self.network.parameters()))
-        return torch.cat([gradient.reshape(-1) for gradient in gradients])
+        out = torch.empty_like(self.flat) if out is None else out
+        return write_gradient(self.network, self.space, sample.image, sample.label, out)
+
+    def scratch(self, name: str) -> torch.Tensor:
+        """Return a vector (|W|,) with anything in it, the same one in every trial: no longer good after this one."""
+        return self._problem.scratch(name)
 
     def patch(self) -> Patch:
         """Return the change from the network to the copy as it is now."""
@@ -155,6 +167,16 @@ class Problem:
         self.candidates = self.current.space.candidates.to(device)
         self.carry: Any = None
         self._mean_gradient_of_base = mean_gradient
+        self._scratch: dict[str, torch.Tensor] = {}
+
+    def scratch(self, name: str) -> torch.Tensor:
+        """Return a vector (|W|,) with anything in it, always the same for a name.
+
+        Fresh memory of a network's size takes longer to get than to fill; what lasts no longer than a trial goes here.
+        """
+        if name not in self._scratch:
+            self._scratch[name] = torch.empty_like(self.original)
+        return self._scratch[name]
 
     @cached_property
     def mean_gradient(self) -> torch.Tensor:
@@ -172,10 +194,14 @@ class Problem:
     @contextmanager
     def trying(self) -> Iterator[Trial]:
         """Yield a trial; whatever it does to its parameters is undone at the end, bit for bit."""
+        trial = Trial(self)
         try:
-            yield Trial(self)
+            yield trial
         finally:
-            self.current.flat.copy_(self.original)
+            if trial.altered is None:
+                self.current.flat.copy_(self.original)
+            else:
+                self.current.flat[trial.altered] = self.original[trial.altered]
 
     def advance(self, patch: Patch) -> None:
         """Make the patched network the current one (non-reloading setting)."""

@@ -105,7 +105,7 @@ def _weighted(
     units: Integers | None = None
     if signal is None:
         assert edited is not None
-        inputs, found = before, np.unique(_unit_of(layer, edited.indices))
+        inputs, found = before, np.unique(unit_of(layer, edited.indices))
         units = found if 2 * len(found) <= after.shape[1] else None
         own = after if units is None else after[:, torch.from_numpy(units).to(after.device)]
         values = own.expand(count, *own.shape[1:]).clone()
@@ -113,7 +113,7 @@ def _weighted(
         inputs = before if edited is None else signal.dense(before)
         values = _product(layer, before, after, signal)
     if edited is not None:
-        _add(layer, inputs, values, edited, units)
+        add_edits(layer, inputs, values, edited, units)
     return Signal(values, None if units is None else torch.from_numpy(units).to(values.device))
 
 
@@ -129,7 +129,7 @@ def _product(
     return after + F.conv2d(moved, weight, None, layer.stride, layer.padding, layer.dilation)
 
 
-def _unit_of(layer: nn.Linear | nn.Conv2d, indices: Integers) -> Integers:
+def unit_of(layer: nn.Linear | nn.Conv2d, indices: Integers) -> Integers:
     """Return the unit or channel that each parameter leads to; indices ascend, from the layer's first weight."""
     weights, units = layer.weight.numel(), layer.weight.shape[0]
     if indices[-1] < weights:
@@ -137,7 +137,7 @@ def _unit_of(layer: nn.Linear | nn.Conv2d, indices: Integers) -> Integers:
     return np.where(indices < weights, indices // (weights // units), indices - weights)
 
 
-def _add(
+def add_edits(
     layer: nn.Linear | nn.Conv2d,
     inputs: torch.Tensor,
     values: torch.Tensor,
@@ -146,7 +146,7 @@ def _add(
 ) -> None:
     """Add to the outputs `values` (B, units, ...) what edits contribute; `inputs` has one row or B."""
     weights, fan_in = layer.weight.numel(), layer.weight[0].numel()
-    to = _unit_of(layer, edited.indices)
+    to = unit_of(layer, edited.indices)
     to = to if units is None else np.searchsorted(units, to)
     target = torch.from_numpy(edited.rows * values.shape[1] + to).to(values.device)
     of_weight = int(np.searchsorted(edited.indices, weights))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bgd.methods.base import Correction, Sample, Trial
+from bgd.methods.base import Correction, Look, Sample, Trial
+from bgd.methods.glimpse import Glimpse
 from bgd.patch import Patch
 
 VERSION = 1  # raised whenever the same options may give another correction
@@ -15,6 +16,9 @@ VERSION = 1  # raised whenever the same options may give another correction
 @dataclass(frozen=True)
 class TopK:
     """Grows k until a first-order step on the k highest-gradient weights makes the sample right.
+
+    Whether the sample is right is not monotone in k, so a search over k could end at another k than the walk does: the
+    walk is kept, and each look starts at the first layer that has changed since the one before.
 
     The thesis grows the share p of updated parameters over (0, 100] % and gives no grid; here k starts at 1 and
     grows by a factor.
@@ -40,20 +44,22 @@ class TopK:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Grow k; see `Method.correct`."""
-        gradient = trial.gradient(sample)
-        magnitude = trial.space.drop_biases(gradient.abs())
+        gradient = trial.gradient(sample, out=trial.scratch("gradient"))
+        magnitude = trial.space.drop_biases(torch.abs(gradient, out=trial.scratch("magnitude")))
         if not torch.isfinite(magnitude.sum()):
             return Correction.failed("the gradient is not finite")
         ranked = Ranking(magnitude)
         if not ranked.count:
             return Correction.failed("the gradient is zero")
+        glimpse = Glimpse(trial.network, trial.space, trial.flat, sample.image)
         tries, done, k = 0, 0, self.first
         while True:
             k = min(k, ranked.count)
             more = ranked.between(done, k)
-            trial.flat[more] = trial.original[more] - self.step * gradient[more]
+            logits = glimpse.move(more, trial.original[more] - self.step * gradient[more])
+            trial.forward_passes += 1
             tries, done = tries + 1, k
-            if trial.look(sample).right:
+            if Look.of(logits, sample).right:
                 chosen = ranked.between(0, k)
                 patch = Patch.sparse(trial.space, chosen, trial.original[chosen], trial.flat[chosen])
                 return Correction(patch, altered=k, steps=tries)
@@ -70,7 +76,7 @@ class Ranking:
 
     def __init__(self, magnitude: torch.Tensor) -> None:
         self._magnitude = magnitude
-        self.count = int((magnitude > 0).sum())
+        self.count = int(torch.count_nonzero(magnitude))
         self._sorted = torch.empty(0, dtype=torch.long)
 
     def between(self, start: int, stop: int) -> torch.Tensor:

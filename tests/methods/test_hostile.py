@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from oracles import flat, is_right, subset_search, with_parameters
+from oracles import flat, is_right, subset_search, top_k, with_parameters
 
 from bgd import rng, training
 from bgd.build import build
@@ -148,7 +148,7 @@ def test_a_prior_with_fewer_weights_than_are_asked_for(problem, samples):
     """A prior may leave most weights out; the search then ends with what there is."""
 
     class Three:
-        def weights(self, magnitude, space):
+        def weights(self, magnitude, space, total, out):
             kept = torch.zeros_like(magnitude)
             kept[magnitude.topk(3).indices] = 1.0
             return kept
@@ -175,6 +175,8 @@ def test_passes_of_every_method_are_counted(name, trained, tiny, samples, spec_o
         with problem.trying() as again:
             if isinstance(method, SubsetSearch):
                 subset_search(method, again, sample, rng.stream(0, "method", sample.index))
+            elif isinstance(method, TopK):
+                top_k(method, again, sample)
             elif isinstance(method, IdealizedSelector):
                 method.retrain.correct(again, sample, rng.stream(0, "method", sample.index))
                 calls.extend([1] * again.space.size * (correction.patch is not None))

@@ -8,6 +8,8 @@ import torch
 from bgd.methods.base import Trial
 
 FORMS = ("gradient_product", "second_order_step")
+PART = 1 << 18  # values gone through at a time
+STRIDE, MARGIN = 251, 0.01  # a bound from one value in so many, by so much of all values below the rank
 
 
 class Guard(Protocol):
@@ -45,15 +47,37 @@ class CurvatureGuard:
             raise ValueError(f"redraws={self.redraws}: must be at least 0")
 
     def estimate(self, trial: Trial, gradient: torch.Tensor) -> torch.Tensor:
-        """Return the estimated change in training loss (|W|,), without its sign; 0 where the gradient is 0."""
-        mean = trial.mean_gradient
+        """Return the estimated change in training loss (|W|,), without its sign; 0 where the gradient is 0.
+
+        It is written over by the next one of the trial.
+        """
+        mean, out = trial.mean_gradient, trial.scratch("estimate")
         if self.form == "gradient_product":
-            return (mean * gradient).abs()
-        return torch.where(gradient == 0, torch.zeros_like(gradient), (mean / gradient).abs())
+            return torch.mul(mean, gradient, out=out).abs_()
+        return torch.div(mean, gradient, out=out).abs_().masked_fill_(gradient == 0, 0)
 
     def harmful(self, trial: Trial, gradient: torch.Tensor) -> torch.Tensor:
         """Return where the estimate is above the percentile of the candidates' estimates."""
         estimate = self.estimate(trial, gradient)
-        among = estimate[trial.candidates]
-        rank = max(1, round(self.percentile / 100 * len(among)))
-        return estimate > among.kthvalue(rank).values
+        for name in set(trial.space.names) - set(trial.space.weights):
+            estimate[trial.space.span(name)] = -1.0  # no candidates, and never above
+        count = sum(estimate[trial.space.span(name)].numel() for name in trial.space.weights)
+        rank = max(1, round(self.percentile / 100 * count)) + len(estimate) - count
+        return estimate > ranked(estimate, rank)
+
+
+def ranked(values: torch.Tensor, rank: int) -> torch.Tensor:
+    """Return the value of a rank, counted from 1 at the smallest: `kthvalue`, for many values and a high rank.
+
+    Only what is not below a bound is gone through, the bound being somewhat below the rank of a few of the values. The
+    outcome is exact whatever the bound is: it is taken back where it turns out to be too high.
+    """
+    few = values[::STRIDE]
+    place = int((rank / len(values) - MARGIN) * len(few))
+    if place < 1:
+        return values.kthvalue(rank).values
+    bound = few.kthvalue(place).values
+    # What is no number ranks highest. Part by part, for the masks of all of it would not stay in the cache.
+    above = torch.cat([part[~(part < bound)] for part in torch.split(values, PART)])
+    rank_above = rank - (len(values) - len(above))
+    return above.kthvalue(rank_above).values if rank_above >= 1 else values.kthvalue(rank).values

@@ -1,24 +1,20 @@
 """Parameter Subset Selection (Algorithm 2, section 3.4) and its pruning step (Algorithm 1, section 3.1)."""
 
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from bgd.methods.base import Correction, Look, Sample, Trial
 from bgd.methods.bgd.guard import Guard
 from bgd.methods.bgd.prior import GradientPrior, Prior, Sampler
 from bgd.methods.bgd.update import SecondOrder, Update
-from bgd.methods.elimination import Elimination
-from bgd.methods.glimpse import Edits, Glimpse
-from bgd.methods.layers import Booleans
+from bgd.methods.elimination import margins
+from bgd.methods.follower import Follower, Step
 from bgd.patch import Patch
 
-VERSION = 2  # raised whenever the same search may give another correction
-DEAR = 100_000  # parameters from which glimpses cost less than the forward passes they save: measured
-BATCH = (8, 128)  # candidates of Replace looked at together: at first, and at the most
+VERSION = 3  # raised whenever the same search may give another correction
+DEAR = 100_000  # parameters from which a candidate is followed; measured for glimpses, which it was before, not anew
 PROBABILITY_UPDATES = ("drawn_to_zero", "printed")
 
 
@@ -26,9 +22,9 @@ PROBABILITY_UPDATES = ("drawn_to_zero", "printed")
 class SubsetSearch:
     """Looks for a small subset of the weights whose update makes the network get the sample right.
 
-    Replace and pruning look at many candidates in one batch (`Glimpse`) where the algorithm takes them one by one;
-    what they decide is the same. Forward passes are counted as the algorithm takes them, one for each candidate it
-    considers, whatever was looked at besides.
+    A candidate is looked at from the first parameter it changes on, as a difference from the network at hand
+    (`Follower`), which decides what running the network for each would decide. Forward passes are counted as the
+    algorithm takes them, one for each candidate it considers, whatever was run.
 
     Attributes:
         prior: Which parameters are likely to be drawn.
@@ -65,29 +61,32 @@ class SubsetSearch:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Search, then prune; see `Method.correct`."""
-        gradient = trial.gradient(sample)
-        magnitude = trial.space.drop_biases(gradient.abs())
-        total = float(magnitude.sum())
-        if not np.isfinite(total):
+        gradient = trial.gradient(sample, out=trial.scratch("gradient"))
+        magnitude = trial.space.drop_biases(torch.abs(gradient, out=trial.scratch("magnitude")))
+        total = magnitude.sum()
+        if not torch.isfinite(total):
             return Correction.failed("the gradient is not finite")
         if not total:
             return Correction.failed("the gradient is zero")
-        sampler = Sampler(self.prior.weights(magnitude, trial.space), stream)
-        search = _Search(self, trial, sample, sampler, stream, gradient)
+        weights = self.prior.weights(magnitude, trial.space, total=total, out=magnitude)
+        search = _Search(self, trial, sample, Sampler(weights, stream), stream, gradient)
         steps = search.run()
+        if search.look.right and self.prune:
+            search.prune()
+        patch, trial.altered = search.patch(), search.indices(search.subset)
         if not search.look.right:
             return Correction.failed(f"wrong after {steps} iterations", steps)
-        if self.prune:
-            search.prune()
-        return Correction(search.patch(), altered=len(search.subset), steps=steps)
+        return Correction(patch, altered=len(search.subset), steps=steps)
 
 
 class _Search:
     """The state of one search.
 
+    The network at hand always has exactly the subset updated, each parameter from its original value.
+
     Attributes:
         subset: Flat indices, in the order they came in.
-        look: What the network with the subset updated says of the sample.
+        look: What the network at hand says of the sample; whether that is right, it says itself.
     """
 
     def __init__(
@@ -102,42 +101,67 @@ class _Search:
         self.options, self.trial, self.sample = options, trial, sample
         self.sampler, self.stream, self.gradient = sampler, stream, gradient
         self.harmful = options.guard.harmful(trial, gradient) if options.guard else None
-        self._written: list[int] = []
-        self._glimpse: Glimpse | None = None
-        if options.update.elementwise and trial.space.size >= DEAR:
-            self._glimpse = Glimpse(trial.network, trial.space, trial.flat, sample.image)
+        self._values: dict[
+            int, tuple[float, float]
+        ] = {}  # before and after, of updates that are the same in all
         self.subset = self.drawn(options.subset_size)
-        self.trial.forward_passes += 1
-        self.look = self.attempt(self.subset)
+        trial.flat[self.indices(self.subset)] = self.changed(self.subset)
+        self._network = self.follower(options.update.elementwise and trial.space.size >= DEAR)
+        self._tried: tuple[list[int], Step] | None = None
+        trial.forward_passes += 1
+        self.look = Look.of(self._network.logits, sample)
 
-    def _tensor(self, subset: list[int]) -> torch.Tensor:
+    def follower(self, follow: bool) -> Follower:
+        """Return what looks at the sample, from the trial as it is now."""
+        trial = self.trial
+        return Follower(trial.network, trial.space, trial.flat, self.sample.image, follow)
+
+    def indices(self, subset: list[int]) -> torch.Tensor:
+        """Return a subset as a tensor (k,)."""
         return torch.tensor(subset, dtype=torch.long, device=self.trial.flat.device)
 
-    def values(self, subset: list[int]) -> torch.Tensor:
+    def changed(self, subset: list[int]) -> torch.Tensor:
         """Return the values of the parameters of a subset when exactly that is updated (k,)."""
-        chosen = self._tensor(subset)
+        chosen = self.indices(subset)
         return self.trial.original[chosen] + self.options.update.change(self.gradient, chosen)
 
-    def write(self, subset: list[int]) -> None:
-        """Leave the trial with exactly this subset updated, each parameter from its original value."""
-        known = set(self._written) if self.options.update.elementwise else set()
-        staying = set(subset)
-        dropped = [index for index in self._written if index not in staying]
+    def edits(self, subset: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what leads from the network at hand to the one with this subset updated: indices and values (m,)."""
+        alike = self.options.update.elementwise
+        staying, known = set(subset), set(self.subset) if alike else set()
+        dropped = [index for index in self.subset if index not in staying]
         added = [index for index in subset if index not in known]
-        self._written = subset
-        moved = self._tensor(dropped + added)
-        values = self.trial.original[moved]
-        values[len(dropped) :] += self.options.update.change(self.gradient, moved[len(dropped) :])
-        if self._glimpse is None:
-            self.trial.flat[moved] = values
-        else:
-            self._glimpse.move(moved, values)
+        indices = self.indices(dropped + added)
+        if not alike:
+            return indices, torch.cat([self.trial.original[indices[: len(dropped)]], self.changed(added)])
+        self.learn(dropped + added)
+        values = [self._values[index][0] for index in dropped] + [self._values[index][1] for index in added]
+        return indices, torch.tensor(values, dtype=self.trial.flat.dtype, device=indices.device)
+
+    def learn(self, subset: list[int]) -> None:
+        """Note the values of some parameters before and after the update: all at once, for one by one takes longer."""
+        fresh = [index for index in subset if index not in self._values]
+        if fresh and self.options.update.elementwise:
+            before, after = self.trial.original[self.indices(fresh)].tolist(), self.changed(fresh).tolist()
+            self._values.update(zip(fresh, zip(before, after, strict=True), strict=True))
 
     def attempt(self, subset: list[int]) -> Look:
-        """Update exactly this subset and look at the sample, with the network itself; the pass is not counted."""
-        self.write(subset)
-        with torch.no_grad():
-            logits = self._glimpse.logits if self._glimpse else self.trial.network(self.sample.image)
+        """Look at the sample with exactly this subset updated, without a change to the network at hand."""
+        step = self._network.step(*self.edits(subset))
+        self._tried = subset, step
+        return Look.of(step.logits, self.sample)
+
+    def keep(self) -> None:
+        """Make what was looked at last the network at hand."""
+        assert self._tried is not None, "there was a look"
+        self.subset, step = self._tried
+        self._network.take(step)
+        self._tried = None
+
+    def move(self, subset: list[int]) -> Look:
+        """Make the network with exactly this subset updated the one at hand; it is run in full."""
+        logits = self._network.set(*self.edits(subset))
+        self.subset = subset
         return Look.of(logits, self.sample)
 
     def draw(self) -> int | None:
@@ -159,76 +183,69 @@ class _Search:
             if self.look.right:
                 return step
             if options.probability_update == "printed":
-                self.write(self.subset)
-                self.sampler.lower(self.trial.gradient(self.sample).abs())
+                now = self.trial.gradient(self.sample, out=self.trial.scratch("gradient now"))
+                self.sampler.lower(now.abs_())
             if self.stream.random() < options.replace_probability:
                 self.replace()
             else:
-                self.subset = self.subset + self.drawn(options.expansion)
+                self.look = self.move(self.subset + self.drawn(options.expansion))
                 self.trial.forward_passes += 1
-                self.look = self.attempt(self.subset)
         return options.iterations
 
     def replace(self) -> None:
-        """Swap each element for a fresh draw where that lowers the sample's loss.
-
-        What is drawn does not depend on what is taken, so all draws come first. The swaps that follow are looked at
-        in one batch, against the subset as it is; the first that may lower the loss is looked at by the network
-        itself, which decides. Once it is taken, those after it are looked at again, against the new subset.
-        """
-        fresh = self.drawn(len(self.subset))
+        """Swap each element for a fresh draw where that lowers the sample's loss."""
+        fresh = self.drawn(len(self.subset))  # what is drawn does not depend on what is taken
+        self.learn(fresh)
         self.trial.forward_passes += len(fresh)
-        place, reach = 0, BATCH[0]
-        while place < len(fresh) and not np.isnan(self.look.loss):  # nothing is lower than NaN
-            window = range(place, min(place + reach, len(fresh)))
-            taken = self.first_taken(window, fresh)
-            place = window.stop if taken is None else taken + 1
-            reach = min(BATCH[1], 2 * reach) if taken is None else BATCH[0]
+        for place, index in enumerate(fresh):
+            look = self.attempt([*self.subset[:place], index, *self.subset[place + 1 :]])
+            if self.is_lower(look):
+                self.keep()
+                self.look = look
+        if not self._network.own and self.lead(self._network.logits) > -2 * self._network.slack():
+            self.look = Look.of(self._network.run(), self.sample)
 
-    def first_taken(self, window: range, fresh: list[int]) -> int | None:
-        """Take the first swap of a window that lowers the loss; return its place, None where there is none."""
-        for step in np.flatnonzero(self.may_be_lower(window, fresh)).tolist():
-            place = window[step]
-            swapped = [*self.subset[:place], fresh[place], *self.subset[place + 1 :]]
-            look = self.attempt(swapped)
-            if look.loss < self.look.loss:
-                self.subset, self.look = swapped, look
-                return place
-        return None
+    def is_lower(self, look: Look) -> bool:
+        """Return whether the look that was taken last has a lower loss than the network at hand.
 
-    def may_be_lower(self, window: range, fresh: list[int]) -> Booleans:
-        """Return which swaps (B,) do not clearly leave the sample's loss as high as it is."""
-        if self._glimpse is None:
-            return np.ones(len(window), dtype=bool)
-        self.write(self.subset)
-        out, into = self.subset[window.start : window.stop], fresh[window.start : window.stop]
-        indices = np.array(out + into, dtype=np.int64)
-        values = torch.cat([self.trial.original[self._tensor(out)], self.values(into)])
-        rows = np.tile(np.arange(len(window)), 2)
-        logits = self._glimpse.of(Edits(len(window), rows, indices, values))
-        labels = self.sample.label.expand(len(window))
-        losses = F.cross_entropy(logits, labels, reduction="none").cpu().numpy()
-        moves = (self.trial.flat[self._tensor(out + into)] != values).view(2, -1).any(dim=0).cpu().numpy()
-        # A loss is off by no more than two logits are; what is closer than that the network has to say itself.
-        return cast(Booleans, moves & ~(losses > self.look.loss + 2 * self._glimpse.slack))
+        Where two parameters do the same, as those do that lead from two pixels of one value, it is rounding that
+        decides: the network's own.
+        """
+        assert self._tried is not None, "there was a look"
+        step, network = self._tried[1], self._network
+        if not step.places or abs(look.loss - self.look.loss) > 2 * network.tie:
+            return look.loss < self.look.loss
+        nothing = self.indices([])
+        own = (network.ran(step.indices, step.values), network.ran(nothing, step.values[:0]))
+        other, now = (Look.of(logits, self.sample) for logits in own)
+        return other.loss < now.loss
+
+    def lead(self, logits: torch.Tensor) -> float:
+        """Return by how much the label's logit is above the largest other one: off by what two logits are."""
+        return float(margins(logits, int(self.sample.label)))
 
     def prune(self) -> None:
-        """Put each parameter of the subset back, in order; leave it out where the sample stays right."""
+        """Put each parameter of the subset back, in order; leave it out where the sample stays right (Algorithm 1)."""
         self.trial.forward_passes += len(self.subset)
-        if self._glimpse is not None:
-            self.write(self.subset)
-            indices = np.array(self.subset, dtype=np.int64)
-            restored = self.trial.original[self._tensor(self.subset)]
-            gone = Elimination(self._glimpse, self.sample, indices, restored).run()
-            self.subset = self._written = indices[~gone].tolist()
-            return
-        for index in list(self.subset):
-            fewer = [other for other in self.subset if other != index]
-            if self.attempt(fewer).right:
-                self.subset = fewer
+        whole = self.subset
+        self.eliminate()
+        if not self._network.own and not Look.of(self._network.run(), self.sample).right:
+            self.move(whole)  # rounding was worse than the slack: trust the network alone
+            self._network = self.follower(False)
+            self.eliminate()
+
+    def eliminate(self) -> None:
+        """Go through the subset; where a margin is not clear the network is run itself."""
+        for index in self.subset:
+            look = self.attempt([other for other in self.subset if other != index])
+            assert self._tried is not None
+            step = self._tried[1]
+            if step.places is not None and not abs(self.lead(step.logits)) > 2 * self._network.slack(step):
+                look = Look.of(self._network.ran(step.indices, step.values), self.sample)
+            if look.right:
+                self.keep()
 
     def patch(self) -> Patch:
         """Return the change of the subset."""
-        self.write(self.subset)
-        chosen = self._tensor(self.subset)
+        chosen = self.indices(self.subset)
         return Patch.sparse(self.trial.space, chosen, self.trial.original[chosen], self.trial.flat[chosen])
