@@ -1,7 +1,8 @@
 # Two commands for a user: `make reproduce` and `make test`. Both set up what they need.
 PROFILE ?= laptop#    smoke, laptop or thesis
 DEVICE  ?= auto#      auto, cpu or cuda
-JOBS    ?= auto#      processes; auto: one a core
+JOBS    ?= auto#      processes of one thread; auto: one a core. No number depends on it
+MEMORY  ?= auto#      GiB for kept activations; auto: half of the machine's
 PYTHON  ?= python3#   3.11 to 3.13
 VENV    ?= .venv
 
@@ -14,7 +15,7 @@ reproduce := $(python) -m experiments.reproduce
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'Options: PROFILE=smoke|laptop|thesis (laptop)  DEVICE=auto|cpu|cuda  JOBS=n  PYTHON=python3.12'
+	@echo 'Options: PROFILE=smoke|laptop|thesis (laptop)  DEVICE=auto|cpu|cuda  JOBS=n  MEMORY=GiB  PYTHON=python3.12'
 
 $(ready): pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); ok or sys.exit("error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; use make PYTHON=...")'
@@ -26,7 +27,7 @@ $(ready): pyproject.toml
 setup: $(ready) ## Install into .venv
 
 reproduce: $(ready) ## Run everything that is not there yet, then write tables and figures
-	@$(reproduce) run --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS)
+	@$(reproduce) run --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS) --memory $(MEMORY)
 
 plan: $(ready) ## Say what would run, what is cached and how long it takes
 	@$(reproduce) plan --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS)
@@ -52,8 +53,8 @@ format: $(ready) ## Format the code
 	@$(python) -m ruff format .
 	@$(python) -m ruff check --fix .
 
-bench: $(ready) ## Measure where the time goes, against the obvious way
-	@$(python) scripts/bench.py
+bench: $(ready) ## Measure where the time goes, against the obvious way; ARGS=--full for the targets
+	@$(python) -m scripts.bench $(ARGS)
 
 clean: ## Remove what was run here: runs, base networks, smoke. The committed outputs stay
 	rm -rf outputs/runs outputs/bases outputs/smoke outputs/hydra outputs/bench .pytest_cache .mypy_cache .ruff_cache

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hydra
-import torch
 from omegaconf import DictConfig
 
 from bgd.build import ConfigError, convert, nearest
@@ -21,6 +20,7 @@ from bgd.records import Measurement, Run
 from bgd.report.frames import build_frames
 from bgd.report.numbers import format_summary
 from experiments.execute import execute, outcome, store_of
+from experiments.process import budget, every_core, prepare
 from experiments.spec import RunSpec
 from experiments.workbench import Place, Workshop, choose_device
 
@@ -31,13 +31,14 @@ GROUPS = ("network", "method", "setting", "probe", "variant", "profile", "experi
 
 
 def place_of(config: DictConfig) -> Place:
-    """Return where a configuration runs, and set the number of threads of this process."""
+    """Return where a configuration runs, and prepare this process for it."""
     threads = config.threads
     count = os.cpu_count() or 1 if threads == "auto" else convert(threads, int, "threads")
     if count < 1:
         raise ConfigError(f"threads={count}: must be at least 1")
-    torch.set_num_threads(count)
-    return Place(Path(config.data_dir), Path(config.output_dir), choose_device(config.device), count)
+    prepare(count)
+    data, output = Path(config.data_dir), Path(config.output_dir)
+    return Place(data, output, choose_device(config.device), count, budget(config.memory))
 
 
 def check_choices(arguments: list[str]) -> None:
@@ -82,7 +83,10 @@ def run(config: DictConfig) -> None:
     """Run one configuration."""
     try:
         spec, place = RunSpec.of(config), place_of(config)
-        execute(spec, Workshop(place))
+        workshop = Workshop(place)
+        with every_core():
+            workshop.bench(spec)  # trains N0, as `make reproduce` does
+        execute(spec, workshop)
         print(summary(store_of(place.output).read(spec.run_id)))
     except (ConfigError, DataError) as error:
         raise SystemExit(f"error: {error}") from error

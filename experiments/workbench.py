@@ -31,7 +31,7 @@ TINY = Path(__file__).parents[1] / "tests" / "data" / "tiny"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run happens: nothing in here changes a number.
+    """Where a run happens: nothing in here changes a number, but for the last bits with more than one thread.
 
     Attributes:
         data: Folder of the data set.

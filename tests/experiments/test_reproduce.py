@@ -92,6 +92,9 @@ def test_a_failing_run_does_not_stop_the_others_and_makes_the_exit_status_1(
     assert call("run", "--jobs", "1") == 0
     said = capsys.readouterr().out
     assert "2 runs: 1 cached, 1 to run" in said
+    assert re.search(
+        rf"^took \d+ s, \d+ core-seconds\n  mlp .* {failing.method['name']} .* 100%$", said, re.M
+    )
     assert "records: 2 of 2 runs" in said
     assert store.failures() == []
     assert call("run", "--jobs", "1") == 0

@@ -1,0 +1,108 @@
+"""How a process computes: its threads, and full float32."""
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from bgd.build import ConfigError
+
+# Of a process that corrects and evaluates. With more, MKL splits the sums of a product among them and the last bits
+# depend on how many there are. Its mode that prevents this (MKL_CBWR=AUTO,STRICT) is no way out: with it a product
+# with one image's activations takes twice as long, and N0 comes out differently all the same.
+THREADS = 1
+SHARED = Path("/dev/shm")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: the same as Ctrl-C, but for the exit status."""
+
+
+def prepare(threads: int = THREADS) -> None:
+    """Make this process compute with `threads` threads and, on an accelerator, in float32 proper.
+
+    Convolutions would round their factors to TF32's 10 bits there: published numbers must not depend on it.
+    """
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+
+
+def budget(memory: str | float) -> int:
+    """Return how many bytes activations may be kept in: so many GiB, or for `auto` half of the machine's memory.
+
+    Runs that leave N0 behind take up to half of it again.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if memory == "auto":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    try:
+        gigabytes = float(memory)
+    except ValueError:
+        gigabytes = -1.0
+    if not 0 <= gigabytes < float("inf"):
+        raise ConfigError(f"memory={memory!r}: must be auto or a number of GiB, 0 or above")
+    return int(gigabytes * 2**30)
+
+
+@contextlib.contextmanager
+def every_core() -> Iterator[None]:
+    """Use every core inside the block: to train N0, which all runs share, before any of them starts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Raise `Terminated` where SIGTERM finds the block."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def shared_memory(jobs: int, memory: int) -> Iterator[Path | None]:
+    """Yield a folder in memory where processes keep activations together; it is gone at the end.
+
+    None where there is one process, or the machine has no such folder with so many bytes: each keeps its own then. What
+    processes left that were killed is removed.
+    """
+    if jobs == 1 or not SHARED.is_dir():
+        yield None
+        return
+    for left in SHARED.glob("bgd-*"):
+        if not _is_alive(int(left.name.split("-")[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    if shutil.disk_usage(SHARED).free < memory:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix=f"bgd-{os.getpid()}-", dir=SHARED) as folder:
+        yield Path(folder)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

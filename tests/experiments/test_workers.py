@@ -1,0 +1,147 @@
+"""The processes of `make reproduce`: the same rows whatever their number, and no worker without its parent."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import fields
+
+import pytest
+import torch
+
+from bgd.records import Row
+from bgd.report.build import Definitions
+from bgd.store import Store
+from experiments import publish, reproduce
+from experiments.execute import execute
+from experiments.paper import MAIN, TABLES
+from experiments.process import Terminated, every_core, prepare, terminable
+from experiments.run import CONF
+from experiments.workbench import Place, Workshop
+
+TIMED = {"search_seconds", "evaluation_seconds"}
+LONG = """
+import sys
+from hydra import compose, initialize_config_dir
+from experiments import reproduce
+from experiments.spec import RunSpec
+
+with initialize_config_dir(str(reproduce.CONF), version_base="1.3"):
+    words = ["profile=smoke", "network=alexnet", "network.width=0.1", "scale.recipe.epochs=1", "scale.samples=null"]
+    specs = [RunSpec.of(compose("config", overrides=[*words, "method=retrain", f"seed={seed}"])) for seed in (1, 2)]
+reproduce.specs_of_presets = lambda profile: {"preset": specs}
+sys.exit(reproduce.main(["run", "--profile=smoke", "--device=cpu", "--jobs=2", f"--output={sys.argv[1]}"]))
+"""
+
+
+def rows(output, specs):
+    """Return every value of every row but the seconds, and what N0 and the whole run came to."""
+    store, found = Store(output / "runs"), {}
+    for spec in specs:
+        run = store.read(spec.run_id)
+        summary = {key: value for key, value in run.header.summary.items() if key != "seconds"}
+        names = [field.name for field in fields(Row) if field.name not in TIMED]
+        values = [[getattr(row, name) for name in names] for row in run.rows]
+        found[spec.title] = (run.header.base, run.header.figures, summary, values)
+    return found
+
+
+def test_rows_are_the_same_whatever_the_number_of_processes(spec_of, monkeypatch, tmp_path):
+    small = ("network=alexnet", "network.width=0.1", "scale.recipe.epochs=1")
+    specs = [
+        spec_of("network=mlp", "setting=non_reloading", "method=bgd_c"),
+        spec_of("network=mlp", "setting=reloading", "method=retrain"),
+        spec_of(*small, "setting=reloading", "method=bgd_c"),
+        spec_of(*small, "setting=non_reloading", "method=retrain"),
+    ]
+    monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: specs})
+    monkeypatch.setattr(publish, "PAPER", Definitions(MAIN, TABLES[:1], ()))
+    threads = torch.get_num_threads()
+    for jobs in ("1", "2"):
+        options = ("--profile", "smoke", "--device", "cpu", "--jobs", jobs, "--output", str(tmp_path / jobs))
+        assert reproduce.main(["run", *options]) == 0
+        assert torch.get_num_threads() == threads
+    workshop = Workshop(Place(tmp_path / "data", tmp_path / "alone", "cpu", threads))
+    with every_core():
+        workshop.bench(specs[0])
+    execute(specs[0], workshop)
+
+    first = rows(tmp_path / "1", specs)
+    assert len(first) == len(specs)
+    assert rows(tmp_path / "2", specs) == first
+    assert rows(tmp_path / "alone", specs[:1]).items() <= first.items()
+
+
+def processes():
+    """Return the parent of every process that is running, by its id."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
+    )
+    lines = [line.split() for line in listed.stdout.splitlines()]
+    return {int(pid): int(parent) for pid, parent, state in lines if not state.startswith("Z")}
+
+
+def until(condition, seconds, message):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, message
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="there is no ps to list processes with")
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGKILL, -signal.SIGKILL),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
+)
+def test_no_worker_outlives_its_parent(number, status, tmp_path):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", LONG, str(tmp_path)],
+        cwd=CONF.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    workers = []
+    try:
+        until(lambda: sum(1 for _ in tmp_path.glob("runs/*.partial/rows.jsonl")) == 2, 120, "no worker began")
+        workers = [pid for pid, above in processes().items() if above == parent.pid]
+        assert len(workers) >= 2
+        parent.send_signal(number)
+        _, said = parent.communicate(timeout=20)
+        assert parent.returncode == status
+        assert ("stopped: the rows so far are kept" in said) == (number != signal.SIGKILL)
+        assert "Traceback" not in said
+        until(lambda: not processes().keys() & set(workers), 10, "a worker is still there")
+        assert len(list(tmp_path.glob("runs/*.partial"))) == 2, "they were stopped in the middle"
+    finally:
+        for pid in (parent.pid, *workers):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        parent.wait()
+
+
+def test_sigterm_is_as_it_was_after_a_block_that_it_ends():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated), terminable():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_prepared_process_computes_in_full_float32(monkeypatch):
+    for module in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):
+        before = module.fp32_precision
+        module.fp32_precision = "tf32"
+        prepare(torch.get_num_threads())
+        assert module.fp32_precision == "ieee"
+        module.fp32_precision = before
+
+
+def test_every_core_is_for_the_block_alone():
+    before = torch.get_num_threads()
+    with every_core():
+        assert torch.get_num_threads() == os.cpu_count()
+    assert torch.get_num_threads() == before
