@@ -1,0 +1,1 @@
+"""What is run beside the harness: the bench, the smoke test, the tiny subset."""

@@ -1,0 +1,21 @@
+"""Where the time goes: every fast way beside the obvious one, in the same run, on this machine.
+
+    python -m scripts.bench [--full] [--parts evaluation,methods] [--networks mlp] [--images 1000] [--threads 1]
+
+Seconds differ between machines and from hour to hour; the ratio to the obvious way, and the share of what a matrix
+product reaches in the same run, are what may be quoted. Nothing is needed: without MNIST, or without a trained N0 under
+outputs/bases, networks are trained on the tiny subset for some seconds.
+
+| module | part |
+|---|---|
+| `options.py` | the command line, checked |
+| `timing.py` | the least of some wall times; the number of threads |
+| `machine.py` | peak of a matrix product, copy bandwidth |
+| `subjects.py` | the networks that are measured, their images and samples, their work from the layers' shapes |
+| `evaluation.py` | an edit of each layer: full pass beside incremental, reloading and accumulating, and the targets |
+| `search.py` | what a search is made of: a forward pass, a gradient, draws |
+| `methods.py`, `obvious.py` | each method: its search, and the evaluation of the patches it made |
+| `growth.py` | cost against the number of images and the network's width, with a figure |
+| `thesis.py` | what `make reproduce PROFILE=thesis` would take here |
+| `tables.py` | console tables, json files |
+"""

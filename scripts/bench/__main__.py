@@ -1,0 +1,73 @@
+"""Run the parts that were asked for; see the package."""
+
+import datetime
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from bgd.build import ConfigError
+from bgd.data import DataError
+from scripts.bench import evaluation, growth, methods, search, thesis
+from scripts.bench.machine import Machine
+from scripts.bench.options import Options, parse
+from scripts.bench.subjects import Subject, subject
+from scripts.bench.tables import write
+from scripts.bench.timing import say
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what the command line says; return the exit status."""
+    options = parse(arguments)
+    print(options.plan(), flush=True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(options.threads)
+    try:
+        _run(options)
+    except (ConfigError, DataError, evaluation.Different) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped: the parts that are done are written", file=sys.stderr)
+        return 130
+    finally:
+        torch.set_num_threads(before)
+    return 0
+
+
+def _run(options: Options) -> None:
+    machine = Machine.measure(options.threads)
+    print(f"\n{machine.text()}\n", flush=True)
+    subjects = [subject(name, options) for name in options.networks]
+    found: dict[str, list[dict[str, object]]] = {}
+    for part in options.parts:
+        found[part] = _measure(part, subjects, machine, options, found)
+        head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+        path = options.folder / f"{part}.json"
+        write(path, head | {"machine": machine.json(), "networks": found[part]})
+        say(f"written: {path}")
+    if "growth" in options.parts:
+        say(f"written: {growth.draw(found['growth'], machine, options.folder)}")
+
+
+def _measure(
+    part: str,
+    subjects: Sequence[Subject],
+    machine: Machine,
+    options: Options,
+    found: dict[str, list[dict[str, object]]],
+) -> list[dict[str, object]]:
+    """Return what a part finds, for each network."""
+    if part == "evaluation":
+        return [evaluation.bench(one, machine) for one in subjects]
+    if part == "search":
+        return [search.bench(one, machine) for one in subjects]
+    if part == "methods":
+        return [methods.bench(one, machine) for one in subjects]
+    if part == "growth":
+        return [growth.bench(one, machine) for one in subjects]
+    return thesis.estimate(found["methods"], subjects, machine)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+import json
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bgd import rng
+from bgd.methods.bgd.search import SubsetSearch
+from bgd.methods.descent import SampleDescent
+from bgd.methods.top_k import TopK
+from bgd.networks import MLP, AlexNet
+from scripts.bench import evaluation, growth, machine, methods, obvious, options, subjects, tables, thesis
+from scripts.bench.__main__ import main
+from scripts.bench.machine import Machine
+
+HERE = Machine("a processor", "2", 1, 1, {1: 1e11}, 1e10, 0.0)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """A bench in seconds: small matrices, two of the methods, one preset."""
+    monkeypatch.setattr(machine, "SIZES", (32,))
+    monkeypatch.setattr(machine, "COPIED", 1000)
+    monkeypatch.setattr(
+        methods, "methods_of", lambda name: {"bgd_ii": SubsetSearch(), "retrain": SampleDescent(5)}
+    )
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    with rng.torch_seeded(rng.stream(0, "init")):
+        network = AlexNet(width=0.1)
+    return subjects.tiny_subject("alexnet", 64, 2, 2**30, network)
+
+
+def test_work_is_counted_from_the_shapes():
+    work = subjects.work_of(AlexNet(), torch.zeros(1, 1, 28, 28))
+    assert work["conv1"] == 26 * 26 * 32 * 25
+    assert work["lin3"] == 10_240
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        AlexNet()(torch.zeros(1, 1, 28, 28))
+    assert 2 * sum(work.values()) == counter.get_total_flops() == 92_700_928
+    assert sum(subjects.work_of(MLP(), torch.zeros(1, 1, 28, 28)).values()) == 784 * 12 + 12 * 8 + 8 * 10
+
+
+def test_what_an_edit_cannot_avoid_lies_behind_the_layer_after_it(narrow):
+    assert narrow.floor("lin3") == narrow.floor("lin2") == 0
+    behind = sum(narrow.work[name] for name in ("conv3", "conv4", "conv5", "lin1", "lin2", "lin3"))
+    assert narrow.floor("conv1") == pytest.approx(behind / sum(narrow.work.values()))
+
+
+def test_edits_move_so_many_weights_of_a_layer_and_back(narrow):
+    for there, back in narrow.edits("conv3", 5):
+        assert len(there) == len(back) == 5
+        assert there.tensors == ["conv3.weight"]
+        flat = torch.cat([parameter.detach().flatten() for parameter in narrow.network.parameters()])
+        moved = flat.clone()
+        there.apply(moved)
+        back.apply(moved)
+        assert torch.equal(moved, flat)
+
+
+def test_evaluation_finds_every_layer_and_leaves_the_network_alone(narrow, capsys):
+    before = [parameter.clone() for parameter in narrow.network.parameters()]
+    found = evaluation.bench(narrow, HERE)
+    assert [(row["edit"], row["weights"]) for row in found["rows"]][:2] == [("lin3", 1), ("lin3", 5)]
+    assert {row["edit"] for row in found["rows"]} == {*narrow.work, "lin2, all of it"}
+    assert all(
+        row["reloading_ratio"] == pytest.approx(row["full"] / row["reloading"]) for row in found["rows"]
+    )
+    assert all(torch.equal(*pair) for pair in zip(before, narrow.network.parameters(), strict=True))
+    assert "targets are of 64,000 images; these are 64" in capsys.readouterr().out
+
+
+def test_a_difference_between_the_two_ways_is_an_error(narrow):
+    full = narrow.full()
+    (one, _), (other, _) = narrow.edits("lin3", 1)[0], narrow.edits("lin3", 5)[0]
+    evaluation.check(full.after(one), full.after(one), "an edit")
+    with pytest.raises(evaluation.Different, match=r"an edit: train_loss is .* by the full pass"):
+        evaluation.check(full.after(one), full.after(other), "an edit")
+
+
+@pytest.mark.parametrize("method", [SubsetSearch(), SubsetSearch(prune=False), TopK(step=0.5)])
+def test_the_obvious_search_finds_the_same(problem, samples, method):
+    for sample in samples[:4]:
+        found = []
+        for correct in (
+            lambda *given: method.correct(*given).patch,
+            lambda *given: obvious.correct(method, *given),
+        ):
+            with problem.trying() as trial:
+                found.append(correct(trial, sample, rng.stream(0, "method", sample.index)))
+            with problem.trying() as trial:
+                assert torch.equal(trial.flat, trial.original)
+        assert obvious.same(*found)
+
+
+def test_a_ledger_undoes_what_was_written():
+    flat = torch.arange(6.0)
+    original, ledger = flat.clone(), obvious.Ledger(flat)
+    ledger[[1, 4]] += torch.tensor([1.0, 2.0])
+    assert flat.tolist() == [0, 2, 2, 3, 6, 5]
+    ledger.copy_(original)
+    assert torch.equal(flat, original)
+
+
+def test_the_whole_bench(tmp_path, monkeypatch, spec_of, capsys):
+    settings = ("reloading", "non_reloading")
+    runs = [
+        spec_of(f"method={m}", f"setting={s}") for m in ("bgd_ii", "retrain", "idealized") for s in settings
+    ]
+    members = {"every_method": runs[:4], "others": [runs[0], runs[4]]}
+    monkeypatch.setattr(thesis, "specs_of_presets", lambda profile: members)
+    arguments = ["--networks", "mlp", "--images", "64", "--samples", "2", "--threads", "1"]
+    assert main([*arguments, "--data", str(tmp_path), "--output", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "plan: evaluation, search, methods, growth, thesis; mlp on 64 images, 2 samples"
+    )
+    assert "mlp: what PROFILE=thesis would take on this machine" in printed
+    for part in options.PARTS:
+        found = json.loads((tmp_path / "bench" / f"{part}.json").read_text())
+        assert found["machine"]["threads"] == 1
+        assert [one["network"] for one in found["networks"]] == ["mlp"]
+    assert found["networks"][0]["runs_without_estimate"] == 1
+    estimates = {(row["method"], row["setting"]) for row in found["networks"][0]["rows"]}
+    assert estimates == {(m, s) for m in ("bgd_ii", "retrain") for s in settings}
+    assert (tmp_path / "bench" / "growth.png").stat().st_size > 10_000
+
+
+def test_growth_has_a_point_for_each_width(narrow, monkeypatch, tmp_path):
+    monkeypatch.setattr(growth, "WIDTHS", (0.05, 0.1))
+    monkeypatch.setattr(growth, "WIDTH_IMAGES", 10)
+    found = growth.bench(narrow, HERE)
+    assert [point["at"] for point in found["axes"]["width"]] == [0.05, 0.1]
+    assert [point["at"] for point in found["axes"]["images"]] == [16, 64]
+    assert growth.draw([found], HERE, tmp_path).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--parts", "evalution"], "did you mean 'evaluation'?"),
+        (["--networks", "alexnett"], "did you mean 'alexnet'?"),
+        (["--parts", ","], "--parts: choose some of evaluation"),
+        (["--images", "5"], "--images 5: must be at least 10"),
+        (["--samples", "0"], "--samples 0: must be at least 1"),
+        (["--threads", "-1"], "--threads -1: must be at least 1"),
+        (["--full", "--images", "100"], "give one of them"),
+    ],
+)
+def test_what_is_wrong_with_the_command_line_is_said(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        options.parse(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_the_thesis_part_brings_the_methods_it_scales():
+    assert options.parse(["--parts", "thesis"]).parts == ("methods", "thesis")
+
+
+def test_numbers_are_short():
+    assert [tables.milliseconds(value) for value in (0.0000123, 0.00123, 0.123, 12.3)] == [
+        "0.0123",
+        "1.23",
+        "123",
+        "12,300",
+    ]
+    assert [tables.times(value) for value in (0.5, 12.34, 1234, None)] == ["0.50x", "12.3x", "1,234x", "-"]
+    assert [tables.percent(value) for value in (0.5, 20.0)] == ["50 %", "20.0x"]
