@@ -10,6 +10,7 @@ from oracles import flat
 from torch import nn
 
 from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator, activations, sweep
+from bgd.evaluation.flow import channels_last
 from bgd.evaluation.low_rank import factors_of
 from bgd.evaluation.shelf import Shelf
 from bgd.parameters import ParameterSpace
@@ -678,3 +679,13 @@ def test_what_is_almost_few_outer_products_is_not_taken_for_them():
     assert factors_of(change + extra, 1.0) is None
     assert factors_of(torch.full((300, 300), float("nan"), dtype=torch.float64), 1.0) is None
     assert factors_of(change[:20, :20], 1.0) is None, "too small to be worth it"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_convolutions_keep_the_channels_of_a_pixel_together(channels):
+    values = torch.randn(6, channels, 8, 9)[1:]
+    ordered = channels_last(values)
+    assert torch.equal(ordered, values)
+    made = nn.Conv2d(channels, 4, 3)(ordered)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert not made.is_contiguous()
