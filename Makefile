@@ -57,4 +57,4 @@ bench: $(ready) ## Measure where the time goes, against the obvious way; ARGS=--
 	@$(python) -m scripts.bench $(ARGS)
 
 clean: ## Remove what was run here: runs, base networks, smoke. The committed outputs stay
-	rm -rf outputs/runs outputs/bases outputs/smoke outputs/hydra outputs/bench .pytest_cache .mypy_cache .ruff_cache
+	rm -rf outputs/runs outputs/bases outputs/smoke outputs/hydra .pytest_cache .mypy_cache .ruff_cache

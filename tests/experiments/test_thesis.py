@@ -1,0 +1,68 @@
+"""The thesis profile, every kind of its runs, end to end at a small scale."""
+
+from dataclasses import replace
+
+import pytest
+
+from bgd.archive import Records
+from bgd.store import Store
+from experiments.execute import execute
+from experiments.paper import MAIN
+from experiments.plan import samples_in, specs_of_presets
+from experiments.publish import publish
+from experiments.spec import RunSpec
+from experiments.workbench import Place, Workshop
+
+STEPS = {"steps": 3}  # of a descent, and of one inside another method
+
+
+@pytest.fixture(scope="module")
+def members():
+    return specs_of_presets("thesis")
+
+
+def small(spec: RunSpec) -> RunSpec:
+    """The same run on the tiny subset, with a narrow AlexNet, few samples and a recipe of an instant."""
+    recipe = replace(spec.scale.recipe, epochs=1, learning_rate=0.01)
+    scale = replace(
+        spec.scale, samples=2, train_images=60, test_images=60, expected_errors=(0, 400), recipe=recipe
+    )
+    network = {**spec.network, **({"width": 0.1} if "width" in spec.network else {})}
+    method = {**spec.method, **(STEPS if "steps" in spec.method else {})}
+    if "retrain" in method:
+        method["retrain"] = {**method["retrain"], **STEPS}
+    return replace(spec, network=network, method=method, scale=scale, dataset="tiny")
+
+
+def test_it_is_of_every_misclassified_sample_and_every_image(members):
+    for spec in {spec.run_id: spec for runs in members.values() for spec in runs}.values():
+        scale = spec.scale
+        assert (scale.samples, scale.train_images, scale.test_images) == (None, 54_000, 10_000), spec.title
+        assert scale.recipe.epochs == {"alexnet": 40, "mlp": 10}[spec.network["name"]]
+        assert samples_in(spec) > 100
+
+
+def test_every_kind_of_run_of_it_runs_and_shows_in_the_tables(members, tmp_path):
+    kinds = {}
+    for name, runs in members.items():
+        for spec in runs:
+            kinds.setdefault((name, *spec.title.split()[:3]), spec)
+    shrunk = {}
+    for (name, *_), spec in sorted(kinds.items(), key=lambda item: item[1].network["name"]):
+        shrunk.setdefault(name, []).append(small(spec))
+    workshop = Workshop(Place(tmp_path / "data", tmp_path, "cpu", 1))
+    specs = {spec.run_id: spec for each in shrunk.values() for spec in each}
+    for spec in sorted(specs.values(), key=lambda spec: spec.bench_id):
+        execute(spec, workshop)
+    store = Store(tmp_path / "runs")
+    assert sorted(store.complete()) == sorted(specs)
+    assert not store.failures()
+    records = Records(
+        {run_id: store.read(run_id) for run_id in specs},
+        {name: tuple({spec.run_id for spec in each}) for name, each in shrunk.items()},
+    )
+    publish(records, tmp_path, "a test")
+    table = (tmp_path / "tables" / "all_methods.md").read_text()
+    methods = {spec.method["name"] for spec in shrunk[MAIN]}
+    assert len(methods) == 9
+    assert "BGD-II" in table
