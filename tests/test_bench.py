@@ -9,7 +9,18 @@ from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from bgd.methods.top_k import TopK
 from bgd.networks import MLP, AlexNet
-from scripts.bench import evaluation, growth, machine, methods, obvious, options, subjects, tables, thesis
+from scripts.bench import (
+    evaluation,
+    growth,
+    machine,
+    methods,
+    obvious,
+    options,
+    report,
+    subjects,
+    tables,
+    thesis,
+)
 from scripts.bench.__main__ import main
 from scripts.bench.machine import Machine
 
@@ -168,3 +179,52 @@ def test_numbers_are_short():
     ]
     assert [tables.times(value) for value in (0.5, 12.34, 1234, None)] == ["0.50x", "12.3x", "1,234x", "-"]
     assert [tables.percent(value) for value in (0.5, 20.0)] == ["50 %", "20.0x"]
+
+
+MEASURED = {
+    "evaluation": {
+        "network": "mlp", "images": 64_000, "threads": 2, "full_pass_gflops": 61.4, "full_pass_share_of_peak": 0.25,
+        "rows": [
+            {"edit": "lin1", "weights": 5, "full": 0.05, "reloading": 0.005, "reloading_ratio": 10.0, "target": 5.0,
+             "holds": True, "accumulating_ratio": 8.0, "floor": 0.01},
+        ],
+    },
+    "methods": {
+        "network": "mlp", "images": 64_000,
+        "rows": [
+            {"method": "retrain", "obvious_samples": 0, "patches": 0, "search": 0.002, "full_evaluation": 0.05},
+            {"method": "bgd_ii", "obvious_samples": 3, "patches": 3, "obvious_search": 0.5, "search_same_samples": 0.1,
+             "search_ratio": 5.0, "full_evaluation": 0.05, "evaluation": 0.005, "evaluation_median_ratio": 11.0,
+             "evaluation_total_ratio": 9.0},
+        ],
+    },
+    "thesis": {
+        "network": "mlp", "core_hours": 1.25, "runs_without_estimate": 2,
+        "rows": [{"network": "mlp", "setting": "reloading", "method": "bgd_ii", "runs": 3, "samples": 691,
+                  "hours": 0.5, "full_hours": 4.0}],
+    },
+}  # fmt: skip
+
+
+def test_the_document_is_made_from_what_was_measured(tmp_path):
+    for part, network in MEASURED.items():
+        (tmp_path / f"{part}.json").write_text(json.dumps({"networks": [network]}))
+    places = "".join(f"<!-- bench:{part} -->stale<!-- /bench:{part} -->\n" for part in report.PARTS)
+    once = report.update(f"before\n{places}after\n", tmp_path)
+    assert once.startswith("before\n")
+    assert once.endswith("after\n")
+    assert "stale" not in once
+    for line in (
+        "| mlp | lin1 | 5 | ",
+        "| mlp | bgd_ii | 0.5 | 0.1 | ",
+        "| mlp | reloading | bgd_ii | 3 | 691 | 0.50 | ",
+    ):
+        assert line in once
+    assert report.update(once, tmp_path) == once
+
+
+def test_a_document_without_a_place_is_refused(tmp_path):
+    for part in report.PARTS:
+        (tmp_path / f"{part}.json").write_text("{}")
+    with pytest.raises(KeyError, match="bench:evaluation"):
+        report.update("nothing", tmp_path)

@@ -1,0 +1,126 @@
+"""The tables of docs/performance.md, from what the last benches wrote: `python -m scripts.bench.report`."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bgd.report.render import markdown
+from scripts.bench.tables import milliseconds, percent, times
+
+FOLDER, DOCUMENT = Path("outputs", "bench"), Path("docs", "performance.md")
+HOLDS = {True: "yes", False: "**no**", None: ""}
+
+Json = dict[str, Any]
+
+
+def evaluation(found: Json) -> str:
+    """Return the table of an edit of each layer, for each network."""
+    header = ["network", "lowest layer edited", "weights", "full (ms)", "incremental (ms)", "ratio", "target", "holds",
+              "non-reloading, ratio", "cannot be avoided"]  # fmt: skip
+    lines = [
+        [
+            network["network"],
+            row["edit"],
+            f"{row['weights']:,}",
+            milliseconds(row["full"]),
+            milliseconds(row["reloading"]),
+            times(row["reloading_ratio"]),
+            times(row["target"]) if row["target"] else "",
+            HOLDS[row["holds"]],
+            times(row["accumulating_ratio"]),
+            percent(row["floor"]),
+        ]
+        for network in found["networks"]
+        for row in network["rows"]
+    ]
+    passes = [
+        f"{network['network']}: {network['images']:,} images, {network['threads']} threads, a full pass "
+        f"at {network['full_pass_gflops']:.0f} GFLOP/s, {percent(network['full_pass_share_of_peak'])} of the peak"
+        for network in found["networks"]
+    ]
+    return f"{'; '.join(passes)}.\n\n{markdown(header, lines, texts=2)}"
+
+
+def methods(found: Json) -> str:
+    """Return the table of each method's search and of the evaluation of its patches."""
+    header = ["network", "method", "search, obvious (s)", "fast (s)", "ratio", "evaluation, full (ms)",
+              "incremental, mean (ms)", "median ratio", "total ratio"]  # fmt: skip
+    lines = []
+    for network in found["networks"]:
+        for row in network["rows"]:
+            obvious, patches = row["obvious_samples"], row["patches"]
+            lines.append(
+                [
+                    network["network"],
+                    row["method"],
+                    f"{row['obvious_search']:.3g}" if obvious else "the same",
+                    f"{row['search_same_samples'] if obvious else row['search']:.3g}",
+                    times(row["search_ratio"]) if obvious else "",
+                    milliseconds(row["full_evaluation"]),
+                    milliseconds(row["evaluation"]) if patches else "none corrected",
+                    times(row["evaluation_median_ratio"]) if patches else "",
+                    times(row["evaluation_total_ratio"]) if patches else "",
+                ]
+            )
+    said = [f"{network['network']}: {network['images']:,} images" for network in found["networks"]]
+    return f"One thread; seconds and milliseconds a sample. {'; '.join(said)}.\n\n{markdown(header, lines, texts=2)}"
+
+
+def thesis(found: Json) -> str:
+    """Return the table of what the thesis profile would take."""
+    header = ["network", "setting", "method", "runs", "samples", "core-hours", "with full evaluations"]
+    lines = [
+        [
+            *(row[key] for key in ("network", "setting", "method")),
+            str(row["runs"]),
+            str(row["samples"]),
+            f"{row['hours']:.2f}",
+            f"{row['full_hours']:.2f}",
+        ]
+        for network in found["networks"]
+        for row in network["rows"]
+    ]
+    totals = [
+        f"{network['network']}: {network['core_hours']:.1f} core-hours with the other presets and N0 "
+        f"({network['runs_without_estimate']} runs without an estimate)"
+        for network in found["networks"]
+    ]
+    return f"{'; '.join(totals)}.\n\n{markdown(header, lines, texts=3)}"
+
+
+PARTS: dict[str, Callable[[Json], str]] = {"evaluation": evaluation, "methods": methods, "thesis": thesis}
+
+
+def update(text: str, folder: Path) -> str:
+    """Return a document with what stands between `bench:PART` and `/bench:PART` made from a folder's json.
+
+    Raises:
+        KeyError: The document has no such place for a part.
+    """
+    for part, table in PARTS.items():
+        found = json.loads((folder / f"{part}.json").read_text())
+        first, last = f"<!-- bench:{part} -->", f"<!-- /bench:{part} -->"
+        place = re.compile(f"{first}.*?{last}", re.DOTALL)
+        if not place.search(text):
+            raise KeyError(f"no {first} ... {last} in the document")
+        made = f"{first}\n{table(found).strip()}\n{last}"
+        text = place.sub(lambda _, made=made: made, text)
+    return text
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Update the document."""
+    missing = [part for part in PARTS if not (FOLDER / f"{part}.json").exists()]
+    if missing:
+        print(f"error: no {FOLDER}/{missing[0]}.json: make bench", file=sys.stderr)
+        return 2
+    DOCUMENT.write_text(update(DOCUMENT.read_text(), FOLDER))
+    print(f"{DOCUMENT} updated")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
