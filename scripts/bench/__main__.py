@@ -1,8 +1,10 @@
 """Run the parts that were asked for; see the package."""
 
 import datetime
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -44,10 +46,16 @@ def _run(options: Options) -> None:
         found[part] = _measure(part, subjects, machine, options, found)
         head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
         path = options.folder / f"{part}.json"
-        write(path, head | {"machine": machine.json(), "networks": found[part]})
+        write(path, head | {"machine": machine.json(), "networks": [*_others(path, options), *found[part]]})
         say(f"written: {path}")
     if "growth" in options.parts:
         say(f"written: {growth.draw(found['growth'], machine, options.folder)}")
+
+
+def _others(path: Path, options: Options) -> list[dict[str, object]]:
+    """Return what an earlier bench found for the networks that this one leaves out."""
+    before = json.loads(path.read_text())["networks"] if path.exists() else []
+    return [each for each in before if each["network"] not in options.networks]
 
 
 def _measure(
