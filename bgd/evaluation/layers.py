@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bgd.evaluation.low_rank import Factors, factors_of
+from bgd.evaluation.low_rank import LEAST, Factors, factors_of
 from bgd.patch import Patch
 
 CHEAP = 0.05  # of the work of all stages: less than this is rather done again than kept
@@ -168,7 +168,7 @@ class Layers:
 
     @staticmethod
     def _factors(layer: nn.Linear | nn.Conv2d, weight: torch.Tensor) -> Factors | None:
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) or weight.numel() < LEAST:  # before all weights are looked at
             return None
         return factors_of(weight, float(layer.weight.detach().abs().max()))
 
