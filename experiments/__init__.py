@@ -2,6 +2,6 @@
 
 import os
 
-# Large pages for large tensors: an evaluation of an edit of AlexNet's lin1 takes a fifth less time, and no number
-# changes. torch looks at this when it first needs memory, so it stands here, before anything imports torch.
+# Large pages for large tensors: evaluations of edits of AlexNet's lin1 take less time, and no number changes. torch
+# looks at this when it first needs memory, so it stands here, before anything imports torch.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -61,9 +61,9 @@ class LayerNormalisedPrior:
         weights = magnitude.clone() if out is None else out.copy_(magnitude)
         for name in space.names:
             layer = weights[space.span(name)]
-            total = layer.sum()
-            if total > 0:
-                layer /= total
+            own = layer.sum()
+            if own > 0:
+                layer /= own
         return weights
 
 
