@@ -52,9 +52,24 @@ class Patch:
     @property
     def tensors(self) -> list[str]:
         """Names of the tensors with a changed value."""
+        return list(self._spans())
+
+    def layers(self) -> dict[str, list[float]]:
+        """Return, for each tensor with a changed value, how many differ and L2 and Linf of the change, in float64."""
+        change = self.new.double() - self.old.double()
+        parts = {name: change[span] for name, span in self._spans().items()}
+        return {
+            name: [len(part), float(part.norm()), float(part.abs().max())] for name, part in parts.items()
+        }
+
+    def _spans(self) -> dict[str, slice]:
+        """Return the places of `indices` that lie in each tensor that has any."""
         bounds = torch.tensor(self.space.bounds, device=self.indices.device)
-        edges = torch.searchsorted(self.indices, bounds)
-        return [name for name, count in zip(self.space.names, edges.diff().tolist(), strict=True) if count]
+        edges = torch.searchsorted(self.indices, bounds).tolist()
+        spans = map(slice, edges, edges[1:])
+        return {
+            name: span for name, span in zip(self.space.names, spans, strict=True) if span.start < span.stop
+        }
 
     def norms(self) -> tuple[float, float, float]:
         """Return L1, L2 and Linf of the change, in float64."""

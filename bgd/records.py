@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-SCHEMA = 1  # version of header and row; raised when a reader of the old ones would misread the new
+SCHEMA = 2  # version of header and row; raised when a reader of the old ones would misread the new
 
 ALREADY_RIGHT, CORRECTED, UNCORRECTED = "already_right", "corrected", "uncorrected"
 
@@ -41,6 +41,47 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class SideEffects:
+    """What a correction did to the predictions of the test images, against N0's.
+
+    The headers' `Baseline` has how many images each number is out of. A prediction is -1 where a logit is not finite.
+
+    Attributes:
+        broken, fixed: Test images that went from right to wrong, and from wrong to right. `broken` over all is the
+            negative flip rate (Yan et al., CVPR 2021).
+        agreeing: Test images with the same prediction as N0: over all of them, the locality of the correction.
+        agreeing_close: Those of them that are close (`Baseline.close_images`).
+        untouched_right: Test images, not samples of the run, that are predicted right.
+        confusion: What changed in the confusion matrix: `[label, prediction, count after - count of N0]` for each
+            cell that differs.
+    """
+
+    broken: int
+    fixed: int
+    agreeing: int
+    agreeing_close: int
+    untouched_right: int
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Accumulated:
+    """How far the network has gone from N0, in the non-reloading setting.
+
+    Attributes:
+        earlier: Samples corrected before this one.
+        earlier_right: How many of those the network gets right after this one's turn: over `earlier`, retention.
+        union: Parameters that any correction so far has changed.
+        drift: L2 norm of the difference of all parameters to N0's.
+    """
+
+    earlier: int
+    earlier_right: int
+    union: int
+    drift: float | None
+
+
+@dataclass(frozen=True)
 class Row:
     """What happened to one sample.
 
@@ -56,13 +97,15 @@ class Row:
         altered: Number of parameters the method altered, the numerator of POPA; 0 where nothing changed.
         l0: Number of parameters whose value differs.
         l1, l2, linf: Norms of the change.
-        layers: Names of the tensors with a changed value.
+        layers: Of each tensor with a changed value, how many values differ and the L2 and Linf norm of the change.
         steps: Iterations of the search, or gradient steps.
         forward_passes, backward_passes: On the one sample.
         search_seconds, evaluation_seconds: Wall time.
         sample_loss_before, sample_loss_after: Cross-entropy of the sample, in nats.
+        logits_after: The sample's logits (C,) to 6 digits, None in the place of one that is not finite.
         figures: Of the network after the sample.
-        broken, fixed: Test images that went from right to wrong and from wrong to right, against N0.
+        side_effects: On the test images.
+        accumulated: Since N0; None in the reloading setting.
         patch: `{"index": [...], "old": [...], "new": [...]}` with positions in the flat vector of all
             parameters; None where more than `PATCH_LIMIT` values change or nothing does.
     """
@@ -79,7 +122,7 @@ class Row:
     l1: float
     l2: float
     linf: float
-    layers: list[str]
+    layers: dict[str, list[float]]
     steps: int
     forward_passes: int
     backward_passes: int
@@ -87,9 +130,10 @@ class Row:
     evaluation_seconds: float
     sample_loss_before: float | None
     sample_loss_after: float | None
+    logits_after: list[float | None]
     figures: Figures
-    broken: int
-    fixed: int
+    side_effects: SideEffects
+    accumulated: Accumulated | None = None
     patch: dict[str, list[float]] | None = None
 
 
@@ -118,6 +162,25 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """N0 on the test images: what `SideEffects` are counted against.
+
+    Attributes:
+        close_images: How many images are close: the tenth in which the two largest logits of N0 differ least.
+        close_margin: The largest such difference among them, in logits.
+        untouched_images: How many test images are not samples of the run.
+        untouched_right: How many of those N0 gets right.
+        confusion: `[label, prediction, count]` for each cell of N0's confusion matrix that is not 0.
+    """
+
+    close_images: int
+    close_margin: float | None
+    untouched_images: int
+    untouched_right: int
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
 class Header:
     """What a run was and on what it ran.
 
@@ -127,11 +190,14 @@ class Header:
             `scale`, `dataset`, `seed`, `order`, `versions`. A run of measurements has `probe` in place of
             `method`, `setting` and `seed`.
         base: The N0: `id`, `sha256`, `errors` (how many test images it gets wrong), `expected_errors`
-            (`[low, high]`) and `parameters` (how many it has).
+            (`[low, high]`), `parameters` (how many it has) and `tensors` (the shape of each, in the order of
+            the flat vector).
         figures: Of N0.
+        baseline: Of N0 too.
         samples: How many samples the run has.
         train_images, test_images: How many images the figures are over.
-        provenance: Versions, device, threads: what may matter to a reader but is no part of the identity.
+        provenance: Versions, device, threads, the code's revision: what may matter to a reader but is no part of
+            the identity.
         summary: Written at the end: `retained`, the share of the samples that the last network gets right
             (None in the reloading setting), and `seconds`.
     """
@@ -140,6 +206,7 @@ class Header:
     spec: dict[str, Any]
     base: dict[str, Any]
     figures: Figures
+    baseline: Baseline
     samples: int
     train_images: int
     test_images: int
@@ -184,14 +251,21 @@ def header_from(value: dict[str, Any]) -> Header:
     """
     if value.get("schema") != SCHEMA:
         raise RecordError(f"record has schema {value.get('schema')!r}, this code reads {SCHEMA}")
-    return Header(**{**value, "figures": Figures(**value["figures"])})
+    figures, baseline = Figures(**value["figures"]), Baseline(**value["baseline"])
+    return Header(**{**value, "figures": figures, "baseline": baseline})
 
 
 def row_from(value: dict[str, Any]) -> Row | Measurement:
     """Return the row or the measurement in a JSON object."""
     if "figures" not in value:
         return Measurement(**value)
-    return Row(**{**value, "figures": Figures(**value["figures"])})
+    accumulated = value["accumulated"]
+    parts = {
+        "figures": Figures(**value["figures"]),
+        "side_effects": SideEffects(**value["side_effects"]),
+        "accumulated": None if accumulated is None else Accumulated(**accumulated),
+    }
+    return Row(**{**value, **parts})
 
 
 def dump(value: Header | Row | Measurement) -> str:

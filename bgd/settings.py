@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from bgd import rng
+from bgd.accumulation import Accumulation, right_of
+from bgd.bystanders import Bystanders
 from bgd.evaluation import Evaluation, Evaluator
 from bgd.methods.base import Correction, Look, Method, Problem, Sample, Trial
 from bgd.patch import Patch
@@ -46,7 +48,7 @@ class Stage:
         problem: The network to correct.
         evaluator: Evaluates the same network.
         samples: The samples, in their fixed order.
-        test_labels: Labels of the evaluator's test images (N,).
+        bystanders: The evaluator's test images.
     """
 
     setting: Setting
@@ -55,10 +57,10 @@ class Stage:
     problem: Problem
     evaluator: Evaluator
     samples: Sequence[Sample]
-    test_labels: torch.Tensor
+    bystanders: Bystanders
 
     def __post_init__(self) -> None:
-        self._base_right = self.evaluator.base.test_predictions == self.test_labels
+        self._accumulation = Accumulation(self.problem.current) if self.setting.accumulate else None
 
     def rows(self, done: Sequence[Row] = ()) -> Iterator[Row]:
         """Correct each sample and yield its row.
@@ -83,8 +85,7 @@ class Stage:
         """
         if not self.samples or not self.setting.accumulate:
             return None
-        right = [_look(self.problem, sample).right for sample in self.samples]
-        return sum(right) / len(right)
+        return float(right_of(self.problem.current, self.samples).double().mean())
 
     def _correct(self, sample: Sample) -> tuple[Correction, Trial, float]:
         started = time.perf_counter()
@@ -97,8 +98,8 @@ class Stage:
         return correction, trial, time.perf_counter() - started
 
     def _row(self, position: int, sample: Sample) -> Row:
-        before = _look(self.problem, sample)
-        if before.right:
+        before = _answer(self.problem, sample)
+        if before.look.right:
             nothing = Correction.failed("")
             return self._describe(position, sample, before, before, nothing, self.evaluator.base)
         correction, trial, seconds = self._correct(sample)
@@ -106,7 +107,7 @@ class Stage:
         if correction.patch is not None:
             after = self._verified(sample, correction.patch)
             if self.setting.accumulate:
-                self._advance(correction.patch)
+                self._advance(sample, correction.patch)
                 evaluation = self.evaluator.base
             else:
                 evaluation = self.evaluator.after(correction.patch)
@@ -122,19 +123,21 @@ class Stage:
             time.perf_counter() - started,
         )
 
-    def _advance(self, patch: Patch) -> None:
+    def _advance(self, sample: Sample, patch: Patch) -> None:
         self.problem.advance(patch)
         self.evaluator.advance(patch)
+        if self._accumulation is not None:
+            self._accumulation.add(sample, patch)
 
-    def _verified(self, sample: Sample, patch: Patch) -> Look:
+    def _verified(self, sample: Sample, patch: Patch) -> "_Answer":
         """Look at the sample with the patch applied, whatever the method says of it."""
         with self.problem.current.patched(patch):
-            look = _look(self.problem, sample)
-        if not look.right:
+            answer = _answer(self.problem, sample)
+        if not answer.look.right:
             raise RuntimeError(
                 f"{type(self.method).__name__} returned a patch for sample {sample.index} that leaves it wrong"
             )
-        return look
+        return answer
 
     def _replay(self, row: Row) -> None:
         if row.outcome == ALREADY_RIGHT:
@@ -147,14 +150,14 @@ class Stage:
         if found != recorded:
             raise ReplayError(f"sample {row.index} came out as {found}, recorded as {recorded}")
         if correction.patch is not None:
-            self._advance(correction.patch)
+            self._advance(sample, correction.patch)
 
     def _describe(
         self,
         position: int,
         sample: Sample,
-        before: Look,
-        after: Look,
+        before: "_Answer",
+        after: "_Answer",
         correction: Correction,
         evaluation: Evaluation,
         trial: Trial | None = None,
@@ -162,15 +165,14 @@ class Stage:
         evaluation_seconds: float = 0.0,
     ) -> Row:
         patch = correction.patch
-        right = evaluation.test_predictions == self.test_labels
         l1, l2, linf = patch.norms() if patch else (0.0, 0.0, 0.0)
-        outcome = CORRECTED if patch is not None else ALREADY_RIGHT if before.right else UNCORRECTED
+        outcome = CORRECTED if patch is not None else ALREADY_RIGHT if before.look.right else UNCORRECTED
         return Row(
             position=position,
             index=sample.index,
             label=int(sample.label),
-            prediction_before=before.prediction,
-            prediction_after=after.prediction,
+            prediction_before=before.look.prediction,
+            prediction_after=after.look.prediction,
             outcome=outcome,
             reason=correction.reason,
             altered=correction.altered,
@@ -178,17 +180,18 @@ class Stage:
             l1=l1,
             l2=l2,
             linf=linf,
-            layers=patch.tensors if patch else [],
+            layers=patch.layers() if patch else {},
             steps=correction.steps,
             forward_passes=trial.forward_passes if trial else 0,
             backward_passes=trial.backward_passes if trial else 0,
             search_seconds=round(search_seconds, 6),
             evaluation_seconds=round(evaluation_seconds, 6),
-            sample_loss_before=finite(before.loss),
-            sample_loss_after=finite(after.loss),
+            sample_loss_before=finite(before.look.loss),
+            sample_loss_after=finite(after.look.loss),
+            logits_after=after.logits,
             figures=evaluation.figures,
-            broken=int((self._base_right & ~right).sum()),
-            fixed=int((~self._base_right & right).sum()),
+            side_effects=self.bystanders.side_effects(evaluation.test_predictions),
+            accumulated=self._accumulation.state(sample) if self._accumulation else None,
             patch=_values(patch),
         )
 
@@ -199,9 +202,18 @@ def _values(patch: Patch | None) -> dict[str, list[float]] | None:
     return {"index": patch.indices.tolist(), "old": patch.old.tolist(), "new": patch.new.tolist()}
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """What a network says of a sample, and its logits as a row keeps them."""
+
+    look: Look
+    logits: list[float | None]
+
+
 @torch.no_grad()
-def _look(problem: Problem, sample: Sample) -> Look:
-    return Look.of(problem.current.module(sample.image), sample)
+def _answer(problem: Problem, sample: Sample) -> _Answer:
+    logits = problem.current.module(sample.image)
+    return _Answer(Look.of(logits, sample), [finite(float(f"{x:.6g}")) for x in logits[0].tolist()])
 
 
 def samples_of(
@@ -220,5 +232,11 @@ def samples_of(
         count: The first so many, in their order; all for None.
         order: 0 for the order of `indices`, as the thesis has it; any other number for a permutation of its own.
     """
+    chosen = ordered(indices, count, order)
+    return [Sample(index, images[index : index + 1], labels[index : index + 1]) for index in chosen]
+
+
+def ordered(indices: Sequence[int], count: int | None = None, order: int = 0) -> list[int]:
+    """Return the first `count` indices, all for None, in the order that `samples_of` describes."""
     chosen = indices if order == 0 else rng.stream(order, "order").permutation(indices).tolist()
-    return [Sample(index, images[index : index + 1], labels[index : index + 1]) for index in chosen[:count]]
+    return list(chosen[:count])

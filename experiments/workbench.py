@@ -1,8 +1,7 @@
 """What runs share: the data, N0, its evaluation, its mean training gradient. Made once in a process."""
 
 import logging
-import os
-import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bgd import __version__, data, training
+from bgd import data, training
 from bgd.build import ConfigError, build
+from bgd.bystanders import Bystanders
 from bgd.evaluation import Evaluation, FullEvaluator, Images, IncrementalEvaluator
 from bgd.evaluation.incremental import MEMORY
 from bgd.evaluation.shelf import Shelf
@@ -20,8 +20,9 @@ from bgd.identity import state_sha256
 from bgd.methods.base import Problem
 from bgd.probes.survey import Survey
 from bgd.records import Header
-from bgd.settings import Stage, samples_of
+from bgd.settings import Stage, ordered, samples_of
 from bgd.training import Base
+from experiments.provenance import provenance
 from experiments.spec import RunSpec
 
 log = logging.getLogger(__name__)
@@ -111,9 +112,15 @@ class Workbench:
         return Images.of(self.data, self.scale.train_images, self.scale.test_images, self.place.device)
 
     @cached_property
+    def _on_n0(self) -> tuple[Evaluation, torch.Tensor]:
+        """Evaluation of N0, and its logits on the test images (N, C)."""
+        evaluator = FullEvaluator(self.base.network, self.images, self.batch_size)
+        return evaluator.base, evaluator.test_logits()
+
+    @property
     def evaluation(self) -> Evaluation:
         """Evaluation of N0."""
-        return FullEvaluator(self.base.network, self.images, self.batch_size).base
+        return self._on_n0[0]
 
     @cached_property
     def _evaluator(self) -> IncrementalEvaluator:
@@ -164,13 +171,17 @@ class Workbench:
             problem=problem,
             evaluator=evaluator,
             samples=samples,
-            test_labels=self.images.test_labels,
+            bystanders=self._bystanders([sample.index for sample in samples]),
         )
+
+    def _bystanders(self, samples: Sequence[int]) -> Bystanders:
+        evaluation, logits = self._on_n0
+        return Bystanders.of(logits, evaluation.test_predictions, self.images.test_labels, samples)
 
     def header(self, spec: RunSpec) -> Header:
         """Return the header of a run of this network."""
         errors = self.base.errors
-        samples = len(errors) if spec.scale.samples is None else min(spec.scale.samples, len(errors))
+        samples = ordered(errors, spec.scale.samples, spec.order)
         return Header(
             run_id=spec.run_id,
             spec=spec.identity,
@@ -180,26 +191,20 @@ class Workbench:
                 "errors": len(errors),
                 "expected_errors": list(self.scale.expected_errors),
                 "parameters": sum(parameter.numel() for parameter in self.base.network.parameters()),
+                "tensors": {
+                    name: list(parameter.shape) for name, parameter in self.base.network.named_parameters()
+                },
             },
             figures=self.evaluation.figures,
-            samples=samples,
+            baseline=self._bystanders(samples).baseline,
+            samples=len(samples),
             train_images=len(self.images.train),
             test_images=len(self.images.test),
             provenance={
                 "profile": spec.profile,
-                "bgd": __version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "device": self.place.device,
-                "hardware": _hardware(self.place.device),
-                "threads": self.place.threads,
-                "cores": os.cpu_count(),
+                **provenance(spec.dataset, self.place.device, self.place.threads),
             },
         )
-
-
-def _hardware(device: str) -> str:
-    return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU"
 
 
 class Workshop:

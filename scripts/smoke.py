@@ -31,6 +31,10 @@ def check_run(run: Run) -> None:
         assert (row.prediction_after == row.label) == (row.outcome != UNCORRECTED), row
         assert (row.l0 > 0) == (row.outcome == CORRECTED), row
         assert row.l0 <= row.altered <= header.base["parameters"], row
+        assert row.l0 == sum(count for count, *_ in row.layers.values()), row
+        change = row.side_effects.fixed - row.side_effects.broken
+        accuracy = header.figures.test_accuracy + change / header.test_images
+        assert abs(row.figures.test_accuracy - accuracy) < 1e-9, row
         if row.outcome == UNCORRECTED:
             assert row.reason, row
 

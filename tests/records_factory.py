@@ -2,9 +2,32 @@
 
 from dataclasses import replace
 
-from bgd.records import ALREADY_RIGHT, CORRECTED, UNCORRECTED, Figures, Header, Row, Run
+from bgd.records import (
+    ALREADY_RIGHT,
+    CORRECTED,
+    UNCORRECTED,
+    Accumulated,
+    Baseline,
+    Figures,
+    Header,
+    Row,
+    Run,
+    SideEffects,
+)
 
-__all__ = ["ALREADY_RIGHT", "BASE", "CORRECTED", "UNCORRECTED", "figures", "row", "rows", "run"]
+__all__ = [
+    "ALREADY_RIGHT",
+    "BASE",
+    "BASELINE",
+    "CORRECTED",
+    "UNCORRECTED",
+    "accumulated",
+    "figures",
+    "row",
+    "rows",
+    "run",
+    "side_effects",
+]
 
 BASE = Figures(
     train_loss=0.25,
@@ -16,8 +39,34 @@ BASE = Figures(
 )
 
 
+BASELINE = Baseline(
+    close_images=1000,
+    close_margin=2.0,
+    untouched_images=8000,
+    untouched_right=8000,
+    confusion=[[3, 3, 8000], [3, 5, 2000]],
+)
+SIDE_EFFECTS = SideEffects(
+    broken=0,
+    fixed=1,
+    agreeing=9999,
+    agreeing_close=999,
+    untouched_right=8000,
+    confusion=[[3, 3, 1], [3, 5, -1]],
+)
+ACCUMULATED = Accumulated(earlier=0, earlier_right=0, union=2, drift=0.1)
+
+
 def figures(**changes) -> Figures:
     return replace(BASE, **changes)
+
+
+def side_effects(**changes) -> SideEffects:
+    return replace(SIDE_EFFECTS, **changes)
+
+
+def accumulated(**changes) -> Accumulated:
+    return replace(ACCUMULATED, **changes)
 
 
 def row(position: int, outcome: str = CORRECTED, **changes) -> Row:
@@ -35,7 +84,7 @@ def row(position: int, outcome: str = CORRECTED, **changes) -> Row:
         "l1": 0.2,
         "l2": 0.1,
         "linf": 0.1,
-        "layers": ["lin1.weight"],
+        "layers": {"lin1.weight": [2, 0.1, 0.1]},
         "steps": 1,
         "forward_passes": 3,
         "backward_passes": 1,
@@ -43,9 +92,9 @@ def row(position: int, outcome: str = CORRECTED, **changes) -> Row:
         "evaluation_seconds": 0.02,
         "sample_loss_before": 2.0,
         "sample_loss_after": 0.5,
+        "logits_after": [0.0, 0.0, 0.0, 2.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0],
         "figures": BASE,
-        "broken": 0,
-        "fixed": 1,
+        "side_effects": SIDE_EFFECTS,
         "patch": {"index": [0, 1], "old": [0.0, 0.0], "new": [0.1, 0.1]},
     }
     return Row(**{**values, **changes})
@@ -69,6 +118,7 @@ def run(
     train_images: int = 54_000,
     test_images: int = 10_000,
     base: Figures = BASE,
+    baseline: Baseline = BASELINE,
     retained: float | None = 0.5,
     order: int = 0,
     network_seed: int = 0,
@@ -95,8 +145,10 @@ def run(
             "errors": len(samples) if errors is None else errors,
             "expected_errors": expected,
             "parameters": parameters,
+            "tensors": {"lin1.weight": [10, 90], "lin1.bias": [100]},
         },
         figures=base,
+        baseline=baseline,
         samples=len(samples),
         train_images=train_images,
         test_images=test_images,

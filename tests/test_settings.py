@@ -7,6 +7,7 @@ import torch
 from oracles import evaluate, flat, is_right, with_parameters
 
 from bgd import rng, training
+from bgd.bystanders import Bystanders
 from bgd.evaluation import FullEvaluator, Images
 from bgd.methods.base import Correction, Problem
 from bgd.methods.bgd.search import SubsetSearch
@@ -21,14 +22,20 @@ def stage(trained, tiny, samples):
     def make(method, accumulate, chosen=samples):
         images = Images.of(tiny, 100, 80)
         gradient = training.mean_gradient(trained, images.train, images.train_labels)
+        evaluator = FullEvaluator(trained, images)
         return Stage(
             setting=Setting(accumulate),
             method=method,
             seed=0,
             problem=Problem(trained, lambda: gradient),
-            evaluator=FullEvaluator(trained, images),
+            evaluator=evaluator,
             samples=chosen,
-            test_labels=images.test_labels,
+            bystanders=Bystanders.of(
+                evaluator.test_logits(),
+                evaluator.base.test_predictions,
+                images.test_labels,
+                [sample.index for sample in chosen],
+            ),
         )
 
     return make
@@ -103,8 +110,8 @@ def test_broken_and_fixed_count_flips_against_n0(stage, trained, tiny, samples):
     vector[row.patch["index"]] = torch.tensor(row.patch["new"])
     moved = with_parameters(trained, vector)
     was, now = trained(images).argmax(1) == labels, moved(images).argmax(1) == labels
-    assert row.broken == int((was & ~now).sum()) > 0
-    assert row.fixed == int((~was & now).sum())
+    assert row.side_effects.broken == int((was & ~now).sum()) > 0
+    assert row.side_effects.fixed == int((~was & now).sum())
 
 
 class Liar:

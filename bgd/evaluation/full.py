@@ -91,6 +91,10 @@ class FullEvaluator:
             self._base = self._evaluate()
         return self._base
 
+    def test_logits(self) -> torch.Tensor:
+        """Return the logits of the test images (N, C)."""
+        return self._logits(self._images.test)
+
     def after(self, patch: Patch) -> Evaluation:
         """Evaluate the network with `patch` applied."""
         with self._network.patched(patch):

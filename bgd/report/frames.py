@@ -8,17 +8,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bgd.records import PROBE, Figures, Header, Row, Run, subject
+from bgd.records import PROBE, Accumulated, Baseline, Figures, Header, Row, Run, SideEffects, subject
 
 FIGURES = tuple(item.name for item in fields(Figures))
-_NOT_COLUMNS = ("figures", "patch", "layers")  # flattened; too large; a list
-SAMPLE = tuple(item.name for item in fields(Row) if item.name not in _NOT_COLUMNS)
+_NOT_COLUMNS = {  # flattened; too large; lists
+    *("figures", "side_effects", "accumulated"),
+    *("patch", "layers", "logits_after", "confusion"),
+}
+
+
+def _columns(of: type) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(of) if item.name not in _NOT_COLUMNS)
+
+
+SAMPLE, SIDE_EFFECTS, ACCUMULATED = _columns(Row), _columns(SideEffects), _columns(Accumulated)
 IDENTITY = ("network", "setting", "method", "seed", "order", "network_seed", "run_id")
-BASE = tuple(f"base_{name}" for name in FIGURES)
+BASELINE = _columns(Baseline)
+BASE = tuple(f"base_{name}" for name in (*FIGURES, *BASELINE))
 RUN = ("base_id", "parameters", "errors", "run_samples", "train_images", "test_images", "retained")
 _REAL = {
     *FIGURES,
     *BASE,
+    *ACCUMULATED,
     *("l1", "l2", "linf", "search_seconds", "evaluation_seconds"),
     *("sample_loss_before", "sample_loss_after", "retained"),
 }
@@ -35,8 +46,9 @@ class Frames:
 
     Attributes:
         samples: One row per sample and run, in order of network, setting, method, seed, position. Columns:
-            the fields of `Row` (without patch and layers), its figures, N0's figures as `base_...`, and
-            those of the run. What was None, because it is not finite, is NaN.
+            the numbers of `Row`, its `Figures`, `SideEffects` and `Accumulated`, the `Figures` and the
+            `Baseline` of N0 as `base_...`, and those of the run. What was None, because it is not finite or not
+            of this setting, is NaN.
         runs: One row per run: `network`, `setting`, `method`, `seed`, `run_id`, `base_id`, `errors`,
             `expected_errors` (a pair or None), `run_samples`, `train_images`, `test_images`, `parameters`,
             `retained`, N0's figures.
@@ -60,6 +72,18 @@ def _where(frame: pd.DataFrame, values: dict[str, str]) -> pd.DataFrame:
     return frame[keep]
 
 
+_of_figures, _of_baseline = attrgetter(*FIGURES), attrgetter(*BASELINE)
+_of_sample, _of_side_effects = attrgetter(*SAMPLE), attrgetter(*SIDE_EFFECTS)
+_of_accumulated = attrgetter(*ACCUMULATED)
+_NOTHING_ACCUMULATED = (None,) * len(ACCUMULATED)
+
+
+def _sample_values(row: Row) -> tuple[Any, ...]:
+    """Return a row's values in the order SAMPLE, FIGURES, SIDE_EFFECTS, ACCUMULATED."""
+    accumulated = _NOTHING_ACCUMULATED if row.accumulated is None else _of_accumulated(row.accumulated)
+    return (*_of_sample(row), *_of_figures(row.figures), *_of_side_effects(row.side_effects), *accumulated)
+
+
 def _run_values(header: Header) -> tuple[Any, ...]:
     """Return a run's values in the order IDENTITY, RUN, BASE."""
     spec, base = header.spec, header.base
@@ -71,7 +95,7 @@ def _run_values(header: Header) -> tuple[Any, ...]:
     scale = (header.samples, header.train_images, header.test_images)
     retained = header.summary.get("retained")
     about = (str(base.get("id", "")), base["parameters"], base["errors"], *scale, retained)
-    return (*identity, header.run_id, *about, *(getattr(header.figures, name) for name in FIGURES))
+    return (*identity, header.run_id, *about, *_of_figures(header.figures), *_of_baseline(header.baseline))
 
 
 def option(spec: dict[str, Any], key: str) -> Any:
@@ -110,16 +134,16 @@ def build_frames(runs: Sequence[Run], axes: Sequence[str] = ()) -> Frames:
         ReportError: Two runs have the same network, setting, method, seed, order, N0 seed and axes, or a run is
             of a probe.
     """
-    of_sample, of_figures = attrgetter(*SAMPLE), attrgetter(*FIGURES)
     of_runs = [_run_values(run.header) for run in runs]
     options = [tuple(option(run.header.spec, key) for key in axes) for run in runs]
     _refuse_twins(of_runs, options)
     of_samples = [
-        (*about, *of_sample(row), *of_figures(row.figures))
+        (*about, *_sample_values(row))
         for run, about in zip(runs, of_runs, strict=True)
         for row in run.rows
     ]
-    samples = _typed(of_samples, (*IDENTITY, *RUN, *BASE, *SAMPLE, *FIGURES))
+    columns = (*IDENTITY, *RUN, *BASE, *SAMPLE, *FIGURES, *SIDE_EFFECTS, *ACCUMULATED)
+    samples = _typed(of_samples, columns)
     headers = _typed(of_runs, (*IDENTITY, *RUN, *BASE))
     expected = [run.header.base.get("expected_errors") for run in runs]
     headers["expected_errors"] = pd.Series([tuple(pair) if pair else None for pair in expected], dtype=object)

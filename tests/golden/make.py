@@ -7,7 +7,6 @@ to train them anew as well.
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from bgd import data, rng, training
 from bgd.build import build
+from bgd.bystanders import Bystanders
 from bgd.evaluation import FullEvaluator, Images
 from bgd.methods.base import Problem
 from bgd.networks import MLP
@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 FRAGILE = {
     "idealized"
 }  # it walks to a margin of rounding: another machine's last digits keep other parameters
-KEYS = ("index", "outcome", "altered", "l0", "steps", "forward_passes", "sample_loss_after", "l2", "broken")
+KEYS = ("index", "outcome", "altered", "l0", "steps", "forward_passes", "sample_loss_after", "l2")
 
 
 def methods():
@@ -52,17 +52,28 @@ def rows(config, accumulate):
     tiny, base = data.load("tiny", TINY), network()
     images = Images.of(tiny, 100, 100)
     gradient = training.mean_gradient(base, images.train, images.train_labels)
+    evaluator = FullEvaluator(base, images)
+    samples = samples_of(*tiny.test.tensors(), training.misclassified(base, tiny), 6)
     stage = Stage(
         setting=Setting(accumulate),
         method=build(config, "method"),
         seed=0,
         problem=Problem(base, lambda: gradient),
-        evaluator=FullEvaluator(base, images),
-        samples=samples_of(*tiny.test.tensors(), training.misclassified(base, tiny), 6),
-        test_labels=images.test_labels,
+        evaluator=evaluator,
+        samples=samples,
+        bystanders=Bystanders.of(
+            evaluator.test_logits(),
+            evaluator.base.test_predictions,
+            images.test_labels,
+            [s.index for s in samples],
+        ),
     )
     return [
-        {**{key: getattr(row, key) for key in KEYS}, "train_loss": asdict(row)["figures"]["train_loss"]}
+        {
+            **{key: getattr(row, key) for key in KEYS},
+            "broken": row.side_effects.broken,
+            "train_loss": row.figures.train_loss,
+        }
         for row in stage.rows()
     ]
 

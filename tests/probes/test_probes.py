@@ -16,6 +16,7 @@ from bgd.methods.base import Problem
 from bgd.probes.gradient_ranks import GradientRanks
 from bgd.probes.layer_gradients import LayerGradients
 from bgd.probes.loss_change import LossChange
+from bgd.probes.portraits import Portraits
 from bgd.probes.survey import Survey
 from bgd.records import dump, row_from
 from bgd.settings import samples_of
@@ -136,3 +137,11 @@ def test_the_layers_add_up(case):
         assert values["normalised"][place] == pytest.approx(share, rel=1e-5)
         largest = share * float(part.max() / part.sum()) if share else 0
         assert values["normalised_largest"][place] == pytest.approx(largest, rel=1e-4)
+
+
+def test_a_portrait_is_the_image_itself(case, tiny):
+    network, *_, samples = case
+    for sample in samples:
+        found = measure(Portraits(), case, sample)
+        assert found["pixels"] == tiny.test.images[sample.index].flatten().tolist()
+        assert found["logits"] == pytest.approx(network(sample.image)[0].tolist(), rel=1e-4, abs=1e-5)

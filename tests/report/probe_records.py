@@ -1,6 +1,7 @@
 """Runs of probes with numbers that can be worked out in the head."""
 
 from bgd.records import Figures, Header, Measurement, Run
+from tests.records_factory import BASELINE
 
 BASE = Figures(
     train_loss=0.25,
@@ -24,8 +25,10 @@ def probe_run(probe, values, network="mlp", *, errors=None, expected=None, **hea
             "errors": len(found) if errors is None else errors,
             "expected_errors": expected,
             "parameters": 1000,
+            "tensors": {"lin1.weight": [10, 90], "lin1.bias": [100]},
         },
         "figures": BASE,
+        "baseline": BASELINE,
         "samples": len(found),
         "train_images": 54_000,
         "test_images": 10_000,
