@@ -9,9 +9,10 @@ VENV    ?= .venv
 python := $(VENV)/bin/python
 ready  := $(VENV)/.ready
 reproduce := $(python) -m experiments.reproduce
+from_records := $(python) -m experiments.from_records
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan tables reference test smoke lint format bench clean
+.PHONY: help setup reproduce plan tables report verify reference test smoke lint format bench clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +27,7 @@ $(ready): pyproject.toml
 
 setup: $(ready) ## Install into .venv
 
-reproduce: $(ready) ## Run everything that is not there yet, then write tables and figures
+reproduce: $(ready) ## Run everything that is not there yet, then write tables, figures and the report
 	@$(reproduce) run --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS) --memory $(MEMORY)
 
 plan: $(ready) ## Say what would run, what is cached and how long it takes
@@ -34,6 +35,12 @@ plan: $(ready) ## Say what would run, what is cached and how long it takes
 
 tables: $(ready) ## Write tables and figures from the records that are there
 	@$(reproduce) tables --profile $(PROFILE)
+
+report: $(ready) ## Write outputs/report (report.md, index.html) from the records that are there
+	@$(from_records) report --profile $(PROFILE)
+
+verify: $(ready) ## Fail if a verdict on a claim of the thesis is worse than the kept one
+	@$(from_records) verify --profile $(PROFILE)
 
 reference: $(ready) ## Make this clone's records the committed reference, and the README's table
 	@$(reproduce) reference --profile $(PROFILE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bgd.records import PROBE, RecordError, Run, dump, header_from, row_from, subject
+from bgd.records import PROBE, RecordError, Row, Run, dump, header_from, row_from, subject
 
 PRESETS = "presets.json"
 
@@ -38,8 +38,8 @@ def export(records: Records, folder: Path, whole: Iterable[str]) -> list[Path]:
     Args:
         records: What to write.
         folder: Made where it does not exist; record files in it that are not written again go.
-        whole: Presets whose runs keep the patch of each row. The others', hundreds of runs of a sweep, leave
-            it out: it is most of a row's bytes, and found again by running.
+        whole: Presets whose rows are kept whole. The others', hundreds of runs of a sweep, leave out patch,
+            logits and change of the confusion matrix: most of a row's bytes, and found again by running.
     """
     kept = {run_id for preset in whole for run_id in records.presets.get(preset, ())}
     groups: dict[str, list[Run]] = {}
@@ -66,8 +66,12 @@ def _name(spec: dict[str, Any], whole: bool) -> str:
 
 
 def _lines(run: Run, whole: bool) -> list[str]:
-    rows = run.rows if whole else [replace(row, patch=None) for row in run.rows]
+    rows = run.rows if whole else map(_slim, run.rows)
     return [dump(run.header), *map(dump, rows), *map(dump, run.measurements)]
+
+
+def _slim(row: Row) -> Row:
+    return replace(row, patch=None, logits_after=[], side_effects=replace(row.side_effects, confusion=[]))
 
 
 def load(folder: Path) -> Records:

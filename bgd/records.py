@@ -108,6 +108,8 @@ class Row:
         accumulated: Since N0; None in the reloading setting.
         patch: `{"index": [...], "old": [...], "new": [...]}` with positions in the flat vector of all
             parameters; None where more than `PATCH_LIMIT` values change or nothing does.
+
+    Committed records of a sweep have no `patch`, `logits_after` and `side_effects.confusion` (`bgd.archive`).
     """
 
     position: int

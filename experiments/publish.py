@@ -1,19 +1,31 @@
-"""From records to the thesis' tables and figures, and to the table in the README."""
+"""From records to the thesis' tables and figures, to the report, and to the table in the README."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from bgd.archive import Records
-from bgd.report.build import build, insert_between_markers, is_built_from, result_table
+from bgd.report.assemble import HEADLINE, assemble, is_assembled_from
+from bgd.report.build import build, insert_between_markers, is_built_from
+from bgd.report.claims import compare_verdicts
 from bgd.report.tables import read_reference
-from experiments.paper import MAIN, PAPER, REFERENCE
+from experiments.paper import PAPER, REFERENCE
+from experiments.report import LEDGER, REPORT, VERDICTS
 
 ROOT = Path(__file__).parents[1]
 
 
 def publish(records: Records, output: Path, source: str) -> list[str]:
     """Write tables and figures under `output`; return lines that say what was written."""
-    written = build(records, PAPER, read_reference(REFERENCE), output, source)
+    return _counted(build(records, PAPER, read_reference(REFERENCE), output, source))
+
+
+def report(records: Records, output: Path) -> list[str]:
+    """Write the report under `output`, where its tables and figures are; return lines that say what was written."""
+    return _counted(assemble(records, PAPER, REPORT, output))
+
+
+def _counted(written: Iterable[Path]) -> list[str]:
     folders: dict[Path, int] = {}
     for path in written:
         folders[path.parent] = folders.get(path.parent, 0) + 1
@@ -25,6 +37,26 @@ def is_published(run_ids: Iterable[str], output: Path) -> bool:
     return is_built_from(output, run_ids) and all((output / name).exists() for name in PAPER.names)
 
 
-def update_readme(records: Records, readme: Path = ROOT / "README.md") -> None:
-    """Put the result table of these records between the README's markers."""
-    readme.write_text(insert_between_markers(readme.read_text(), result_table(records.of(MAIN))))
+def is_reported(run_ids: Iterable[str], output: Path) -> bool:
+    """Return whether the report is there, from the runs with these ids."""
+    return is_assembled_from(output, list(run_ids), REPORT)
+
+
+def verdicts(records: Records) -> bytes:
+    """Return what the records say of each claim, as `reference/verdicts.json` keeps it."""
+    return LEDGER.files(records.of(*LEDGER.presets))["report/verdicts.json"]
+
+
+def worse_verdicts(records: Records, kept: Path = VERDICTS) -> list[str]:
+    """Return a line for each claim whose verdict is worse now than the kept one."""
+    return compare_verdicts(json.loads(kept.read_text()), json.loads(verdicts(records)))
+
+
+def keep_verdicts(records: Records, kept: Path = VERDICTS) -> None:
+    """Make what these records say the verdicts that others are held against."""
+    kept.write_bytes(verdicts(records))
+
+
+def update_readme(output: Path, readme: Path = ROOT / "README.md") -> None:
+    """Put the report's result table between the README's markers."""
+    readme.write_text(insert_between_markers(readme.read_text(), (output / HEADLINE).read_text()))

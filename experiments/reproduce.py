@@ -1,4 +1,4 @@
-"""Everything for a profile: `python -m experiments.reproduce run|plan|tables|reference --profile laptop`."""
+"""Everything for a profile: `python -m experiments.reproduce run|plan|tables|reference`."""
 
 import argparse
 import os
@@ -6,31 +6,44 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from bgd.archive import Records, export, load
+from bgd.archive import export, load
 from bgd.build import ConfigError, nearest
 from bgd.data import DataError
+from bgd.records import RecordError
+from bgd.report.frames import ReportError
 from bgd.store import Store
+from experiments.from_records import output_of, write_report, write_tables
+from experiments.members import (
+    Members,
+    count,
+    keep_members,
+    own_records,
+    records_of,
+    reference_folder,
+)
 from experiments.paper import MAIN
 from experiments.plan import Kind, Plan, default_jobs, seconds_per_sample, specs_of_presets
 from experiments.process import THREADS, Terminated, budget, every_core, prepare, shared_memory, terminable
 from experiments.progress import Progress, Stopwatch
-from experiments.publish import is_published, publish, update_readme
+from experiments.publish import is_published, is_reported, keep_verdicts, update_readme
 from experiments.run import CONF
 from experiments.spec import RunSpec
 from experiments.workbench import Place, Workbench, choose_device
 from experiments.workers import log_to_console, run_all
 
-Members = dict[str, list[RunSpec]]  # the runs of each preset
+COMMANDS = ("run", "plan", "tables", "reference")
+
+Specs = dict[str, list[RunSpec]]  # the runs of each preset
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do one of: run, plan, tables, reference. Return the exit status."""
+    """Do one of `COMMANDS`. Return the exit status."""
     options = _parse(arguments)
     log_to_console()
     try:
         with terminable():
             return _do(options)
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, RecordError, ReportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
@@ -43,8 +56,10 @@ def _do(options: argparse.Namespace) -> int:
     jobs = default_jobs(device) if options.jobs == "auto" else int(options.jobs)
     if jobs < 1:
         raise ConfigError(f"jobs={jobs}: must be at least 1")
-    output = options.output or Path("outputs", *(["smoke"] if options.profile == "smoke" else []))
+    output = output_of(options.profile, options.output)
     members = specs_of_presets(options.profile)
+    if options.command != "plan":
+        keep_members(_ids(members), output, options.profile)
     if options.command == "reference":
         return _reference(members, output, options.profile)
     if options.command == "tables":
@@ -62,7 +77,7 @@ def _do(options: argparse.Namespace) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     profiles = sorted(path.stem for path in (CONF / "profile").glob("*.yaml"))
     parser = argparse.ArgumentParser(prog="python -m experiments.reproduce", description=__doc__)
-    parser.add_argument("command", choices=("run", "plan", "tables", "reference"))
+    parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--profile", default="laptop", help=f"one of {', '.join(profiles)}")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--jobs", default="auto", help="processes of one thread; auto: one a core")
@@ -89,11 +104,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def reference_folder(profile: str) -> Path:
-    """Return where the committed records of a profile are."""
-    return CONF.parent / "outputs" / "reference" / profile
-
-
 def _committed_costs(profile: str) -> dict[Kind, float]:
     """Return the seconds a sample takes, as the committed records have it."""
     reference = reference_folder(profile)
@@ -102,12 +112,11 @@ def _committed_costs(profile: str) -> dict[Kind, float]:
     )
 
 
-def _run(
-    plan: Plan, members: Members, profile: str, place: Place, jobs: int, costs: dict[Kind, float]
-) -> int:
-    if not plan.todo and is_published((spec.run_id for spec in plan.done), place.output):
+def _run(plan: Plan, members: Specs, profile: str, place: Place, jobs: int, costs: dict[Kind, float]) -> int:
+    done = [spec.run_id for spec in plan.done]
+    if not plan.todo and is_published(done, place.output) and is_reported(done, place.output):
         print(
-            f"nothing to do: every run is done, and {place.output}/tables and {place.output}/figures are from them"
+            f"nothing to do: every run is done, and tables, figures and report in {place.output} are from them"
         )
         return 0
     watch, failed = Stopwatch(), list[str]()
@@ -119,7 +128,7 @@ def _run(
         with shared_memory(jobs, place.memory) as shared:
             place = replace(place, jobs=jobs, shared=shared)
             failed = run_all(plan.todo, place, Progress(plan.todo, place.output, costs).say)
-    status = _tables(members, place.output, profile)
+    status = _tables(members, place.output, profile, report=True)
     store = Store(place.output / "runs")
     print(watch.text(store.header(spec.run_id) for spec in plan.todo if store.finished(spec.run_id)))
     for title in failed:
@@ -127,59 +136,36 @@ def _run(
     return 1 if failed else status
 
 
-def _own(members: Members, output: Path) -> Records:
-    """Return the complete runs under an output folder, by preset."""
-    store = Store(output / "runs")
-    ids = {
-        name: [spec.run_id for spec in runs if store.finished(spec.run_id)] for name, runs in members.items()
-    }
-    return Records(
-        {
-            run_id: store.read(run_id)
-            for run_id in sorted({run_id for each in ids.values() for run_id in each})
-        },
-        {name: tuple(each) for name, each in ids.items()},
-    )
+def _ids(members: Specs) -> Members:
+    return {name: [spec.run_id for spec in specs] for name, specs in members.items()}
 
 
-def _count(members: Members) -> int:
-    return len({spec.run_id for runs in members.values() for spec in runs})
-
-
-def _tables(members: Members, output: Path, profile: str) -> int:
-    records = _own(members, output)
-    source = f"{len(records.runs)} of {_count(members)} runs of profile {profile}, run in this clone"
-    reference = reference_folder(profile)
-    if not records.runs and reference.is_dir():
-        records = load(reference)
-        source = f"the {len(records.runs)} committed reference runs in outputs/reference/{profile}; none was run here"
-    if not records.runs:
-        print(
-            f"error: no records for profile {profile}: run make reproduce PROFILE={profile}", file=sys.stderr
-        )
-        return 2
+def _tables(members: Specs, output: Path, profile: str, report: bool = False) -> int:
+    """Write tables and figures, and the report where it is asked for."""
+    records, source = records_of(_ids(members), output, profile)
     print(f"records: {source}")
     for failure in Store(output / "runs").failures():
         print(f"note: there is a failed run, {failure}")
-    for line in publish(records, output, source):
-        print(line)
-    return 0
+    return write_tables(records, output, source) or (write_report(records, output, source) if report else 0)
 
 
-def _reference(members: Members, output: Path, profile: str) -> int:
-    records = _own(members, output)
-    missing = _count(members) - len(records.runs)
+def _reference(members: Specs, output: Path, profile: str) -> int:
+    ids = _ids(members)
+    records = own_records(ids, output)
+    missing = count(ids) - len(records.runs)
     if missing:
-        print(f"error: {missing} of {_count(members)} runs are missing: make reproduce", file=sys.stderr)
+        print(f"error: {missing} of {count(ids)} runs are missing: make reproduce", file=sys.stderr)
         return 2
     files = export(records, reference_folder(profile), whole=(MAIN,))
-    update_readme(records)
+    status = _tables(members, output, profile, report=True)
+    keep_verdicts(records)
+    update_readme(output)
     size = sum(file.stat().st_size for file in files)
     print(
         f"{len(records.runs)} runs in {len(files)} files, {size / 1e6:.1f} MB, in {reference_folder(profile)}"
     )
-    print("README updated")
-    return 0
+    print("README and experiments/reference/verdicts.json updated")
+    return status
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from bgd.records import ALREADY_RIGHT, CORRECTED, PROBE, UNCORRECTED, Run, subje
 from bgd.store import Store
 from experiments.paper import MAIN, PAPER
 from experiments.plan import specs_of_presets
+from experiments.report import REPORT
 from experiments.reproduce import main
 
 OUTPUT = Path("outputs", "smoke")
@@ -80,6 +81,8 @@ def smoke() -> None:
         content = (OUTPUT / name).read_bytes()
         assert not (name.endswith(".md") and b"missing" in content), f"{name} has a missing cell"
         assert not name.endswith(".png") or len(content) > 10_000, name
+    absent = [name for name in REPORT.names if not (OUTPUT / name).stat().st_size]
+    assert not absent, f"empty: {absent}"
     before = stamps()
     print(f"{len(runs)} runs in {first:.0f} s; second run: everything from the cache", flush=True)
     assert "nothing to do" in reproduce(), "the second run did something"

@@ -9,7 +9,7 @@ ORDER = [  # from the ground up; a module imports from its own line or the lines
     {"bgd.patch", "bgd.networks", "bgd.metrics", "bgd.store", "bgd.archive"},
     {"bgd.flat", "bgd.training"},
     {"bgd.methods", "bgd.evaluation", "bgd.report"},
-    {"bgd.probes"},
+    {"bgd.probes", "bgd.bystanders", "bgd.accumulation"},
     {"bgd.settings"},
 ]
 

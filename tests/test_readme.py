@@ -13,8 +13,8 @@ from bgd.records import CORRECTED
 from bgd.report.build import result_table
 from bgd.store import Store
 from experiments.execute import execute
+from experiments.members import reference_folder
 from experiments.paper import MAIN
-from experiments.reproduce import reference_folder
 from experiments.workbench import Place, Workshop
 
 ROOT = Path(__file__).parents[1]

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from bgd.archive import Records
+from bgd.records import Run, subject
 from bgd.report.figures import FigureSpec, render
 from bgd.report.frames import Frames, build_frames
 from bgd.report.numbers import format_count
@@ -37,12 +38,34 @@ class Definitions:
     parts: tuple[Part, ...] = ()
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the report, under its folder."""
+    def main_names(self) -> tuple[str, ...]:
+        """The files that are made from the main preset, under the output folder."""
         tables = [f"tables/{table.name}.{kind}" for table in self.tables for kind in ("csv", "md", "tex")]
         overview = [f"tables/all_methods.{kind}" for kind in ("csv", "md", "tex")]
         figures = [f"figures/{figure.name}.{kind}" for figure in self.figures for kind in ("png", "svg")]
-        return (*tables, *overview, *figures, *(name for part in self.parts for name in part.names))
+        return (*tables, *overview, *figures)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every file, under the output folder."""
+        return (*self.main_names, *(name for part in self.parts for name in part.names))
+
+    def sources(self, records: Records) -> dict[str, list[Run]]:
+        """Return the runs that each file is made from."""
+        found = dict.fromkeys(self.main_names, records.of(self.main))
+        specs: tuple[TableSpec | FigureSpec, ...] = (*self.tables, *self.figures)
+        for spec in specs:
+            networks = (spec.network,) if isinstance(spec, TableSpec) else spec.networks
+            own = [run for run in records.of(self.main) if _is_of(run, networks, spec.setting, spec.methods)]
+            found |= {name: own for name in self.main_names if Path(name).stem == spec.name}
+        for part in self.parts:
+            found |= dict.fromkeys(part.names, records.of(*part.presets))
+        return found
+
+
+def _is_of(run: Run, networks: Sequence[str], setting: str, methods: Sequence[str]) -> bool:
+    network, own, method = subject(run.header.spec)
+    return network in networks and own == setting and method in methods
 
 
 def build(
@@ -74,7 +97,7 @@ def build(
     for part in definitions.parts:
         files.update(part.files(records.of(*part.presets)))
     files["tables/SOURCE.md"] = _source_text(records, source).encode()  # the last: it says that all are there
-    return [_write(folder / name, content) for name, content in files.items()]
+    return [write(folder / name, content) for name, content in files.items()]
 
 
 def _table_files(
@@ -88,8 +111,8 @@ def _table_files(
         yield f"tables/all_methods.{suffix}", write(frames).encode()
 
 
-def _write(path: Path, content: bytes) -> Path:
-    """Write a whole file or none of it."""
+def write(path: Path, content: bytes) -> Path:
+    """Write a whole file or none of it, beside its place first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     partial.write_bytes(content)

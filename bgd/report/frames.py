@@ -138,9 +138,7 @@ def build_frames(runs: Sequence[Run], axes: Sequence[str] = ()) -> Frames:
     options = [tuple(option(run.header.spec, key) for key in axes) for run in runs]
     _refuse_twins(of_runs, options)
     of_samples = [
-        (*about, *_sample_values(row))
-        for run, about in zip(runs, of_runs, strict=True)
-        for row in run.rows
+        (*about, *_sample_values(row)) for run, about in zip(runs, of_runs, strict=True) for row in run.rows
     ]
     columns = (*IDENTITY, *RUN, *BASE, *SAMPLE, *FIGURES, *SIDE_EFFECTS, *ACCUMULATED)
     samples = _typed(of_samples, columns)

@@ -7,7 +7,9 @@ from itertools import product
 import pytest
 import torch
 
+from bgd.report.assemble import Report
 from bgd.report.build import Definitions
+from bgd.report.page import Document
 from bgd.store import Store
 from experiments import publish, reproduce
 from experiments.paper import MAIN, TABLES
@@ -79,6 +81,7 @@ def test_a_failing_run_does_not_stop_the_others_and_makes_the_exit_status_1(
     obstacle, store = tmp_path / "runs" / f"{failing.run_id}.partial" / "lock", Store(tmp_path / "runs")
     obstacle.mkdir(parents=True)
     monkeypatch.setattr(publish, "PAPER", Definitions(MAIN, TABLES[:2], ()))
+    monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
     assert call("run", "--jobs", "1") == 1
     said = capsys.readouterr().out
     assert f"failed: {failing.title}: [Errno 21] Is a directory" in said

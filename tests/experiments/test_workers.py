@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from bgd.records import Row
+from bgd.report.assemble import Report
 from bgd.report.build import Definitions
+from bgd.report.page import Document
 from bgd.store import Store
 from experiments import publish, reproduce
 from experiments.execute import execute
@@ -59,6 +61,7 @@ def test_rows_are_the_same_whatever_the_number_of_processes(spec_of, monkeypatch
     ]
     monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: specs})
     monkeypatch.setattr(publish, "PAPER", Definitions(MAIN, TABLES[:1], ()))
+    monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
     threads = torch.get_num_threads()
     for jobs in ("1", "2"):
         options = ("--profile", "smoke", "--device", "cpu", "--jobs", jobs, "--output", str(tmp_path / jobs))

@@ -114,15 +114,12 @@ def _markdown(ledger: Ledger, rulings: Sequence[Ruling], scale: tuple[list[str],
     head = [
         "# Claims",
         f"{len(rulings)} claims: {listing(counts)}.",
-        ledger.rule,
-        READING,
-        " ".join(scale[0]),
     ]
+    reading = ["## The rule", ledger.rule, READING, " ".join(scale[0])]
     table = markdown(OVERVIEW, [_overview(item) for item in rulings], texts=8)
     details = "\n".join(map(_details, rulings))
-    return (
-        "\n\n".join(head) + f"\n\n{loud_markdown(scale[1])}{table}\n## The tests of each claim\n\n{details}"
-    )
+    parts = [*head, loud_markdown(scale[1]).strip(), table.strip(), *reading, "## The tests of each claim"]
+    return "\n\n".join(part for part in parts if part) + f"\n\n{details}"
 
 
 def _overview(ruling: Ruling) -> list[str]:

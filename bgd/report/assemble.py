@@ -1,0 +1,137 @@
+"""The report: parts that only it has, the tables and figures that are built already, one document of them all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bgd.archive import Records
+from bgd.records import Run
+from bgd.report.build import Definitions, run_ids_sha256, write
+from bgd.report.frames import ReportError
+from bgd.report.numbers import format_count, listing
+from bgd.report.page import Document, Figure, Fragment, compose
+from bgd.report.part import Part
+from bgd.report.provenance import FRAGMENT, RUNS, provenance_files, refuse_mixtures
+from bgd.report.readme import result_table
+
+HEADLINE = "report/headline.md"  # the README's result table
+PAGES = ("report/report.md", "report/index.html")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report is made of, beside the tables and figures of `Definitions`.
+
+    Attributes:
+        parts: Made with the report.
+        document: Names their files and those of `Definitions`, in reading order.
+    """
+
+    parts: tuple[Part, ...]
+    document: Document
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files that it makes, under the output folder."""
+        own = [name for part in self.parts for name in part.names]
+        return (*own, HEADLINE, FRAGMENT, RUNS, *PAGES)
+
+
+def assemble(records: Records, definitions: Definitions, report: Report, folder: Path) -> list[Path]:
+    """Write the files of a report and return them.
+
+    Args:
+        records: The runs, the same that the tables and figures in `folder` were built from.
+        definitions: Of those.
+        report: What to make.
+        folder: The output folder.
+
+    Raises:
+        ReportError: Different versions of a component made the records, or a table or figure is not there.
+    """
+    every = list(records.runs.values())
+    refuse_mixtures(every)
+    sources = _sources(records, definitions, report)
+    files = {name: content for part in report.parts for name, content in _of(part, records).items()}
+    files[HEADLINE] = result_table(records.of(definitions.main)).encode()
+    files |= provenance_files(every, sources)
+    built = {name: _read(folder / name) for name in report.document.names if name not in files}
+    document, annotated = _annotated(
+        report.document, files | built, _notes(records, definitions, report, sources)
+    )
+    lead = f"{document.lead}\n\n{_about(records)}"
+    files |= compose(replace(document, lead=lead), annotated)
+    return [
+        write(folder / name, files[name]) for name in report.names
+    ]  # the pages last: they say that all is there
+
+
+def is_assembled_from(folder: Path, run_ids: Sequence[str], report: Report) -> bool:
+    """Return whether every file of the report is there, from the runs with these ids."""
+    page = folder / PAGES[0]
+    there = all((folder / name).exists() for name in report.names)
+    return there and run_ids_sha256(run_ids) in page.read_text()
+
+
+def _of(part: Part, records: Records) -> dict[str, bytes]:
+    return part.files(records.of(*part.presets))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ReportError(f"{path} is missing: the tables and figures are built before the report") from None
+
+
+def _about(records: Records) -> str:
+    """Return how much the report is from."""
+    rows = sum(run.header.samples for run in records.runs.values())
+    return (
+        f"It is from {format_count(len(records.runs))} runs with {format_count(rows)} rows; SHA-256 of the sorted run"
+        f" ids: `{run_ids_sha256(records.runs)}`."
+    )
+
+
+def _sources(records: Records, definitions: Definitions, report: Report) -> dict[str, list[Run]]:
+    """Return the runs behind each file of the document."""
+    sources = definitions.sources(records)
+    for part in report.parts:
+        sources |= dict.fromkeys(part.names, records.of(*part.presets))
+    sources[HEADLINE] = records.of(definitions.main)
+    return {name: sources[name] for name in report.document.names if name in sources}
+
+
+def _notes(
+    records: Records, definitions: Definitions, report: Report, sources: Mapping[str, Sequence[Run]]
+) -> dict[str, str]:
+    """Return, by file, how many runs of which presets it is from."""
+    presets: dict[str, tuple[str, ...]] = dict.fromkeys(
+        (*definitions.main_names, HEADLINE), (definitions.main,)
+    )
+    for part in (*definitions.parts, *report.parts):
+        presets |= dict.fromkeys(part.names, part.presets)
+    return {
+        name: f"From {format_count(len(runs))} runs of {listing([f'`{preset}`' for preset in presets[name]])}"
+        for name, runs in sources.items()
+    }
+
+
+def _annotated(
+    document: Document, files: Mapping[str, bytes], notes: Mapping[str, str]
+) -> tuple[Document, dict[str, bytes]]:
+    """Return a document and its files with a line below each item on the runs that it is from."""
+    contents = dict(files)
+    chapters = []
+    for chapter in document.chapters:
+        items: list[Fragment | Figure] = []
+        for item in chapter.items:
+            note = notes.get(item.name)
+            if note and isinstance(item, Figure):
+                item = replace(item, caption=f"{item.caption} {note} ([which](provenance.md)).".strip())
+            elif note:
+                text = files[item.name].decode().rstrip()
+                contents[item.name] = f"{text}\n\n{note} ([which](../report/provenance.md)).\n".encode()
+            items.append(item)
+        chapters.append(replace(chapter, items=tuple(items)))
+    return replace(document, chapters=tuple(chapters)), contents

@@ -1,0 +1,94 @@
+"""The figure of the training-loss question: both accounts of every correction."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bgd.report.canvas import blank
+from bgd.report.statistics import Values
+from bgd.report.style import DOUBLE_COLUMN, method_style, network_label
+
+LINEAR = 1e-3  # nats: within it the axis of dTL is linear
+SHOWN = (
+    "bgd_ii",
+    "bgd_i",
+    "retrain",
+    "top_k",
+    "random",
+)  # of the accounts against each other; more would hide them
+
+Accounts = Mapping[tuple[str, str], Values]
+
+
+def paint(
+    figure: Figure,
+    networks: Sequence[str],
+    true: Accounts,
+    released: Accounts,
+    constants: Mapping[str, float],
+    notes: Sequence[str],
+) -> list[str]:
+    """Draw, for each network, how dTL is distributed and the two accounts against each other.
+
+    Args:
+        figure: To draw into.
+        networks: A row of panels each.
+        true: dTL by network and method (n,).
+        released: The released accounting of the same corrections.
+        constants: -L_0 / 64 of each network.
+        notes: Of the scale.
+
+    Returns:
+        The lines of the footnote.
+    """
+    figure.set_size_inches(DOUBLE_COLUMN, 2.6 * len(networks) + 0.4)
+    panels = figure.subplots(len(networks), 2, squeeze=False)
+    letters = iter("abcdefgh")
+    for row, network in zip(panels, networks, strict=True):
+        methods = [method for name, method in true if name == network]
+        for axes, title in zip(row, ("ΔTL, as defined", "both accounts"), strict=True):
+            axes.set_title(f"({next(letters)}) {network_label(network)}: {title}")
+            if not methods:
+                blank(axes, "missing: no run\namong the records")
+        if methods:
+            _distributions(row[0], {method: true[network, method] for method in methods})
+            chosen = [method for method in methods if method in SHOWN]
+            _against(row[1], network, chosen, true, released, constants[network])
+    return [
+        "Left: share of the corrections with a change in training loss up to x, reloading; right of the line the loss"
+        f" grew. The axis is linear between ±{LINEAR:g} and logarithmic outside. Right: a dot a correction; the dashed"
+        " line is -L₀/64, what the released accounting gives whatever a correction does.",
+        *notes,
+    ]
+
+
+def _distributions(axes: Axes, values: Mapping[str, Values]) -> None:
+    for method, own in values.items():
+        style, ordered = method_style(method), np.sort(own)
+        shares = np.arange(1, ordered.size + 1) / ordered.size
+        axes.step(ordered, shares, where="post", color=style.colour, linestyle=style.line, label=style.short)
+    axes.set_xscale("symlog", linthresh=LINEAR)
+    axes.axvline(0, color="#555555", linewidth=0.8)
+    axes.set_xlabel("ΔTL (nats)")
+    axes.set_ylabel("share of the corrections")
+    axes.legend(loc="upper left", frameon=False, fontsize=6, handlelength=1.6)
+
+
+def _against(
+    axes: Axes, network: str, methods: Sequence[str], true: Accounts, released: Accounts, constant: float
+) -> None:
+    for method in methods:
+        style = method_style(method)
+        points = (true[network, method], released[network, method])
+        axes.plot(
+            *points, ".", markersize=2.5, color=style.colour, alpha=0.6, label=style.short, rasterized=True
+        )
+    axes.axhline(constant, color="#555555", linestyle=(0, (4, 2)), linewidth=0.8)
+    axes.axhline(0, color="#555555", linewidth=0.8)
+    axes.set_xscale("symlog", linthresh=LINEAR)
+    axes.set_yscale("symlog", linthresh=abs(constant))
+    axes.set_xlabel("ΔTL, as defined (nats)")
+    axes.set_ylabel("released accounting")
+    axes.legend(loc="upper left", frameon=False, fontsize=6, handlelength=1.0, markerscale=3)

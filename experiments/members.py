@@ -1,0 +1,68 @@
+"""Which runs belong to which preset, kept beside the runs so that a report needs no configuration and no torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bgd.archive import Records, load
+from bgd.build import ConfigError
+from bgd.store import Store
+
+REFERENCE_RECORDS = Path(__file__).parents[1] / "outputs" / "reference"
+
+Members = Mapping[str, Sequence[str]]  # the run ids of each preset
+
+
+def reference_folder(profile: str) -> Path:
+    """Return where the committed records of a profile are."""
+    return REFERENCE_RECORDS / profile
+
+
+def _path(output: Path, profile: str) -> Path:
+    return output / "runs" / f"presets.{profile}.json"
+
+
+def keep_members(members: Members, output: Path, profile: str) -> None:
+    """Write which runs a profile's presets have, whether they are there yet or not."""
+    path, plain = _path(output, profile), {name: list(ids) for name, ids in members.items()}
+    if kept_members(output, profile) == plain:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(plain, indent=1) + "\n")
+    partial.replace(path)
+
+
+def kept_members(output: Path, profile: str) -> Members:
+    """Return what `keep_members` wrote, nothing where it never did."""
+    path = _path(output, profile)
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def count(members: Members) -> int:
+    """Return how many different runs there are."""
+    return len({run_id for ids in members.values() for run_id in ids})
+
+
+def own_records(members: Members, output: Path) -> Records:
+    """Return the complete runs under an output folder, by preset."""
+    store = Store(output / "runs")
+    done = {run_id for ids in members.values() for run_id in ids if store.finished(run_id)}
+    presets = {name: tuple(run_id for run_id in ids if run_id in done) for name, ids in members.items()}
+    return Records({run_id: store.read(run_id) for run_id in sorted(done)}, presets)
+
+
+def records_of(members: Members, output: Path, profile: str) -> tuple[Records, str]:
+    """Return this clone's records, or the committed ones where it has none, and which they are, in words.
+
+    Raises:
+        ConfigError: There are neither.
+    """
+    records, reference = own_records(members, output), reference_folder(profile)
+    source = f"{len(records.runs)} of {count(members)} runs of profile {profile}, run in this clone"
+    if not records.runs and reference.is_dir():
+        records = load(reference)
+        source = f"the {len(records.runs)} committed reference runs in outputs/reference/{profile}; none was run here"
+    if not records.runs:
+        raise ConfigError(f"no records for profile {profile}: run make reproduce PROFILE={profile}")
+    return records, source

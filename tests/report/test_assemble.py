@@ -1,0 +1,112 @@
+"""The report as a whole: what it needs, what it says of its runs, and what stops it."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import records_factory as make
+
+from bgd.archive import Records
+from bgd.report.assemble import HEADLINE, Report, assemble, is_assembled_from
+from bgd.report.build import Definitions, build
+from bgd.report.figures import FigureSpec
+from bgd.report.frames import ReportError
+from bgd.report.page import Chapter, Document, Figure, Fragment
+from bgd.report.tables import read_reference
+from experiments.paper import MAIN, REFERENCE, TABLES
+
+TABLE = TABLES[1]  # 4.2, the MLP
+FIGURE = FigureSpec("figure_4_1", "accuracies", ("mlp",), "reloading", ("bgd_ii",))
+DEFINITIONS = Definitions(MAIN, (TABLE,), (FIGURE,))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A part that says how many runs it was given."""
+
+    presets: tuple[str, ...] = ("some",)
+    names: tuple[str, ...] = ("report/counted.md",)
+
+    def files(self, runs):
+        return {"report/counted.md": f"There were {len(runs)} of them.\n".encode()}
+
+
+ITEMS = (
+    Fragment(HEADLINE),
+    Fragment("report/counted.md"),
+    Fragment("tables/table_4_2.md"),
+    Figure("figures/figure_4_1.png", "a figure", "What it shows."),
+    Fragment("report/provenance.md"),
+)
+REPORT = Report((Counted(),), Document("A report", "Read this.", (Chapter("All of it", "", ITEMS),)))
+
+
+@pytest.fixture
+def records():
+    runs = [
+        make.run(make.rows(make.CORRECTED, make.UNCORRECTED), method=method, seed=seed, setting=setting)
+        for method, seed, setting in (
+            ("bgd_ii", 0, "reloading"),
+            ("bgd_ii", 1, "reloading"),
+            ("top_k", 0, "reloading"),
+            ("bgd_norm", 0, "reloading"),
+            ("bgd_ii", 0, "non_reloading"),
+        )
+    ]
+    ids = tuple(run.header.run_id for run in runs)
+    return Records({run.header.run_id: run for run in runs}, {MAIN: ids, "some": ids[:2]})
+
+
+def built(records, folder):
+    build(records, DEFINITIONS, read_reference(REFERENCE), folder, "a test")
+    return {
+        path.relative_to(folder).as_posix(): path for path in assemble(records, DEFINITIONS, REPORT, folder)
+    }
+
+
+def test_every_file_is_written_and_every_item_says_what_it_is_from(records, tmp_path):
+    files = built(records, tmp_path)
+    assert tuple(files) == REPORT.names
+    text = files["report/report.md"].read_text()
+    assert "From 3 runs of `every_method` ([which](provenance.md))" in text, (
+        "the table's: BGD-II twice, Top-k"
+    )
+    assert "What it shows. From 2 runs of `every_method`" in text, "the figure's"
+    assert "There were 2 of them.\n\nFrom 2 runs of `some`" in text
+    assert "missing:" not in text.replace("missing: no run", "")
+    listed = files["report/runs.csv"].read_text().splitlines()
+    assert len([line for line in listed if line.startswith("tables/table_4_2.md,")]) == 3
+    page = files["report/index.html"].read_text()
+    assert "5 runs with 10 rows" in page
+    assert "data:image/" in page
+
+
+def test_the_same_records_give_the_same_bytes(records, tmp_path):
+    first = {name: path.read_bytes() for name, path in built(records, tmp_path / "a").items()}
+    turned = Records(dict(reversed(records.runs.items())), records.presets)
+    assert {name: path.read_bytes() for name, path in built(turned, tmp_path / "b").items()} == first
+
+
+def test_it_knows_which_records_it_is_from(records, tmp_path):
+    files = built(records, tmp_path)
+    assert is_assembled_from(tmp_path, list(records.runs), REPORT)
+    assert not is_assembled_from(tmp_path, list(records.runs)[:-1], REPORT)
+    files["report/counted.md"].unlink()
+    assert not is_assembled_from(tmp_path, list(records.runs), REPORT)
+
+
+def test_a_table_that_was_not_built_stops_it(records, tmp_path):
+    built(records, tmp_path)
+    (tmp_path / "tables" / "table_4_2.md").unlink()
+    with pytest.raises(ReportError, match=r"table_4_2\.md is missing"):
+        assemble(records, DEFINITIONS, REPORT, tmp_path)
+
+
+def test_records_of_different_versions_stop_it_before_anything_is_written(records, tmp_path):
+    old, new = list(records.runs)[:2]
+    runs = dict(records.runs)
+    for run_id, version in ((old, 1), (new, 2)):
+        spec = {**runs[run_id].header.spec, "versions": {"evaluation": version}}
+        runs[run_id] = replace(runs[run_id], header=replace(runs[run_id].header, spec=spec))
+    with pytest.raises(ReportError, match="evaluation is 1"):
+        assemble(Records(runs, records.presets), DEFINITIONS, REPORT, tmp_path)
+    assert not (tmp_path / "report").exists()
