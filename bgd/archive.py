@@ -39,7 +39,7 @@ def export(records: Records, folder: Path, whole: Iterable[str]) -> list[Path]:
         records: What to write.
         folder: Made where it does not exist; record files in it that are not written again go.
         whole: Presets whose rows are kept whole. The others', hundreds of runs of a sweep, leave out patch,
-            logits and change of the confusion matrix: most of a row's bytes, and found again by running.
+            layers, logits and change of the confusion matrix: most of a row's bytes, and found again by running.
     """
     kept = {run_id for preset in whole for run_id in records.presets.get(preset, ())}
     groups: dict[str, list[Run]] = {}
@@ -71,7 +71,8 @@ def _lines(run: Run, whole: bool) -> list[str]:
 
 
 def _slim(row: Row) -> Row:
-    return replace(row, patch=None, logits_after=[], side_effects=replace(row.side_effects, confusion=[]))
+    side_effects = replace(row.side_effects, confusion=[])
+    return replace(row, patch=None, layers={}, logits_after=[], side_effects=side_effects)
 
 
 def load(folder: Path) -> Records:

@@ -109,7 +109,7 @@ class Row:
         patch: `{"index": [...], "old": [...], "new": [...]}` with positions in the flat vector of all
             parameters; None where more than `PATCH_LIMIT` values change or nothing does.
 
-    Committed records of a sweep have no `patch`, `logits_after` and `side_effects.confusion` (`bgd.archive`).
+    Committed records of a sweep have no `patch`, `layers`, `logits_after` and `side_effects.confusion` (`bgd.archive`).
     """
 
     position: int

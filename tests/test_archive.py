@@ -58,7 +58,9 @@ def test_what_is_not_whole_loses_its_patches_and_nothing_else(tmp_path, runs):
     assert [again.runs[name] == records.runs[name] for name in (main, shared, "probed")] == [True] * 3
     assert all(row.patch is None for row in again.runs[sweep].rows)
     bare = tuple(
-        replace(row, patch=None, logits_after=[], side_effects=replace(row.side_effects, confusion=[]))
+        replace(
+            row, patch=None, layers={}, logits_after=[], side_effects=replace(row.side_effects, confusion=[])
+        )
         for row in records.runs[sweep].rows
     )
     assert again.runs[sweep] == replace(records.runs[sweep], rows=bare)

@@ -11,7 +11,7 @@ from bgd.report.frames import ReportError
 from bgd.report.numbers import format_count, listing
 from bgd.report.page import Document, Figure, Fragment, compose
 from bgd.report.part import Part
-from bgd.report.provenance import FRAGMENT, RUNS, provenance_files, refuse_mixtures
+from bgd.report.provenance import FRAGMENT, RUNS, caveats, provenance_files, refuse_mixtures
 from bgd.report.readme import result_table
 
 HEADLINE = "report/headline.md"  # the README's result table
@@ -59,7 +59,7 @@ def assemble(records: Records, definitions: Definitions, report: Report, folder:
     document, annotated = _annotated(
         report.document, files | built, _notes(records, definitions, report, sources)
     )
-    lead = f"{document.lead}\n\n{_about(records)}"
+    lead = "\n\n".join([document.lead, _about(records), *(f"**{line}**" for line in caveats(every))])
     files |= compose(replace(document, lead=lead), annotated)
     return [
         write(folder / name, files[name]) for name in report.names

@@ -15,7 +15,7 @@ from bgd.report.frames import Frames
 from bgd.report.loss_accounts import BATCH, Accounts
 from bgd.report.numbers import format_count, format_number
 from bgd.report.scope import EVERY_METHOD, Scope
-from bgd.report.sheet import Block, Sheet, sheet_names
+from bgd.report.sheet import Block, Sheet, percent, sheet_names
 from bgd.report.style import NETWORKS, method_style, network_label
 from bgd.report.tables import read_reference
 from bgd.report.training_loss_figure import paint
@@ -128,7 +128,7 @@ def _about_network(
                 f"By the definition {method_style(method).label} changes the training loss by"
                 f" {account.true.mean():+.3g} nats on average (95 % interval {low:+.3g} to {high:+.3g}, median"
                 f" {np.median(account.true):+.3g}, {format_count(account.true.size)} corrections);"
-                f" {100 * account.lowered:.1f} % of its corrections lower it. In the released account the"
+                f" {percent(account.lowered)} % of its corrections lower it. In the released account the"
                 f" same corrections give {account.released.mean():.5f} ± {account.released.std(ddof=0):.1e}."
             )
     near = [name for name, account in own.items() if np.abs(account.released - account.constant).max() < 1e-3]
@@ -173,8 +173,8 @@ lower it. The released account prints a small negative number with hardly any sp
 every method alike, which is also how the thesis' BGD rows look; its baselines are printed with positive values and a
 larger spread, so not all rows of the thesis can come from this account. That the BGD rows do is an inference: the
 sign and the small spread fit, the size implies an L₀ that need not be that of the thesis' networks, which are not
-published, and another batch size would change it. The thesis' BGD values are therefore called not comparable in the
-tables of this report, not wrong."""
+published, and another batch size would change it. Where this report compares cell by cell, the thesis' values are
+therefore set beside our released account, and called not comparable where their sign is not the one that it has."""
 
 _HEADER = (
     *("network", "method", "n", "ΔTL, mean", "95 % low", "95 % high", "median", "lowered (%)"),

@@ -77,6 +77,7 @@ def test_every_file_is_written_and_every_item_says_what_it_is_from(records, tmp_
     assert len([line for line in listed if line.startswith("tables/table_4_2.md,")]) == 3
     page = files["report/index.html"].read_text()
     assert "5 runs with 10 rows" in page
+    assert "5 of 5 runs are from a copy without git" in page, "above the fold, not only in the last chapter"
     assert "data:image/" in page
 
 

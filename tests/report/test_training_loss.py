@@ -63,7 +63,7 @@ def test_the_table_and_the_words_are_from_the_records():
     assert own["thesis"] == "-0.0066;-0.0067;-0.0033"
     assert found["alexnet", "bgd_ii"]["n"] == "missing"
     prose = files["report/training_loss.md"].decode()
-    assert "33.3 % of its corrections lower it" in prose
+    assert "33.33 % of its corrections lower it" in prose
     assert "**AlexNet.** missing: no run among the records." in prose
 
 
