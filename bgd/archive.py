@@ -2,14 +2,40 @@
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bgd.records import PROBE, RecordError, Row, Run, dump, header_from, row_from, subject
+from bgd.records import PROBE, Header, RecordError, Row, Run, dump, header_from, row_from, subject
 
 PRESETS = "presets.json"
+
+
+class OnDemand(Mapping[str, Run]):
+    """Runs whose rows are read when they are first asked for: a report needs a tenth of them.
+
+    Args:
+        headers: By run id.
+        read: From a run id to the run.
+    """
+
+    def __init__(self, headers: Mapping[str, Header], read: Callable[[str], Run]) -> None:
+        self.headers = headers
+        self._read = read
+        self._kept: dict[str, Run] = {}
+
+    def __getitem__(self, run_id: str) -> Run:
+        if run_id not in self._kept:
+            self._kept[run_id] = self._read(run_id)
+        return self._kept[run_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.headers)
+
+    def __len__(self) -> int:
+        return len(self.headers)
 
 
 @dataclass(frozen=True)
@@ -26,8 +52,22 @@ class Records:
 
     def of(self, *presets: str) -> list[Run]:
         """Return the runs of some presets, each run once."""
-        ids = dict.fromkeys(run_id for preset in presets for run_id in self.presets.get(preset, ()))
-        return [self.runs[run_id] for run_id in ids]
+        return [self.runs[run_id] for run_id in self._ids(presets)]
+
+    @property
+    def headers(self) -> list[Header]:
+        """The header of every run."""
+        return [self._header(run_id) for run_id in self.runs]
+
+    def headers_of(self, *presets: str) -> list[Header]:
+        """Return the headers of the runs of some presets, each once."""
+        return [self._header(run_id) for run_id in self._ids(presets)]
+
+    def _ids(self, presets: Iterable[str]) -> Iterable[str]:
+        return dict.fromkeys(run_id for preset in presets for run_id in self.presets.get(preset, ()))
+
+    def _header(self, run_id: str) -> Header:
+        return self.runs.headers[run_id] if isinstance(self.runs, OnDemand) else self.runs[run_id].header
 
 
 def export(records: Records, folder: Path, whole: Iterable[str]) -> list[Path]:
@@ -76,27 +116,40 @@ def _slim(row: Row) -> Row:
 
 
 def load(folder: Path) -> Records:
-    """Read a folder that `export` wrote.
+    """Read a folder that `export` wrote: the headers now, the rows of a run when they are asked for.
 
     Raises:
         RecordError: A file is cut short, or the presets name a run that is not there.
     """
-    runs: dict[str, Run] = {}
+    headers: dict[str, Header] = {}
+    places: dict[str, tuple[Path, int]] = {}
     for path in sorted(folder.glob("*.jsonl.gz")):
-        lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
-        while lines:
-            header = header_from(lines[0])
-            count = 1 + header.samples
-            if len(lines) < count:
+        lines, start = _unpacked(path), 0
+        while start < len(lines):
+            header = header_from(json.loads(lines[start]))
+            start += 1
+            if len(lines) < start + header.samples:
                 raise RecordError(
-                    f"{path}: run {header.run_id} has {len(lines) - 1} rows of {header.samples}"
+                    f"{path}: run {header.run_id} has {len(lines) - start} rows of {header.samples}"
                 )
-            runs[header.run_id] = Run.of(header, map(row_from, lines[1:count]))
-            lines = lines[count:]
+            headers[header.run_id], places[header.run_id] = header, (path, start)
+            start += header.samples
+
+    def read(run_id: str) -> Run:
+        header, (path, start) = headers[run_id], places[run_id]
+        lines = _unpacked(path)[start : start + header.samples]
+        return Run.of(header, (row_from(json.loads(line)) for line in lines))
+
     presets = {name: tuple(ids) for name, ids in json.loads((folder / PRESETS).read_text()).items()}
-    absent = {run_id for ids in presets.values() for run_id in ids} - set(runs)
+    absent = {run_id for ids in presets.values() for run_id in ids} - set(headers)
     if absent:
         raise RecordError(
             f"{folder / PRESETS} names {len(absent)} runs that are not there, {min(absent)} first"
         )
-    return Records(runs, presets)
+    return Records(OnDemand(headers, read), presets)
+
+
+@lru_cache(maxsize=2)
+def _unpacked(path: Path) -> list[bytes]:
+    """Return the lines of a file; the runs of one file are asked for one after the other."""
+    return gzip.decompress(path.read_bytes()).splitlines()

@@ -1,6 +1,7 @@
 """The report and the verdicts from records alone, without torch: `python -m experiments.from_records report|verify`."""
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     output = output_of(options.profile, options.output)
+    gc.disable()  # millions of small objects that live to the end: looking for garbage takes longer than reading them
     try:
         records, source = records_of(kept_members(output, options.profile), output, options.profile)
         print(f"records: {source}", flush=True)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bgd.archive import Records, load
+from bgd.archive import OnDemand, Records, load
 from bgd.build import ConfigError
 from bgd.store import Store
 
@@ -49,7 +49,7 @@ def own_records(members: Members, output: Path) -> Records:
     store = Store(output / "runs")
     done = {run_id for ids in members.values() for run_id in ids if store.finished(run_id)}
     presets = {name: tuple(run_id for run_id in ids if run_id in done) for name, ids in members.items()}
-    return Records({run_id: store.read(run_id) for run_id in sorted(done)}, presets)
+    return Records(OnDemand({run_id: store.header(run_id) for run_id in sorted(done)}, store.read), presets)
 
 
 def records_of(members: Members, output: Path, profile: str) -> tuple[Records, str]:

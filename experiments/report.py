@@ -19,13 +19,13 @@ VERDICTS = REFERENCE.with_name("verdicts.json")  # what `make verify` holds the 
 LEDGER = Claims(CLAIMS)
 
 PARTS_OF_REPORT = (
+    Gallery(),  # takes longest
     LEDGER,
     Comparison(TABLES, tuple(part for part in PARTS if isinstance(part, GradientRanksPart)), REFERENCE),
     TrainingLoss(REFERENCE, thesis_errors=THESIS_ERRORS),
     Distributions(thesis_errors=THESIS_ERRORS),
     SideEffects(thesis_errors=THESIS_ERRORS),
     Accumulation(thesis_errors=THESIS_ERRORS),
-    Gallery(),
 )
 
 

@@ -107,9 +107,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _committed_costs(profile: str) -> dict[Kind, float]:
     """Return the seconds a sample takes, as the committed records have it."""
     reference = reference_folder(profile)
-    return (
-        seconds_per_sample(run.header for run in load(reference).runs.values()) if reference.is_dir() else {}
-    )
+    return seconds_per_sample(load(reference).headers) if reference.is_dir() else {}
 
 
 def _run(plan: Plan, members: Specs, profile: str, place: Place, jobs: int, costs: dict[Kind, float]) -> int:

@@ -1,11 +1,15 @@
 """The report: parts that only it has, the tables and figures that are built already, one document of them all."""
 
+import multiprocessing
+import os
+import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bgd.archive import Records
-from bgd.records import Run
+from bgd.records import Header, Run
 from bgd.report.build import Definitions, run_ids_sha256, write
 from bgd.report.frames import ReportError
 from bgd.report.numbers import format_count, listing
@@ -49,10 +53,10 @@ def assemble(records: Records, definitions: Definitions, report: Report, folder:
     Raises:
         ReportError: Different versions of a component made the records, or a table or figure is not there.
     """
-    every = list(records.runs.values())
+    every = records.headers
     refuse_mixtures(every)
     sources = _sources(records, definitions, report)
-    files = {name: content for part in report.parts for name, content in _of(part, records).items()}
+    files = _made(report.parts, records)
     files[HEADLINE] = result_table(records.of(definitions.main)).encode()
     files |= provenance_files(every, sources)
     built = {name: _read(folder / name) for name in report.document.names if name not in files}
@@ -73,8 +77,24 @@ def is_assembled_from(folder: Path, run_ids: Sequence[str], report: Report) -> b
     return there and run_ids_sha256(run_ids) in page.read_text()
 
 
-def _of(part: Part, records: Records) -> dict[str, bytes]:
-    return part.files(records.of(*part.presets))
+def _made(parts: Sequence[Part], records: Records) -> dict[str, bytes]:
+    """Return the files of parts, made in as many processes as there are cores: drawing takes most of the time."""
+    given = {part: records.of(*part.presets) for part in parts}  # read once, before there are processes
+    processes = min(os.cpu_count() or 1, len(parts)) if sys.platform == "linux" else 1
+    if processes < 2:  # elsewhere a fork is not safe, and anything else would have to read the records again
+        made = [part.files(runs) for part, runs in given.items()]
+    else:
+        fork = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(processes, fork, initializer=_given.update, initargs=(given,)) as pool:
+            made = list(pool.map(_files_of, parts))
+    return {name: content for files in made for name, content in files.items()}
+
+
+_given: dict[Part, list[Run]] = {}  # in a process of `_made`: the runs of each part
+
+
+def _files_of(part: Part) -> dict[str, bytes]:
+    return part.files(_given[part])
 
 
 def _read(path: Path) -> bytes:
@@ -86,24 +106,24 @@ def _read(path: Path) -> bytes:
 
 def _about(records: Records) -> str:
     """Return how much the report is from."""
-    rows = sum(run.header.samples for run in records.runs.values())
+    rows = sum(header.samples for header in records.headers)
     return (
         f"It is from {format_count(len(records.runs))} runs with {format_count(rows)} rows; SHA-256 of the sorted run"
         f" ids: `{run_ids_sha256(records.runs)}`."
     )
 
 
-def _sources(records: Records, definitions: Definitions, report: Report) -> dict[str, list[Run]]:
-    """Return the runs behind each file of the document."""
+def _sources(records: Records, definitions: Definitions, report: Report) -> dict[str, list[Header]]:
+    """Return the headers of the runs behind each file of the document."""
     sources = definitions.sources(records)
     for part in report.parts:
-        sources |= dict.fromkeys(part.names, records.of(*part.presets))
-    sources[HEADLINE] = records.of(definitions.main)
+        sources |= dict.fromkeys(part.names, records.headers_of(*part.presets))
+    sources[HEADLINE] = records.headers_of(definitions.main)
     return {name: sources[name] for name in report.document.names if name in sources}
 
 
 def _notes(
-    records: Records, definitions: Definitions, report: Report, sources: Mapping[str, Sequence[Run]]
+    records: Records, definitions: Definitions, report: Report, sources: Mapping[str, Sequence[Header]]
 ) -> dict[str, str]:
     """Return, by file, how many runs of which presets it is from."""
     presets: dict[str, tuple[str, ...]] = dict.fromkeys(
@@ -112,8 +132,8 @@ def _notes(
     for part in (*definitions.parts, *report.parts):
         presets |= dict.fromkeys(part.names, part.presets)
     return {
-        name: f"From {format_count(len(runs))} runs of {listing([f'`{preset}`' for preset in presets[name]])}"
-        for name, runs in sources.items()
+        name: f"From {format_count(len(headers))} runs of {listing([f'`{preset}`' for preset in presets[name]])}"
+        for name, headers in sources.items()
     }
 
 

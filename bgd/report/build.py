@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bgd.archive import Records
-from bgd.records import Run, subject
+from bgd.records import Header, subject
 from bgd.report.figures import FigureSpec, render
 from bgd.report.frames import Frames, build_frames
 from bgd.report.numbers import format_count
@@ -50,21 +50,22 @@ class Definitions:
         """Every file, under the output folder."""
         return (*self.main_names, *(name for part in self.parts for name in part.names))
 
-    def sources(self, records: Records) -> dict[str, list[Run]]:
-        """Return the runs that each file is made from."""
-        found = dict.fromkeys(self.main_names, records.of(self.main))
+    def sources(self, records: Records) -> dict[str, list[Header]]:
+        """Return the headers of the runs that each file is made from."""
+        main = records.headers_of(self.main)
+        found = dict.fromkeys(self.main_names, main)
         specs: tuple[TableSpec | FigureSpec, ...] = (*self.tables, *self.figures)
         for spec in specs:
             networks = (spec.network,) if isinstance(spec, TableSpec) else spec.networks
-            own = [run for run in records.of(self.main) if _is_of(run, networks, spec.setting, spec.methods)]
+            own = [header for header in main if _is_of(header, networks, spec.setting, spec.methods)]
             found |= {name: own for name in self.main_names if Path(name).stem == spec.name}
         for part in self.parts:
-            found |= dict.fromkeys(part.names, records.of(*part.presets))
+            found |= dict.fromkeys(part.names, records.headers_of(*part.presets))
         return found
 
 
-def _is_of(run: Run, networks: Sequence[str], setting: str, methods: Sequence[str]) -> bool:
-    network, own, method = subject(run.header.spec)
+def _is_of(header: Header, networks: Sequence[str], setting: str, methods: Sequence[str]) -> bool:
+    network, own, method = subject(header.spec)
     return network in networks and own == setting and method in methods
 
 
@@ -132,20 +133,19 @@ def is_built_from(folder: Path, run_ids: Iterable[str]) -> bool:
 
 
 def _source_text(records: Records, source: str) -> str:
-    runs = list(records.runs.values())
-    rows = sum(len(run.rows) + len(run.measurements) for run in runs)
+    rows = sum(header.samples for header in records.headers)
     lines = [
         "# Source of these tables and figures",
         "",
         f"- records: {source}",
-        f"- {format_count(len(runs))} runs, {format_count(rows)} rows (one per sample)",
+        f"- {format_count(len(records.runs))} runs, {format_count(rows)} rows (one per sample)",
         f"- SHA-256 of the sorted run ids: `{run_ids_sha256(records.runs)}`",
         "",
         "| preset | runs | rows |",
         "| --- | ---: | ---: |",
     ]
     for preset in sorted(records.presets):
-        own = records.of(preset)
-        count = sum(len(run.rows) + len(run.measurements) for run in own)
+        own = records.headers_of(preset)
+        count = sum(header.samples for header in own)
         lines.append(f"| {preset} | {format_count(len(own))} | {format_count(count)} |")
     return "\n".join(lines) + "\n"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from bgd.records import PROBE, Header, Run, subject
+from bgd.records import PROBE, Header, subject
 from bgd.report.frames import ReportError
 from bgd.report.numbers import format_count
 from bgd.report.render import csv_text, markdown
@@ -11,10 +11,10 @@ UNKNOWN = "not recorded"
 LIBRARIES = ("python", "torch", "torchvision", "numpy", "hydra-core", "bgd")
 FRAGMENT, RUNS = "report/provenance.md", "report/runs.csv"
 
-Sources = Mapping[str, Sequence[Run]]  # by a file of the report, the runs it is made from
+Sources = Mapping[str, Sequence[Header]]  # by a file of the report, those of the runs it is made from
 
 
-def refuse_mixtures(runs: Iterable[Run]) -> None:
+def refuse_mixtures(headers: Iterable[Header]) -> None:
     """Refuse records that different versions of a component made: no table could say what it shows.
 
     Records of another schema cannot be read in the first place (`bgd.records.header_from`).
@@ -23,13 +23,13 @@ def refuse_mixtures(runs: Iterable[Run]) -> None:
         ReportError: Two runs differ in the version of the same component.
     """
     seen: dict[str, tuple[int, str]] = {}
-    for run in runs:
-        for component, version in _components(run.header).items():
-            first, where = seen.setdefault(component, (version, run.header.run_id))
+    for header in headers:
+        for component, version in _components(header).items():
+            first, where = seen.setdefault(component, (version, header.run_id))
             if version != first:
                 raise ReportError(
                     f"records of different versions: {component} is {first} in run {where} and {version} in run"
-                    f" {run.header.run_id}; run the older one again (make reproduce)"
+                    f" {header.run_id}; run the older one again (make reproduce)"
                 )
 
 
@@ -40,9 +40,8 @@ def _components(header: Header) -> dict[str, int]:
     return {own.get(key, key): version for key, version in header.spec.get("versions", {}).items()}
 
 
-def caveats(runs: Iterable[Run]) -> list[str]:
+def caveats(headers: Sequence[Header]) -> list[str]:
     """Return what a reader must know of how the runs were made; empty where all are alike and from clean trees."""
-    headers = [run.header for run in runs]
     lines = []
     for name, words in (
         ("torch", "versions of torch"),
@@ -72,16 +71,16 @@ def _told(header: Header, name: str) -> object:
     return UNKNOWN if value is None else value
 
 
-def provenance_files(runs: Sequence[Run], sources: Sources) -> dict[str, bytes]:
+def provenance_files(headers: Sequence[Header], sources: Sources) -> dict[str, bytes]:
     """Return the chapter on provenance, and which runs are behind each file.
 
     Args:
-        runs: Every run of the report.
-        sources: By a file of the report, the runs that it is made from.
+        headers: Of every run of the report.
+        sources: By a file of the report, the headers of the runs that it is made from.
     """
-    headers = [run.header for run in sorted(runs, key=lambda run: run.header.run_id)]
+    headers = sorted(headers, key=lambda header: header.run_id)
     parts = [
-        *(f"**{line}**" for line in caveats(runs)),
+        *(f"**{line}**" for line in caveats(headers)),
         "What made the runs: one line for each combination that occurs, with the sum of the runs' own times"
         " (search and evaluation, without setting up).",
         _machines(headers),
@@ -145,8 +144,7 @@ def _data(headers: Sequence[Header]) -> str:
 
 def _sources(sources: Sources) -> str:
     lines = []
-    for name, runs in sorted(sources.items()):
-        headers = [run.header for run in runs]
+    for name, headers in sorted(sources.items()):
         torch = sorted({str(_told(header, "torch")) for header in headers})
         changed = sum(header.provenance.get("dirty") is not False for header in headers)
         rows = sum(header.samples for header in headers)
@@ -176,8 +174,8 @@ def _runs_csv(sources: Sources) -> str:
         "torch",
     )
     rows = []
-    for name, runs in sorted(sources.items()):
-        for header in sorted((run.header for run in runs), key=lambda header: header.run_id):
+    for name, headers in sorted(sources.items()):
+        for header in sorted(headers, key=lambda header: header.run_id):
             spec = header.spec
             rows.append(
                 (

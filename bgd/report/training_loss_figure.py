@@ -59,7 +59,7 @@ def paint(
     return [
         "Left: share of the corrections with a change in training loss up to x, reloading; right of the line the loss"
         f" grew. The axis is linear between ±{LINEAR:g} and logarithmic outside. Right: a dot a correction; the dashed"
-        " line is -L₀/64, what the released accounting gives whatever a correction does.",
+        " line is -L₀/64, what the released accounting gives for every correction that does not ruin the network.",
         *notes,
     ]
 
@@ -71,15 +71,26 @@ def _distributions(axes: Axes, values: Mapping[str, Values]) -> None:
         axes.step(ordered, shares, where="post", color=style.colour, linestyle=style.line, label=style.short)
     axes.set_xscale("symlog", linthresh=LINEAR)
     axes.axvline(0, color="#555555", linewidth=0.8)
+    axes.set_xticks(_decades(np.concatenate(list(values.values()))))
     axes.set_xlabel("ΔTL (nats)")
     axes.set_ylabel("share of the corrections")
-    axes.legend(loc="upper left", frameon=False, fontsize=6, handlelength=1.6)
+    axes.legend(loc="lower right", frameon=False, fontsize=6, handlelength=1.6)
+
+
+def _decades(values: Values) -> list[float]:
+    """Return marks of an axis that is linear within `LINEAR`: every second decade that has values."""
+    marks = [0.0]
+    for sign in (-1.0, 1.0):
+        reach = float((sign * values).max())
+        steps = range(0, max(0, int(np.ceil(np.log10(reach / LINEAR)))) + 1, 2) if reach > LINEAR else ()
+        marks += [sign * LINEAR * 10.0**step for step in steps]
+    return sorted(marks)
 
 
 def _against(
     axes: Axes, network: str, methods: Sequence[str], true: Accounts, released: Accounts, constant: float
 ) -> None:
-    for method in methods:
+    for method in reversed(methods):  # BGD-II on top
         style = method_style(method)
         points = (true[network, method], released[network, method])
         axes.plot(
@@ -89,6 +100,8 @@ def _against(
     axes.axhline(0, color="#555555", linewidth=0.8)
     axes.set_xscale("symlog", linthresh=LINEAR)
     axes.set_yscale("symlog", linthresh=abs(constant))
+    axes.set_xticks(_decades(np.concatenate([true[network, method] for method in methods] or [np.zeros(1)])))
     axes.set_xlabel("ΔTL, as defined (nats)")
     axes.set_ylabel("released accounting")
-    axes.legend(loc="upper left", frameon=False, fontsize=6, handlelength=1.0, markerscale=3)
+    if methods:
+        axes.legend(loc="upper left", frameon=False, fontsize=6, handlelength=1.0, markerscale=3)
