@@ -26,6 +26,11 @@ def test_the_result_table_is_that_of_the_committed_records():
     assert table.strip() == result_table(load(reference_folder("laptop")).of(MAIN)).strip()
 
 
+def test_the_verdicts_are_counted_as_in_the_report():
+    (counted,) = re.findall(r"^\d+ claims: .*$", (ROOT / "outputs/report/claims.md").read_text(), re.M)
+    assert f"[{counted.rstrip('.')}](outputs/report/claims.md)" in README
+
+
 def test_every_file_and_target_it_names_exists():
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"`?make ([a-z]+)", README)):

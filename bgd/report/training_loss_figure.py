@@ -90,17 +90,23 @@ def _decades(values: Values) -> list[float]:
 def _against(
     axes: Axes, network: str, methods: Sequence[str], true: Accounts, released: Accounts, constant: float
 ) -> None:
-    for method in reversed(methods):  # BGD-II on top
-        style = method_style(method)
-        points = (true[network, method], released[network, method])
-        axes.plot(
-            *points, ".", markersize=2.5, color=style.colour, alpha=0.6, label=style.short, rasterized=True
-        )
+    for depth, method in enumerate(methods):  # BGD-II on top
+        style, points = method_style(method), (true[network, method], released[network, method])
+        (dots,) = axes.plot(*points, ".", markersize=2.5, color=style.colour, alpha=0.6, label=style.short)
+        dots.set_zorder(3 - depth / 10)
+        dots.set_rasterized(True)
     axes.axhline(constant, color="#555555", linestyle=(0, (4, 2)), linewidth=0.8)
     axes.axhline(0, color="#555555", linewidth=0.8)
     axes.set_xscale("symlog", linthresh=LINEAR)
     axes.set_yscale("symlog", linthresh=abs(constant))
-    axes.set_xticks(_decades(np.concatenate([true[network, method] for method in methods] or [np.zeros(1)])))
+    every = np.concatenate([true[network, method] for method in methods] or [np.zeros(1)])
+    other = np.concatenate([released[network, method] for method in methods] or [np.zeros(1)])
+    axes.set_xticks(_decades(every))
+    axes.set_xlim(2 * min(every.min(), -LINEAR), 3 * max(every.max(), LINEAR))
+    powers = range(-2, 9, 2)
+    labels = ["-L₀/64", "0", *(f"$10^{{{power}}}$" for power in powers)]
+    axes.set_yticks([constant, 0.0, *(10.0**power for power in powers)], labels)
+    axes.set_ylim(3 * constant, 3 * max(other.max(), -constant))
     axes.set_xlabel("ΔTL, as defined (nats)")
     axes.set_ylabel("released accounting")
     if methods:

@@ -21,7 +21,7 @@ from bgd.report.statistics import Interval
 from bgd.report.style import NETWORKS, SETTINGS, network_label, setting_label
 
 OVERVIEW = (
-    *("id", "claim", "where", "verdict", *NETWORKS.values(), "tests that hold", "deciding test", "ours"),
+    *("id", "claim", "verdict", *NETWORKS.values(), "where", "tests that hold", "deciding test", "ours"),
     *("against", "tested value", "95 % interval", "p (Holm)"),
 )
 DETAILS = (
@@ -85,7 +85,7 @@ class Claims:
         """
         ledger = read_ledger(self.path)
         evidence = Evidence.of(runs)
-        rulings = judge(ledger.claims, evidence)
+        rulings = sorted(judge(ledger.claims, evidence), key=lambda item: _natural(item.claim.id))
         texts = (
             _markdown(ledger, rulings, _scale(evidence)),
             _csv(rulings),
@@ -125,7 +125,7 @@ def _markdown(ledger: Ledger, rulings: Sequence[Ruling], scale: tuple[list[str],
 def _overview(ruling: Ruling) -> list[str]:
     claim, deciding = ruling.claim, ruling.deciding
     grades = [ruling.grade_on(network) or NONE for network in NETWORKS]
-    line = [f"[{claim.id}](#claim-{claim.id})", claim.claim, claim.where, ruling.verdict, *grades]
+    line = [f"[{claim.id}](#claim-{claim.id})", claim.claim, ruling.verdict, *grades, claim.where]
     if deciding is None:
         return [*line, *[NONE] * (len(OVERVIEW) - len(line))]
     held = sum(item.grade == HOLDS for item in ruling.judged)
@@ -211,9 +211,7 @@ def _finite(value: float | None) -> object:
 
 
 def _json(rulings: Sequence[Ruling], run_ids: Sequence[str]) -> str:
-    verdicts = {
-        item.claim.id: item.verdict for item in sorted(rulings, key=lambda item: _natural(item.claim.id))
-    }
+    verdicts = {item.claim.id: item.verdict for item in rulings}
     return json.dumps({"runs_sha256": run_ids_sha256(run_ids), "verdicts": verdicts}, indent=1) + "\n"
 
 
