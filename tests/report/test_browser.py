@@ -1,6 +1,7 @@
 """The page in a real browser: Debian's chromium, driven by selenium; nothing is fetched."""
 
 import shutil
+import socket
 import time
 from pathlib import Path
 
@@ -14,6 +15,20 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 DRIVER = shutil.which("chromedriver")
 if not BROWSER or not DRIVER:
     pytest.skip("no chromium or no chromedriver on this machine", allow_module_level=True)
+
+
+def has_loopback():
+    """Whether this machine can talk to itself: selenium and the driver do so."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        try:
+            socket.create_connection(server.getsockname(), timeout=1).close()
+        except OSError:
+            return False
+    return True
+
+
+if not has_loopback():
+    pytest.skip("no loopback device: the driver cannot be reached", allow_module_level=True)
 
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
