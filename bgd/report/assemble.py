@@ -65,9 +65,8 @@ def assemble(records: Records, definitions: Definitions, report: Report, folder:
     )
     lead = "\n\n".join([document.lead, _about(records), *(f"**{line}**" for line in caveats(every))])
     files |= compose(replace(document, lead=lead), annotated)
-    return [
-        write(folder / name, files[name]) for name in report.names
-    ]  # the pages last: they say that all is there
+    # The pages come last: they say that all is there.
+    return [write(folder / name, files[name]) for name in report.names]
 
 
 def is_assembled_from(folder: Path, run_ids: Sequence[str], report: Report) -> bool:

@@ -25,7 +25,7 @@ def test_another_version_of_a_component_is_refused_by_name():
 
 
 def test_versions_of_different_methods_have_nothing_to_do_with_each_other():
-    refuse_mixtures([made(), made(method="top_k", versions={"method": 7})])
+    assert refuse_mixtures([made(), made(method="top_k", versions={"method": 7})]) is None
 
 
 def test_runs_that_are_alike_need_no_caveat():

@@ -98,6 +98,11 @@ class _Loader(yaml.SafeLoader):
     """The safe loader, but a key that stands twice is an error instead of the last one's."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return a mapping; see `yaml.SafeLoader`.
+
+        Raises:
+            ReportError: A key stands twice.
+        """
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [key for key in keys if keys.count(key) > 1]
         if twice:
