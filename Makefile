@@ -45,8 +45,9 @@ verify: $(ready) ## Fail if a verdict on a claim of the thesis is worse than the
 reference: $(ready) ## Make this clone's records the committed reference, and the README's table
 	@$(reproduce) reference --profile $(PROFILE)
 
+# One thread each: torch's own threads, one a core in every process, would fight for them.
 test: $(ready) ## Run the tests
-	@$(python) -m pytest
+	@OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses auto --dist loadscope
 
 smoke: $(ready) ## Run every preset on the tiny subset, twice, and check what comes out
 	@$(python) scripts/smoke.py
