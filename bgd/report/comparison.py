@@ -56,7 +56,7 @@ HEADER = (
 )
 METRIC_LABELS = {RANK: "gradient rank", SHARE: "share of samples (%)"}
 ABOUT = (
-    "Each number that the thesis prints in its tables of results, beside ours from the committed records: the same"
+    "Each number that the thesis prints in its tables of results, beside ours: the same"
     " values as in outputs/tables. Low and high: 95 % interval of ours. For POC it is Wilson's, over the pooled pairs"
     " of seed and sample, as if they were independent; for the other metrics a hierarchical bootstrap that draws seeds"
     f" and samples with replacement ({RESAMPLES:,} resamples); for a gradient rank a bootstrap over samples, and for"
