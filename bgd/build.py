@@ -15,6 +15,7 @@ from typing import Any
 
 PACKAGE = "bgd."
 NAME = "name"  # a component's own name, for people; no argument
+KNOWS = "knows"  # what a method may know (bgd.knowledge): held to by whoever poses the problem; no argument
 
 
 class ConfigError(ValueError):
@@ -52,7 +53,7 @@ def build(config: Mapping[str, Any], where: str) -> Any:
     """Build the object that a mapping describes, and those inside it.
 
     Args:
-        config: `_target_` and its arguments; `name` is left out.
+        config: `_target_` and its arguments; `name` and `knows` are left out.
         where: The mapping's own key, for messages.
 
     Raises:
@@ -63,7 +64,7 @@ def build(config: Mapping[str, Any], where: str) -> Any:
 
 def build_as(target: Callable[..., Any], config: Mapping[str, Any], where: str) -> Any:
     """Build an object of a class that is known, as `build` does."""
-    given = {key: value for key, value in config.items() if key not in ("_target_", NAME)}
+    given = {key: value for key, value in config.items() if key not in ("_target_", NAME, KNOWS)}
     parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(target.__init__)
     for key in given:

@@ -98,11 +98,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """The training set D of the thesis and the test set."""
+    """The training set D of the thesis, the test set, and the training images that are not part of D.
+
+    What is held out is what keep-sets and the choice of hyper-parameters are made from: no network learns it and
+    nothing is reported on it.
+    """
 
     name: str
     train: Split
     test: Split
+    held_out: Split
 
 
 def load(name: str, root: Path) -> Data:
@@ -117,7 +122,7 @@ def load(name: str, root: Path) -> Data:
     """
     train, test = read(name, root)
     held_out = SOURCES[name].held_out
-    return Data(name, Split(train.images[held_out:], train.labels[held_out:]), test)
+    return Data(name, Split(train.images[held_out:], train.labels[held_out:]), test, train.first(held_out))
 
 
 def read(name: str, root: Path) -> tuple[Split, Split]:

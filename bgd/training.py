@@ -227,6 +227,29 @@ def _resume(parts: dict[str, Any], checkpoint: Path | None) -> int:
     return int(state["epoch"])
 
 
+def kept_tensors(path: Path) -> dict[str, torch.Tensor] | None:
+    """Return what `keep_tensors` wrote; None where there is nothing or not what was written: it is made again then."""
+    if not path.exists():
+        return None
+    try:
+        kept = torch.load(path, weights_only=True)
+        if not isinstance(kept, dict):
+            raise TypeError(f"it holds a {type(kept).__name__}")
+        sha256 = kept.pop("sha256")
+        if state_sha256(kept) == sha256:
+            return kept
+        log.warning("%s is altered: making it again", path)
+    except DAMAGED as error:
+        log.warning("%s is damaged (%s): making it again", path, error)
+    return None
+
+
+def keep_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write tensors and their checksum, for `kept_tensors`."""
+    tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
+    save_tensors({**tensors, "sha256": state_sha256(tensors)}, path)
+
+
 def save_tensors(state: Any, path: Path) -> None:
     """Write tensors, or a dict of them, to a file that is either whole or not there."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.writing")  # workers may write the same file

@@ -10,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bgd import evaluation, settings, training
-from bgd.build import ConfigError, build, build_as, convert
+from bgd.build import KNOWS, ConfigError, build, build_as, convert
 from bgd.data import SOURCES
 from bgd.identity import digest
+from bgd.knowledge import LEVELS, check_level
 from bgd.records import SCHEMA, subject
 from bgd.training import Recipe
 
@@ -112,13 +113,22 @@ class RunSpec:
                 build(getattr(spec, key), key)
             if spec.probe is not None:
                 build(spec.probe, "probe")
+        check_level(spec.knows, "method.knows")
         return spec
+
+    @property
+    def knows(self) -> str:
+        """What the method may know, one of `bgd.knowledge.LEVELS`; a probe may know everything."""
+        return LEVELS[-1] if self.probe is not None else self.method.get(KNOWS)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that can change a number, as plain values: what a run's header calls `spec`."""
         if self.probe is None:
-            work = {"method": self.method, "setting": self.setting, "seed": self.seed}
+            method = {
+                key: value for key, value in self.method.items() if key != KNOWS
+            }  # refuses, or changes nothing
+            work = {"method": method, "setting": self.setting, "seed": self.seed}
             versions = {"setting": settings.VERSION, "method": _version(self.method)}
         else:
             work, versions = {"probe": self.probe}, {"probe": _version(self.probe)}

@@ -2,22 +2,25 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from bgd import data, training
+from bgd import curvature, data, rng, training
 from bgd.build import ConfigError, build
 from bgd.bystanders import Bystanders
+from bgd.curvature.base import Curvature, Estimator
 from bgd.evaluation import Evaluation, FullEvaluator, Images, IncrementalEvaluator
 from bgd.evaluation.incremental import MEMORY
 from bgd.evaluation.shelf import Shelf
 from bgd.flat import FlatNetwork
-from bgd.identity import state_sha256
+from bgd.identity import digest
+from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
+from bgd.parameters import ParameterSpace
 from bgd.probes.survey import Survey
 from bgd.records import Header
 from bgd.settings import Stage, ordered, samples_of
@@ -142,24 +145,51 @@ class Workbench:
     @cached_property
     def _gradient(self) -> torch.Tensor:
         path = self._bases / f"{self.base.id}.{self.base.sha256[:8]}.gradient-{len(self.images.train)}.pt"
-        if path.exists():
-            try:
-                kept: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
-                if state_sha256({"gradient": kept["gradient"]}) == kept["sha256"]:
-                    return kept["gradient"]
-                log.warning("kept mean gradient %s is altered: making it again", path)
-            except training.DAMAGED as error:
-                log.warning("kept mean gradient %s is damaged (%s): making it again", path, error)
+        kept = training.kept_tensors(path)
+        if kept is not None:
+            return kept["gradient"]
         log.info("mean gradient of N0 over %d training images", len(self.images.train))
         network = FlatNetwork(self.base.network, self.place.device).module
         gradient = training.mean_gradient(network, self.images.train, self.images.train_labels).cpu()
-        training.save_tensors({"gradient": gradient, "sha256": state_sha256({"gradient": gradient})}, path)
+        training.keep_tensors({"gradient": gradient}, path)
         return gradient
+
+    def _curvature(self, estimator: Estimator) -> Curvature:
+        name = digest([type(estimator).__name__, asdict(estimator), curvature.VERSION])
+        path = self._bases / f"{self.base.id}.{self.base.sha256[:8]}.curvature-{name}.pt"
+        space = ParameterSpace.of(self.base.network)
+        tensors = training.kept_tensors(path)
+        if tensors is None:
+            log.info("curvature of N0, %s", estimator)
+            images, labels = self.data.train.first(estimator.images).tensors(self.place.device)
+            network = FlatNetwork(self.base.network, self.place.device).module
+            stream = rng.stream(0, "curvature")
+            tensors = estimator.estimate(network, space, images, labels, stream).tensors()
+            training.keep_tensors(tensors, path)
+        return estimator.restore({name: x.to(self.place.device) for name, x in tensors.items()}, space)
+
+    @cached_property
+    def _knowledge(self) -> Knowledge:
+        """Everything that a method may ask for."""
+        return Knowledge(
+            mean_gradient=lambda: self._gradient,
+            curvature=self._curvature,
+            keep_images=lambda: self._held_out,
+            training=lambda: self._training,
+        )
+
+    @cached_property
+    def _held_out(self) -> torch.Tensor:
+        return self.data.held_out.tensors(self.place.device)[0]
+
+    @cached_property
+    def _training(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.data.train.tensors(self.place.device)
 
     def stage(self, spec: RunSpec) -> Stage | Survey:
         """Return a run of this network, ready to begin."""
         images, labels = self.data.test.tensors(self.place.device)
-        problem = Problem(self.base.network, lambda: self._gradient, self.place.device)
+        problem = Problem(self.base.network, self._knowledge.restricted(spec.knows), self.place.device)
         evaluator = self._evaluator.fork(self.place.own_memory)
         samples = samples_of(images, labels, self.base.errors, spec.scale.samples, spec.order)
         if spec.probe is not None:

@@ -8,8 +8,10 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from bgd import data, rng, training
+from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from bgd.networks import MLP, AlexNet
+from bgd.parameters import ParameterSpace
 from bgd.settings import samples_of
 from experiments.plan import specs_of_presets
 from experiments.run import CONF
@@ -48,10 +50,25 @@ def samples(tiny, trained):
     return samples_of(*tiny.test.tensors(), training.misclassified(trained, tiny), 12)
 
 
+def known(network, tiny):
+    """Everything that a method may ask for of a network, with D and the keep-set of the tiny data."""
+    images, labels = tiny.train.tensors()
+
+    def curvature(estimator):
+        space, first = ParameterSpace.of(network), slice(estimator.images)
+        return estimator.estimate(network, space, images[first], labels[first], rng.stream(0, "curvature"))
+
+    return Knowledge(
+        mean_gradient=lambda: training.mean_gradient(network, images[:200], labels[:200]),
+        curvature=curvature,
+        keep_images=lambda: tiny.held_out.tensors()[0],
+        training=lambda: (images, labels),
+    )
+
+
 @pytest.fixture
 def problem(trained, tiny):
-    images, labels = tiny.train.tensors()
-    return Problem(trained, lambda: training.mean_gradient(trained, images, labels))
+    return Problem(trained, known(trained, tiny))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from oracles import flat, is_right, with_parameters
 from bgd import training
 from bgd.bystanders import Bystanders
 from bgd.evaluation import FullEvaluator, Images
+from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.records import ALREADY_RIGHT, CORRECTED
@@ -26,7 +27,7 @@ def rows(trained, tiny, samples):
     )
 
     def make(accumulate, done=()):
-        problem = Problem(trained, lambda: gradient)
+        problem = Problem(trained, Knowledge(lambda: gradient))
         evaluator = FullEvaluator(trained, images)
         stage = Stage(Setting(accumulate), SubsetSearch(), 0, problem, evaluator, samples, bystanders)
         return list(stage.rows(done)), stage

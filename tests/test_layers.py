@@ -8,6 +8,8 @@ ORDER = [  # from the ground up; a module imports from its own line or the lines
     {"bgd.rng", "bgd.identity", "bgd.data", "bgd.parameters", "bgd.records", "bgd.build"},
     {"bgd.patch", "bgd.networks", "bgd.metrics", "bgd.store", "bgd.archive"},
     {"bgd.flat", "bgd.training"},
+    {"bgd.curvature"},
+    {"bgd.knowledge"},
     {"bgd.methods", "bgd.evaluation", "bgd.report"},
     {"bgd.probes", "bgd.bystanders", "bgd.accumulation"},
     {"bgd.settings"},

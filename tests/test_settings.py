@@ -9,6 +9,7 @@ from oracles import evaluate, flat, is_right, with_parameters
 from bgd import rng, training
 from bgd.bystanders import Bystanders
 from bgd.evaluation import FullEvaluator, Images
+from bgd.knowledge import Knowledge
 from bgd.methods.base import Correction, Problem
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
@@ -27,7 +28,7 @@ def stage(trained, tiny, samples):
             setting=Setting(accumulate),
             method=method,
             seed=0,
-            problem=Problem(trained, lambda: gradient),
+            problem=Problem(trained, Knowledge(lambda: gradient)),
             evaluator=evaluator,
             samples=chosen,
             bystanders=Bystanders.of(

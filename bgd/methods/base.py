@@ -1,6 +1,6 @@
 """What a method gets and what it gives back: `Method.correct(trial, sample, stream) -> Correction`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bgd.curvature.base import Curvature, Estimator
 from bgd.flat import FlatNetwork
+from bgd.knowledge import Knowledge
 from bgd.methods.gradient import write_gradient
 from bgd.patch import Patch
 
@@ -91,6 +93,41 @@ class Trial:
         """Gradient of the loss of N0, averaged over D (|W|,): Gbar of section 4.6."""
         return self._problem.mean_gradient
 
+    def curvature(self, estimator: Estimator) -> Curvature:
+        """Return the curvature of the loss of N0 over D, as an estimator has it: made once.
+
+        Raises:
+            LookupError: The method may not know it, or the problem was posed without it.
+        """
+        problem = self._problem
+        give = problem.knowledge.ask("curvature", "statistic", "the curvature of the training loss")
+        curvature: Curvature = problem.kept(f"curvature {estimator}", lambda: give(estimator))
+        return curvature
+
+    def keep_images(self, count: int | None = None) -> torch.Tensor:
+        """Return the first `count` images (n, ...) of the keep-set, all for None: unlabelled, none that N0 learnt.
+
+        Raises:
+            LookupError: The method may not know them, or the problem was posed without them.
+        """
+        give = self._problem.knowledge.ask("keep_images", "keep_set", "a keep-set of unlabelled images")
+        images: torch.Tensor = give()
+        return images[:count]
+
+    def training_images(self, count: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the first `count` images (n, ...) of D and their labels (n,), all for None.
+
+        Raises:
+            LookupError: The method may not know them, or the problem was posed without them.
+        """
+        give = self._problem.knowledge.ask("training", "training_data", "the training data")
+        images, labels = give()
+        return images[:count], labels[:count]
+
+    def kept(self, name: str, make: Callable[[], Any], of: Collection[str] = ()) -> Any:
+        """Return what `make` gave when it was first asked for under this name: see `Problem.kept`."""
+        return self._problem.kept(name, make, of)
+
     @torch.no_grad()
     def logits(self, sample: Sample) -> torch.Tensor:
         """Return the copy's logits (1, C) for the sample: one forward pass."""
@@ -154,20 +191,22 @@ class Problem:
         original: Its parameters (|W|,), kept apart so that a trial can be undone.
         candidates: Mask (|W|,) of the parameters that a correction may change: the weights.
         carry: What the method returned as `Correction.carry` with the sample before.
+        knowledge: What a method may ask for.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        mean_gradient: Callable[[], torch.Tensor] | None = None,
+        knowledge: Knowledge | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.current = FlatNetwork(network, device)
         self.original = self.current.flat.clone()
         self.candidates = self.current.space.candidates.to(device)
         self.carry: Any = None
-        self._mean_gradient_of_base = mean_gradient
+        self.knowledge = knowledge or Knowledge()
         self._scratch: dict[str, torch.Tensor] = {}
+        self._kept: dict[str, tuple[frozenset[str], Any]] = {}
 
     def scratch(self, name: str) -> torch.Tensor:
         """Return a vector (|W|,) with anything in it, always the same for a name.
@@ -183,13 +222,23 @@ class Problem:
         """Gradient of the loss of N0, averaged over D (|W|,).
 
         Raises:
-            LookupError: The problem was posed without it.
+            LookupError: The method may not know it, or the problem was posed without it.
         """
-        if self._mean_gradient_of_base is None:
-            raise LookupError(
-                "the method needs the mean training gradient, and the problem was posed without it"
-            )
-        return self._mean_gradient_of_base().to(self.current.flat.device)
+        give = self.knowledge.ask("mean_gradient", "statistic", "the mean training gradient")
+        gradient: torch.Tensor = give().to(self.current.flat.device)
+        return gradient
+
+    def kept(self, name: str, make: Callable[[], Any], of: Collection[str] = ()) -> Any:
+        """Return what `make` gave when it was first asked for under this name: what corrections share.
+
+        Args:
+            name: Under which it is kept.
+            make: Makes it, from the network as it is outside a trial.
+            of: Names of the parameters that it was made from; where one of them changes for good it is made again.
+        """
+        if name not in self._kept:
+            self._kept[name] = frozenset(of), make()
+        return self._kept[name][1]
 
     @contextmanager
     def trying(self) -> Iterator[Trial]:
@@ -207,6 +256,8 @@ class Problem:
         """Make the patched network the current one (non-reloading setting)."""
         patch.apply(self.current.flat)
         patch.apply(self.original)
+        changed = set(patch.tensors)
+        self._kept = {name: item for name, item in self._kept.items() if not item[0] & changed}
 
 
 class Method(Protocol):

@@ -8,6 +8,7 @@ from torch import nn
 
 from bgd import data, rng, training
 from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
+from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem, Sample
 from bgd.networks import MLP, AlexNet
 from bgd.parameters import ParameterSpace
@@ -82,7 +83,7 @@ class Subject:
     def problem(self) -> Problem:
         """Return the problem that methods are put."""
         some, labels = self.images.train[:GRADIENT_IMAGES], self.images.train_labels[:GRADIENT_IMAGES]
-        return Problem(self.network, lambda: training.mean_gradient(self.network, some, labels))
+        return Problem(self.network, Knowledge(lambda: training.mean_gradient(self.network, some, labels)))
 
     def edits(self, layer: str, count: int) -> list[tuple[Patch, Patch]]:
         """Return patches of `count` weights of a layer, each with the one that takes it back.

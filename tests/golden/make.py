@@ -16,6 +16,7 @@ from bgd import data, rng, training
 from bgd.build import build
 from bgd.bystanders import Bystanders
 from bgd.evaluation import FullEvaluator, Images
+from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from bgd.networks import MLP
 from bgd.settings import Setting, Stage, samples_of
@@ -58,7 +59,7 @@ def rows(config, accumulate):
         setting=Setting(accumulate),
         method=build(config, "method"),
         seed=0,
-        problem=Problem(base, lambda: gradient),
+        problem=Problem(base, Knowledge(lambda: gradient)),
         evaluator=evaluator,
         samples=samples,
         bystanders=Bystanders.of(

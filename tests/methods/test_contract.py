@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from conftest import known
 from oracles import flat, is_right, with_parameters
 
 from bgd import rng, training
-from bgd.build import build
+from bgd.build import ConfigError, build
 from bgd.methods.base import Correction, Problem
 from bgd.settings import samples_of
 from experiments.run import CONF
@@ -18,8 +19,7 @@ METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 def case(request, tiny, trained, trained_alexnet):
     """A network with misclassified samples, and a problem posed on it."""
     network = {"mlp": trained, "alexnet": trained_alexnet}[request.param]
-    images, labels = tiny.train.first(200).tensors()
-    problem = Problem(network, lambda: training.mean_gradient(network, images, labels))
+    problem = Problem(network, known(network, tiny))
     chosen = samples_of(*tiny.test.tensors(), training.misclassified(network, tiny), 4)
     assert len(chosen) == 4
     return network, problem, chosen
@@ -37,6 +37,7 @@ def test_contract(name, case, spec_of):
     spec = spec_of(f"method={name}")
     assert spec.method["name"] == name
     method = build(spec.method, "method")
+    problem.knowledge = problem.knowledge.restricted(spec.knows)
     before = flat(network)
     first = {}
     for sample in samples:
@@ -74,12 +75,31 @@ def test_every_key_of_the_yaml_is_an_option_and_every_option_a_key(name, spec_of
 
     config = spec_of(f"method={name}").method
     method = build(config, "method")
-    assert {field.name for field in dataclasses.fields(method)} == set(config) - {"name", "_target_"}
+    assert {field.name for field in dataclasses.fields(method)} == set(config) - {"name", "_target_", "knows"}
 
 
 def test_there_are_the_methods_of_the_thesis():
     wanted = {"bgd_ii", "bgd_i", "bgd_c", "bgd_norm", "retrain", "fine_tune", "top_k", "l1", "random"}
     assert wanted <= set(METHODS)
+
+
+def test_what_a_method_may_not_know_is_refused(problem, samples, spec_of):
+    method = build(spec_of("method=bgd_c").method, "method")
+    problem.knowledge = problem.knowledge.restricted("nothing")
+    with (
+        problem.trying() as trial,
+        pytest.raises(LookupError, match="knows='nothing' rules that out: 'statistic'"),
+    ):
+        method.correct(trial, samples[0], np.random.default_rng(0))
+
+
+def test_a_level_of_knowledge_that_does_not_exist_is_named(spec_of):
+    with pytest.raises(ConfigError, match=r"method.knows='keepset': .* did you mean 'keep_set'\?"):
+        spec_of("method=bgd_ii", "method.knows=keepset")
+
+
+def test_what_a_method_may_know_does_not_make_another_run(spec_of):
+    assert spec_of("method=bgd_ii").run_id == spec_of("method=bgd_ii", "method.knows=statistic").run_id
 
 
 def test_a_method_without_what_it_needs_says_so(trained, samples, spec_of):

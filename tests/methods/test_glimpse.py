@@ -11,6 +11,7 @@ from torch import nn
 
 from bgd import rng, training
 from bgd.flat import FlatNetwork
+from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem, Sample
 from bgd.methods.bgd import search as module
 from bgd.methods.bgd.guard import CurvatureGuard
@@ -183,7 +184,9 @@ def widened(network, samples):
     """A problem posed in float64, where rounding decides nothing."""
     wide = copy.deepcopy(network).double()
     mean = torch.randn(sum(p.numel() for p in wide.parameters()), generator=torch.Generator().manual_seed(0))
-    return Problem(wide, lambda: mean.double()), [replace(s, image=s.image.double()) for s in samples]
+    return Problem(wide, Knowledge(lambda: mean.double())), [
+        replace(s, image=s.image.double()) for s in samples
+    ]
 
 
 @pytest.mark.parametrize("options", OPTIONS)

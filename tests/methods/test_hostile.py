@@ -9,6 +9,7 @@ from oracles import flat, is_right, subset_search, top_k, with_parameters
 
 from bgd import rng, training
 from bgd.build import build
+from bgd.knowledge import Knowledge
 from bgd.methods.base import Look, Problem
 from bgd.methods.bgd.guard import CurvatureGuard
 from bgd.methods.bgd.search import SubsetSearch
@@ -50,7 +51,7 @@ def overflowing(network):
 
 def attempt(method, network, sample):
     """The correction, with the network checked to be as it was, bit for bit."""
-    problem = Problem(network, lambda: flat(network) * 0 + 1e-3)
+    problem = Problem(network, Knowledge(lambda: flat(network) * 0 + 1e-3))
     before = problem.current.flat.clone()
     with problem.trying() as trial:
         correction = method.correct(trial, sample, rng.stream(0, "method", sample.index))
@@ -164,7 +165,7 @@ def test_passes_of_every_method_are_counted(name, trained, tiny, samples, spec_o
     """Forward passes as the network itself counts them; of a search, when it goes one by one."""
     method = build(spec_of(f"method={name}").method, "method")
     images, labels = tiny.train.first(50).tensors()
-    problem, calls = Problem(trained, lambda: training.mean_gradient(trained, images, labels)), []
+    problem, calls = Problem(trained, Knowledge(lambda: training.mean_gradient(trained, images, labels))), []
     problem.current.module.register_forward_hook(lambda *_: calls.append(1))
     for sample in samples[:4]:
         with problem.trying() as trial:

@@ -12,6 +12,7 @@ from oracles import gradient as gradient_of
 from bgd import training
 from bgd.build import build
 from bgd.evaluation import FullEvaluator, Images
+from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from bgd.probes.gradient_ranks import GradientRanks
 from bgd.probes.layer_gradients import LayerGradients
@@ -30,7 +31,9 @@ def case(request, tiny, trained, trained_alexnet):
     """A network, the problem posed on it, its evaluator and three samples."""
     network = {"mlp": trained, "alexnet": trained_alexnet}[request.param]
     images = Images.of(tiny, 150, 100)
-    problem = Problem(network, lambda: training.mean_gradient(network, images.train, images.train_labels))
+    problem = Problem(
+        network, Knowledge(lambda: training.mean_gradient(network, images.train, images.train_labels))
+    )
     samples = samples_of(*tiny.test.tensors(), training.misclassified(network, tiny), 3)
     return network, problem, FullEvaluator(network, images), samples
 
