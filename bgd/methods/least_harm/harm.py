@@ -1,0 +1,266 @@
+"""What a change of the network's last layers costs everything else: expected harm, with its derivatives.
+
+Four levels of knowledge, two kinds of harm. Without images it is a quadratic form with a diagonal, F of a statistic or
+the identity where nothing is known. With images it is the divergence that the network would show on them.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from bgd.curvature.base import Estimator
+from bgd.methods.base import Trial
+from bgd.methods.least_harm.local import Local, Metric, SoftmaxMetric
+from bgd.methods.least_harm.tail import Activations, Edited, Support, Tail
+
+FLOOR = 1e-4  # of a diagonal, relative to its mean: a parameter that moved nothing so far is not free
+
+
+@dataclass(frozen=True)
+class Toll:
+    """What a change costs.
+
+    Attributes:
+        value: Expected harm: nats per image of a keep-set, or the quadratic form.
+        flips: Share of the keep-set's images whose prediction differs; 0 without images.
+    """
+
+    value: float
+    flips: float = 0.0
+
+
+class Model(Protocol):
+    """Harm near one change: v(d + s) = v(d) + g's + s'Hs / 2, with H positive semi-definite."""
+
+    def gradient(self) -> torch.Tensor:
+        """Return g (P,)."""
+        ...
+
+    def diagonal(self) -> torch.Tensor:
+        """Return the diagonal of H, above 0 (P,)."""
+        ...
+
+    def columns(self, support: Support) -> torch.Tensor:
+        """Return the rows of H of a support's parameters (k, P)."""
+        ...
+
+    def multiply(self, vector: torch.Tensor) -> torch.Tensor:
+        """Return H v (P,) for a vector (P,)."""
+        ...
+
+    def on(self, support: Support) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return g (k,) and H (k, k) of a support's parameters alone, float64."""
+        ...
+
+
+class Harm(Protocol):
+    """Harm of changes of one network."""
+
+    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+        """Return what a change (k,) of a support's parameters costs."""
+        ...
+
+    def model(self, support: Support, change: torch.Tensor) -> Model:
+        """Return harm near a change."""
+        ...
+
+
+class Price(Protocol):
+    """What harm is made of: the component of a method's yaml that says what it needs to know."""
+
+    def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
+        """Return the harm of changes of the trial's network.
+
+        Args:
+            trial: The network, and what may be known.
+            tail: Its last layers.
+            weights: Their weights now.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Knows nothing: harm is the squared size of the change, |d|^2 / 2."""
+
+    def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
+        """Return the harm of changes; see `Price.harm`."""
+        return QuadraticHarm(tail, torch.ones(tail.size))
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Knows a diagonal F of the curvature of the training loss, a vector stored once: harm is d'Fd / 2.
+
+    Attributes:
+        estimator: Of the curvature.
+    """
+
+    estimator: Estimator
+
+    def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
+        """Return the harm of changes; see `Price.harm`."""
+
+        def diagonal() -> torch.Tensor:
+            values = trial.curvature(self.estimator).diagonal()[tail.places].cpu()
+            return values.clamp_min(FLOOR * float(values.mean()) or 1.0)
+
+        return QuadraticHarm(tail, trial.kept(f"least harm {self}", diagonal))
+
+
+class QuadraticHarm:
+    """d'Fd / 2 with a diagonal F (P,) above 0. It is its own model up to where it is taken."""
+
+    def __init__(self, tail: Tail, diagonal: torch.Tensor) -> None:
+        self.tail = tail
+        self._diagonal = diagonal
+
+    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+        """Return what a change (k,) of a support's parameters costs."""
+        return Toll(0.5 * float(self._diagonal[support.indices].double() @ change.double().square()))
+
+    def model(self, support: Support, change: torch.Tensor) -> Model:
+        """Return harm near a change."""
+        gradient = torch.zeros_like(self._diagonal)
+        gradient[support.indices] = self._diagonal[support.indices] * change.to(gradient.dtype)
+        return _QuadraticModel(gradient, self._diagonal)
+
+
+@dataclass(frozen=True, eq=False)
+class _QuadraticModel:
+    _gradient: torch.Tensor
+    _diagonal: torch.Tensor
+
+    def gradient(self) -> torch.Tensor:
+        return self._gradient
+
+    def diagonal(self) -> torch.Tensor:
+        return self._diagonal
+
+    def columns(self, support: Support) -> torch.Tensor:
+        rows = torch.zeros(len(support), len(self._diagonal))
+        rows[torch.arange(len(support)), support.indices] = self._diagonal[support.indices]
+        return rows
+
+    def multiply(self, vector: torch.Tensor) -> torch.Tensor:
+        return self._diagonal * vector
+
+    def on(self, support: Support) -> tuple[torch.Tensor, torch.Tensor]:
+        own = self._diagonal[support.indices].double()
+        return self._gradient[support.indices].double(), own.diag()
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Knows unlabelled images: harm is the mean of KL(N0 || N) over them, N0 the network before any correction.
+
+    Attributes:
+        images: How many, the first ones.
+        active: How many of them derivatives are taken over: those whose output is least certain or has moved most.
+            The rest have nearly none.
+        training: Whether they are images of D in place of a keep-set.
+    """
+
+    images: int
+    active: int
+    training: bool = False
+
+    def __post_init__(self) -> None:
+        for key in ("images", "active"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
+
+    def _chosen(self, trial: Trial) -> torch.Tensor:
+        return trial.training_images(self.images)[0] if self.training else trial.keep_images(self.images)
+
+    def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
+        """Return the harm of changes; see `Price.harm`."""
+        inputs = trial.kept(f"inputs of {self}", lambda: tail.inputs(self._chosen(trial)), of=tail.before)
+        # Made at the first sample and kept through all changes: what the outputs were before any correction.
+        before = trial.kept(f"outputs before {self}", lambda: Activations(inputs, weights).logits)
+        activations = trial.kept(
+            f"activations of {self}", lambda: Activations(inputs, weights), of=tail.tensors
+        )
+        return DivergenceHarm(tail, weights, activations, before, self.active)
+
+
+class DivergenceHarm:
+    """Mean KL divergence of an edited tail's outputs from those of N0, over the images of some activations."""
+
+    def __init__(
+        self,
+        tail: Tail,
+        weights: list[torch.Tensor],
+        activations: Activations,
+        before: torch.Tensor,
+        active: int,
+    ) -> None:
+        """Take N0's logits on the images, `before` (C, n), and how many images derivatives are taken over."""
+        self.tail, self.weights = tail, weights
+        self.activations, self._active = activations, active
+        self._log_q = before.log_softmax(0)
+        self._q = self._log_q.exp()
+        self._entropy = float((self._q * self._log_q).sum(dtype=torch.float64))
+        self._predictions = before.argmax(0)
+
+    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+        """Return what a change (k,) of a support's parameters costs; infinite where a logit is not finite."""
+        return self.toll_of(Edited(self.activations, self.weights, support, change).logits)
+
+    def toll_of(self, logits: torch.Tensor) -> Toll:
+        """Return what a network with these logits (C, n) costs."""
+        crossed = float((self._q * logits.log_softmax(0)).sum(dtype=torch.float64))
+        value = (self._entropy - crossed) / logits.shape[1]
+        if not value < float("inf"):
+            return Toll(float("inf"), 1.0)
+        return Toll(value, float((logits.argmax(0) != self._predictions).double().mean()))
+
+    def model(self, support: Support, change: torch.Tensor) -> Model:
+        """Return harm near a change."""
+        edited = Edited(self.activations, self.weights, support, change)
+        p = edited.logits.softmax(0)
+        residual = p - self._q
+        chosen = None
+        if self._active < p.shape[1]:
+            weight = residual.abs().sum(0) + (p * (1 - p)).sum(0)
+            chosen = weight.topk(self._active).indices.sort().values
+            p, residual = p[:, chosen], residual[:, chosen]
+        local = Local(self.tail, self.weights, edited, support, change, chosen)
+        return LogitModel(local, SoftmaxMetric(p), residual, 1 / edited.logits.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class LogitModel:
+    """Harm that is a function of logits, near a change: Gauss-Newton."""
+
+    local: Local
+    metric: Metric
+    residual: torch.Tensor
+    scale: float
+    floor: float = field(default=FLOOR)
+
+    def gradient(self) -> torch.Tensor:
+        """Return g (P,)."""
+        return self.local.backward(self.residual) * self.scale
+
+    def diagonal(self) -> torch.Tensor:
+        """Return the diagonal of H, above 0 (P,)."""
+        values = self.local.squares(self.metric) * self.scale
+        return values.clamp_min(self.floor * float(values.mean()) or 1.0)
+
+    def columns(self, support: Support) -> torch.Tensor:
+        """Return the rows of H of a support's parameters (k, P)."""
+        return self.local.backward(self.metric.apply(self.local.columns(support))) * self.scale
+
+    def multiply(self, vector: torch.Tensor) -> torch.Tensor:
+        """Return H v (P,) for a vector (P,)."""
+        return self.local.backward(self.metric.apply(self.local.forward(vector))) * self.scale
+
+    def on(self, support: Support) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return g (k,) and H (k, k) of a support's parameters alone, float64."""
+        columns = self.local.columns(support)
+        gradient = (columns * self.residual).sum((1, 2)) * self.scale
+        rows = columns.flatten(1)
+        matrix = rows @ self.metric.apply(columns).flatten(1).T * self.scale
+        return gradient.double(), matrix.double()

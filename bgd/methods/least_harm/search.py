@@ -1,0 +1,167 @@
+"""Least harm: the change of at most k parameters that makes a sample right and costs everything else least."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from bgd.methods.base import Correction, Sample, Trial
+from bgd.methods.least_harm.grow import additions, alone
+from bgd.methods.least_harm.harm import Harm, Price, Toll
+from bgd.methods.least_harm.solve import Solution, solve
+from bgd.methods.least_harm.tail import Support, Tail
+from bgd.methods.least_harm.target import Target
+from bgd.patch import Patch
+
+VERSION = 1  # raised whenever the same options may give another correction
+
+ONE_BY_ONE = 8  # parameters up to which each is chosen with all those before it in place
+SHARE = 4  # beyond, a step adds this fraction of those there are
+LARGER = (1.0, 1.001, 1.01, 1.1, 1.5)  # multiples, should the network round otherwise than its tail
+
+
+class Bench(NamedTuple):
+    """What a search works with: the tail, the sample and what a change costs."""
+
+    tail: Tail
+    target: Target
+    harm: Harm
+
+
+@dataclass(frozen=True)
+class LeastHarm:
+    """Grows a support by the parameter that lowers expected harm most, until the harm is tolerable or the budget spent.
+
+    Attributes:
+        price: What harm is, and with that what the method needs to know.
+        budget: The most parameters k that change; None for all of the tail, solved for at once.
+        tolerance: Expected harm, in nats per image, and share of flipped predictions at which no parameter is added
+            any more; 0 for always the whole budget.
+        harm_budget: Expected harm above which a correction is refused; None for no such limit.
+        scope: Most parameters of the last layers that are searched; the last layer is always.
+        singles: How many single parameters are looked at in truth.
+        tries: How many parameters are tried at each step of growth.
+        iterations: Quadratic programs for each support.
+    """
+
+    price: Price
+    budget: int | None
+    tolerance: float
+    harm_budget: float | None
+    scope: int
+    singles: int
+    tries: int
+    iterations: int
+
+    def __post_init__(self) -> None:
+        for key in ("budget", "scope", "singles", "tries", "iterations"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ValueError(f"{key}={value}: must be at least 1")
+        if self.tolerance < 0:
+            raise ValueError(f"tolerance={self.tolerance}: must be at least 0")
+        if self.harm_budget is not None and self.harm_budget <= 0:
+            raise ValueError(f"harm_budget={self.harm_budget}: must be above 0, or null")
+
+    def draws(self, network: nn.Module) -> bool:
+        """Nothing is drawn."""
+        return False
+
+    def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
+        """Grow a support; see `Method.correct`."""
+        bench = bench_of(trial, sample, self.price, self.scope)
+        found, steps = self.search(bench)
+        return finished(trial, sample, bench.tail, found, steps, self.budget, self.harm_budget)
+
+    def search(self, bench: Bench) -> tuple[Solution | None, int]:
+        """Return the best solution within the budget, and how many supports were solved for."""
+        if self.budget is None:
+            return everything(bench, self.iterations), self.iterations
+        tail, target, harm = bench
+        singles = alone(harm, target, tail, self.singles, each=4)
+        best = now = singles[0] if singles else None
+        support = now.support if now else tail.support(torch.empty(0, dtype=torch.long))
+        change, steps = now.change if now else torch.empty(0), len(singles)
+        while len(support) < self.budget and not (best and self.tolerable(best.toll)):
+            count = self._step(len(support))
+            tried = [
+                self._grown(bench, support, change, more)
+                for more in self._choices(
+                    additions(harm, target, support, change, max(count, self.tries)), count
+                )
+            ]
+            steps += len(tried)
+            good = [solution for solution in tried if solution is not None]
+            if not good:
+                break
+            now = min(good, key=lambda solution: solution.toll.value)
+            support, change = now.support, now.change
+            if best is None or now.toll.value < best.toll.value:
+                best = now
+        return best, max(1, steps)
+
+    def tolerable(self, toll: Toll) -> bool:
+        """Return whether a cost is low enough for no further parameter."""
+        return toll.value <= self.tolerance and toll.flips <= self.tolerance
+
+    def _step(self, size: int) -> int:
+        """Return how many parameters are added to so many."""
+        assert self.budget is not None
+        return min(1 if size < ONE_BY_ONE else size // SHARE, self.budget - size)
+
+    def _choices(self, ranked: torch.Tensor, count: int) -> list[torch.Tensor]:
+        """Return the sets of parameters to try, of `count` each: single ones, or the best together."""
+        if count == 1:
+            return [ranked[place : place + 1] for place in range(min(self.tries, len(ranked)))]
+        return [ranked[:count]] if len(ranked) else []
+
+    def _grown(
+        self, bench: Bench, support: Support, change: torch.Tensor, more: torch.Tensor
+    ) -> Solution | None:
+        grown = bench.tail.support(torch.cat([support.indices, more]))
+        start = torch.cat([change, change.new_zeros(len(more))])
+        return solve(bench.harm, bench.target, grown, start, self.iterations)
+
+
+def bench_of(trial: Trial, sample: Sample, price: Price, scope: int) -> Bench:
+    """Return what a search of a trial's network works with."""
+    tail: Tail = trial.kept(f"tail of {scope}", lambda: Tail(trial.network, trial.space, scope))
+    weights = trial.kept(f"weights of {scope}", lambda: tail.weights(trial.original), of=tail.tensors)
+    return Bench(tail, Target(trial, tail, weights, sample), price.harm(trial, tail, weights))
+
+
+def everything(bench: Bench, iterations: int) -> Solution | None:
+    """Return the change of all parameters of a tail with least harm; None where none was found."""
+    support = bench.tail.support(torch.arange(bench.tail.size))
+    return solve(bench.harm, bench.target, support, torch.zeros(bench.tail.size), iterations)
+
+
+def finished(
+    trial: Trial,
+    sample: Sample,
+    tail: Tail,
+    found: Solution | None,
+    steps: int,
+    budget: int | None,
+    harm_budget: float | None = None,
+) -> Correction:
+    """Return a solution as a correction: the network itself has the last word on whether the sample is right."""
+    if found is None:
+        within = (
+            "any change of the last layers" if budget is None else f"a change of at most {budget} parameters"
+        )
+        return Correction.failed(f"wrong after {within} that was looked at", steps)
+    if harm_budget is not None and found.toll.value > harm_budget:
+        return Correction.failed(
+            f"refused: expected harm {found.toll.value:.3g} is above {harm_budget:g}", steps
+        )
+    places = tail.places[found.support.indices]
+    trial.altered = places
+    for multiple in LARGER:
+        trial.flat[places] = trial.original[places] + multiple * found.change
+        if trial.look(sample).right:
+            patch = Patch.sparse(trial.space, places, trial.original[places], trial.flat[places])
+            return Correction(patch, len(patch), steps)
+    return Correction.failed("wrong in the network itself, by more than rounding", steps)
