@@ -1,18 +1,24 @@
 """The parts of Budgeted Gradient Descent, each against an obvious statement of it."""
 
 import copy
+from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from oracles import flat, gradient, idealized_selector, is_right, subset_search, with_parameters
+from torch import nn
 
 from bgd import rng
+from bgd.curvature.base import CurvatureError
+from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem, Sample, Trial
 from bgd.methods.bgd import search as module
 from bgd.methods.bgd.guard import CurvatureGuard
-from bgd.methods.bgd.prior import GradientPrior, LayerNormalisedPrior, Sampler, UniformPrior
+from bgd.methods.bgd.informed import ActivationPrior, CurvaturePrior
+from bgd.methods.bgd.prior import GradientPrior, LayerNormalisedPrior, Sampler, UniformPrior, prior_at
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
 from bgd.networks import MLP
@@ -78,6 +84,172 @@ def test_priors():
     silent = LayerNormalisedPrior().weights(torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0, 0]), space)
     assert torch.isfinite(silent).all()
     assert UniformPrior().weights(magnitude, space).tolist() == [1, 1, 1, 1, 0, 0, 1, 1, 1]
+
+
+def given(diagonal):
+    """What gives a curvature with this diagonal (|W|,), and the estimators it was asked for."""
+    asked = []
+
+    @dataclass(frozen=True)
+    class Curvature:
+        def diagonal(self):
+            return diagonal
+
+    def curvature(estimator):
+        asked.append(estimator)
+        return Curvature()
+
+    return Knowledge(curvature=curvature), asked
+
+
+@dataclass(frozen=True)
+class Estimator:
+    images: int = 10
+
+
+def per_harm(network, diagonal, magnitude, damping=1e-3):
+    """Weights of the curvature prior (|W|,) as the knowledge of a diagonal gives them."""
+    problem = Problem(network, given(diagonal)[0])
+    with problem.trying() as trial:
+        prior = prior_at(CurvaturePrior(Estimator(), damping), trial, None)
+        return prior.weights(magnitude, trial.space, out=magnitude.clone())
+
+
+def test_the_curvature_prior_is_the_squared_gradient_over_the_damped_curvature(trained):
+    space, generator = ParameterSpace.of(trained), torch.Generator().manual_seed(0)
+    magnitude = space.drop_biases(torch.rand(space.size, generator=generator))
+    diagonal = torch.rand(space.size, generator=generator) ** 4
+    diagonal[~space.candidates] = 1e6  # no weight: not in the mean
+    found = per_harm(trained, diagonal, magnitude, damping=0.1)
+    weights = space.candidates.nonzero().flatten().tolist()
+    mean = sum(float(diagonal[j]) for j in weights) / len(weights)
+    wanted = torch.zeros(space.size, dtype=torch.float64)
+    for j in weights:
+        wanted[j] = float(magnitude[j]) ** 2 / (float(diagonal[j]) + 0.1 * mean)
+    assert torch.allclose(found.double() / found.double().sum(), wanted / wanted.sum(), rtol=1e-5)
+    rescaled = per_harm(trained, 1e-30 * diagonal, 1e25 * magnitude, damping=0.1)
+    assert torch.allclose(rescaled, found, rtol=1e-4), "neither scale matters"
+
+
+def test_the_curvature_prior_stands_dead_units_and_a_curvature_of_zero(trained):
+    space = ParameterSpace.of(trained)
+    magnitude = space.drop_biases(torch.ones(space.size))
+    magnitude[:3] = torch.tensor([0.0, 0.0, 1e30])
+    diagonal = torch.ones(space.size)
+    diagonal[[0, 3, 4]] = torch.tensor([0.0, 0.0, -1e-9])  # nothing either way; the sample alone; rounding
+    found = per_harm(trained, diagonal, magnitude.clamp(max=1))
+    assert found[:2].tolist() == [0.0, 0.0]
+    assert float(found[3] / found[5]) == pytest.approx(1.001 / 0.001, rel=1e-3), "1 / damping, no more"
+    assert float(found[4]) == pytest.approx(float(found[3]))
+    huge = per_harm(trained, diagonal, magnitude)
+    assert torch.isfinite(huge).all()
+    assert int(huge.argmax()) == 2
+    flat_out = per_harm(trained, torch.zeros(space.size), magnitude.clamp(max=2))
+    assert torch.allclose(flat_out / flat_out[2], magnitude.clamp(max=2) ** 2 / 4)
+
+
+def test_the_curvature_is_asked_for_once_and_only_where_it_may_be_known(trained, samples):
+    space = ParameterSpace.of(trained)
+    knowledge, asked = given(torch.ones(space.size))
+    method, problem = SubsetSearch(prior=CurvaturePrior(Estimator())), Problem(trained, knowledge)
+    for sample in samples[:3]:
+        corrected(method, problem, sample)
+    assert asked == [Estimator()]
+    with pytest.raises(LookupError, match="the curvature of the training loss"):
+        corrected(method, Problem(trained, knowledge.restricted("nothing")), samples[0])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_curvature_that_is_not_finite_is_a_failure_in_words(trained, samples, bad):
+    diagonal = torch.ones(ParameterSpace.of(trained).size)
+    diagonal[7] = bad
+    method = SubsetSearch(prior=CurvaturePrior(Estimator()))
+    correction, _ = corrected(method, Problem(trained, given(diagonal)[0]), samples[0])
+    assert (correction.patch, correction.reason) == (None, "the prior is not finite")
+
+
+def test_a_network_without_a_usable_curvature_is_a_failure_in_words(trained, samples):
+    def overflows(estimator):
+        raise CurvatureError("the squares overflow")
+
+    method = SubsetSearch(prior=CurvaturePrior(Estimator()))
+    correction, _ = corrected(method, Problem(trained, Knowledge(curvature=overflows)), samples[0])
+    assert (correction.patch, correction.reason) == (None, "the squares overflow")
+
+
+class Nothing:
+    """A prior that leaves no weight."""
+
+    def weights(self, magnitude, space, total, out):
+        return torch.zeros_like(magnitude)
+
+
+def test_a_prior_that_leaves_nothing_is_a_failure_in_words(problem, samples):
+    correction, _ = corrected(SubsetSearch(prior=Nothing()), problem, samples[0])
+    assert (correction.patch, correction.reason) == (None, "the prior leaves no weight to draw")
+
+
+def activations(network, image, out=False):
+    """Weights of the activation prior (|W|,) of a network."""
+    sample = Sample(0, image, torch.tensor([0]))
+    with Problem(network).trying() as trial:
+        prior = prior_at(ActivationPrior(), trial, sample)
+        assert trial.forward_passes == 1
+        junk = torch.full((trial.space.size,), 7.0)
+        return prior.weights(junk, trial.space, out=junk if out else None)
+
+
+@pytest.mark.parametrize("out", [False, True])
+def test_the_activation_prior_is_what_goes_into_each_weight(trained, samples, out):
+    image = samples[0].image
+    with torch.no_grad():
+        hidden1 = F.relu(trained.lin1(image.flatten(1)))
+        hidden2 = F.relu(trained.lin2(hidden1))
+    wanted = []
+    for layer, values in ((trained.lin1, image.flatten(1)), (trained.lin2, hidden1), (trained.lin3, hidden2)):
+        wanted += [
+            abs(float(values[0, j])) for _ in range(layer.out_features) for j in range(layer.in_features)
+        ]
+        wanted += [0.0] * layer.out_features
+    assert torch.allclose(activations(trained, image, out), torch.tensor(wanted))
+    assert 0.0 in hidden2[0].tolist() + hidden1[0].tolist(), "a dead unit leads nowhere"
+
+
+def test_the_activation_prior_of_a_convolution_is_the_mean_over_positions():
+    """A weight raised by 1 adds to each position what it multiplies there."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(2, 3, kernel_size=(3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2))
+    image = torch.randn(1, 2, 9, 8)
+    found = activations(nn.Sequential(layer), image)
+    for j in range(layer.weight.numel()):
+        weight = layer.weight.detach().clone()
+        weight.view(-1)[j] += 1
+        with torch.no_grad():
+            before = layer(image)
+            after = F.conv2d(image, weight, layer.bias, layer.stride, layer.padding, layer.dilation)
+        positions = before[0, 0].numel()
+        assert float(found[j]) == pytest.approx(float((after - before).abs().sum()) / positions, rel=1e-4)
+    assert not found[layer.weight.numel() :].any()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.ConvTranspose2d(2, 3, 3),
+        nn.Conv2d(2, 2, 3, groups=2),
+        nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(2, 2, 3, padding="same"),
+    ],
+)
+def test_a_layer_whose_activations_cannot_be_read_is_named(layer):
+    with pytest.raises(TypeError, match=r"0.weight is a weight of Conv.*nn.Linear, and nn.Conv2d"):
+        activations(nn.Sequential(layer), torch.randn(1, 2, 8, 8))
+
+
+def test_the_activation_prior_leaves_the_network_without_hooks(trained, samples):
+    problem = Problem(trained)
+    corrected(SubsetSearch(prior=ActivationPrior()), problem, samples[0])
+    assert not any(layer._forward_pre_hooks for layer in problem.current.module.modules())
 
 
 def test_update_rules():
@@ -173,7 +345,10 @@ class Counting:
         self.calls += 1
 
 
-@pytest.mark.parametrize("options", [{}, {"update": FirstOrder(0.001)}, {"probability_update": "printed"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"update": FirstOrder(0.001)}, {"probability_update": "printed"}, {"prior": ActivationPrior()}],
+)
 def test_passes_are_counted_as_one_after_the_other_would_take_them(problem, samples, options):
     method = SubsetSearch(**options)
     correction, trial = corrected(method, problem, samples[0])
@@ -362,6 +537,7 @@ def test_more_parameters_than_there_are_is_no_error():
         (lambda: CurvatureGuard(form="hessian"), "form="),
         (lambda: FirstOrder(step=0.0), "step="),
         (lambda: SecondOrder(form="inverse"), "form="),
+        (lambda: CurvaturePrior(Estimator(), damping=0.0), "damping="),
     ],
 )
 def test_options_of_the_parts_out_of_range_are_named(make, key):

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
+from bgd.methods.base import Sample, Trial
 from bgd.parameters import ParameterSpace
 
 
@@ -29,6 +30,25 @@ class Prior(Protocol):
             out: Where they may be written (|W|,), to save an allocation; it may be `magnitude` itself.
         """
         ...
+
+
+@runtime_checkable
+class InformedPrior(Protocol):
+    """A prior that more than the gradient goes into: `bgd.methods.bgd.informed`."""
+
+    def at(self, trial: Trial, sample: Sample) -> Prior:
+        """Return the prior at a sample, from the network as it is outside the trial.
+
+        Raises:
+            LookupError: The method may not know what goes into it, or the problem was posed without it.
+            CurvatureError: The network has no usable curvature.
+        """
+        ...
+
+
+def prior_at(prior: Prior | InformedPrior, trial: Trial, sample: Sample) -> Prior:
+    """Return the prior at a sample: itself, where the gradient is all that goes into it."""
+    return prior.at(trial, sample) if isinstance(prior, InformedPrior) else prior
 
 
 @dataclass(frozen=True)
@@ -118,6 +138,11 @@ class Sampler:
         values[: whole * BLOCK].reshape(whole, BLOCK).sum(axis=1, dtype=np.float64, out=self._sums[:whole])
         self._sums[whole] = values[whole * BLOCK :].sum(dtype=np.float64)
         self._accumulate()
+
+    @property
+    def total(self) -> float:
+        """Sum of the weights when the table was made; 0 where there is nothing to draw, NaN where one is."""
+        return self._total
 
     def _accumulate(self) -> None:
         self._table = np.cumsum(self._sums)

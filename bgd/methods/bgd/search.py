@@ -1,13 +1,15 @@
 """Parameter Subset Selection (Algorithm 2, section 3.4) and its pruning step (Algorithm 1, section 3.1)."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from bgd.curvature.base import CurvatureError
 from bgd.methods.base import Correction, Look, Sample, Trial
 from bgd.methods.bgd.guard import Guard
-from bgd.methods.bgd.prior import GradientPrior, Prior, Sampler
+from bgd.methods.bgd.prior import GradientPrior, Prior, Sampler, prior_at
 from bgd.methods.bgd.update import SecondOrder, Update
 from bgd.methods.elimination import margins
 from bgd.methods.follower import Follower, Step
@@ -68,8 +70,16 @@ class SubsetSearch:
             return Correction.failed("the gradient is not finite")
         if not total:
             return Correction.failed("the gradient is zero")
-        weights = self.prior.weights(magnitude, trial.space, total=total, out=magnitude)
-        search = _Search(self, trial, sample, Sampler(weights, stream), stream, gradient)
+        try:
+            prior = prior_at(self.prior, trial, sample)
+        except CurvatureError as error:
+            return Correction.failed(str(error))
+        sampler = Sampler(prior.weights(magnitude, trial.space, total=total, out=magnitude), stream)
+        if not math.isfinite(sampler.total):
+            return Correction.failed("the prior is not finite")
+        if not sampler.total:
+            return Correction.failed("the prior leaves no weight to draw")
+        search = _Search(self, trial, sample, sampler, stream, gradient)
         steps = search.run()
         if search.look.right and self.prune:
             search.prune()

@@ -4,7 +4,7 @@ Four levels of knowledge, two kinds of harm. Without images it is a quadratic fo
 the identity where nothing is known. With images it is the divergence that the network would show on them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -106,7 +106,7 @@ class Statistic:
             values = trial.curvature(self.estimator).diagonal()[tail.places].cpu()
             return values.clamp_min(FLOOR * float(values.mean()) or 1.0)
 
-        return QuadraticHarm(tail, trial.kept(f"least harm {self}", diagonal))
+        return QuadraticHarm(tail, trial.kept(f"least harm {self} of {tail.size}", diagonal))
 
 
 class QuadraticHarm:
@@ -176,11 +176,11 @@ class Divergence:
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
         """Return the harm of changes; see `Price.harm`."""
-        inputs = trial.kept(f"inputs of {self}", lambda: tail.inputs(self._chosen(trial)), of=tail.before)
+        inputs = trial.kept(f"inputs of {self} for {tail.size}", lambda: tail.inputs(self._chosen(trial)), of=tail.before)
         # Made at the first sample and kept through all changes: what the outputs were before any correction.
-        before = trial.kept(f"outputs before {self}", lambda: Activations(inputs, weights).logits)
+        before = trial.kept(f"outputs before {self} of {tail.size}", lambda: Activations(inputs, weights).logits)
         activations = trial.kept(
-            f"activations of {self}", lambda: Activations(inputs, weights), of=tail.tensors
+            f"activations of {self} in {tail.size}", lambda: Activations(inputs, weights), of=tail.tensors
         )
         return DivergenceHarm(tail, weights, activations, before, self.active)
 
@@ -202,7 +202,7 @@ class DivergenceHarm:
         self._log_q = before.log_softmax(0)
         self._q = self._log_q.exp()
         self._entropy = float((self._q * self._log_q).sum(dtype=torch.float64))
-        self._predictions = before.argmax(0)
+        self._predictions = before.argmax(0, keepdim=True)
 
     def toll(self, support: Support, change: torch.Tensor) -> Toll:
         """Return what a change (k,) of a support's parameters costs; infinite where a logit is not finite."""
@@ -214,7 +214,8 @@ class DivergenceHarm:
         value = (self._entropy - crossed) / logits.shape[1]
         if not value < float("inf"):
             return Toll(float("inf"), 1.0)
-        return Toll(value, float((logits.argmax(0) != self._predictions).double().mean()))
+        flipped = logits.gather(0, self._predictions)[0] < logits.amax(0)
+        return Toll(value, int(flipped.count_nonzero()) / logits.shape[1])
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
         """Return harm near a change."""
@@ -232,21 +233,30 @@ class DivergenceHarm:
 
 @dataclass(frozen=True, eq=False)
 class LogitModel:
-    """Harm that is a function of logits, near a change: Gauss-Newton."""
+    """Harm that is a function of logits, near a change: Gauss-Newton.
+
+    Attributes:
+        local: Derivatives of the logits.
+        metric, residual: Second and first derivative of the harm with respect to them.
+        scale: Factor on both.
+        floor: Of the diagonal, relative to its mean; 0 for a term of a sum, of which another has one.
+    """
 
     local: Local
     metric: Metric
     residual: torch.Tensor
     scale: float
-    floor: float = field(default=FLOOR)
+    floor: float = FLOOR
 
     def gradient(self) -> torch.Tensor:
         """Return g (P,)."""
         return self.local.backward(self.residual) * self.scale
 
     def diagonal(self) -> torch.Tensor:
-        """Return the diagonal of H, above 0 (P,)."""
+        """Return the diagonal of H, above 0 where there is a floor (P,)."""
         values = self.local.squares(self.metric) * self.scale
+        if not self.floor:
+            return values
         return values.clamp_min(self.floor * float(values.mean()) or 1.0)
 
     def columns(self, support: Support) -> torch.Tensor:

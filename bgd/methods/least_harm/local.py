@@ -6,6 +6,7 @@ H = sum_n J_n' M_n J_n (Schraudolph, 2002). Neither J nor H is ever held: J_n is
 layer and the logits' derivative with respect to what comes out of it.
 """
 
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -79,24 +80,26 @@ class Local:
         chosen: torch.Tensor | None = None,
     ) -> None:
         self.tail = tail
-        pick = slice(None) if chosen is None else chosen
-        self._images = edited.base.images[pick]  # (m, inputs + 1)
-        count = len(tail.layers)
-        self._inputs = [edited.inputs(place)[:, pick] for place in range(1, count)]
+        self._pick = slice(None) if chosen is None else chosen
+        self._edited = edited
         now = edited_weights(weights, support, change)
         classes = tail.classes
-        eye = torch.eye(classes, dtype=self._images.dtype)
+        eye = torch.eye(classes, dtype=edited.logits.dtype)
+        self._count = edited.logits.shape[1] if chosen is None else len(chosen)
         # The logits' derivative with respect to each layer's outputs, (units, C, m), from the last layer down.
-        self._slopes = [eye[:, :, None].expand(classes, classes, len(self._images))]
-        for place in range(count - 1, 0, -1):
-            active = (edited.outputs(place - 1)[:, pick] > 0).to(eye.dtype)
+        self._slopes = [eye[:, :, None].expand(classes, classes, self._count)]
+        for place in range(len(tail.layers) - 1, 0, -1):
+            active = (edited.outputs(place - 1)[:, self._pick] > 0).to(eye.dtype)
             above = self._slopes[0]
             below = torch.tensordot(now[place][:, :-1], above, dims=([0], [0]))
             self._slopes.insert(0, below * active[:, None])
 
-    def _into(self, place: int) -> torch.Tensor:
-        """Return what goes into a layer, image by image (m, inputs + 1)."""
-        return self._images if place == 0 else self._inputs[place - 1].T
+    @cached_property
+    def _into(self) -> list[torch.Tensor]:
+        """What goes into each layer, image by image (m, inputs + 1)."""
+        above = range(1, len(self._slopes))
+        first = self._edited.base.images[self._pick]
+        return [first, *(self._edited.inputs(place)[:, self._pick].T for place in above)]
 
     def backward(self, residuals: torch.Tensor) -> torch.Tensor:
         """Return sum_n J_n' r_n (P,) for residuals (C, m), or one such row for each of several (k, C, m): (k, P)."""
@@ -106,24 +109,24 @@ class Local:
         for place, slope in enumerate(self._slopes):
             top = place + 1 == len(self._slopes)
             deltas = rows if top else torch.einsum("ucm,kcm->kum", slope, rows)
-            flat = deltas.reshape(-1, deltas.shape[-1]) @ self._into(place)
+            flat = deltas.reshape(-1, deltas.shape[-1]) @ self._into[place]
             matrices.append(flat.view(*deltas.shape[:2], -1))
         result = self.tail.pack(matrices)
         return result if several else result[0]
 
     def forward(self, vector: torch.Tensor) -> torch.Tensor:
         """Return J_n v (C, m) for a vector (P,)."""
-        total = torch.zeros(self.tail.classes, len(self._images), dtype=self._images.dtype)
+        total = torch.zeros(self.tail.classes, self._count, dtype=self._slopes[0].dtype)
         for place, (slope, matrix) in enumerate(zip(self._slopes, self.tail.unpack(vector), strict=True)):
-            moved, top = matrix @ self._into(place).T, place + 1 == len(self._slopes)
+            moved, top = matrix @ self._into[place].T, place + 1 == len(self._slopes)
             total += moved if top else torch.einsum("ucm,um->cm", slope, moved)
         return total
 
     def columns(self, support: Support) -> torch.Tensor:
         """Return J_n's columns of a support's parameters (k, C, m)."""
-        slopes = torch.empty(len(support), self.tail.classes, len(self._images), dtype=self._images.dtype)
+        slopes = torch.empty(len(support), self.tail.classes, self._count, dtype=self._slopes[0].dtype)
         for place, part in support.parts.items():
-            into = self._into(place)[:, part.columns].T
+            into = self._edited.inputs(place)[part.columns][:, self._pick]
             slopes[part.which] = self._slopes[place][part.rows[part.to]] * into[:, None]
         return slopes
 
@@ -133,5 +136,5 @@ class Local:
         for place, slope in enumerate(self._slopes):
             top = place + 1 == len(self._slopes)
             curvature = metric.diagonal() if top else (slope * metric.apply(slope)).sum(1)
-            matrices.append(curvature @ self._into(place).square())
+            matrices.append(curvature @ self._into[place].square())
         return self.tail.pack(matrices)

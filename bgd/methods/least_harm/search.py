@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bgd.build import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.grow import additions, alone
 from bgd.methods.least_harm.harm import Harm, Price, Toll
@@ -17,8 +18,7 @@ from bgd.patch import Patch
 
 VERSION = 1  # raised whenever the same options may give another correction
 
-ONE_BY_ONE = 8  # parameters up to which each is chosen with all those before it in place
-SHARE = 4  # beyond, a step adds this fraction of those there are
+EACH = 4  # single parameters of every layer that are looked at in truth, whatever the model says
 LARGER = (1.0, 1.001, 1.01, 1.1, 1.5)  # multiples, should the network round otherwise than its tail
 
 
@@ -35,23 +35,26 @@ class LeastHarm:
     """Grows a support by the parameter that lowers expected harm most, until the harm is tolerable or the budget spent.
 
     Attributes:
-        price: What harm is, and with that what the method needs to know.
+        price: What harm is, and with that what the method needs to know; None where another method's own takes its
+            place.
         budget: The most parameters k that change; None for all of the tail, solved for at once.
         tolerance: Expected harm, in nats per image, and share of flipped predictions at which no parameter is added
             any more; 0 for always the whole budget.
         harm_budget: Expected harm above which a correction is refused; None for no such limit.
         scope: Most parameters of the last layers that are searched; the last layer is always.
         singles: How many single parameters are looked at in truth.
-        tries: How many parameters are tried at each step of growth.
+        growth: A step of growth adds this share of the parameters that are there, and one at least.
+        tries: How many parameters are tried at a step that adds one.
         iterations: Quadratic programs for each support.
     """
 
-    price: Price
+    price: Price | None
     budget: int | None
     tolerance: float
     harm_budget: float | None
     scope: int
     singles: int
+    growth: float
     tries: int
     iterations: int
 
@@ -60,6 +63,8 @@ class LeastHarm:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ValueError(f"{key}={value}: must be at least 1")
+        if self.growth < 0:
+            raise ValueError(f"growth={self.growth}: must be at least 0")
         if self.tolerance < 0:
             raise ValueError(f"tolerance={self.tolerance}: must be at least 0")
         if self.harm_budget is not None and self.harm_budget <= 0:
@@ -70,52 +75,51 @@ class LeastHarm:
         return False
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
-        """Grow a support; see `Method.correct`."""
+        """Grow a support; see `Method.correct`.
+
+        Raises:
+            ConfigError: There is no price.
+        """
+        if self.price is None:
+            raise ConfigError("method.price=null: least harm needs to know what harm is")
         bench = bench_of(trial, sample, self.price, self.scope)
         found, steps = self.search(bench)
         return finished(trial, sample, bench.tail, found, steps, self.budget, self.harm_budget)
 
     def search(self, bench: Bench) -> tuple[Solution | None, int]:
         """Return the best solution within the budget, and how many supports were solved for."""
-        if self.budget is None:
-            return everything(bench, self.iterations), self.iterations
         tail, target, harm = bench
-        singles = alone(harm, target, tail, self.singles, each=4)
+        singles = alone(harm, target, tail, self.singles, EACH)
         best = now = singles[0] if singles else None
+        if self.budget is None:
+            return cheaper(best, everything(bench, self.iterations)), len(singles) + 1
         support = now.support if now else tail.support(torch.empty(0, dtype=torch.long))
         change, steps = now.change if now else torch.empty(0), len(singles)
         while len(support) < self.budget and not (best and self.tolerable(best.toll)):
-            count = self._step(len(support))
             tried = [
-                self._grown(bench, support, change, more)
-                for more in self._choices(
-                    additions(harm, target, support, change, max(count, self.tries)), count
-                )
+                self._grown(bench, support, change, more) for more in self._choices(bench, support, change)
             ]
             steps += len(tried)
-            good = [solution for solution in tried if solution is not None]
-            if not good:
+            now = None
+            for solution in tried:
+                now = cheaper(now, solution)
+            if now is None:
                 break
-            now = min(good, key=lambda solution: solution.toll.value)
-            support, change = now.support, now.change
-            if best is None or now.toll.value < best.toll.value:
-                best = now
+            support, change, best = now.support, now.change, cheaper(best, now)
         return best, max(1, steps)
 
     def tolerable(self, toll: Toll) -> bool:
         """Return whether a cost is low enough for no further parameter."""
         return toll.value <= self.tolerance and toll.flips <= self.tolerance
 
-    def _step(self, size: int) -> int:
-        """Return how many parameters are added to so many."""
+    def _choices(self, bench: Bench, support: Support, change: torch.Tensor) -> list[torch.Tensor]:
+        """Return the sets of parameters to try to add: single ones, or the best together."""
         assert self.budget is not None
-        return min(1 if size < ONE_BY_ONE else size // SHARE, self.budget - size)
-
-    def _choices(self, ranked: torch.Tensor, count: int) -> list[torch.Tensor]:
-        """Return the sets of parameters to try, of `count` each: single ones, or the best together."""
-        if count == 1:
-            return [ranked[place : place + 1] for place in range(min(self.tries, len(ranked)))]
-        return [ranked[:count]] if len(ranked) else []
+        count = min(max(1, int(self.growth * len(support))), self.budget - len(support))
+        ranked = additions(bench.harm, bench.target, support, change, max(count, self.tries))
+        if not len(ranked):
+            return []  # all of the tail is in the support, or nothing has a finite effect
+        return list(torch.split(ranked[: self.tries], 1)) if count == 1 else [ranked[:count]]
 
     def _grown(
         self, bench: Bench, support: Support, change: torch.Tensor, more: torch.Tensor
@@ -130,6 +134,13 @@ def bench_of(trial: Trial, sample: Sample, price: Price, scope: int) -> Bench:
     tail: Tail = trial.kept(f"tail of {scope}", lambda: Tail(trial.network, trial.space, scope))
     weights = trial.kept(f"weights of {scope}", lambda: tail.weights(trial.original), of=tail.tensors)
     return Bench(tail, Target(trial, tail, weights, sample), price.harm(trial, tail, weights))
+
+
+def cheaper(one: Solution | None, other: Solution | None) -> Solution | None:
+    """Return the solution of less harm, `one` where they are equal; None where there is neither."""
+    if one is None or other is None:
+        return other if one is None else one
+    return other if other.toll.value < one.toll.value else one
 
 
 def everything(bench: Bench, iterations: int) -> Solution | None:

@@ -120,11 +120,11 @@ def _program(model: Model, support: Support, rise: torch.Tensor, need: float) ->
 
 def _conjugate(model: Model, support: Support, right: torch.Tensor) -> torch.Tensor:
     """Return x with H x = right on a support (k,), by conjugate gradients with the diagonal as preconditioner."""
-    scale = model.diagonal()[support.indices].double()
-    vector = torch.zeros(len(model.diagonal()))
+    diagonal = model.diagonal()
+    scale, vector = diagonal[support.indices].double(), torch.zeros_like(diagonal)
 
     def times(x: torch.Tensor) -> torch.Tensor:
-        vector[support.indices] = x.float()
+        vector[support.indices] = x.to(vector.dtype)
         return model.multiply(vector)[support.indices].double() + DAMPING * scale * x
 
     x, residual = torch.zeros_like(right), right.clone()

@@ -68,13 +68,16 @@ class Tail:
             TailError: There is none.
         """
         children = list(network.named_children())
+        if not isinstance(network, nn.Sequential) or len(children) != len(network):
+            # Its layers need not run one after the other, each once: what comes before the last ones is not known.
+            raise TailError(f"{type(network).__name__} is no row of layers, each of them in one place: no tail")
         linear: list[tuple[str, nn.Linear]] = []
-        start = len(children)
+        start, total = len(children), 0
         for place in reversed(range(len(children))):
             name, child = children[place]
             if isinstance(child, nn.Linear):
-                size = sum(parameter.numel() for parameter in child.parameters())
-                if linear and size + sum(layer.weight.shape.numel() for _, layer in linear) > scope:
+                total += sum(parameter.numel() for parameter in child.parameters())
+                if linear and total > scope:
                     break
                 linear.insert(0, (name, child))
                 start = place

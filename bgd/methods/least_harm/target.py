@@ -56,6 +56,7 @@ class Target:
 
     def softened(self, support: Support, change: torch.Tensor) -> float:
         """Return the softened margin of the network with a change (k,) of a support's parameters."""
+        self._trial.forward_passes += 1
         logits = Edited(self._base, self._weights, support, change).logits
         return self._soften(logits)[0]
 

@@ -1,0 +1,98 @@
+"""Expected harm by Kronecker-factored curvature: a statistic that knows which changes go together."""
+
+from dataclasses import dataclass
+
+import torch
+
+from bgd.curvature.kfac import KFAC
+from bgd.curvature.kronecker import Block, KroneckerCurvature
+from bgd.methods.base import Trial
+from bgd.methods.least_harm.harm import FLOOR, Harm, Model, Toll
+from bgd.methods.least_harm.tail import Support, Tail
+
+
+@dataclass(frozen=True)
+class Kronecker:
+    """Knows KFAC's two matrices a layer: harm is d'Hd / 2 with H = A (x) G within a layer and 0 between layers.
+
+    Attributes:
+        estimator: Of the curvature.
+    """
+
+    estimator: KFAC
+
+    def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
+        """Return the harm of changes; see `Price.harm`."""
+
+        def make() -> KroneckerHarm:
+            curvature = trial.curvature(self.estimator)
+            assert isinstance(curvature, KroneckerCurvature), "it is KFAC's"
+            every = {block.weight: block for block in curvature.blocks}
+            return KroneckerHarm(tail, [every[f"{layer.name}.weight"] for layer in tail.layers])
+
+        harm: Harm = trial.kept(f"least harm {self} of {tail.size}", make)
+        return harm
+
+
+class KroneckerHarm:
+    """d'Hd / 2 with a block A (x) G a layer, and a little of the mean diagonal so that nothing is free."""
+
+    def __init__(self, tail: Tail, blocks: list[Block]) -> None:
+        self.tail = tail
+        self.blocks = blocks
+        diagonal = tail.pack([torch.outer(b.outputs.diagonal(), _with_bias(b).diagonal()) for b in blocks])
+        self.ridge = FLOOR * float(diagonal.mean()) or 1.0
+        self.diagonal = diagonal + self.ridge
+
+    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+        """Return what a change (k,) of a support's parameters costs."""
+        return Toll(0.5 * float(change.double() @ self.times(support, change)[support.indices].double()))
+
+    def times(self, support: Support, change: torch.Tensor) -> torch.Tensor:
+        """Return H d (P,) for a change (k,) of a support's parameters."""
+        vector = torch.zeros_like(self.diagonal)
+        vector[support.indices] = change.to(vector.dtype)
+        return self.multiply(vector)
+
+    def multiply(self, vector: torch.Tensor) -> torch.Tensor:
+        """Return H v (P,) for a vector (P,)."""
+        pairs = zip(self.blocks, self.tail.unpack(vector), strict=True)
+        return self.tail.pack([b.outputs @ v @ _with_bias(b) for b, v in pairs]) + self.ridge * vector
+
+    def model(self, support: Support, change: torch.Tensor) -> Model:
+        """Return harm near a change."""
+        return _KroneckerModel(self, self.times(support, change))
+
+
+def _with_bias(block: Block) -> torch.Tensor:
+    """Return A with a row and a column for a bias, of zeros where the layer has none."""
+    return block.inputs if block.bias is not None else torch.nn.functional.pad(block.inputs, (0, 1, 0, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class _KroneckerModel:
+    _harm: KroneckerHarm
+    _gradient: torch.Tensor
+
+    def gradient(self) -> torch.Tensor:
+        return self._gradient
+
+    def diagonal(self) -> torch.Tensor:
+        return self._harm.diagonal
+
+    def columns(self, support: Support) -> torch.Tensor:
+        one = torch.eye(len(support), dtype=self._gradient.dtype)
+        rows = torch.stack([self._harm.times(support, change) for change in one])
+        return rows.view(len(support), -1)
+
+    def multiply(self, vector: torch.Tensor) -> torch.Tensor:
+        return self._harm.multiply(vector)
+
+    def on(self, support: Support) -> tuple[torch.Tensor, torch.Tensor]:
+        matrix = self._harm.ridge * torch.eye(len(support), dtype=torch.float64)
+        for place, part in support.parts.items():
+            block, rows = self._harm.blocks[place], part.rows[part.to]
+            inputs = _with_bias(block)[part.columns[:, None], part.columns]
+            own = block.outputs[rows[:, None], rows] * inputs
+            matrix[part.which[:, None], part.which] += own.double()
+        return self._gradient[support.indices].double(), matrix

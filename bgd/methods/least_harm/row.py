@@ -1,0 +1,224 @@
+"""Corrections in a row that spare each other: earlier samples count as harm, and from time to time all is settled anew.
+
+A network that is corrected hundreds of times has two things to lose: what it could do before, and what it was taught
+since. Both are in the harm here. A change of few parameters that is best for one sample leaves the sum of all changes
+far from the best; so every so many corrections the parameters changed so far, and no others, are solved for together.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bgd.methods.base import Correction, Sample, Trial
+from bgd.methods.least_harm.harm import DivergenceHarm, Harm
+from bgd.methods.least_harm.protect import ProtectedHarm, Protection
+from bgd.methods.least_harm.search import LeastHarm, bench_of, finished
+from bgd.methods.least_harm.tail import BATCH, Activations, Tail
+from bgd.methods.least_harm.variants import variants
+from bgd.patch import Patch
+
+VERSION = 1  # raised whenever the same options may give another correction
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A keep-set widened by shifted, turned and scaled copies, of which some are drawn anew for each correction.
+
+    Attributes:
+        images: How many images of the keep-set, the first ones.
+        widened: Whether their copies count too (`bgd.methods.least_harm.variants`).
+        drawn: How many of all these a correction looks at.
+        active: How many of those derivatives are taken over.
+    """
+
+    images: int
+    widened: bool
+    drawn: int
+    active: int
+
+    def __post_init__(self) -> None:
+        for key in ("images", "drawn", "active"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
+
+    def inputs(self, trial: Trial, tail: Tail) -> torch.Tensor:
+        """Return what goes into the tail for all these images (N, inputs + 1)."""
+
+        def make() -> torch.Tensor:
+            images = trial.keep_images(self.images)
+            return tail.inputs(variants(images) if self.widened else images)
+
+        inputs: torch.Tensor = trial.kept(f"inputs of {self}", make, of=tail.before)
+        return inputs
+
+
+@dataclass(frozen=True)
+class Consolidation:
+    """All changed parameters settled anew, by Adam on divergence and hinge over batches.
+
+    Attributes:
+        every: Corrections from one to the next.
+        steps: Of Adam.
+        rate: Of Adam, falling to 0 over the second half.
+        batch: Images a step.
+        weight: Of an earlier sample's hinge, in nats per logit, against the mean divergence of all images.
+        lead: Margin, in logits, that a sample is to have.
+    """
+
+    every: int
+    steps: int
+    rate: float
+    batch: int
+    weight: float
+    lead: float
+
+    def __post_init__(self) -> None:
+        for key in ("every", "steps", "batch"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
+        for key in ("rate", "weight", "lead"):
+            if getattr(self, key) <= 0:
+                raise ValueError(f"{key}={getattr(self, key)}: must be above 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Guarded:
+    """The price of a change after some corrections: a `Price` made anew for each sample.
+
+    Attributes:
+        inputs: What goes into the tail for the images drawn (n, inputs + 1).
+        before: N0's logits on them (C, n).
+        active: How many of them derivatives are taken over.
+        earlier: The samples made right so far.
+        protect, lead: See `LeastHarmInARow`.
+    """
+
+    inputs: torch.Tensor
+    before: torch.Tensor
+    active: int
+    earlier: tuple[Sample, ...]
+    protect: float
+    lead: float
+
+    def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
+        """Return the harm of changes; see `Price.harm`."""
+        activations = Activations(self.inputs, weights)
+        divergence = DivergenceHarm(
+            tail, weights, activations, self.before, min(self.active, len(self.inputs))
+        )
+        if not self.earlier or not self.protect:
+            return divergence
+        guard = Protection(tail, weights, self.earlier, self.protect, self.lead, len(self.inputs))
+        return ProtectedHarm(divergence, guard)
+
+
+@dataclass(frozen=True)
+class LeastHarmInARow:
+    """Least harm for corrections that accumulate.
+
+    Attributes:
+        search: How a correction is looked for; its price is replaced by the one here.
+        spread: The images that expected harm is over.
+        protect: Weight of an earlier sample's squared shortfall, in nats per squared logit; 0 for none.
+        lead: Margin, in logits, that an earlier sample is to keep.
+        consolidation: Whether and how the changed parameters are settled anew; None for never.
+    """
+
+    search: LeastHarm
+    spread: Spread
+    protect: float
+    lead: float
+    consolidation: Consolidation | None
+
+    def __post_init__(self) -> None:
+        for key in ("protect", "lead"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key}={getattr(self, key)}: must be at least 0")
+
+    def draws(self, network: nn.Module) -> bool:
+        """Images are drawn."""
+        return True
+
+    def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
+        """Correct with earlier samples in mind; see `Method.correct`."""
+        earlier: tuple[Sample, ...] = trial.carry or ()
+        tail: Tail = trial.kept("tail in a row", lambda: Tail(trial.network, trial.space, self.search.scope))
+        inputs = self.spread.inputs(trial, tail)
+        # Both made at the first sample and kept through all corrections: what the network was like before any.
+        origin = trial.kept("tail of N0", lambda: trial.original[tail.places])
+        before = trial.kept("outputs of N0", lambda: _logits(inputs, tail.unpack(origin)))
+        drawn = torch.from_numpy(stream.permutation(len(inputs))[: self.spread.drawn])
+        price = Guarded(inputs[drawn], before[:, drawn], self.spread.active, earlier, self.protect, self.lead)
+        bench = bench_of(trial, sample, price, self.search.scope)
+        found, steps = self.search.search(bench)
+        done = finished(trial, sample, tail, found, steps, self.search.budget, self.search.harm_budget)
+        if done.patch is None:
+            return replace(done, carry=earlier)
+        corrected = (*earlier, sample)
+        plan = self.consolidation
+        if plan and len(corrected) % plan.every == 0:
+            vector = _settled(plan, tail, trial.flat[tail.places], origin, inputs, before, corrected, stream)
+            done = _replaced(trial, sample, tail, vector, done)
+        return replace(done, carry=corrected)
+
+
+def _logits(inputs: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    """Return a tail's logits (C, N) for what goes into it (N, inputs + 1)."""
+    return torch.cat([Activations(part, weights).logits for part in torch.split(inputs, BATCH)], dim=1)
+
+
+def _replaced(trial: Trial, sample: Sample, tail: Tail, vector: torch.Tensor, done: Correction) -> Correction:
+    """Return the correction that leads to a tail's vector (P,) instead; `done` where that leaves the sample wrong."""
+    kept = trial.flat[tail.places]
+    trial.flat[tail.places] = vector
+    trial.altered = tail.places
+    if not trial.look(sample).right:
+        trial.flat[tail.places] = kept
+        return done
+    patch = Patch.sparse(trial.space, tail.places, trial.original[tail.places], vector)
+    return replace(done, patch=patch, altered=len(patch))
+
+
+def _settled(
+    plan: Consolidation,
+    tail: Tail,
+    vector: torch.Tensor,
+    origin: torch.Tensor,
+    inputs: torch.Tensor,
+    before: torch.Tensor,
+    corrected: tuple[Sample, ...],
+    stream: np.random.Generator,
+) -> torch.Tensor:
+    """Return a tail's vector (P,) with the parameters that differ from N0's settled anew, the others as they are."""
+    free = (vector != origin).to(vector.dtype)
+    samples = tail.inputs(torch.cat([sample.image for sample in corrected]))
+    labels = torch.cat([sample.label for sample in corrected])
+    wanted = before.T.softmax(1)
+    now = vector.clone().requires_grad_()
+    optimizer = torch.optim.Adam([now], lr=plan.rate, betas=(0.9, 0.99))
+    for step in range(plan.steps):
+        optimizer.param_groups[0]["lr"] = plan.rate * min(1.0, 2 * (plan.steps - step) / plan.steps)
+        drawn = torch.from_numpy(stream.integers(len(inputs), size=plan.batch))
+        weights = tail.unpack(now)
+        divergence = F.kl_div(_run(inputs[drawn], weights).log_softmax(1), wanted[drawn], reduction="sum")
+        logits = _run(samples, weights)
+        rivals = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+        hinge = (plan.lead - logits.gather(1, labels[:, None])[:, 0] + rivals).clamp_min(0).sum()
+        loss = divergence / plan.batch + plan.weight * hinge
+        (now.grad,) = torch.autograd.grad(loss, now)
+        now.grad *= free
+        optimizer.step()
+    return now.detach()
+
+
+def _run(inputs: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    """Return a tail's logits (N, C), differentiable in its weights."""
+    values = inputs
+    for place, weight in enumerate(weights):
+        if place:
+            values = F.pad(values.relu(), (0, 1), value=1.0)
+        values = values @ weight.T
+    return values
