@@ -191,6 +191,7 @@ class RunSpec:
 
 
 def _version(config: dict[str, Any]) -> int:
-    """Return the version of the module that a component is from."""
+    """Return the version of the module that a component is from, raised by those of the components inside it."""
     module = importlib.import_module(config["_target_"].rpartition(".")[0])
-    return int(getattr(module, "VERSION", 1))
+    inside = sum(_version(part) - 1 for part in config.values() if isinstance(part, dict) and "_target_" in part)
+    return int(getattr(module, "VERSION", 1)) + inside
