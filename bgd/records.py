@@ -82,6 +82,27 @@ class Accumulated:
 
 
 @dataclass(frozen=True)
+class Generality:
+    """Whether a correction holds for what is like the sample, in the reloading setting.
+
+    Each is `[images, how many of them N0 gets right, how many the corrected network gets right]`; `bgd.generality` has
+    how the images are made. They are the same for every method and seed.
+
+    Attributes:
+        shifts: The sample moved by one pixel in each of 8 directions.
+        rotations: The sample turned by 5 and 10 degrees either way.
+        noise: The sample with Gaussian noise, 8 draws.
+        same_confusion: Other test images of the sample's label that N0 mistakes for the class that it mistakes the
+            sample for; it gets 0 of them right.
+    """
+
+    shifts: list[int]
+    rotations: list[int]
+    noise: list[int]
+    same_confusion: list[int]
+
+
+@dataclass(frozen=True)
 class Row:
     """What happened to one sample.
 
@@ -100,7 +121,7 @@ class Row:
         layers: Of each tensor with a changed value, how many values differ and the L2 and Linf norm of the change.
         steps: Iterations of the search, or gradient steps.
         forward_passes, backward_passes: On the one sample.
-        search_seconds, evaluation_seconds: Wall time.
+        search_seconds, evaluation_seconds: Wall time; that of `generality` is in neither.
         sample_loss_before, sample_loss_after: Cross-entropy of the sample, in nats.
         logits_after: The sample's logits (C,) to 6 digits, None in the place of one that is not finite.
         figures: Of the network after the sample.
@@ -108,6 +129,8 @@ class Row:
         accumulated: Since N0; None in the reloading setting.
         patch: `{"index": [...], "old": [...], "new": [...]}` with positions in the flat vector of all
             parameters; None where more than `PATCH_LIMIT` values change or nothing does.
+        generality: On images like the sample; None in the non-reloading setting, where nothing was corrected, and in
+            rows from before it was measured, which have no such key.
 
     Committed records of a sweep have no `patch`, `layers`, `logits_after` and `side_effects.confusion` (`bgd.archive`).
     """
@@ -137,6 +160,7 @@ class Row:
     side_effects: SideEffects
     accumulated: Accumulated | None = None
     patch: dict[str, list[float]] | None = None
+    generality: Generality | None = None
 
 
 PATCH_LIMIT = 1000  # values; larger patches are not kept in a row
@@ -261,18 +285,25 @@ def row_from(value: dict[str, Any]) -> Row | Measurement:
     """Return the row or the measurement in a JSON object."""
     if "figures" not in value:
         return Measurement(**value)
-    accumulated = value["accumulated"]
+    accumulated, generality = value["accumulated"], value.get("generality")
     parts = {
         "figures": Figures(**value["figures"]),
         "side_effects": SideEffects(**value["side_effects"]),
         "accumulated": None if accumulated is None else Accumulated(**accumulated),
+        "generality": None if generality is None else Generality(**generality),
     }
     return Row(**{**value, **parts})
 
 
 def dump(value: Header | Row | Measurement) -> str:
-    """Return a header, row or measurement as one line of JSON."""
-    return json.dumps(_rounded(asdict(value)), separators=(",", ":"), allow_nan=False) + "\n"
+    """Return a header, row or measurement as one line of JSON.
+
+    A row without `generality` has no such key, so that one from before it was measured is written as it was read.
+    """
+    plain = asdict(value)
+    if isinstance(value, Row) and value.generality is None:
+        del plain["generality"]
+    return json.dumps(_rounded(plain), separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def _rounded(value: Any) -> Any:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -11,9 +11,11 @@ from bgd import rng
 from bgd.accumulation import Accumulation, right_of
 from bgd.bystanders import Bystanders
 from bgd.evaluation import Evaluation, Evaluator
+from bgd.generality import Variations
 from bgd.methods.base import Correction, Look, Method, Problem, Sample, Trial
 from bgd.patch import Patch
-from bgd.records import ALREADY_RIGHT, CORRECTED, PATCH_LIMIT, UNCORRECTED, Row, finite
+from bgd.records import ALREADY_RIGHT, CORRECTED, PATCH_LIMIT, UNCORRECTED, Generality, Row, finite
+from bgd.sources import MEAN, STD
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class Stage:
         evaluator: Evaluates the same network.
         samples: The samples, in their fixed order.
         bystanders: The evaluator's test images.
+        variations: Of the samples; runs of the same N0 may share them.
     """
 
     setting: Setting
@@ -58,6 +61,7 @@ class Stage:
     evaluator: Evaluator
     samples: Sequence[Sample]
     bystanders: Bystanders
+    variations: Variations = field(default_factory=Variations)
 
     def __post_init__(self) -> None:
         self._accumulation = Accumulation(self.problem.current) if self.setting.accumulate else None
@@ -121,7 +125,20 @@ class Stage:
             trial,
             seconds,
             time.perf_counter() - started,
+            self._generality(sample, before, correction.patch, evaluation),
         )
+
+    def _generality(
+        self, sample: Sample, before: "_Answer", patch: Patch | None, evaluation: Evaluation
+    ) -> Generality | None:
+        """Measure a correction on what is like the sample; where corrections accumulate there is no N0 to compare."""
+        if patch is None or self.setting.accumulate:
+            return None
+        mistaken = before.look.prediction if None not in before.logits else -1
+        alike = self.bystanders.same_confusion(
+            sample.index, int(sample.label), mistaken, evaluation.test_predictions
+        )
+        return self.variations.measure(self.problem.current, sample, patch, alike)
 
     def _advance(self, sample: Sample, patch: Patch) -> None:
         self.problem.advance(patch)
@@ -163,6 +180,7 @@ class Stage:
         trial: Trial | None = None,
         search_seconds: float = 0.0,
         evaluation_seconds: float = 0.0,
+        generality: Generality | None = None,
     ) -> Row:
         patch = correction.patch
         l1, l2, linf = patch.norms() if patch else (0.0, 0.0, 0.0)
@@ -193,6 +211,7 @@ class Stage:
             side_effects=self.bystanders.side_effects(evaluation.test_predictions),
             accumulated=self._accumulation.state(sample) if self._accumulation else None,
             patch=_values(patch),
+            generality=generality,
         )
 
 
@@ -222,6 +241,8 @@ def samples_of(
     indices: Sequence[int],
     count: int | None = None,
     order: int = 0,
+    mean: float = MEAN,
+    std: float = STD,
 ) -> list[Sample]:
     """Return `count` samples from test images and labels.
 
@@ -231,9 +252,13 @@ def samples_of(
         indices: Which of them N0 gets wrong.
         count: The first so many, in their order; all for None.
         order: 0 for the order of `indices`, as the thesis has it; any other number for a permutation of its own.
+        mean: Of the pixels in [0, 1] that the images were normalised with.
+        std: The same, the deviation.
     """
     chosen = ordered(indices, count, order)
-    return [Sample(index, images[index : index + 1], labels[index : index + 1]) for index in chosen]
+    return [
+        Sample(index, images[index : index + 1], labels[index : index + 1], mean, std) for index in chosen
+    ]
 
 
 def ordered(indices: Sequence[int], count: int | None = None, order: int = 0) -> list[int]:

@@ -11,22 +11,29 @@ from bgd.report.ablations import Ablations, Variant
 from bgd.report.base_networks import BaseNetworks
 from bgd.report.build import Definitions
 from bgd.report.figures import FigureSpec
+from bgd.report.frontier import Frontier
+from bgd.report.generality import Generality
 from bgd.report.gradient_ranks import GradientRanksPart
 from bgd.report.idealized import Idealized
+from bgd.report.in_a_row import InARow
 from bgd.report.layer_gradients import LayerGradientsPart
 from bgd.report.loss_change import LossChangePart
 from bgd.report.part import Part
 from bgd.report.sensitivity import Sensitivity
+from bgd.report.standings import Aim
 from bgd.report.steps import FirstOrderStep
+from bgd.report.style import method_order
 from bgd.report.tables import TableSpec
 from bgd.report.variance import Variance
 from bgd.report.variation import Orders
+from experiments.knowledge import knowledge
 
 REFERENCE = Path(__file__).resolve().parent / "reference" / "tables.csv"
 GRADIENT_RANKS = REFERENCE.with_name("gradient_ranks.csv")
 
 NETWORKS = ("alexnet", "mlp")
 ERRORS = {"alexnet": 370, "mlp": 947}  # section 4.2
+KNOWLEDGE = knowledge()
 
 # Section 4.2. The thesis has no row for the released accounting and for the training accuracy.
 RELOADING_METRICS = ("POC", "POPA", "dTL", "dTL_released", "dTA", "training_accuracy_change")
@@ -54,6 +61,7 @@ def _pair(
             metrics=RELOADING_METRICS,
             common_samples=common,
             thesis_errors=ERRORS[network],
+            knowledge=KNOWLEDGE,
         )
         for number, network in zip(numbers, NETWORKS, strict=True)
     ]
@@ -68,6 +76,7 @@ def _non_reloading(number: int, network: str) -> TableSpec:
         methods=NON_RELOADING,
         metrics=NON_RELOADING_METRICS,
         thesis_errors=ERRORS[network],
+        knowledge=KNOWLEDGE,
     )
 
 
@@ -142,15 +151,50 @@ VARIANTS_OF_BGD_II = (
     Variant("no final pruning", (("method.prune", False),)),
 )
 
+ROW_METHODS = tuple(method_order(name for name, _ in KNOWLEDGE if name not in ("idealized", "lookup")))
+FRONTIER_METHODS = tuple(
+    name for name in ROW_METHODS if name != "least_harm_row"
+)  # that one is for corrections in a row
+
+# What a correction should reach, by network.
+AIMS = (
+    *(
+        Aim(network, quantity, kind, bound)
+        for network in NETWORKS
+        for quantity, kind, bound in (
+            ("POC", "at least", 100.0),
+            ("changed_median", "at most", 5.0),
+            ("changed_max", "at most", 50.0),
+        )
+    ),
+    Aim("mlp", "dTA_mean", "at least", -0.0006),
+    Aim("mlp", "dTA_p5", "at least", -0.0025),
+    Aim("mlp", "dTA_worst", "at least", -0.01),
+    Aim("alexnet", "dTA_mean", "at least", -0.0003),
+    Aim("alexnet", "dTA_p5", "at least", -0.001),
+)
+ROW_AIMS = tuple(
+    Aim(network, quantity, kind, bound)
+    for network in NETWORKS
+    for quantity, kind, bound in (("untouched_loss", "at most", 2.0), ("retention", "at least", 95.0))
+)
+
+# What goes beyond the thesis: what a correction must cost, by what a method may know and change.
+BEYOND: tuple[Part, ...] = (
+    Frontier(KNOWLEDGE, methods=FRONTIER_METHODS, aims=AIMS, thesis_errors=THESIS_ERRORS),
+    Generality(KNOWLEDGE, methods=FRONTIER_METHODS),
+    InARow(KNOWLEDGE, methods=ROW_METHODS, aims=ROW_AIMS, thesis_errors=THESIS_ERRORS),
+)
+
 # What the thesis asks (sections 3.1 and 3.4.1) or leaves open, and does not show.
 STUDIES: tuple[Part, ...] = (
     Idealized(),
     Sensitivity(thesis_errors=ERRORS["mlp"]),
     FirstOrderStep(REFERENCE),
     Ablations(VARIANTS_OF_BGD_II),
-    Orders(REFERENCE, thesis_errors=ERRORS["mlp"]),
-    BaseNetworks(REFERENCE, thesis_errors=ERRORS["mlp"]),
+    Orders(REFERENCE, thesis_errors=ERRORS["mlp"], knowledge=KNOWLEDGE),
+    BaseNetworks(REFERENCE, thesis_errors=ERRORS["mlp"], knowledge=KNOWLEDGE),
     Variance(thesis_errors=ERRORS["mlp"]),
 )
 
-PAPER = Definitions(MAIN, TABLES, FIGURES, (*PARTS, *STUDIES))
+PAPER = Definitions(MAIN, TABLES, FIGURES, (*PARTS, *BEYOND, *STUDIES), KNOWLEDGE)

@@ -21,7 +21,7 @@ def provenance(dataset: str, device: str, threads: int) -> dict[str, Any]:
     """Return what a header says of the code, the machine and the data.
 
     `revision` is git's, `dirty` whether `CODE` differed from it; both are None where there is no repository.
-    `data` has the SHA-256 of each raw file, which loading has checked.
+    `data` has the SHA-256 of each file, which loading has checked.
     """
     return {
         **_revision(),

@@ -7,11 +7,12 @@ from bgd.report.comparison import Comparison
 from bgd.report.distributions import Distributions
 from bgd.report.gallery.part import Gallery
 from bgd.report.gradient_ranks import GradientRanksPart
+from bgd.report.knowledge import SET_ASIDE
 from bgd.report.page import Chapter, Document, Figure, Fragment
 from bgd.report.provenance import FRAGMENT
 from bgd.report.side_effects import SideEffects
 from bgd.report.training_loss import TrainingLoss
-from experiments.paper import PARTS, REFERENCE, TABLES, THESIS_ERRORS
+from experiments.paper import KNOWLEDGE, PARTS, REFERENCE, TABLES, THESIS_ERRORS
 
 CLAIMS = REFERENCE.parents[1] / "claims.yaml"
 VERDICTS = REFERENCE.with_name("verdicts.json")  # what `make verify` holds the records against
@@ -22,10 +23,10 @@ PARTS_OF_REPORT = (
     Gallery(),  # takes longest
     LEDGER,
     Comparison(TABLES, tuple(part for part in PARTS if isinstance(part, GradientRanksPart)), REFERENCE),
-    TrainingLoss(REFERENCE, thesis_errors=THESIS_ERRORS),
-    Distributions(thesis_errors=THESIS_ERRORS),
-    SideEffects(thesis_errors=THESIS_ERRORS),
-    Accumulation(thesis_errors=THESIS_ERRORS),
+    TrainingLoss(REFERENCE, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
+    Distributions(thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
+    SideEffects(thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
+    Accumulation(thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
 )
 
 
@@ -39,8 +40,8 @@ def _figure(name: str, title: str, alt: str, caption: str = "") -> Figure:
 
 HEAD = Chapter(
     "The short answer",
-    "Every method here against the thesis' own measures. What the thesis claims, and whether it holds, is in the next"
-    " chapter; what the words of a table mean is in its caption.",
+    "Every method here against the thesis' own measures. What the thesis claims, and whether it holds, is in the"
+    " chapter of claims; what the words of a table mean is in its caption.",
     (
         Fragment(HEADLINE),
         _figure(
@@ -49,6 +50,34 @@ HEAD = Chapter(
             "Test accuracy of the MLP after each correction, a line per method",
             "Corrections in a row on the MLP: test accuracy after each sample (non-reloading setting).",
         ),
+    ),
+)
+
+COST = Chapter(
+    "Beyond the thesis: what a correction must cost",
+    "Side effects against the number of changed parameters and against what a method may know: nothing beyond the"
+    " network and the sample, a statistic of the training data, unlabelled images that are set aside, or the training"
+    f" data. {SET_ASIDE}",
+    (
+        _table("aims", "Aims"),
+        _figure(
+            "frontier",
+            "The frontier",
+            "Loss of accuracy and negative flips against parameters changed, a curve for each level of knowledge",
+        ),
+        _table("frontier", "The frontier in numbers"),
+        _figure(
+            "generality",
+            "Generality and cost",
+            "Share of shifted, turned and noisy samples and of other images of the same confusion that are right",
+        ),
+        _table("generality", "Generality and cost in numbers"),
+        _figure(
+            "in_a_row",
+            "In a row",
+            "Loss of accuracy on untouched images and retention after each correction, every method",
+        ),
+        _table("in_a_row", "In a row in numbers"),
     ),
 )
 
@@ -194,7 +223,7 @@ DOCUMENT = Document(
     ' Misclassifications in DNNs" (MSc thesis, University of Alberta, 2024): every claim, table and figure of its'
     " chapter 4, made again from the records of runs, with verdicts by rules that were fixed before. A click on a"
     " column sorts a table; a click on a figure opens it larger.",
-    (HEAD, CLAIMED, NUMBERS, LOSS, RELOADING, IN_A_ROW, BEYOND, GRADIENTS, OPEN, GALLERY, PROVENANCE),
+    (HEAD, COST, CLAIMED, NUMBERS, LOSS, RELOADING, IN_A_ROW, BEYOND, GRADIENTS, OPEN, GALLERY, PROVENANCE),
 )
 
 REPORT = Report(PARTS_OF_REPORT, DOCUMENT)

@@ -113,13 +113,15 @@ class RunSpec:
                 build(getattr(spec, key), key)
             if spec.probe is not None:
                 build(spec.probe, "probe")
-        check_level(spec.knows, "method.knows")
+        if spec.probe is None and KNOWS not in spec.method:
+            raise ConfigError(f"method.{KNOWS}: missing; one of {', '.join(LEVELS)}")
+        check_level(spec.knows, f"method.{KNOWS}")
         return spec
 
     @property
     def knows(self) -> str:
         """What the method may know, one of `bgd.knowledge.LEVELS`; a probe may know everything."""
-        return LEVELS[-1] if self.probe is not None else self.method.get(KNOWS)
+        return LEVELS[-1] if self.probe is not None else self.method[KNOWS]
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -193,5 +195,7 @@ class RunSpec:
 def _version(config: dict[str, Any]) -> int:
     """Return the version of the module that a component is from, raised by those of the components inside it."""
     module = importlib.import_module(config["_target_"].rpartition(".")[0])
-    inside = sum(_version(part) - 1 for part in config.values() if isinstance(part, dict) and "_target_" in part)
+    inside = sum(
+        _version(part) - 1 for part in config.values() if isinstance(part, dict) and "_target_" in part
+    )
     return int(getattr(module, "VERSION", 1)) + inside

@@ -17,6 +17,7 @@ from bgd.evaluation import Evaluation, FullEvaluator, Images, IncrementalEvaluat
 from bgd.evaluation.incremental import MEMORY
 from bgd.evaluation.shelf import Shelf
 from bgd.flat import FlatNetwork
+from bgd.generality import Variations
 from bgd.identity import digest
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
@@ -88,6 +89,7 @@ class Workbench:
         self.scale = spec.scale
         self.data = load_data(spec.dataset, place.data)
         self._bases = place.output / "bases"
+        self._variations = Variations()
         self.base: Base = training.obtain(
             self._bases,
             spec.base_id,
@@ -188,10 +190,12 @@ class Workbench:
 
     def stage(self, spec: RunSpec) -> Stage | Survey:
         """Return a run of this network, ready to begin."""
-        images, labels = self.data.test.tensors(self.place.device)
+        test = self.data.test
+        images, labels = test.tensors(self.place.device)
         problem = Problem(self.base.network, self._knowledge.restricted(spec.knows), self.place.device)
         evaluator = self._evaluator.fork(self.place.own_memory)
-        samples = samples_of(images, labels, self.base.errors, spec.scale.samples, spec.order)
+        chosen = (self.base.errors, spec.scale.samples, spec.order)
+        samples = samples_of(images, labels, *chosen, test.mean, test.std)
         if spec.probe is not None:
             return Survey(build(spec.probe, "probe"), problem, evaluator, samples)
         return Stage(
@@ -202,6 +206,7 @@ class Workbench:
             evaluator=evaluator,
             samples=samples,
             bystanders=self._bystanders([sample.index for sample in samples]),
+            variations=self._variations,
         )
 
     def _bystanders(self, samples: Sequence[int]) -> Bystanders:

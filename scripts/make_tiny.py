@@ -10,7 +10,8 @@ import hashlib
 import sys
 from pathlib import Path
 
-from bgd.data import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, idx_images, idx_labels, read
+from bgd.data import idx_images, idx_labels, read
+from bgd.sources import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 
 TRAIN, TEST = 1000, 400
 

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from bgd.methods.bgd.prior import prior_at
+
 
 def flat(network):
     """All parameters as one vector, a copy."""
@@ -130,7 +132,8 @@ def subset_search(options, trial, sample, stream):
     """
     gradient = trial.gradient(sample)
     magnitude = trial.space.drop_biases(gradient.abs())
-    sampler = PlainSampler(options.prior.weights(magnitude, trial.space), stream)
+    prior = prior_at(options.prior, trial, sample)
+    sampler = PlainSampler(prior.weights(magnitude, trial.space), stream)
     harmful = options.guard.harmful(trial, gradient) if options.guard else None
 
     def draw():

@@ -9,6 +9,7 @@ from bgd.records import (
     Accumulated,
     Baseline,
     Figures,
+    Generality,
     Header,
     Row,
     Run,
@@ -23,6 +24,7 @@ __all__ = [
     "UNCORRECTED",
     "accumulated",
     "figures",
+    "generality",
     "row",
     "rows",
     "run",
@@ -55,6 +57,7 @@ SIDE_EFFECTS = SideEffects(
     confusion=[[3, 3, 1], [3, 5, -1]],
 )
 ACCUMULATED = Accumulated(earlier=0, earlier_right=0, union=2, drift=0.1)
+GENERALITY = Generality(shifts=[8, 2, 6], rotations=[4, 1, 3], noise=[8, 0, 8], same_confusion=[10, 0, 2])
 
 
 def figures(**changes) -> Figures:
@@ -67,6 +70,10 @@ def side_effects(**changes) -> SideEffects:
 
 def accumulated(**changes) -> Accumulated:
     return replace(ACCUMULATED, **changes)
+
+
+def generality(**changes) -> Generality:
+    return replace(GENERALITY, **changes)
 
 
 def row(position: int, outcome: str = CORRECTED, **changes) -> Row:

@@ -62,6 +62,30 @@ def test_an_unchanged_network_has_no_side_effects():
     assert [cell for cell in base.confusion if cell[1] == -1] == [[int(bystanders.labels[7]), -1, 1]]
 
 
+def test_what_is_mistaken_alike_is_counted_as_a_loop_counts():
+    """Also from a sample beyond the images, of a class that N0 gives no finite logits for, and of no other image."""
+    bystanders, _, _, draws = made()
+    labels, before = bystanders.labels.tolist(), bystanders.predictions.tolist()
+    predictions = torch.where(
+        torch.from_numpy(draws.random(200) < 0.5),
+        torch.from_numpy(draws.integers(-1, 10, 200)),
+        bystanders.labels,
+    )
+    found, wrong = [], [i for i in range(200) if before[i] != labels[i]]
+    for index in (*wrong, 200, 10_000):
+        label, mistaken = (
+            (labels[index], before[index]) if index < 200 else (labels[wrong[0]], before[wrong[0]])
+        )
+        alike = [i for i in range(200) if i != index and (labels[i], before[i]) == (label, mistaken)]
+        right = [i for i in alike if int(predictions[i]) == labels[i]]
+        found.append(bystanders.same_confusion(index, label, mistaken, predictions))
+        assert found[-1] == [len(alike), 0, len(right)]
+    assert 7 in wrong
+    assert found[wrong.index(7)] == [0, 0, 0], "the one whose logits are not finite is alone"
+    assert found[-1][0] == found[0][0] + 1, "a sample that is no bystander leaves no one out"
+    assert any(0 < count[2] < count[0] for count in found)
+
+
 def test_few_images_have_no_close_ones():
     bystanders, *_ = made(images=9, samples=())
     assert (bystanders.baseline.close_images, bystanders.baseline.close_margin) == (0, None)

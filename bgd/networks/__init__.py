@@ -1,9 +1,11 @@
-"""The two networks of the thesis, a module each.
+"""The networks, a module each: the two of the thesis, MLP and AlexNet, and two more.
 
-Both are `torch.nn.Sequential` with named layers, so that an evaluator can start at the first changed layer.
+All are `torch.nn.Sequential` with named layers, so that an evaluator can start at the first changed layer.
 """
 
 from bgd.networks.alexnet import AlexNet
+from bgd.networks.lenet import LeNet
 from bgd.networks.mlp import MLP
+from bgd.networks.resnet import ResNet
 
-__all__ = ["MLP", "AlexNet"]
+__all__ = ["MLP", "AlexNet", "LeNet", "ResNet"]

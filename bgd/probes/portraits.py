@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from bgd.data import MEAN, STD
 from bgd.evaluation import Evaluator
 from bgd.methods.base import Sample, Trial
 from bgd.records import finite
@@ -20,7 +19,7 @@ class Portraits:
 
     def measure(self, trial: Trial, sample: Sample, evaluator: Evaluator) -> dict[str, list[Any]]:
         """Measure; see `Probe.measure`."""
-        pixels = ((sample.image[0, 0].double() * STD + MEAN) * 255).round().clamp(0, 255)
+        pixels = ((sample.image[0, 0].double() * sample.std + sample.mean) * 255).round().clamp(0, 255)
         return {
             "pixels": pixels.int().flatten().tolist(),
             "logits": [finite(float(f"{x:.6g}")) for x in trial.logits(sample)[0].tolist()],

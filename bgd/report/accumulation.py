@@ -19,6 +19,7 @@ import pandas as pd
 from bgd.metrics import MISSING, NONE_CORRECTED, NOT_FINITE, Summary, Values, summarize
 from bgd.records import Run
 from bgd.report.frames import Frames
+from bgd.report.knowledge import Knowledge
 from bgd.report.numbers import format_summary
 from bgd.report.scope import EVERY_METHOD, Scope
 from bgd.report.sheet import Block, Sheet, sheet_names
@@ -162,7 +163,8 @@ def measured(scope: Scope, trails: pd.DataFrame) -> Found:
     return found
 
 
-def _summary(item: Measure, by_seed: dict[int, dict[str, float]]) -> Summary:
+def summary_of(item: Measure, by_seed: dict[int, dict[str, float]]) -> Summary:
+    """Return the mean of a measure over seeds, or in a note why there is none."""
     if not by_seed:
         return Summary(None, None, 0, "seeds", note=MISSING)
     values = np.array([each[item.name] for each in by_seed.values()], dtype=np.float64)
@@ -170,7 +172,7 @@ def _summary(item: Measure, by_seed: dict[int, dict[str, float]]) -> Summary:
     return summary if summary.n else Summary(None, None, 0, "seeds", summary.left_out, item.nothing)
 
 
-def _cell(item: Measure, summary: Summary) -> str:
+def cell_text(item: Measure, summary: Summary) -> str:
     """Return "mean ± sd", and in how many seeds there is no value."""
     text = format_summary(summary)
     if not summary.n or not summary.left_out:
@@ -187,6 +189,7 @@ class Accumulation:
         networks, methods: In the order that they are shown.
         name: Of the table's files.
         thesis_errors: By network, how many test images the thesis' N0 gets wrong.
+        knowledge: The level of each method, for the caption.
     """
 
     presets: tuple[str, ...] = ("every_method",)
@@ -194,6 +197,7 @@ class Accumulation:
     methods: tuple[str, ...] = EVERY_METHOD
     name: str = "accumulation"
     thesis_errors: tuple[tuple[str, int], ...] = ()
+    knowledge: Knowledge = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -203,7 +207,7 @@ class Accumulation:
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Return the content of each file; see `bgd.report.part.Part`."""
-        scope = Scope("non_reloading", self.networks, self.methods, self.thesis_errors)
+        scope = Scope("non_reloading", self.networks, self.methods, self.thesis_errors, self.knowledge)
         frames = scope.frames(runs)
         trails = Frames(with_trails(frames.samples), frames.runs)
         files = self._sheet(scope, trails).files()
@@ -220,7 +224,7 @@ class Accumulation:
             lines = [
                 [
                     *(network_label(key[0]), method_style(key[1]).label, str(len(by_seed))),
-                    *(_cell(item, _summary(item, by_seed)) for item in group),
+                    *(cell_text(item, summary_of(item, by_seed)) for item in group),
                 ]
                 for key, by_seed in found.items()
             ]
@@ -246,7 +250,7 @@ def _records(key: Key, by_seed: dict[int, dict[str, float]]) -> list[tuple[objec
             records.append(
                 (*key, item.name, seed, value if finite else item.nothing, None, int(finite), int(not finite))
             )
-        summary = _summary(item, by_seed)
+        summary = summary_of(item, by_seed)
         mean: object = summary.note if summary.mean is None else summary.mean
         records.append((*key, item.name, "all", mean, summary.sd, summary.n, summary.left_out))
     return records

@@ -10,6 +10,7 @@ from bgd.metrics import METRICS, MISSING, Summary
 from bgd.records import Run
 from bgd.report.captions import describe_base, describe_scale_briefly, warnings
 from bgd.report.frames import Frames
+from bgd.report.knowledge import Knowledge, describe_knowledge
 from bgd.report.numbers import format_count, format_printed, format_summary, listing
 from bgd.report.sheet import Block, Sheet, sheet_names
 from bgd.report.style import method_style, network_label, setting_label
@@ -42,6 +43,7 @@ class BaseNetworks:
         network_seeds: Of the N0 that the preset asks for; a run with another one is not looked at.
         tables: Of the thesis; the first that prints a value stands beside ours.
         thesis_errors: How many test images the thesis' N0 gets wrong.
+        knowledge: The level of each method, for the caption.
     """
 
     reference: pd.DataFrame | Path
@@ -51,6 +53,7 @@ class BaseNetworks:
     network_seeds: tuple[int, ...] = (0, 1, 2)
     tables: tuple[str, ...] = ("4.2", "4.4", "4.6", "4.12")
     thesis_errors: int | None = None
+    knowledge: Knowledge = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,6 +130,7 @@ class BaseNetworks:
             f" there is one. The thesis' values: from the first of its tables {listing(list(self.tables))} that prints"
             " one; table 4.4 is over the samples that its methods all corrected, and the thesis does not say what its"
             " ± is over. ΔTA is signed here, negative for a loss of accuracy; the thesis prints |ΔTA|.",
+            describe_knowledge(self.methods, self.knowledge),
             left_out(found, "Samples"),
         ]
         return " ".join(part for part in parts if part)

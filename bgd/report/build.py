@@ -12,6 +12,7 @@ from bgd.archive import Records
 from bgd.records import Header, subject
 from bgd.report.figures import FigureSpec, render
 from bgd.report.frames import Frames, build_frames
+from bgd.report.knowledge import Knowledge
 from bgd.report.numbers import format_count
 from bgd.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
 from bgd.report.part import Part
@@ -30,12 +31,14 @@ class Definitions:
         main: Name of the preset whose runs `tables`, `figures` and the overview are of.
         tables, figures: Those of the thesis.
         parts: What has presets of its own.
+        knowledge: The level of each method, for the overview's caption.
     """
 
     main: str
     tables: tuple[TableSpec, ...]
     figures: tuple[FigureSpec, ...]
     parts: tuple[Part, ...] = ()
+    knowledge: Knowledge = ()
 
     @property
     def main_names(self) -> tuple[str, ...]:
@@ -108,8 +111,9 @@ def _table_files(
         table = evaluate(spec, frames, reference)
         for suffix, writer in (("csv", table_csv), ("md", table_markdown), ("tex", table_tex)):
             yield f"tables/{spec.name}.{suffix}", writer(table).encode()
-    for suffix, write in (("csv", all_methods_csv), ("md", all_methods_markdown), ("tex", all_methods_tex)):
-        yield f"tables/all_methods.{suffix}", write(frames).encode()
+    yield "tables/all_methods.csv", all_methods_csv(frames).encode()
+    for suffix, write in (("md", all_methods_markdown), ("tex", all_methods_tex)):
+        yield f"tables/all_methods.{suffix}", write(frames, definitions.knowledge).encode()
 
 
 def write(path: Path, content: bytes) -> Path:

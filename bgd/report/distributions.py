@@ -11,6 +11,7 @@ import bgd.metrics as metrics
 from bgd.metrics import Values
 from bgd.records import Run
 from bgd.report.canvas import draw
+from bgd.report.knowledge import Knowledge
 from bgd.report.scope import EVERY_METHOD, Scope
 from bgd.report.sheet import sheet_names
 from bgd.report.strips import Panel, draw_strips
@@ -62,6 +63,7 @@ class Distributions:
         networks, methods: In the order that they are shown.
         name: Of the files.
         thesis_errors: By network, how many test images the thesis' N0 gets wrong.
+        knowledge: The level of each method, for the caption.
     """
 
     presets: tuple[str, ...] = ("every_method",)
@@ -69,6 +71,7 @@ class Distributions:
     methods: tuple[str, ...] = EVERY_METHOD
     name: str = "distributions"
     thesis_errors: tuple[tuple[str, int], ...] = ()
+    knowledge: Knowledge = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,7 +80,7 @@ class Distributions:
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Return the content of each file; see `bgd.report.part.Part`."""
-        scope = Scope("reloading", self.networks, self.methods, self.thesis_errors)
+        scope = Scope("reloading", self.networks, self.methods, self.thesis_errors, self.knowledge)
         frames = scope.frames(runs)
         values = values_of(scope, frames, QUANTITIES)
         texts = [_CAPTION, MEANING, *scope.caption(frames)]

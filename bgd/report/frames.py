@@ -12,7 +12,7 @@ from bgd.records import PROBE, Accumulated, Baseline, Figures, Header, Row, Run,
 
 FIGURES = tuple(item.name for item in fields(Figures))
 _NOT_COLUMNS = {  # flattened; too large; lists
-    *("figures", "side_effects", "accumulated"),
+    *("figures", "side_effects", "accumulated", "generality"),
     *("patch", "layers", "logits_after", "confusion"),
 }
 

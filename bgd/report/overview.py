@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from bgd.metrics import METRICS, Summary, measure
 from bgd.report.captions import describe_base, describe_scale, warnings
 from bgd.report.frames import Frames
+from bgd.report.knowledge import Knowledge, describe_knowledge
 from bgd.report.numbers import format_summary
 from bgd.report.render import csv_text, loud_markdown, loud_tex, markdown, summary_values, tex, tex_table
 from bgd.report.style import SETTINGS, method_order, method_style, network_label, network_order, setting_label
@@ -77,9 +78,19 @@ def _title(network: str, setting: str) -> str:
     return f"{network_label(network)}, {setting_label(setting)} setting"
 
 
-def all_methods_markdown(frames: Frames) -> str:
-    """Return every metric of every method as Markdown, a table per network and setting."""
-    text = f"{_MEANING}\n"
+def _meaning(frames: Frames, knowledge: Knowledge) -> str:
+    about = describe_knowledge(method_order(frames.runs["method"]), knowledge)
+    return f"{_MEANING} {about}".strip()
+
+
+def all_methods_markdown(frames: Frames, knowledge: Knowledge = ()) -> str:
+    """Return every metric of every method as Markdown, a table per network and setting.
+
+    Args:
+        frames: Of any runs.
+        knowledge: The level of each method.
+    """
+    text = f"{_meaning(frames, knowledge)}\n"
     for network, setting, part, values in groups(frames):
         caption = f"{describe_base(part.runs)} {describe_scale(part.runs)}{_left_out(values)}"
         text += f"\n**{_title(network, setting)}.** {caption}\n\n{loud_markdown(warnings(part.runs))}"
@@ -87,11 +98,11 @@ def all_methods_markdown(frames: Frames) -> str:
     return text
 
 
-def all_methods_tex(frames: Frames) -> str:
-    """Return every metric of every method as LaTeX, a table per network and setting."""
+def all_methods_tex(frames: Frames, knowledge: Knowledge = ()) -> str:
+    """Return every metric of every method as LaTeX, as `all_methods_markdown` has them."""
     tables = []
     for network, setting, part, values in groups(frames):
-        about = (describe_base(part.runs), describe_scale(part.runs), _MEANING)
+        about = (describe_base(part.runs), describe_scale(part.runs), _meaning(frames, knowledge))
         caption = loud_tex(warnings(part.runs)) + tex(
             " ".join((f"{_title(network, setting)}.", *about)) + _left_out(values)
         )

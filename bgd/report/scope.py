@@ -9,6 +9,7 @@ from bgd.records import Run
 from bgd.report.captions import describe_base, describe_scale, is_reduced, warnings
 from bgd.report.figures import absent_text
 from bgd.report.frames import Frames
+from bgd.report.knowledge import Knowledge, describe_knowledge
 from bgd.report.numbers import format_count, listing
 from bgd.report.style import METHODS, method_style, network_label, setting_label
 from bgd.report.variation import corrections_of
@@ -24,20 +25,22 @@ class Scope:
         setting: Whose runs.
         networks, methods: In the order that they are shown.
         thesis_errors: By network, how many test images the thesis' N0 gets wrong.
+        knowledge: The level of each method, for the caption.
     """
 
     setting: str
     networks: tuple[str, ...]
     methods: tuple[str, ...]
     thesis_errors: tuple[tuple[str, int], ...] = ()
+    knowledge: Knowledge = ()
 
     def frames(self, runs: Sequence[Run]) -> Frames:
         """Return the frames of those runs that are within."""
         return corrections_of(runs, setting=(self.setting,), network=self.networks, method=self.methods)
 
     def caption(self, frames: Frames) -> list[str]:
-        """Return, network by network, the scale, N0's errors, the images of the work list and what is missing."""
-        texts = []
+        """Return what methods know; network by network scale, N0's errors, images of the work list, what is missing."""
+        texts = list(filter(None, [describe_knowledge(self.methods, self.knowledge)]))
         for network in self.networks:
             runs = frames.select(network=network).runs
             if runs.empty:

@@ -11,6 +11,7 @@ from bgd.metrics import Values
 from bgd.records import Run
 from bgd.report.canvas import draw
 from bgd.report.frames import Frames
+from bgd.report.knowledge import Knowledge
 from bgd.report.numbers import format_count, format_number, listing
 from bgd.report.scope import EVERY_METHOD, Scope
 from bgd.report.sheet import sheet_names
@@ -115,6 +116,7 @@ class SideEffects:
         networks, methods: In the order that they are shown.
         name: Of the files.
         thesis_errors: By network, how many test images the thesis' N0 gets wrong.
+        knowledge: The level of each method, for the caption.
     """
 
     presets: tuple[str, ...] = ("every_method",)
@@ -122,6 +124,7 @@ class SideEffects:
     methods: tuple[str, ...] = EVERY_METHOD
     name: str = "side_effects"
     thesis_errors: tuple[tuple[str, int], ...] = ()
+    knowledge: Knowledge = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,7 +133,7 @@ class SideEffects:
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Return the content of each file; see `bgd.report.part.Part`."""
-        scope = Scope("reloading", self.networks, self.methods, self.thesis_errors)
+        scope = Scope("reloading", self.networks, self.methods, self.thesis_errors, self.knowledge)
         frames = scope.frames(runs)
         tails = tails_of(values_of(scope, frames, QUANTITIES), QUANTITIES)
         close = describe_close(frames, self.networks)

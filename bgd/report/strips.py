@@ -102,7 +102,7 @@ def _draw_panel(axes: Axes, strips: Mapping[str, Values | str], panel: Panel) ->
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
     if pooled.size:
-        _set_axis(axes, panel, float(pooled.min()), float(pooled.max()))
+        set_axis(axes, panel, float(pooled.min()), float(pooled.max()))
     for place, (method, item) in enumerate(strips.items()):
         if isinstance(item, str) or not np.isfinite(item).any():
             text = item if isinstance(item, str) else "not finite"
@@ -134,18 +134,19 @@ def _draw_strip(axes: Axes, place: int, values: Values, panel: Panel, colour: st
     axes.plot(panel.heights((values.mean(),)), place, "D", color=colour, zorder=3, **edge)
 
 
-def _set_axis(axes: Axes, panel: Panel, low: float, high: float) -> None:
+def set_axis(axes: Axes, panel: Panel, low: float, high: float, along: Literal["x", "y"] = "x") -> None:
     """Set limits around the values and ticks at powers of ten."""
     left, right = panel.heights((low, high))
     free = MARGIN * max(right - left, 1.0)
-    axes.set_xlim(left - free, right + free)
+    set_limits, axis = (axes.set_xlim, axes.xaxis) if along == "x" else (axes.set_ylim, axes.yaxis)
+    set_limits(left - free, right + free)
     ticks = decades(panel, low, high)
     heights = panel.heights(ticks)
     names = dict(zip(np.round(heights, 9).tolist(), map(_tick_label, ticks), strict=True))
-    axes.xaxis.set_major_locator(FixedLocator(heights.tolist()))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda height, _: names.get(round(height, 9), "")))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(FixedLocator(heights.tolist()))
+    axis.set_major_formatter(FuncFormatter(lambda height, _: names.get(round(height, 9), "")))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
 
 
 def decades(panel: Panel, low: float, high: float) -> list[float]:

@@ -41,7 +41,48 @@ METHODS = {
     "idealized": MethodStyle("Idealized selector", "Idealized", "#7F3C00", (0, (6, 1, 1, 1, 1, 1))),
     "random": MethodStyle("Random", "Random", "#999999", (0, (1, 1))),
 }
+# Methods that the thesis does not have: label, as in figures, family. Their colour is that of an unlisted one.
+BEYOND = {
+    "bgd_i_smallest": ("BGD-I, smallest", "BGD-I smallest", "bgd"),
+    "bgd_ii_smallest": ("BGD-II, smallest", "BGD-II smallest", "bgd"),
+    "bgd_c_smallest": ("BGD-C, smallest", "BGD-C smallest", "bgd"),
+    "bgd_norm_smallest": ("BGD-Norm, smallest", "BGD-Norm smallest", "bgd"),
+    "bgd_activation": ("BGD, activation", "BGD activation", "bgd"),
+    "bgd_harm": ("BGD, harm", "BGD harm", "bgd"),
+    "output_bias": ("Output bias", "Output bias", "floor"),
+    "last_layer_weight": ("Last layer, one weight", "Last weight", "floor"),
+    "last_layer_weight_statistic": ("Last layer, one weight, statistic", "Last weight, statistic", "floor"),
+    "last_layer_lp_l1": ("Last layer, least L1", "Last layer L1", "floor"),
+    "last_layer_lp_l1_keep": ("Last layer, least L1, keep-set", "Last layer L1, keep-set", "floor"),
+    "last_layer_lp_linf": ("Last layer, least Linf", "Last layer Linf", "floor"),
+    "last_layer_lp_linf_keep": ("Last layer, least Linf, keep-set", "Last layer Linf, keep-set", "floor"),
+    "rank_one": ("Rank one", "Rank one", "floor"),
+    "rank_one_statistic": ("Rank one, statistic", "Rank one, statistic", "floor"),
+    "lora": ("LoRA", "LoRA", "peer"),
+    "l2_sp": ("L2-SP", "L2-SP", "peer"),
+    "ewc": ("EWC", "EWC", "peer"),
+    "kl_retrain": ("Re-training with KL", "Retrain with KL", "peer"),
+    "fault_sneaking": ("Fault sneaking", "Fault sneaking", "peer"),
+    "hard_threshold": ("Hard thresholding", "Hard threshold", "peer"),
+    "least_change": ("Least change", "Least change", "ours"),
+    "least_harm_fisher": ("Least harm, Fisher", "Least harm, Fisher", "ours"),
+    "least_harm_kfac": ("Least harm, KFAC", "Least harm, KFAC", "ours"),
+    "least_harm": ("Least harm", "Least harm", "ours"),
+    "least_harm_data": ("Least harm, training data", "Least harm, data", "ours"),
+    "least_harm_row": ("Least harm, in a row", "Least harm, row", "ours"),
+}
 FALLBACK_COLOURS = ("#882255", "#117733", "#661100", "#6699CC", "#AA4499", "#44AA99")
+
+# Label and marker, in the order that they are listed.
+FAMILIES = {
+    "thesis": ("the thesis' methods", "o"),
+    "bgd": ("BGD, changed", "v"),
+    "floor": ("closed forms", "s"),
+    "peer": ("from the literature", "^"),
+    "ours": ("least change, least harm", "D"),
+    "other": ("others", "P"),
+}
+OTHER = "other"  # family of a method that is not listed
 
 NETWORKS = {"alexnet": "AlexNet", "mlp": "MLP"}
 SETTINGS = {"reloading": "reloading", "non_reloading": "non-reloading"}
@@ -83,13 +124,21 @@ def method_style(name: str) -> MethodStyle:
     if name in METHODS:
         return METHODS[name]
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-    return MethodStyle(name, name, FALLBACK_COLOURS[number % len(FALLBACK_COLOURS)], (0, (6, 1, 1, 1, 1, 1)))
+    label, short, _ = BEYOND.get(name, (name, name, ""))
+    return MethodStyle(
+        label, short, FALLBACK_COLOURS[number % len(FALLBACK_COLOURS)], (0, (6, 1, 1, 1, 1, 1))
+    )
 
 
 def method_order(names: Iterable[str]) -> list[str]:
-    """Return the methods in the order of the thesis, those it does not have after them, by name."""
-    known = list(METHODS)
-    return sorted(set(names), key=lambda name: (known.index(name) if name in METHODS else len(known), name))
+    """Return the methods in the order of the thesis, then those of `BEYOND`, any others after them, by name."""
+    known = [*METHODS, *BEYOND]
+    return sorted(set(names), key=lambda name: (known.index(name) if name in known else len(known), name))
+
+
+def family_of(method: str) -> str:
+    """Return the family of a method, a key of `FAMILIES`."""
+    return "thesis" if method in METHODS else BEYOND[method][2] if method in BEYOND else OTHER
 
 
 def network_label(name: str) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from bgd.metrics import METRICS, MISSING, Summary, corrected, measure
 from bgd.report.captions import describe_base, describe_scale, warnings
 from bgd.report.frames import Frames, ReportError
+from bgd.report.knowledge import Knowledge, describe_knowledge
 from bgd.report.numbers import format_count, listing
 from bgd.report.style import method_order, method_style, network_label, setting_label
 
@@ -30,6 +31,7 @@ class TableSpec:
         common_samples: Whether every row but those per seed uses only the samples that all methods corrected
             (section 4.5 of the thesis), seed by seed.
         thesis_errors: How many test images the thesis' N0 gets wrong.
+        knowledge: The level of each method, for the caption.
     """
 
     name: str
@@ -40,6 +42,7 @@ class TableSpec:
     metrics: tuple[str, ...]
     common_samples: bool = False
     thesis_errors: int | None = None
+    knowledge: Knowledge = ()
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.metrics if name not in METRICS]
@@ -141,6 +144,7 @@ def _caption(spec: TableSpec, chosen: Frames, cells: dict[tuple[str, str], Cell]
         f"{spec.title} {network_label(spec.network)}, {setting_label(spec.setting)} setting.",
         describe_base(chosen.runs, spec.thesis_errors),
         describe_scale(chosen.runs),
+        describe_knowledge(spec.methods, spec.knowledge),
         _meaning(spec),
         _about_common(spec, cells) if spec.common_samples else "",
         _about_sign(spec),

@@ -12,6 +12,7 @@ import numpy as np
 from bgd.records import Run
 from bgd.report.canvas import draw
 from bgd.report.frames import Frames
+from bgd.report.knowledge import Knowledge
 from bgd.report.loss_accounts import BATCH, Accounts
 from bgd.report.numbers import format_count, format_number
 from bgd.report.scope import EVERY_METHOD, Scope
@@ -30,6 +31,7 @@ class TrainingLoss:
         presets: Whose runs.
         networks, methods: Lines, in this order.
         thesis_errors: By network, how many test images the thesis' N0 gets wrong.
+        knowledge: The level of each method, for the caption.
     """
 
     reference: Path
@@ -37,6 +39,7 @@ class TrainingLoss:
     networks: tuple[str, ...] = tuple(NETWORKS)
     methods: tuple[str, ...] = EVERY_METHOD
     thesis_errors: tuple[tuple[str, int], ...] = ()
+    knowledge: Knowledge = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -46,7 +49,7 @@ class TrainingLoss:
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Return the content of each file; see `bgd.report.part.Part`."""
-        scope = Scope("reloading", self.networks, self.methods, self.thesis_errors)
+        scope = Scope("reloading", self.networks, self.methods, self.thesis_errors, self.knowledge)
         frames = scope.frames(runs)
         accounts = {
             (network, method): found

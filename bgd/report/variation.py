@@ -17,6 +17,7 @@ from bgd.report.canvas import blank, draw
 from bgd.report.captions import describe_base, describe_scale, warnings
 from bgd.report.curves import LABELS, Curve, curve
 from bgd.report.frames import Frames, build_frames
+from bgd.report.knowledge import Knowledge, describe_knowledge
 from bgd.report.numbers import format_count, format_printed, format_summary, listing
 from bgd.report.sheet import Block, Sheet, sheet_names
 from bgd.report.style import DOUBLE_COLUMN, method_style, network_label, setting_label
@@ -121,6 +122,7 @@ class Orders:
         orders: Those that the preset asks for; a run with another one is not looked at.
         table: Of the thesis, that prints POC.
         thesis_errors: How many test images the thesis' N0 gets wrong.
+        knowledge: The level of each method, for the caption.
     """
 
     reference: pd.DataFrame | Path
@@ -130,6 +132,7 @@ class Orders:
     orders: tuple[int, ...] = (0, 1, 2, 3, 4)
     table: str = "4.8"
     thesis_errors: int | None = None
+    knowledge: Knowledge = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -200,12 +203,13 @@ class Orders:
             " not meet all of them another choice too. Mean ± sample standard deviation"
             ' (ddof = 1) over orders, one seed; no ± stands where there is one value. "order 0": the POC of that order'
             " alone. Retained: share of the samples that the last network gets right. The csv has the smallest and the"
-            f" largest value. The thesis does not say what its ± is over. {left_out(found, 'Orders')}"
+            f" largest value. The thesis does not say what its ± is over."
         )
+        more = (describe_knowledge(self.methods, self.knowledge), left_out(found, "Orders"))
         return Sheet(
             name="orders",
             heading="Orders of the samples",
-            caption=caption.strip(),
+            caption=" ".join(filter(None, (caption, *more))),
             warnings=warnings(frames.runs),
             blocks=[
                 Block(

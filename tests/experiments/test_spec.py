@@ -69,7 +69,11 @@ def test_the_identity_changes_with_a_components_version(spec_of, monkeypatch, mo
         ("scale.train_images=-5", "scale.train_images=-5: must be at least 1"),
         ("scale.recipe.learning_rate=-1", "scale.recipe.learning_rate=-1.0: must be above 0"),
         ("+scale.recipe.epoch=2", "scale.recipe.epoch: unknown key; did you mean 'epochs'"),
-        ("profile.dataset=cifar", "profile.dataset='cifar': must be one of mnist, tiny"),
+        ("~method.knows", "method.knows: missing; one of nothing, statistic, keep_set, training_data"),
+        (
+            "profile.dataset=cifar",
+            "profile.dataset='cifar': must be one of fashion_mnist, kmnist, mnist, tiny",
+        ),
         ("setting.accumulate=yes_please", "setting.accumulate='yes_please': must be true or false"),
     ],
 )
@@ -99,6 +103,9 @@ def test_an_unknown_choice_names_the_nearest(argument, message):
     check_choices(["network=mlp,alexnet", "method=glob(*)", "experiment=table_4_2", "seed=0", "-m"])
 
 
+THESIS = ("bgd_ii", "bgd_i", "bgd_c", "bgd_norm", "retrain", "fine_tune", "top_k", "l1", "random")
+
+
 @pytest.mark.parametrize("profile", ["smoke", "laptop", "thesis"])
 def test_every_run_of_every_preset_composes_and_builds(every_run, profile):
     runs = every_run(profile)
@@ -108,9 +115,9 @@ def test_every_run_of_every_preset_composes_and_builds(every_run, profile):
         build(spec.method, "method")
         assert spec.seed in spec.scale.seeds
     main = {subject(spec.identity) for spec in every_run(profile, "every_method")}
-    methods = {path.stem for path in (CONF / "method").glob("*.yaml")} - {"idealized"}
-    wanted = {(n, s, m) for n in ("mlp", "alexnet") for m in methods for s in ("reloading", "non_reloading")}
+    wanted = {(n, s, m) for n in ("mlp", "alexnet") for m in THESIS for s in ("reloading", "non_reloading")}
     assert main == wanted
+    assert {spec.method["name"] for spec in runs} == {path.stem for path in (CONF / "method").glob("*.yaml")}
     probes = {subject(spec.identity)[1:] for spec in runs if spec.probe is not None}
     assert probes == {("probe", path.stem) for path in (CONF / "probe").glob("*.yaml")}
     assert "idealized" in {spec.method["name"] for spec in runs}

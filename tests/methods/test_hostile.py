@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import known
 from oracles import flat, is_right, subset_search, top_k, with_parameters
 
 from bgd import rng, training
@@ -15,8 +16,15 @@ from bgd.methods.bgd.guard import CurvatureGuard
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
 from bgd.methods.descent import SampleDescent
+from bgd.methods.glimpse import Glimpse
+from bgd.methods.hard_threshold import HardThreshold
 from bgd.methods.idealized import IdealizedSelector
+from bgd.methods.least_harm.row import LeastHarmInARow
+from bgd.methods.least_harm.search import LeastHarm
+from bgd.methods.least_harm.target import Target
 from bgd.methods.top_k import TopK
+from bgd.networks import MLP
+from bgd.parameters import ParameterSpace
 from bgd.settings import samples_of
 from experiments.run import CONF
 
@@ -51,7 +59,19 @@ def overflowing(network):
 
 def attempt(method, network, sample):
     """The correction, with the network checked to be as it was, bit for bit."""
-    problem = Problem(network, Knowledge(lambda: flat(network) * 0 + 1e-3))
+    images = torch.randn(20, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(20) % 10
+
+    def curvature(estimator):
+        """Of a network in good order: a statistic that was stored before this one came to be as it is."""
+        with rng.torch_seeded(rng.stream(0, "init")):
+            healthy = MLP()
+        space = ParameterSpace.of(healthy)
+        return estimator.estimate(healthy, space, images, labels, rng.stream(0, "curvature"))
+
+    gradient = torch.full_like(flat(network), 1e-3)
+    knowledge = Knowledge(lambda: gradient, curvature, lambda: images, lambda: (images, labels))
+    problem = Problem(network, knowledge)
     before = problem.current.flat.clone()
     with problem.trying() as trial:
         correction = method.correct(trial, sample, rng.stream(0, "method", sample.index))
@@ -160,17 +180,33 @@ def test_a_prior_with_fewer_weights_than_are_asked_for(problem, samples):
     assert correction.reason == "wrong after 3 iterations"
 
 
+def count_looks(watched, calls):
+    """Count every look of a least-harm method at the sample: what it looks with is never run as a whole network."""
+
+    def counting(owner, name, count):
+        plain = getattr(owner, name)
+
+        def counted(self, *arguments):
+            calls.extend([1] * count(*arguments))
+            return plain(self, *arguments)
+
+        watched.setattr(owner, name, counted)
+
+    counting(Glimpse, "of", lambda edits: edits.count)
+    counting(Target, "rise", lambda *_: 1)
+    counting(Target, "softened", lambda *_: 1)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_passes_of_every_method_are_counted(name, trained, tiny, samples, spec_of):
-    """Forward passes as the network itself counts them; of a search, when it goes one by one."""
+    """Forward passes as the network itself counts them, image by image; of a search, when it goes one by one."""
     method = build(spec_of(f"method={name}").method, "method")
-    images, labels = tiny.train.first(50).tensors()
-    problem, calls = Problem(trained, Knowledge(lambda: training.mean_gradient(trained, images, labels))), []
-    problem.current.module.register_forward_hook(lambda *_: calls.append(1))
+    problem, calls = Problem(trained, known(trained, tiny)), []
+    problem.current.module.register_forward_hook(lambda _, images, __: calls.extend([1] * len(images[0])))
     for sample in samples[:4]:
         with problem.trying() as trial:
             correction = method.correct(trial, sample, rng.stream(0, "method", sample.index))
-        assert 1 <= trial.backward_passes <= trial.forward_passes
+        assert 0 <= trial.backward_passes <= trial.forward_passes  # 0: in closed form
         assert trial.forward_passes >= correction.steps
         calls.clear()
         with problem.trying() as again:
@@ -181,6 +217,10 @@ def test_passes_of_every_method_are_counted(name, trained, tiny, samples, spec_o
             elif isinstance(method, IdealizedSelector):
                 method.retrain.correct(again, sample, rng.stream(0, "method", sample.index))
                 calls.extend([1] * again.space.size * (correction.patch is not None))
+            elif isinstance(method, LeastHarm | LeastHarmInARow | HardThreshold):
+                with pytest.MonkeyPatch.context() as watched:
+                    count_looks(watched, calls)
+                    method.correct(again, sample, rng.stream(0, "method", sample.index))
             else:
                 method.correct(again, sample, rng.stream(0, "method", sample.index))
         assert trial.forward_passes == len(calls) > 0

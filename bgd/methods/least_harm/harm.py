@@ -139,7 +139,7 @@ class _QuadraticModel:
         return self._diagonal
 
     def columns(self, support: Support) -> torch.Tensor:
-        rows = torch.zeros(len(support), len(self._diagonal))
+        rows = self._diagonal.new_zeros(len(support), len(self._diagonal))
         rows[torch.arange(len(support)), support.indices] = self._diagonal[support.indices]
         return rows
 
@@ -176,11 +176,12 @@ class Divergence:
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
         """Return the harm of changes; see `Price.harm`."""
-        inputs = trial.kept(f"inputs of {self} for {tail.size}", lambda: tail.inputs(self._chosen(trial)), of=tail.before)
+        name = f"{self} at {tail.size}"
+        inputs = trial.kept(f"inputs of {name}", lambda: tail.inputs(self._chosen(trial)), of=tail.before)
         # Made at the first sample and kept through all changes: what the outputs were before any correction.
-        before = trial.kept(f"outputs before {self} of {tail.size}", lambda: Activations(inputs, weights).logits)
+        before = trial.kept(f"outputs before {name}", lambda: Activations(inputs, weights).logits)
         activations = trial.kept(
-            f"activations of {self} in {tail.size}", lambda: Activations(inputs, weights), of=tail.tensors
+            f"activations of {name}", lambda: Activations(inputs, weights), of=tail.tensors
         )
         return DivergenceHarm(tail, weights, activations, before, self.active)
 
@@ -214,6 +215,7 @@ class DivergenceHarm:
         value = (self._entropy - crossed) / logits.shape[1]
         if not value < float("inf"):
             return Toll(float("inf"), 1.0)
+        # Two lookups are faster than the largest one's place; where two are the largest, nothing counts as flipped.
         flipped = logits.gather(0, self._predictions)[0] < logits.amax(0)
         return Toll(value, int(flipped.count_nonzero()) / logits.shape[1])
 

@@ -70,7 +70,9 @@ class Tail:
         children = list(network.named_children())
         if not isinstance(network, nn.Sequential) or len(children) != len(network):
             # Its layers need not run one after the other, each once: what comes before the last ones is not known.
-            raise TailError(f"{type(network).__name__} is no row of layers, each of them in one place: no tail")
+            raise TailError(
+                f"{type(network).__name__} is no row of layers, each of them in one place: no tail"
+            )
         linear: list[tuple[str, nn.Linear]] = []
         start, total = len(children), 0
         for place in reversed(range(len(children))):

@@ -1,0 +1,346 @@
+"""The frontier, its aims, and generality: numbers by hand, equal samples, and what is missing."""
+
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bgd.build import ConfigError
+from bgd.knowledge import LEVELS as LEVELS_OF_METHODS
+from bgd.records import Generality as Counted
+from bgd.report.contenders import Contender, contenders_of, frames_of
+from bgd.report.frames import ReportError, build_frames
+from bgd.report.frontier import COLUMNS, Frontier
+from bgd.report.frontier_figure import MEASURES, entries_of, split, value_of
+from bgd.report.generality import Generality
+from bgd.report.knowledge import LEVELS, describe_knowledge, level_of
+from bgd.report.numbered import HEIGHT, WIDTH, Entry, key_lines, place_numbers, spread
+from bgd.report.overview import all_methods_markdown, all_methods_tex
+from bgd.report.part import Part
+from bgd.report.scope import Scope
+from bgd.report.standings import Aim, closest, met, same_samples, standings
+from bgd.report.tables import TableSpec, evaluate, read_reference
+from bgd.rng import stream
+from experiments.knowledge import METHODS as METHOD_FILES
+from experiments.knowledge import knowledge
+from experiments.paper import REFERENCE
+from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run, side_effects
+
+KNOWLEDGE = (
+    ("bgd_ii", "nothing"),
+    ("bgd_c", "statistic"),
+    ("least_change", "nothing"),
+    ("least_harm", "keep_set"),
+    ("least_harm_data", "training_data"),
+)
+AIMS = (
+    Aim("mlp", "POC", "at least", 100.0),
+    Aim("mlp", "changed_median", "at most", 5.0),
+    Aim("mlp", "dTA_mean", "at least", -0.0006),
+    Aim("mlp", "dTA_worst", "at least", -0.001),
+)
+METHODS = tuple(name for name, _ in KNOWLEDGE)
+PART = Frontier(KNOWLEDGE, methods=METHODS, aims=AIMS)
+N0 = 0.8  # accuracy
+
+
+def corrections(changes, changed, wrong=()):
+    """Rows with these changes of the accuracy in images of 10,000; those in `wrong` are uncorrected."""
+    return tuple(
+        row(place, UNCORRECTED, search_seconds=1.0)
+        if place in wrong
+        else row(
+            place,
+            CORRECTED,
+            l0=changed[place],
+            figures=figures(test_accuracy=N0 + images / 10_000),
+            side_effects=side_effects(broken=max(0, 1 - images)),
+            search_seconds=float(place),
+        )
+        for place, images in enumerate(changes)
+    )
+
+
+def example():
+    return [
+        run(corrections([-10, -20, -60, 0], [3, 5, 9, 4]), method="bgd_ii"),
+        run(corrections([1, -3, -2], [1, 1, 2], wrong=(1,)), method="bgd_c"),
+        *(
+            run(corrections([1, -at, -at], [at, at, at]), method="least_harm", options={"budget": budget})
+            for budget, at in ((1, 1), (5, 4), (None, 1000), (16, 3))
+        ),
+    ]
+
+
+PRESETS = {path.stem for path in (METHOD_FILES.parent / "experiment").glob("*.yaml")}
+
+
+def rows_of(content):
+    return list(csv.DictReader(io.StringIO(content.decode())))
+
+
+@pytest.fixture(scope="module")
+def files():
+    return PART.files(example())
+
+
+def standing(runs, method, budget=""):
+    frames, _ = frames_of(runs, "reloading", ("mlp",))
+    found = standings(same_samples(frames), KNOWLEDGE)
+    return next(item for item in found if (item.contender.method, item.contender.budget) == (method, budget))
+
+
+def test_the_numbers_by_hand_over_the_samples_that_every_run_met():
+    full = standing(example(), "bgd_ii")  # of four samples, three are common
+    changes = np.array([-10, -20, -60]) / 10_000
+    assert (full.n, full.corrected, full.POC) == (3, 3, 100)
+    assert (full.changed_median, full.changed_max) == (5, 9)
+    assert full.dTA_mean == pytest.approx(changes.mean())
+    assert full.dTA_p5 == pytest.approx(np.percentile(changes, 5))
+    assert full.dTA_worst == pytest.approx(-0.006)
+    assert full.broken == pytest.approx((11 + 21 + 61) / 3)
+    assert full.seconds == 1
+    assert full.dTA_interval.low <= full.dTA_mean <= full.dTA_interval.high
+    alone = standing(example()[:1], "bgd_ii")
+    assert (alone.n, alone.dTA_mean) == (4, pytest.approx(-90 / 4 / 10_000))
+    # An uncorrected sample counts against POC and has no side effects; its seconds count.
+    part = standing(example(), "bgd_c")
+    assert (part.n, part.corrected, part.POC) == (3, 2, pytest.approx(200 / 3))
+    assert part.dTA_mean == pytest.approx(-0.5 / 10_000)
+    assert part.seconds == 1
+
+
+def test_runs_that_met_other_samples_are_refused():
+    other = tuple(replace(item, index=item.index + 1) for item in corrections([1, 1, 1], [1, 1, 1]))
+    with pytest.raises(ReportError, match="different samples at place 0"):
+        PART.files([*example(), run(other, method="least_change")])
+
+
+def test_a_method_of_unknown_knowledge_and_twins_are_refused():
+    with pytest.raises(ReportError, match="method 'top_k' knows None"):
+        PART.files([run(corrections([1], [1]), method="top_k")])
+    with pytest.raises(ReportError, match="two runs of"):
+        PART.files([*example(), replace_id(example()[0])])
+
+
+def replace_id(one):
+    return replace(one, header=replace(one.header, run_id="again"))
+
+
+def test_what_tells_runs_apart_is_found_within_a_method_and_a_network():
+    runs = [
+        run(method="ewc", options={"steps": 10, "keep": 100}),
+        run(method="ewc", options={"steps": 10, "keep": 1000}),
+        run(method="ewc", network="alexnet", options={"steps": 40, "keep": 100}),
+        run(method="least_harm", options={"budget": None, "price": {"images": 10}}),
+        run(method="least_harm", options={"budget": 5, "price": {"images": 20}}),
+        run(method="top_k"),
+    ]
+    named = [contenders_of(runs)[one.header.run_id] for one in runs]
+    assert named[0] == Contender("ewc", "", (("keep", "100"),))
+    assert named[0].label == "EWC, keep 100"
+    assert named[2] == Contender("ewc")  # its steps differ from the MLP's, not from another run's of AlexNet
+    assert named[3] == Contender("least_harm", "all", (("price.images", "10"),))
+    assert named[4].budget == "5"
+    assert named[5] == Contender("top_k")
+
+
+def test_the_table_is_sorted_by_knowledge_then_by_harm(files):
+    assert sorted(files) == sorted(PART.names)
+    lines = [line for line in rows_of(files["tables/frontier.csv"]) if line["network"] == "mlp"]
+    found = [(line["method"], line["budget"]) for line in lines]
+    harm = [("least_harm", "1"), ("least_harm", "16"), ("least_harm", "5"), ("least_harm", "all")]
+    assert found == [("lookup", ""), ("bgd_ii", ""), ("bgd_c", ""), *harm]
+    lookup = lines[0]
+    assert (lookup["note"], lookup["broken"]) == ("by construction, not measured", "0")
+    assert (lookup["changed_max"], lookup["dTA_mean"], lookup["seconds"]) == ("0", "", "")
+    text = files["tables/frontier.md"].decode()
+    assert "MLP: the first 3 of 4 misclassified samples, those that every run met" in text
+    assert "Missing, no run among the records: Least change and Least harm, training data." in text
+    assert "missing, no runs of AlexNet in the reloading setting" in text
+    assert "| BGD-C | a statistic |  | 66.67 | 2 | 1.50 | 2 |" in text
+    assert "| 4 of 4 |" in text
+
+
+def test_aims_are_met_on_their_edge_and_not_beyond():
+    edge = Aim("mlp", "dTA_mean", "at least", -0.0006)
+    assert edge.met_by(-0.0006)
+    assert edge.met_by(float(np.mean([-0.0005, -0.0007])))
+    assert not edge.met_by(-0.00061)
+    assert not edge.met_by(None)
+    assert not edge.met_by(float("nan"))
+    most = Aim("mlp", "changed_max", "at most", 50)
+    assert most.met_by(50)
+    assert not most.met_by(51)
+
+
+def test_the_table_of_aims_has_the_closest_of_each_level_and_the_headline(files):
+    found = [standing(example(), "least_harm", budget) for budget in ("1", "5", "all", "16")]
+    assert [met(item, AIMS) for item in found] == [4, 4, 1, 4]
+    assert closest(found, AIMS) is found[0]  # of the three that tie, the least harm
+    assert closest([], AIMS) is None
+    files = PART.files(example())
+    lines = [
+        line for line in files["tables/aims.md"].decode().splitlines() if line.startswith("| Least harm")
+    ]
+    assert lines == [
+        "| Least harm | a keep-set | 1 | 100 ✓ | 1 ✓ | -3.3e-05 ✓ | -1.0e-04 ✓ |",
+        "| Least harm | a keep-set | 16 | 100 ✓ | 3 ✓ | -1.7e-04 ✓ | -3.0e-04 ✓ |",
+    ]
+    every = [line for line in rows_of(files["tables/aims.csv"]) if line["network"] == "mlp"]
+    assert len(every) == 6 * len(AIMS)
+    assert sum(line["met"] == "True" for line in every if line["budget"] == "all") == 1
+
+
+def test_curves_are_two_or_more_of_the_budgets_and_a_loss_is_the_accuracy_turned_round():
+    frames, _ = frames_of(example(), "reloading", ("mlp",))
+    found = standings(same_samples(frames), KNOWLEDGE)
+    drawn = split(found, PART.budgets)
+    (curve,) = drawn.curves.values()
+    assert [item.contender.budget for item in curve] == ["1", "5", "all"]
+    assert {item.method for item in drawn.points} == {"bgd_ii", "bgd_c", "least_harm"}
+    assert len(split([item for item in found if item.contender.budget != "5"], ("1", "5")).curves) == 0
+    entries = entries_of({"mlp": drawn})
+    assert [entry.number for entry in entries.values()] == [1, 2, 3, 4]
+    assert [bool(entry.line) for entry in entries.values()] == [False, False, True, False]
+    worst = next(panel for panel in MEASURES if panel.quantity == "dTA_worst")
+    assert value_of(standing(example(), "bgd_ii"), worst) == pytest.approx(0.6)  # points
+
+
+def test_files_do_not_depend_on_the_order_and_say_where_nothing_was_corrected():
+    never = run(
+        corrections([0, 0, 0], [0, 0, 0], wrong=(0, 1, 2)), method="least_change", options={"budget": 1}
+    )
+    runs = [*example(), never]
+    files = PART.files(runs)
+    assert files == PART.files(runs[::-1])
+    line = next(line for line in rows_of(files["tables/frontier.csv"]) if line["method"] == "least_change")
+    assert (line["POC"], line["dTA_mean"], line["note"]) == ("0", "", "none corrected") or line[
+        "POC"
+    ] == "0.0"
+    assert "none corrected" in files["tables/frontier.md"].decode()
+    # Other settings, orders and N0 are not looked at.
+    other = [run(corrections([-1], [1]), setting="non_reloading"), run(corrections([-1], [1]), order=1)]
+    assert PART.files([*runs, *other]) == files
+
+
+def test_it_works_without_runs():
+    for part in (PART, Generality(KNOWLEDGE, methods=METHODS)):
+        files = part.files([])
+        assert sorted(files) == sorted(part.names)
+        checked: Part = part
+        assert set(checked.presets) <= PRESETS
+
+
+def test_numbers_hide_no_mark_and_no_other_number_where_there_is_room():
+    draws = stream(0, "test", "numbered")
+    marks = [tuple(place) for place in draws.uniform(0.2, 1.8, (12, 2))]
+    places = place_numbers(marks, marks, (2.0, 2.0))
+    for number, (right, up) in enumerate(places):
+        assert 0 <= right <= 2
+        assert 0 <= up <= 2
+        for other, (there, height) in enumerate(places):
+            assert other == number or abs(right - there) >= WIDTH or abs(up - height) >= HEIGHT
+
+
+def test_spread_moves_apart_and_keeps_the_order():
+    found = spread([0.5, 0.5, 0.1, 0.52, 0.99], 0.1, 0.0, 1.0)
+    order = np.argsort([0.5, 0.5, 0.1, 0.52, 0.99], kind="stable")
+    assert (np.diff(np.array(found)[order]) >= 0.1 - 1e-9).all()
+    assert found[2] == pytest.approx(0.1)
+    assert sorted(found)[1:4] == pytest.approx([0.5067 - 0.1, 0.5067, 0.6067], abs=1e-3)
+    assert spread([], 0.1, 0, 1) == []
+    assert spread([1, 1, 1], 0.9, 0, 1) == pytest.approx([0, 0.5, 1])  # no room: the gap shrinks
+
+
+def test_a_heading_of_the_key_does_not_stand_alone_at_a_columns_end():
+    for counts in ((5, 3, 2, 1), (1, 1, 1, 1), (9, 2, 7, 1), (20, 6, 8, 3)):
+        entries = []
+        for level, count in zip(LEVELS, counts, strict=True):
+            entries += [Entry(len(entries) + k + 1, "a", level, "peer") for k in range(count)]
+        for columns in (3, 4):
+            rows, lines = key_lines(entries, columns)
+            assert len(lines) <= rows * columns
+            assert [line for line in lines if isinstance(line, Entry)] == entries
+            ends = [lines[place] for place in range(rows - 1, len(lines), rows)]
+            assert not any(end in LEVELS for end in ends if isinstance(end, str))
+
+
+def test_levels_are_those_that_methods_are_held_to():
+    assert tuple(LEVELS) == LEVELS_OF_METHODS
+    with pytest.raises(ReportError, match="knows 'everything'"):
+        level_of("mine", (("mine", "everything"),))
+
+
+def test_knowledge_in_a_sentence():
+    start = "Beyond the network and the sample"
+    assert describe_knowledge(["bgd_ii"], KNOWLEDGE) == f"{start}, no method here knows anything."
+    assert describe_knowledge(["bgd_ii", "bgd_c"], KNOWLEDGE) == (
+        f"{start}, BGD-C knows a statistic of the training data; every other method here nothing."
+    )
+    assert describe_knowledge(["least_harm", "least_harm_data"], KNOWLEDGE) == (
+        f"{start}, Least harm knows unlabelled images that are set aside;"
+        " Least harm, training data knows the training data."
+    )
+    assert describe_knowledge(["bgd_ii"], ()) == ""
+    assert describe_knowledge([], KNOWLEDGE) == ""
+
+
+def test_captions_of_other_tables_say_what_their_methods_know():
+    sentence = "BGD-C knows a statistic of the training data; every other method here nothing."
+    methods = ("bgd_ii", "bgd_c")
+    runs = [run((row(0),), method=method) for method in methods]
+    frames = build_frames(runs)
+    spec = TableSpec("table_4_6", "", "mlp", "reloading", methods, ("POC",), knowledge=KNOWLEDGE)
+    assert sentence in evaluate(spec, frames, read_reference(REFERENCE)).caption
+    assert sentence not in evaluate(replace(spec, knowledge=()), frames, read_reference(REFERENCE)).caption
+    assert sentence in " ".join(Scope("reloading", ("mlp",), methods, (), KNOWLEDGE).caption(frames))
+    assert sentence in all_methods_markdown(frames, KNOWLEDGE)
+    assert sentence in all_methods_tex(frames, KNOWLEDGE)
+    assert sentence not in all_methods_markdown(frames)
+
+
+def test_the_knowledge_of_the_report_is_that_of_the_yaml_files(tmp_path):
+    assert dict(knowledge())["bgd_c"] == "statistic"
+    assert {name for name, _ in knowledge()} == {path.stem for path in METHOD_FILES.glob("*.yaml")}
+    (tmp_path / "mine.yaml").write_text("name: mine\nknows: little\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: knows='little': must be one of nothing"):
+        knowledge(tmp_path)
+
+
+def general(*counts):
+    return Counted(*(list(each) for each in counts))
+
+
+def test_generality_pools_images_over_the_corrected_samples():
+    rows = (
+        row(0, generality=general((8, 1, 7), (4, 0, 3), (8, 0, 8), (0, 0, 0)), forward_passes=10),
+        row(1, generality=general((8, 0, 1), (4, 1, 4), (8, 2, 4), (6, 0, 3)), forward_passes=20),
+        row(2, UNCORRECTED, forward_passes=90),
+    )
+    part = Generality(KNOWLEDGE, methods=("bgd_ii", "bgd_c"))
+    runs = [run(rows), run((row(0),), method="bgd_c"), run((row(0, UNCORRECTED),), method="least_change")]
+    files = part.files(runs[:1])
+    assert sorted(files) == sorted(part.names)
+    lines = {line["kind"]: line for line in rows_of(files["tables/generality.csv"])}
+    counts = {kind: (line["images"], line["right_N0"], line["right_after"]) for kind, line in lines.items()}
+    assert counts == {
+        "shifts": ("16", "1", "8"),
+        "rotations": ("8", "1", "7"),
+        "noise": ("16", "2", "12"),
+        "same_confusion": ("6", "0", "3"),
+    }
+    text = files["tables/generality.md"].decode()
+    assert (
+        "| BGD-II | nothing |  | 2 | 50 (6.25) | 87.50 (12.50) | 75 (12.50) | 50 | 6 | 0.010 | 21 |" in text
+    )
+    every = part.files(runs)["tables/generality.md"].decode()
+    assert "| BGD-C | a statistic |  | 1 | not measured | not measured |" in every
+    assert "| Least change | nothing |  | 0 | none corrected |" in every
+
+
+def test_every_column_of_the_frontier_has_a_name_of_its_own(files):
+    assert len(COLUMNS) == len(set(COLUMNS))
+    assert all(None not in line for line in rows_of(files["tables/frontier.csv"]))
