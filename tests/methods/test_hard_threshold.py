@@ -14,7 +14,7 @@ from bgd.methods.least_harm.harm import Distance, Divergence, DivergenceHarm
 from bgd.methods.least_harm.search import bench_of
 from bgd.methods.least_harm.tail import Tail
 
-PLAIN = HardThreshold(Divergence(300, 300, training=True), 5, 3, 200, 6)
+PLAIN = HardThreshold(Divergence(200, 200, training=True), 5, 2, 200, 4)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def assert_right(network, correction, sample):
 @pytest.mark.parametrize("budget", [2, 5, 20])
 def test_no_more_than_k_parameters_make_the_sample_right(budget, shared, trained, samples):
     found = 0
-    for sample in samples[:8]:
+    for sample in samples[:5]:
         correction = corrected(replace(PLAIN, budget=budget), shared, sample)
         if correction.patch is None:
             words = f"wrong after a change of at most {budget} parameters"
@@ -51,12 +51,12 @@ def test_no_more_than_k_parameters_make_the_sample_right(budget, shared, trained
         assert 1 <= len(correction.patch) == correction.altered <= budget
         assert 2 <= correction.steps <= PLAIN.rounds + 2
         assert_right(trained, correction, sample)
-    assert found >= (4 if budget == 2 else 6)
+    assert found >= (2 if budget == 2 else 4)
 
 
 def test_without_a_budget_the_solution_is_dense(shared, trained, samples):
     found = 0
-    for sample in samples[:8]:
+    for sample in samples[:5]:
         correction = corrected(replace(PLAIN, budget=None), shared, sample)
         whole = corrected(replace(PLAIN, budget=10**6), shared, sample)
         assert (correction.patch is None) == (whole.patch is None)
@@ -68,7 +68,7 @@ def test_without_a_budget_the_solution_is_dense(shared, trained, samples):
         assert len(correction.patch) > 100
         assert correction.steps == 1
         assert_right(trained, correction, sample)
-    assert found >= 6
+    assert found >= 4
 
 
 def harm_of_correction(problem, sample, correction):
@@ -85,7 +85,7 @@ def test_exchanges_never_make_it_worse_and_sometimes_better(shared, samples):
     better = 0
     for sample in samples[:6]:
         tolls = []
-        for rounds in (0, 3):
+        for rounds in (0, 2):
             correction = corrected(replace(PLAIN, rounds=rounds), shared, sample)
             tolls.append(harm_of_correction(shared, sample, correction) if correction.patch else 1e9)
         assert tolls[1] <= tolls[0] * (1 + 1e-4) + 1e-9
@@ -95,7 +95,7 @@ def test_exchanges_never_make_it_worse_and_sometimes_better(shared, samples):
 
 def test_the_same_again(shared, trained, tiny, samples):
     other, found = Problem(trained, known(trained, tiny)), 0
-    for sample in reversed(samples[:4]):
+    for sample in reversed(samples[:3]):
         one, two = corrected(PLAIN, shared, sample), corrected(PLAIN, other, sample)
         assert (one.steps, one.reason) == (two.steps, two.reason)
         if one.patch is None:

@@ -81,9 +81,10 @@ class _KroneckerModel:
         return self._harm.diagonal
 
     def columns(self, support: Support) -> torch.Tensor:
-        one = torch.eye(len(support), dtype=self._gradient.dtype)
-        rows = torch.stack([self._harm.times(support, change) for change in one])
-        return rows.view(len(support), -1)
+        rows = self._gradient.new_empty(len(support), len(self._gradient))
+        for row, change in zip(rows, torch.eye(len(support)), strict=True):
+            row.copy_(self._harm.times(support, change))
+        return rows
 
     def multiply(self, vector: torch.Tensor) -> torch.Tensor:
         return self._harm.multiply(vector)

@@ -18,10 +18,14 @@ from small_tails import (
     vector_of,
 )
 
+from bgd import rng
 from bgd.curvature.diagonal import EmpiricalFisher
+from bgd.curvature.kfac import KFAC
 from bgd.methods.base import Problem
 from bgd.methods.least_harm.harm import FLOOR, Distance, Divergence, DivergenceHarm, QuadraticHarm, Statistic
+from bgd.methods.least_harm.kronecker import KroneckerHarm
 from bgd.methods.least_harm.tail import Activations, Edited, Tail
+from bgd.parameters import ParameterSpace
 
 SHAPES = [(WIDE, True), (WIDE, False), ((4, 3), True)]
 NONE = torch.empty(0, dtype=torch.long)
@@ -243,6 +247,37 @@ def test_quadratic_harm_is_exact_and_its_own_model():
     step = step[:6]
     moved = toll.value + float(own_g @ step + 0.5 * step @ own @ step)
     assert harm.toll(support, change + step).value == pytest.approx(moved, rel=1e-12)
+
+
+@pytest.mark.parametrize(("sizes", "bias"), SHAPES)
+def test_kronecker_harm_is_its_matrix(sizes, bias):
+    """H of a layer as a matrix over its parameters: A over inputs times G over outputs, 0 between layers."""
+    made, images = network(sizes, bias), images_of(30, sizes)
+    space, tail = ParameterSpace.of(made), tail_of(made)
+    curvature = KFAC(images=30).estimate(made, space, images, torch.zeros(30).long(), rng.stream(0))
+    harm = KroneckerHarm(tail, curvature.blocks)
+    whole, matrix = tail.support(torch.arange(tail.size)), torch.zeros(tail.size, tail.size).double()
+    for i in range(tail.size):
+        for j in range(tail.size):
+            if whole.layer[i] == whole.layer[j]:
+                block = curvature.blocks[int(whole.layer[i])]
+                matrix[i, j] = (
+                    block.inputs[whole.column[i], whole.column[j]]
+                    * block.outputs[whole.unit[i], whole.unit[j]]
+                )
+    matrix += FLOOR * matrix.diagonal().mean() * torch.eye(tail.size)
+    support, change = support_of(tail, 0, 6)
+    vector = vector_of(made, tail, support, change) - vector_of(made, tail)
+    toll, model, on = harm.toll(support, change), harm.model(support, change), support_of(tail, 1, 7)[0]
+    assert toll.value == pytest.approx(0.5 * float(vector @ matrix @ vector), rel=1e-9)
+    assert toll.flips == 0
+    assert close(model.gradient(), matrix @ vector)
+    assert close(model.diagonal(), matrix.diagonal())
+    assert close(model.multiply(vector), matrix @ vector)
+    assert close(model.columns(on), matrix[on.indices])
+    assert model.columns(tail.support(NONE)).numel() == 0
+    assert close(model.on(on)[0], (matrix @ vector)[on.indices])
+    assert close(model.on(on)[1], matrix[on.indices][:, on.indices])
 
 
 PRICES = {

@@ -106,12 +106,11 @@ def test_more_quadratic_programmes_do_less_harm():
     gains = []
     for sample in wrong_samples(made, 4):
         target, _ = target_of(made, tail, sample)
-        one, two, many = (
+        one, many = (
             solve(harm, target, support, torch.zeros(len(support)), iterations).toll.value
-            for iterations in (1, 2, 12)
+            for iterations in (1, 12)
         )
-        assert many <= 1.001 * two
-        assert two <= 1.001 * one
+        assert many <= 1.001 * one
         gains.append(one / many)
     assert max(gains) > 1.1, "curvature is that of where a change leads, not of where it starts"
 

@@ -25,7 +25,7 @@ SHAPES = [(WIDE, True), (WIDE, False), ((4, 3), True), ((6, 5, 2), True)]
 
 
 def margin_after(made, tail, sample, indices, change):
-    return margin_of(rewritten(made, tail, tail.support(indices), change), sample)
+    return margin_of(rewritten(made, tail, tail.support(indices.contiguous()), change), sample)
 
 
 @pytest.mark.parametrize(("sizes", "bias"), SHAPES)
