@@ -74,7 +74,7 @@ class ResNet(nn.Sequential):
                 lin=nn.Linear(c3, 10),
             )
         )
-        _start(self.stem)
+        _start(self[0])
 
 
 def _start(layer: nn.Module) -> None:

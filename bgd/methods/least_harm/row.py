@@ -192,26 +192,34 @@ def _settled(
     corrected: tuple[Sample, ...],
     stream: np.random.Generator,
 ) -> torch.Tensor:
-    """Return a tail's vector (P,) with the parameters that differ from N0's settled anew, the others as they are."""
+    """Return a tail's vector (P,) with the parameters that differ from N0's settled anew, the others as they are.
+
+    It is the one that came in where the objective, over a batch that is kept aside, is not lower after.
+    """
     free = (vector != origin).to(vector.dtype)
     samples = tail.inputs(torch.cat([sample.image for sample in corrected]))
-    labels = torch.cat([sample.label for sample in corrected])
+    labels = torch.cat([sample.label for sample in corrected])[:, None]
     wanted = before.T.softmax(1)
+
+    def objective(now: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        weights = tail.unpack(now)
+        divergence = F.kl_div(
+            _run(inputs[drawn], weights).log_softmax(1), wanted[drawn], reduction="batchmean"
+        )
+        logits = _run(samples, weights)
+        rivals = logits.scatter(1, labels, -torch.inf).amax(1, keepdim=True)
+        return divergence + plan.weight * (plan.lead - logits.gather(1, labels) + rivals).clamp_min(0).sum()
+
+    aside, *batches = torch.from_numpy(stream.integers(len(inputs), size=(plan.steps + 1, plan.batch)))
     now = vector.clone().requires_grad_()
     optimizer = torch.optim.Adam([now], lr=plan.rate, betas=(0.9, 0.99))
-    for step in range(plan.steps):
+    for step, drawn in enumerate(batches):
         optimizer.param_groups[0]["lr"] = plan.rate * min(1.0, 2 * (plan.steps - step) / plan.steps)
-        drawn = torch.from_numpy(stream.integers(len(inputs), size=plan.batch))
-        weights = tail.unpack(now)
-        divergence = F.kl_div(_run(inputs[drawn], weights).log_softmax(1), wanted[drawn], reduction="sum")
-        logits = _run(samples, weights)
-        rivals = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-        hinge = (plan.lead - logits.gather(1, labels[:, None])[:, 0] + rivals).clamp_min(0).sum()
-        loss = divergence / plan.batch + plan.weight * hinge
-        (now.grad,) = torch.autograd.grad(loss, now)
-        now.grad *= free
+        (gradient,) = torch.autograd.grad(objective(now, drawn), now)
+        now.grad = gradient * free
         optimizer.step()
-    return now.detach()
+    with torch.no_grad():
+        return now.detach() if objective(now, aside) < objective(vector, aside) else vector
 
 
 def _run(inputs: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
