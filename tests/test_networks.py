@@ -215,8 +215,10 @@ def posed(request, tiny):
     return request.param, network, samples_of(*tiny.test.tensors(), errors, 2)
 
 
-OPTIONS = {  # what a configuration names by the thesis' networks
+OPTIONS = {  # a configuration may mean a hidden linear layer, which the resnet has none of
     ("resnet", "fine_tune"): ["method.tensors=[block3.conv2.weight]"],
+    ("resnet", "rank_one"): ["method.layer=lin"],
+    ("resnet", "rank_one_statistic"): ["method.layer=lin"],
 }
 
 
