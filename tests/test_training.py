@@ -43,7 +43,7 @@ def test_training_is_plain_sgd_with_a_falling_rate(tiny):
     recipe = Recipe(
         epochs=3, learning_rate=0.02, momentum=0.5, batch_size=48, decay_every=2, decay=0.1, seed=7
     )
-    few = Data("tiny", tiny.train.first(200), tiny.test)
+    few = Data("tiny", tiny.train.first(200), tiny.test, tiny.held_out)
     torch.manual_seed(3)
     network = MLP()
     oracle = copy.deepcopy(network)
