@@ -142,9 +142,8 @@ def test_the_laptop_profile_has_the_mlp_at_the_thesis_scale(every_run):
     )
     for spec in every_run("laptop"):
         if spec.network["name"] == "mlp" and spec.scale.train_images < 54_000:
-            assert (spec.scale.train_images, spec.scale.test_images) == (10_000, 10_000), (
-                "a sweep without dTL"
-            )
+            assert spec.scale.train_images in (100, 10_000), "a study without dTL"
+            assert spec.scale.test_images == 10_000
 
 
 def test_where_no_seed_matters_one_is_run(spec_of, every_run):
