@@ -151,10 +151,17 @@ VARIANTS_OF_BGD_II = (
     Variant("no final pruning", (("method.prune", False),)),
 )
 
-ROW_METHODS = tuple(method_order(name for name, _ in KNOWLEDGE if name not in ("idealized", "lookup")))
-FRONTIER_METHODS = tuple(
-    name for name in ROW_METHODS if name != "least_harm_row"
-)  # that one is for corrections in a row
+SLOW = ("hard_threshold", "least_harm_data")  # seconds a sample: too much for hundreds of them
+
+
+def _methods(*without: str) -> tuple[str, ...]:
+    """Return the methods in order, but those that start with one of some names."""
+    rest = (name for name, _ in KNOWLEDGE if not name.startswith(("idealized", "lookup", *without)))
+    return tuple(method_order(rest))
+
+
+FRONTIER_METHODS = _methods("least_harm_row")  # these are for corrections in a row
+ROW_METHODS = _methods(*SLOW)
 
 # What a correction should reach, by network.
 AIMS = (

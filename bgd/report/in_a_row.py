@@ -19,6 +19,8 @@ from bgd.report.sheet import Block, Sheet, sheet_names
 from bgd.report.standings import Aim
 from bgd.report.style import NETWORKS, method_order, network_label
 
+# Presets: each method as it is; one with every parameter free; one that refuses what is harmful.
+IN_A_ROW = ("in_a_row", "in_a_row_dense", "in_a_row_refusal")
 RETENTION = 0.95  # below which earlier corrections count as lost
 
 
@@ -97,7 +99,7 @@ class InARow:
     """
 
     knowledge: Knowledge
-    presets: tuple[str, ...] = ("in_a_row",)
+    presets: tuple[str, ...] = IN_A_ROW
     networks: tuple[str, ...] = tuple(NETWORKS)
     methods: tuple[str, ...] = ()
     aims: tuple[Aim, ...] = ()

@@ -70,6 +70,14 @@ BEYOND = {
     "least_harm": ("Least harm", "Least harm", "ours"),
     "least_harm_data": ("Least harm, training data", "Least harm, data", "ours"),
     "least_harm_row": ("Least harm, in a row", "Least harm, row", "ours"),
+    "least_harm_row_fisher": ("Least harm in a row, hardened Fisher", "Least harm, row, hardened", "ours"),
+    "least_harm_row_kfac": ("Least harm in a row, KFAC", "Least harm, row, KFAC", "ours"),
+    "least_harm_row_kfac_refreshed": (
+        "Least harm in a row, KFAC, refreshed",
+        "Least harm, row, KFAC, refreshed",
+        "ours",
+    ),
+    "least_harm_row_protected": ("Least harm in a row, protected", "Least harm, row, protected", "ours"),
 }
 FALLBACK_COLOURS = ("#882255", "#117733", "#661100", "#6699CC", "#AA4499", "#44AA99")
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from bgd.curvature.base import Estimator
+from bgd.curvature.base import Curvature, Estimator
 from bgd.methods.base import Trial
 from bgd.methods.least_harm.local import Local, Metric, SoftmaxMetric
 from bgd.methods.least_harm.tail import Activations, Edited, Support, Tail
@@ -80,13 +80,25 @@ class Price(Protocol):
         ...
 
 
+def first(trial: Trial, tail: Tail) -> torch.Tensor:
+    """Return a tail's parameters (P,) in N0, the network that the first sample was corrected on."""
+    vector: torch.Tensor = trial.kept(f"N0 at {tail.size}", lambda: trial.original[tail.places])
+    return vector
+
+
+def drift(trial: Trial, tail: Tail) -> torch.Tensor | None:
+    """Return what corrections so far have added to a tail's parameters (P,); None before any."""
+    moved = trial.original[tail.places] - first(trial, tail)
+    return moved if moved.any() else None
+
+
 @dataclass(frozen=True)
 class Distance:
-    """Knows nothing: harm is the squared size of the change, |d|^2 / 2."""
+    """Knows nothing: harm is the squared distance from N0, |d|^2 / 2."""
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
         """Return the harm of changes; see `Price.harm`."""
-        return QuadraticHarm(tail, torch.ones(tail.size))
+        return QuadraticHarm(tail, torch.ones(tail.size), drift(trial, tail))
 
 
 @dataclass(frozen=True)
@@ -101,29 +113,47 @@ class Statistic:
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
         """Return the harm of changes; see `Price.harm`."""
+        return self.harm_of(self.diagonal(trial, tail), trial, tail)
 
-        def diagonal() -> torch.Tensor:
-            values = trial.curvature(self.estimator).diagonal()[tail.places].cpu()
-            return values.clamp_min(FLOOR * float(values.mean()) or 1.0)
+    def harm_of(self, kept: torch.Tensor, trial: Trial, tail: Tail) -> Harm:
+        """Return the harm by an F (P,), of what earlier corrections have added up to as well."""
+        return QuadraticHarm(tail, kept, drift(trial, tail))
 
-        return QuadraticHarm(tail, trial.kept(f"least harm {self} of {tail.size}", diagonal))
+    def diagonal(self, trial: Trial, tail: Tail) -> torch.Tensor:
+        """Return F (P,), above 0."""
+
+        def make() -> torch.Tensor:
+            return self.of(trial.curvature(self.estimator), tail)
+
+        diagonal: torch.Tensor = trial.kept(f"least harm {self} of {tail.size}", make)
+        return diagonal
+
+    def of(self, curvature: Curvature, tail: Tail) -> torch.Tensor:
+        """Return the F (P,) of a curvature."""
+        values = curvature.diagonal()[tail.places].cpu()
+        return values.clamp_min(FLOOR * float(values.mean()) or 1.0)
 
 
 class QuadraticHarm:
-    """d'Fd / 2 with a diagonal F (P,) above 0. It is its own model up to where it is taken."""
+    """(D + d)'F(D + d) / 2 with a diagonal F (P,) above 0 and D what earlier changes have added up to."""
 
-    def __init__(self, tail: Tail, diagonal: torch.Tensor) -> None:
+    def __init__(self, tail: Tail, diagonal: torch.Tensor, drift: torch.Tensor | None = None) -> None:
+        """Take F and D, None for no earlier change."""
         self.tail = tail
         self._diagonal = diagonal
+        self._slope = torch.zeros_like(diagonal) if drift is None else diagonal * drift
+        self._before = 0.0 if drift is None else 0.5 * float(drift.double() @ self._slope.double())
 
     def toll(self, support: Support, change: torch.Tensor) -> Toll:
-        """Return what a change (k,) of a support's parameters costs."""
-        return Toll(0.5 * float(self._diagonal[support.indices].double() @ change.double().square()))
+        """Return what a change (k,) of a support's parameters costs, with the earlier ones."""
+        slope = self._slope[support.indices].double() @ change.double()
+        square = self._diagonal[support.indices].double() @ change.double().square()
+        return Toll(self._before + float(slope) + 0.5 * float(square))
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
-        """Return harm near a change."""
-        gradient = torch.zeros_like(self._diagonal)
-        gradient[support.indices] = self._diagonal[support.indices] * change.to(gradient.dtype)
+        """Return harm near a change: itself, as far as it is taken."""
+        gradient = self._slope.clone()
+        gradient[support.indices] += self._diagonal[support.indices] * change.to(gradient.dtype)
         return _QuadraticModel(gradient, self._diagonal)
 
 

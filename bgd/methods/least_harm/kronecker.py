@@ -1,19 +1,21 @@
 """Expected harm by Kronecker-factored curvature: a statistic that knows which changes go together."""
 
+from copy import copy
 from dataclasses import dataclass
 
 import torch
 
+from bgd.curvature.base import Curvature
 from bgd.curvature.kfac import KFAC
 from bgd.curvature.kronecker import Block, KroneckerCurvature
 from bgd.methods.base import Trial
-from bgd.methods.least_harm.harm import FLOOR, Harm, Model, Toll
+from bgd.methods.least_harm.harm import FLOOR, Harm, Model, Toll, drift
 from bgd.methods.least_harm.tail import Support, Tail
 
 
 @dataclass(frozen=True)
 class Kronecker:
-    """Knows KFAC's two matrices a layer: harm is d'Hd / 2 with H = A (x) G within a layer and 0 between layers.
+    """Knows KFAC's two matrices a layer: harm is the quadratic form of H = A (x) G within a layer and 0 between layers.
 
     Attributes:
         estimator: Of the curvature.
@@ -25,34 +27,61 @@ class Kronecker:
         """Return the harm of changes; see `Price.harm`."""
 
         def make() -> KroneckerHarm:
-            curvature = trial.curvature(self.estimator)
-            assert isinstance(curvature, KroneckerCurvature), "it is KFAC's"
-            every = {block.weight: block for block in curvature.blocks}
-            return KroneckerHarm(tail, [every[f"{layer.name}.weight"] for layer in tail.layers])
+            return self.of(trial.curvature(self.estimator), tail)
 
-        harm: Harm = trial.kept(f"least harm {self} of {tail.size}", make)
-        return harm
+        return self.harm_of(trial.kept(f"least harm {self} of {tail.size}", make), trial, tail)
+
+    def harm_of(self, kept: "KroneckerHarm", trial: Trial, tail: Tail) -> Harm:
+        """Return harm, of what earlier corrections have added up to as well."""
+        return kept.after(drift(trial, tail))
+
+    def of(self, curvature: Curvature, tail: Tail) -> "KroneckerHarm":
+        """Return the harm of a curvature."""
+        assert isinstance(curvature, KroneckerCurvature), "it is KFAC's"
+        every = {block.weight: block for block in curvature.blocks}
+        return KroneckerHarm(tail, [every[f"{layer.name}.weight"] for layer in tail.layers])
 
 
 class KroneckerHarm:
-    """d'Hd / 2 with a block A (x) G a layer, and a little of the mean diagonal so that nothing is free."""
+    """(D + d)'H(D + d) / 2 with a block A (x) G a layer, and D what earlier changes have added up to.
+
+    H has a little of its mean diagonal everywhere, so that nothing is free.
+    """
 
     def __init__(self, tail: Tail, blocks: list[Block]) -> None:
+        """Take the blocks; no earlier change."""
         self.tail = tail
         self.blocks = blocks
+        self._drift: torch.Tensor | None = None
         diagonal = tail.pack([torch.outer(b.outputs.diagonal(), _with_bias(b).diagonal()) for b in blocks])
         self.ridge = FLOOR * float(diagonal.mean()) or 1.0
         self.diagonal = diagonal + self.ridge
 
+    def after(self, drift: torch.Tensor | None) -> "KroneckerHarm":
+        """Return the same with D (P,), None for no earlier change."""
+        harm = copy(self)
+        harm._drift = drift
+        return harm
+
     def toll(self, support: Support, change: torch.Tensor) -> Toll:
-        """Return what a change (k,) of a support's parameters costs."""
-        return Toll(0.5 * float(change.double() @ self.times(support, change)[support.indices].double()))
+        """Return what a change (k,) of a support's parameters costs, with the earlier ones."""
+        if self._drift is None:
+            return Toll(0.5 * float(change.double() @ self.times(support, change)[support.indices].double()))
+        whole = self._whole(support, change)
+        return Toll(0.5 * float(whole.double() @ self.multiply(whole).double()))
 
     def times(self, support: Support, change: torch.Tensor) -> torch.Tensor:
         """Return H d (P,) for a change (k,) of a support's parameters."""
+        return self.multiply(self._placed(support, change))
+
+    def _placed(self, support: Support, change: torch.Tensor) -> torch.Tensor:
         vector = torch.zeros_like(self.diagonal)
         vector[support.indices] = change.to(vector.dtype)
-        return self.multiply(vector)
+        return vector
+
+    def _whole(self, support: Support, change: torch.Tensor) -> torch.Tensor:
+        own = self._placed(support, change)
+        return own if self._drift is None else self._drift + own
 
     def multiply(self, vector: torch.Tensor) -> torch.Tensor:
         """Return H v (P,) for a vector (P,)."""
@@ -61,7 +90,7 @@ class KroneckerHarm:
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
         """Return harm near a change."""
-        return _KroneckerModel(self, self.times(support, change))
+        return _KroneckerModel(self, self.multiply(self._whole(support, change)))
 
 
 def _with_bias(block: Block) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Harm that counts earlier corrections: a divergence over a keep-set, and a hinge on every sample made right before."""
+"""Harm that counts earlier corrections: any harm, and a hinge on every sample made right before."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from bgd.methods.base import Sample
-from bgd.methods.least_harm.harm import DivergenceHarm, LogitModel, Model, Toll
+from bgd.methods.least_harm.harm import Harm, LogitModel, Model, Toll
 from bgd.methods.least_harm.local import Local, RankOneMetric
 from bgd.methods.least_harm.tail import Activations, Edited, Support, Tail
 
@@ -14,10 +14,7 @@ SOFT = 0.3  # logits; temperature of the softened margin of an earlier sample
 
 
 class Protection:
-    """weight / 2 * sum over earlier samples i of max(0, lead - m_i)^2, divided by the number of images beside them.
-
-    m_i is the softened margin of a sample that was corrected before.
-    """
+    """weight / 2 * sum over earlier samples i of max(0, lead - m_i)^2, m_i the softened margin of sample i."""
 
     def __init__(
         self,
@@ -26,19 +23,25 @@ class Protection:
         earlier: Sequence[Sample],
         weight: float,
         lead: float,
-        images: int,
     ) -> None:
         """Take the samples, and what they are weighed by."""
         self._tail, self._weights, self._lead = tail, weights, lead
         self._labels = torch.cat([sample.label for sample in earlier])[None]
         self._base = Activations(tail.inputs(torch.cat([sample.image for sample in earlier])), weights)
-        self._weight = weight / images
+        self._weight = weight
 
     def _margins(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the softened margins (n,) of logits (C, n) and their gradients (C, n)."""
         rivals = logits.scatter(0, self._labels, -torch.inf) / SOFT
         slopes = (-rivals.softmax(0)).scatter(0, self._labels, 1.0)
         return logits.gather(0, self._labels)[0] - SOFT * rivals.logsumexp(0), slopes
+
+    def squares(self) -> torch.Tensor:
+        """Return the sum over the samples of the squared gradient of m_i (P,), before any change."""
+        none, nothing = self._tail.support(torch.empty(0, dtype=torch.long)), torch.empty(0)
+        edited = Edited(self._base, self._weights, none, nothing)
+        _, slopes = self._margins(edited.logits)
+        return Local(self._tail, self._weights, edited, none, nothing).squares(RankOneMetric(slopes))
 
     def value(self, support: Support, change: torch.Tensor) -> float:
         """Return what a change (k,) of a support's parameters costs."""
@@ -58,19 +61,19 @@ class Protection:
 
 @dataclass(frozen=True, eq=False)
 class ProtectedHarm:
-    """The sum of a divergence and what protects earlier corrections."""
+    """The sum of a harm and what protects earlier corrections."""
 
-    divergence: DivergenceHarm
+    plain: Harm
     protection: Protection
 
     def toll(self, support: Support, change: torch.Tensor) -> Toll:
         """Return what a change (k,) of a support's parameters costs."""
-        toll = self.divergence.toll(support, change)
+        toll = self.plain.toll(support, change)
         return Toll(toll.value + self.protection.value(support, change), toll.flips)
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
         """Return harm near a change."""
-        return SumModel((self.divergence.model(support, change), self.protection.model(support, change)))
+        return SumModel((self.plain.model(support, change), self.protection.model(support, change)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd.methods.base import Correction, Sample, Trial
-from bgd.methods.least_harm.harm import DivergenceHarm, Harm
+from bgd.methods.least_harm.harm import DivergenceHarm, Harm, first
 from bgd.methods.least_harm.protect import ProtectedHarm, Protection
-from bgd.methods.least_harm.search import LeastHarm, bench_of, finished
+from bgd.methods.least_harm.search import LeastHarm, bench_of, earlier, finished, remembered
 from bgd.methods.least_harm.tail import BATCH, Activations, Tail
 from bgd.methods.least_harm.variants import variants
 from bgd.patch import Patch
@@ -92,14 +92,14 @@ class Guarded:
         inputs: What goes into the tail for the images drawn (n, inputs + 1).
         before: N0's logits on them (C, n).
         active: How many of them derivatives are taken over.
-        earlier: The samples made right so far.
+        samples: Those made right so far.
         protect, lead: See `LeastHarmInARow`.
     """
 
     inputs: torch.Tensor
     before: torch.Tensor
     active: int
-    earlier: tuple[Sample, ...]
+    samples: tuple[Sample, ...]
     protect: float
     lead: float
 
@@ -109,10 +109,10 @@ class Guarded:
         divergence = DivergenceHarm(
             tail, weights, activations, self.before, min(self.active, len(self.inputs))
         )
-        if not self.earlier or not self.protect:
+        if not self.samples or not self.protect:
             return divergence
-        guard = Protection(tail, weights, self.earlier, self.protect, self.lead, len(self.inputs))
-        return ProtectedHarm(divergence, guard)
+        weight = self.protect / len(self.inputs)
+        return ProtectedHarm(divergence, Protection(tail, weights, self.samples, weight, self.lead))
 
 
 @dataclass(frozen=True)
@@ -144,25 +144,24 @@ class LeastHarmInARow:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Correct with earlier samples in mind; see `Method.correct`."""
-        earlier: tuple[Sample, ...] = trial.carry or ()
         tail: Tail = trial.kept("tail in a row", lambda: Tail(trial.network, trial.space, self.search.scope))
         inputs = self.spread.inputs(trial, tail)
         # Both made at the first sample and kept through all corrections: what the network was like before any.
-        origin = trial.kept("tail of N0", lambda: trial.original[tail.places])
+        origin = first(trial, tail)
         before = trial.kept("outputs of N0", lambda: _logits(inputs, tail.unpack(origin)))
         drawn = torch.from_numpy(stream.permutation(len(inputs))[: self.spread.drawn])
-        price = Guarded(inputs[drawn], before[:, drawn], self.spread.active, earlier, self.protect, self.lead)
+        price = Guarded(
+            inputs[drawn], before[:, drawn], self.spread.active, earlier(trial), self.protect, self.lead
+        )
         bench = bench_of(trial, sample, price, self.search.scope)
         found, steps = self.search.search(bench)
         done = finished(trial, sample, tail, found, steps, self.search.budget, self.search.harm_budget)
-        if done.patch is None:
-            return replace(done, carry=earlier)
-        corrected = (*earlier, sample)
+        corrected = (*earlier(trial), sample)
         plan = self.consolidation
-        if plan and len(corrected) % plan.every == 0:
+        if plan and done.patch is not None and len(corrected) % plan.every == 0:
             vector = _settled(plan, tail, trial.flat[tail.places], origin, inputs, before, corrected, stream)
             done = _replaced(trial, sample, tail, vector, done)
-        return replace(done, carry=corrected)
+        return remembered(trial, sample, done)
 
 
 def _logits(inputs: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:

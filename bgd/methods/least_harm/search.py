@@ -1,6 +1,6 @@
 """Least harm: the change of at most k parameters that makes a sample right and costs everything else least."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -75,7 +75,7 @@ class LeastHarm:
         return False
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
-        """Grow a support; see `Method.correct`.
+        """Grow a support; see `Method.correct`. The samples made right so far are carried along, for prices that ask.
 
         Raises:
             ConfigError: There is no price.
@@ -84,7 +84,8 @@ class LeastHarm:
             raise ConfigError("method.price=null: least harm needs to know what harm is")
         bench = bench_of(trial, sample, self.price, self.scope)
         found, steps = self.search(bench)
-        return finished(trial, sample, bench.tail, found, steps, self.budget, self.harm_budget)
+        done = finished(trial, sample, bench.tail, found, steps, self.budget, self.harm_budget)
+        return remembered(trial, sample, done)
 
     def search(self, bench: Bench) -> tuple[Solution | None, int]:
         """Return the best solution within the budget, and how many supports were solved for."""
@@ -176,3 +177,13 @@ def finished(
             patch = Patch.sparse(trial.space, places, trial.original[places], trial.flat[places])
             return Correction(patch, len(patch), steps)
     return Correction.failed("wrong in the network itself, by more than rounding", steps)
+
+
+def earlier(trial: Trial) -> tuple[Sample, ...]:
+    """Return the samples that were made right before, where corrections accumulate."""
+    return trial.carry or ()
+
+
+def remembered(trial: Trial, sample: Sample, done: Correction) -> Correction:
+    """Return a correction that carries along the samples made right so far, this one with them if it is."""
+    return replace(done, carry=earlier(trial) if done.patch is None else (*earlier(trial), sample))

@@ -40,7 +40,7 @@ def guarded(request):
     """A network, its tail, earlier samples, what protects them, and an edit."""
     made = network(SIZES)
     tail, earlier = tail_of(made), wrong_samples(made, 5, SIZES)
-    guard = Protection(tail, tail.weights(flat(made)), earlier, weight=3.0, lead=0.7, images=20)
+    guard = Protection(tail, tail.weights(flat(made)), earlier, weight=3.0 / 20, lead=0.7)
     support, change = support_of(tail, 2, request.param)
     return made, tail, earlier, guard, support, change
 
@@ -89,7 +89,7 @@ def test_what_is_not_short_costs_nothing_and_leaves_the_divergence_as_it_is():
     lead = min(margin_of(made, sample) for sample in labelled) - SOFT * np.log(2) - 1e-6
     weights, none = tail.weights(flat(made)), (tail.support(torch.arange(0)), torch.empty(0))
     divergence = harm_of(made, tail, images)
-    harm = ProtectedHarm(divergence, Protection(tail, weights, labelled, 1e6, lead, 20))
+    harm = ProtectedHarm(divergence, Protection(tail, weights, labelled, 1e6, lead))
     assert harm.toll(*none) == divergence.toll(*none)
     one, other = harm.model(*none), divergence.model(*none)
     assert torch.equal(one.diagonal(), other.diagonal())
