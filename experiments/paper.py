@@ -8,6 +8,7 @@ print.
 from pathlib import Path
 
 from bgd.report.ablations import Ablations, Variant
+from bgd.report.aims import Aims
 from bgd.report.base_networks import BaseNetworks
 from bgd.report.build import Definitions
 from bgd.report.figures import FigureSpec
@@ -189,6 +190,7 @@ ROW_AIMS = tuple(
 # What goes beyond the thesis: what a correction must cost, by what a method may know and change.
 BEYOND: tuple[Part, ...] = (
     Frontier(KNOWLEDGE, methods=FRONTIER_METHODS, aims=AIMS, thesis_errors=THESIS_ERRORS),
+    Aims(KNOWLEDGE, AIMS, thesis_errors=THESIS_ERRORS),
     Generality(KNOWLEDGE, methods=FRONTIER_METHODS),
     InARow(KNOWLEDGE, methods=ROW_METHODS, aims=ROW_AIMS, thesis_errors=THESIS_ERRORS),
 )

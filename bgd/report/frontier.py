@@ -17,9 +17,10 @@ from bgd.report.standings import (
     FRONTIER,
     Aim,
     Standing,
-    closest,
     describe_same_samples,
     met,
+    named,
+    number_text,
     same_samples,
     standings,
 )
@@ -27,10 +28,6 @@ from bgd.report.style import NETWORKS, network_label
 
 LOOKUP = "Lookup table"
 BY_CONSTRUCTION = "by construction, not measured"
-
-
-def _number(value: float | None) -> str:
-    return NONE_CORRECTED if value is None else format_number(value)
 
 
 def _mean(item: Standing) -> str:
@@ -44,33 +41,23 @@ def _mean(item: Standing) -> str:
 _CELLS: dict[str, Callable[[Standing], str]] = {
     "POC (%)": lambda item: format_number(item.POC),
     "n": lambda item: format_count(item.corrected),
-    "changed, median": lambda item: _number(item.changed_median),
-    "changed, most": lambda item: _number(item.changed_max),
+    "changed, median": lambda item: number_text(item.changed_median),
+    "changed, most": lambda item: number_text(item.changed_max),
     "mean ΔTA [95 %]": _mean,
-    "ΔTA, 5th percentile": lambda item: _number(item.dTA_p5),
-    "worst ΔTA": lambda item: _number(item.dTA_worst),
-    "negative flips": lambda item: _number(item.broken),
-    "seconds": lambda item: _number(item.seconds),
+    "ΔTA, 5th percentile": lambda item: number_text(item.dTA_p5),
+    "worst ΔTA": lambda item: number_text(item.dTA_worst),
+    "negative flips": lambda item: number_text(item.broken),
+    "seconds": lambda item: number_text(item.seconds),
 }
 _QUANTITIES = tuple(
     item.name for item in fields(Standing) if item.name not in ("contender", "level", "dTA_interval")
 )
 COLUMNS = ("network", "method", "options", "knows", "budget", *_QUANTITIES, "dTA_low", "dTA_high", "note")
 
-# For people: of an aim's quantity.
-AIM_LABELS = {
-    "POC": "POC (%)",
-    "changed_median": "changed, median",
-    "changed_max": "changed, most",
-    "dTA_mean": "mean ΔTA",
-    "dTA_p5": "ΔTA, 5th percentile",
-    "dTA_worst": "worst ΔTA",
-}
-
 
 @dataclass(frozen=True)
 class Frontier:
-    """Two tables and a figure: every method against every other, at equal samples.
+    """A table and a figure: every method against every other, at equal samples.
 
     Attributes:
         knowledge: The level of each method.
@@ -79,8 +66,7 @@ class Frontier:
         methods: Those that should be there; what is missing is named.
         aims: What a correction should reach.
         budgets: Those that curves are made of.
-        headline: Methods that the table of aims has whatever they reach, at budgets of their own.
-        name, aims_name: Of the files.
+        name: Of the files.
         thesis_errors: By network, how many test images the thesis' N0 gets wrong.
     """
 
@@ -90,16 +76,14 @@ class Frontier:
     methods: tuple[str, ...] = ()
     aims: tuple[Aim, ...] = ()
     budgets: tuple[str, ...] = ("1", "2", "5", "10", "20", "50", "200", ALL)
-    headline: tuple[str, ...] = ("least_harm",)
     name: str = "frontier"
-    aims_name: str = "aims"
     thesis_errors: tuple[tuple[str, int], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The files of the part."""
         figure = (f"figures/{self.name}.{kind}" for kind in ("png", "svg"))
-        return (*sheet_names(self.name), *sheet_names(self.aims_name), *figure)
+        return (*sheet_names(self.name), *figure)
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Return the content of each file; see `bgd.report.part.Part`."""
@@ -113,7 +97,6 @@ class Frontier:
         images = draw(lambda figure: [*draw_frontier(figure, found, self.aims, self.budgets), *about])
         return {
             **self._sheet(scope, frames, found).files(),
-            **self._aims_sheet(scope, frames, found).files(),
             **{f"figures/{self.name}.{kind}": image for kind, image in images.items()},
         }
 
@@ -150,51 +133,6 @@ class Frontier:
 
         return line
 
-    def _aims_sheet(self, scope: Scope, frames: Frames, found: dict[str, list[Standing]]) -> Sheet:
-        columns = list(dict.fromkeys(aim.quantity for aim in self.aims))
-        header = ["method", "knows", "budget", *(AIM_LABELS[name] for name in columns)]
-        blocks, records = [], []
-        for network, items in found.items():
-            own = {aim.quantity: aim for aim in self._own_aims(network)}
-            wanted = [
-                f"{own[name].kind} {own[name].bound:g}" if name in own else "no aim" for name in columns
-            ]
-            lines = [["aim", "", "", *wanted]]
-            for item in self._chosen(network, items):
-                about = [item.contender.label, LEVELS[item.level].label, item.contender.budget]
-                lines.append([*about, *(_judged(item, name, own.get(name)) for name in columns)])
-            blocks.append(Block(f"{network_label(network)}.", header, lines))
-            records += [_aim_record(network, item, aim) for item in items for aim in self._own_aims(network)]
-        return Sheet(
-            name=self.aims_name,
-            heading="Aims",
-            caption=" ".join([_AIMS_CAPTION, *describe_same_samples(scope, frames)]),
-            warnings=scope.warnings(frames),
-            blocks=blocks,
-            columns=(
-                "network",
-                "method",
-                "options",
-                "knows",
-                "budget",
-                "aim",
-                "kind",
-                "bound",
-                "value",
-                "met",
-            ),
-            records=records,
-        )
-
-    def _chosen(self, network: str, items: Sequence[Standing]) -> list[Standing]:
-        """Return for each level the one that meets most aims, and the headline methods at budgets of their own."""
-        aims = self._own_aims(network)
-        best = [closest([item for item in items if item.level == level], aims) for level in LEVELS]
-        return [item for item in items if item in best or self._is_headline(item)]
-
-    def _is_headline(self, item: Standing) -> bool:
-        return item.contender.method in self.headline and item.contender.budget not in self.budgets
-
 
 def _lookup_line() -> list[str]:
     cells = ["100", "", "0", "0", "none", "none", "none", "0", ""]
@@ -210,24 +148,7 @@ def _lookup_record(network: str) -> tuple[object, ...]:
 def _record(network: str, item: Standing) -> tuple[object, ...]:
     ends = (item.dTA_interval.low, item.dTA_interval.high) if item.dTA_interval else (None, None)
     note = "" if item.corrected else NONE_CORRECTED
-    return (*_name(network, item), *(getattr(item, name) for name in _QUANTITIES), *ends, note)
-
-
-def _name(network: str, item: Standing) -> tuple[str, ...]:
-    contender = item.contender
-    return (network, contender.method, contender.options, item.level, contender.budget)
-
-
-def _judged(item: Standing, quantity: str, aim: Aim | None) -> str:
-    value = getattr(item, quantity)
-    mark = "" if aim is None else " ✓" if aim.met_by(value) else " ✗"
-    return f"{_number(value)}{mark}"
-
-
-def _aim_record(network: str, item: Standing, aim: Aim) -> tuple[object, ...]:
-    value = getattr(item, aim.quantity)
-    shown = NONE_CORRECTED if value is None else value
-    return (*_name(network, item), aim.quantity, aim.kind, aim.bound, shown, aim.met_by(value))
+    return (*named(network, item), *(getattr(item, name) for name in _QUANTITIES), *ends, note)
 
 
 _CAPTION = (
@@ -242,9 +163,4 @@ _CAPTION = (
     " what a method knows, then by its mean ΔTA. A lookup table in front of the network, which answers for the"
     " sample by its pixels alone, has no side effect and does not generalise to any other image: it stands here as a"
     " reminder that neither number is enough by itself."
-)
-_AIMS_CAPTION = (
-    "What this project wants of a correction: ✓ reached, ✗ not. For each level of"
-    " knowledge the method and budget that reach the most aims, of several the one with the best mean ΔTA; and the"
-    " main method as it is, which stops by itself below its budget. The csv has every method and budget."
 )

@@ -1,6 +1,6 @@
 """What a correction by each contender costs, over the same samples for all of a network: numbers, and aims for them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ import bgd.metrics as metrics
 from bgd.report.contenders import Contender, part_of
 from bgd.report.frames import Frames, ReportError
 from bgd.report.knowledge import Knowledge, level_of, level_rank
-from bgd.report.numbers import format_count, listing
+from bgd.report.numbers import format_count, format_number, listing
 from bgd.report.scope import Scope, describe_listed
 from bgd.report.statistics import Interval, bootstrap_mean
 from bgd.report.style import method_style, network_label
@@ -166,10 +166,12 @@ def met(item: Standing, aims: Sequence[Aim]) -> int:
     return sum(aim.met_by(getattr(item, aim.quantity)) for aim in aims)
 
 
-def closest(items: Iterable[Standing], aims: Sequence[Aim]) -> Standing | None:
-    """Return the one that meets the most aims, of those the one that loses the least accuracy; None for none."""
-    return max(items, key=lambda item: (met(item, aims), *_gain(item)), default=None)
+def number_text(value: float | None) -> str:
+    """Return a number of a standing for people."""
+    return metrics.NONE_CORRECTED if value is None else format_number(value)
 
 
-def _gain(item: Standing) -> tuple[float, str]:
-    return (-np.inf if item.dTA_mean is None else item.dTA_mean, item.contender.label)
+def named(network: str, item: Standing) -> tuple[str, ...]:
+    """Return what tells a standing apart in a csv file: network, method, options, knowledge, budget."""
+    contender = item.contender
+    return (network, contender.method, contender.options, item.level, contender.budget)

@@ -120,4 +120,4 @@ def test_files_do_not_depend_on_the_order_and_work_without_runs():
 
 def test_it_is_a_part():
     checked: Part = PART
-    assert checked.presets == ("in_a_row",)
+    assert checked.presets == ("in_a_row", "in_a_row_dense", "in_a_row_refusal")
