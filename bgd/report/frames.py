@@ -146,10 +146,15 @@ def build_frames(runs: Sequence[Run], axes: Sequence[str] = ()) -> Frames:
     expected = [run.header.base.get("expected_errors") for run in runs]
     headers["expected_errors"] = pd.Series([tuple(pair) if pair else None for pair in expected], dtype=object)
     counts = [len(run.rows) for run in runs]
-    for place, key in enumerate(axes):
-        values = [each[place] for each in options]
-        headers[key] = pd.Series(values, dtype=object).infer_objects()
-        samples[key] = headers[key].repeat(counts).to_numpy()
+    more = {
+        key: pd.Series([each[place] for each in options], dtype=object).infer_objects()
+        for place, key in enumerate(axes)
+    }
+    headers = pd.concat([headers, pd.DataFrame(more, headers.index)], axis=1)
+    by_row = pd.DataFrame(
+        {key: values.repeat(counts).to_numpy() for key, values in more.items()}, samples.index
+    )
+    samples = pd.concat([samples, by_row], axis=1)
     order = ["network", "setting", "method", "network_seed", "order", *axes, "seed"]
     return Frames(_ordered(samples, [*order, "position"]), _ordered(headers, order))
 

@@ -1,6 +1,7 @@
 """The figure of the frontier: side effects against changed parameters, a curve for each level of knowledge."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +100,7 @@ def entries_of(found: Mapping[str, Drawn]) -> dict[Curve | Contender, Entry]:
         levels |= {name: group[0].level for name, group in drawn.curves.items() if group}
         levels |= {name: item.level for name, item in drawn.points.items()}
     methods = method_order(_method(name) for name in levels)
+    labels = _labels(levels)
     ordered = sorted(
         levels,
         key=lambda name: (
@@ -107,7 +109,7 @@ def entries_of(found: Mapping[str, Drawn]) -> dict[Curve | Contender, Entry]:
             not isinstance(name, Contender) and family_of(_method(name)) != "ours",  # a solid line
             list(FAMILIES).index(family_of(_method(name))),
             methods.index(_method(name)),
-            _label(name),
+            labels[name],
         ),
     )
     lines: dict[str, int] = {}
@@ -117,7 +119,7 @@ def entries_of(found: Mapping[str, Drawn]) -> dict[Curve | Contender, Entry]:
         if not isinstance(name, Contender):
             line = ("-", "--", ":")[min(lines.get(levels[name], 0), 2)]
             lines[levels[name]] = lines.get(levels[name], 0) + 1
-        entries[name] = Entry(number, _label(name), levels[name], family_of(_method(name)), line)
+        entries[name] = Entry(number, labels[name], levels[name], family_of(_method(name)), line)
     return entries
 
 
@@ -125,11 +127,26 @@ def _method(name: Curve | Contender) -> str:
     return name.method if isinstance(name, Contender) else name[0]
 
 
-def _label(name: Curve | Contender) -> str:
-    if isinstance(name, Contender):
-        return short_label(name.method, ", ".join(filter(None, (_budget(name), name.options))))
-    options = ", ".join(f"{key} {value}" for key, value in name[1])
-    return short_label(name[0], ", ".join(filter(None, ("by budget", options))))
+def _labels(names: Iterable[Curve | Contender]) -> dict[Curve | Contender, str]:
+    """Return each name in short, with its options where it would be another's otherwise."""
+    names = list(names)
+    plain = {name: short_label(_method(name), _kind(name)) for name in names}
+    common = {label for label, count in Counter(plain.values()).items() if count > 1}
+    return {
+        name: short_label(_method(name), ", ".join(filter(None, (_kind(name), _options(name)))))
+        if plain[name] in common
+        else plain[name]
+        for name in names
+    }
+
+
+def _kind(name: Curve | Contender) -> str:
+    return _budget(name) if isinstance(name, Contender) else "by budget"
+
+
+def _options(name: Curve | Contender) -> str:
+    varied = name.varied if isinstance(name, Contender) else name[1]
+    return ", ".join(f"{key} {value}" for key, value in varied)
 
 
 def _budget(contender: Contender) -> str:
