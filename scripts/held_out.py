@@ -1,0 +1,93 @@
+"""A method on N0's errors among the images that were set aside: what its options are chosen by.
+
+    python scripts/held_out.py network=mlp method=least_harm method.budget=10
+    python scripts/held_out.py network=mlp method=least_harm_row_kfac setting=non_reloading
+
+Takes what `python -m experiments.run` takes. The first half of the images set aside is the keep-set; the samples are
+the errors among the other half, over which accuracies are, too. No test image is looked at, and nothing is kept.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+
+from bgd.build import ConfigError
+from bgd.data import DataError
+from bgd.records import CORRECTED, Row
+from bgd.settings import Stage
+from bgd.training import misclassified
+from experiments.execute import outcome
+from experiments.process import every_core
+from experiments.run import CONF, check_choices, place_of
+from experiments.spec import RunSpec
+from experiments.workbench import Place, Workbench
+
+
+class HeldOut(Workbench):
+    """A workbench with images set aside in place of the test set."""
+
+    def __init__(self, spec: RunSpec, place: Place) -> None:
+        super().__init__(spec, place)
+        aside = self.data.held_out
+        half = len(aside) // 2
+        self.data = replace(self.data, test=aside.after(half), held_out=aside.first(half))
+        self.base = replace(self.base, errors=misclassified(self.base.network, self.data))
+
+
+def text(bench: HeldOut, stage: Stage, rows: list[Row]) -> str:
+    """Return what came out, a line for each fact."""
+    errors, images = len(bench.base.errors), len(bench.data.test)
+    lines = [f"{len(rows)} of {errors} errors among {images:,} images: {outcome(rows)}"]
+    corrected = [row for row in rows if row.outcome == CORRECTED]
+    if corrected:
+        changed = [row.l0 for row in corrected]
+        lines.append(f"changed parameters: median {np.median(changed):g}, most {max(changed):,}")
+    if stage.setting.accumulate:
+        lines += list(_accumulated(stage, rows))
+    elif corrected:
+        before = bench.evaluation.figures.test_accuracy
+        gains = [row.figures.test_accuracy - before for row in corrected]
+        low = np.percentile(gains, 5)
+        lines.append(
+            f"accuracy: mean {np.mean(gains):+.5f}, 5th percentile {low:+.5f}, worst {min(gains):+.5f}"
+        )
+        lines.append(f"negative flips: {np.mean([row.side_effects.broken for row in corrected]):.2f} images")
+    lines.append(f"seconds a search: {np.mean([row.search_seconds for row in rows]):.3f}")
+    return "\n".join(lines)
+
+
+def _accumulated(stage: Stage, rows: list[Row]) -> Iterator[str]:
+    """Yield where corrections in a row have led to."""
+    last, baseline = rows[-1], stage.bystanders.baseline
+    before, after = baseline.untouched_right, last.side_effects.untouched_right
+    yield f"untouched accuracy: {before / baseline.untouched_images:.4f} to {after / baseline.untouched_images:.4f}"
+    accumulated = last.accumulated
+    if accumulated and accumulated.earlier:
+        yield f"retention: {accumulated.earlier_right / accumulated.earlier:.4f} of {accumulated.earlier}"
+
+
+def main(arguments: list[str]) -> int:
+    """Correct the errors and print what came out. Return the exit status."""
+    try:
+        check_choices(arguments)
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("config", overrides=["scale.samples=null", "scale.train_images=100", *arguments])
+        spec = RunSpec.of(config)
+        with every_core():
+            bench = HeldOut(spec, place_of(config))
+        stage = bench.stage(spec)
+        if not isinstance(stage, Stage):
+            raise ConfigError("probe: only corrections are looked at here; use probe=null")
+        print(text(bench, stage, list(stage.rows())))
+    except (ConfigError, DataError, HydraException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
