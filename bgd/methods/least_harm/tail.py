@@ -225,11 +225,6 @@ class Activations:
         self.images = images
         self.inputs = [images.T.contiguous()]
         self.outputs: list[torch.Tensor] = []
-        self.renew(weights)
-
-    def renew(self, weights: list[torch.Tensor]) -> None:
-        """Run the tail with other weights."""
-        del self.inputs[1:], self.outputs[:]
         for place, weight in enumerate(weights):
             self.outputs.append(weight @ self.inputs[place])
             if place + 1 < len(weights):
@@ -239,9 +234,6 @@ class Activations:
     def logits(self) -> torch.Tensor:
         """(C, n)."""
         return self.outputs[-1]
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 def with_ones(values: torch.Tensor) -> torch.Tensor:

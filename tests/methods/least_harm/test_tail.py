@@ -199,14 +199,3 @@ def test_what_goes_in_does_not_depend_on_the_batch(monkeypatch):
     assert torch.allclose(tail.inputs(images), whole, rtol=1e-12)
     assert whole.shape == (7, 433)
     assert (whole[:, -1] == 1).all()
-
-
-def test_activations_are_made_anew_with_other_weights():
-    made, other = network(seed=0), network(seed=1)
-    tail, images = tail_of(made), images_of(9)
-    activations = Activations(tail.inputs(images), tail.weights(flat(made)))
-    activations.renew(tail.weights(flat(other)))
-    with torch.no_grad():
-        assert torch.allclose(activations.logits.T, other(images), rtol=1e-12)
-    assert len(activations) == 9
-    assert len(activations.inputs) == len(activations.outputs) == 3
