@@ -1,8 +1,8 @@
 """Corrections in a row that spare each other: earlier samples count as harm, and from time to time all is settled anew.
 
 A network that is corrected hundreds of times has two things to lose: what it could do before, and what it was taught
-since. Both are in the harm here. A change of few parameters that is best for one sample leaves the sum of all changes
-far from the best; so every so many corrections the parameters changed so far, and no others, are solved for together.
+since. Both are in the harm here. Changes of few parameters, each the best for one sample, add up to a sum that is far
+from the best one; so every so many corrections all parameters of the last layers are settled anew, together.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd.methods.base import Correction, Sample, Trial
-from bgd.methods.least_harm.harm import DivergenceHarm, Harm, first
+from bgd.methods.least_harm.harm import DivergenceHarm, Harm
 from bgd.methods.least_harm.protect import ProtectedHarm, Protection
 from bgd.methods.least_harm.search import LeastHarm, bench_of, earlier, finished, remembered
 from bgd.methods.least_harm.tail import BATCH, Activations, Tail
@@ -57,7 +57,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Consolidation:
-    """All changed parameters settled anew, by Adam on divergence and hinge over batches.
+    """All parameters of the last layers settled anew, by Adam on divergence and hinge over batches.
 
     Attributes:
         every: Corrections from one to the next.
@@ -124,7 +124,7 @@ class LeastHarmInARow:
         spread: The images that expected harm is over.
         protect: Weight of an earlier sample's squared shortfall, in nats per squared logit; 0 for none.
         lead: Margin, in logits, that an earlier sample is to keep.
-        consolidation: Whether and how the changed parameters are settled anew; None for never.
+        consolidation: Whether and how the last layers are settled anew; None for never.
     """
 
     search: LeastHarm
@@ -146,9 +146,8 @@ class LeastHarmInARow:
         """Correct with earlier samples in mind; see `Method.correct`."""
         tail: Tail = trial.kept("tail in a row", lambda: Tail(trial.network, trial.space, self.search.scope))
         inputs = self.spread.inputs(trial, tail)
-        # Both made at the first sample and kept through all corrections: what the network was like before any.
-        origin = first(trial, tail)
-        before = trial.kept("outputs of N0", lambda: _logits(inputs, tail.unpack(origin)))
+        # Made at the first sample and kept through all corrections: what the network said before any.
+        before = trial.kept("outputs of N0", lambda: _logits(inputs, tail.weights(trial.original)))
         drawn = torch.from_numpy(stream.permutation(len(inputs))[: self.spread.drawn])
         price = Guarded(
             inputs[drawn], before[:, drawn], self.spread.active, earlier(trial), self.protect, self.lead
@@ -159,7 +158,7 @@ class LeastHarmInARow:
         corrected = (*earlier(trial), sample)
         plan = self.consolidation
         if plan and done.patch is not None and len(corrected) % plan.every == 0:
-            vector = _settled(plan, tail, trial.flat[tail.places], origin, inputs, before, corrected, stream)
+            vector = _settled(plan, tail, trial.flat[tail.places], inputs, before, corrected, stream)
             done = _replaced(trial, sample, tail, vector, done)
         return remembered(trial, sample, done)
 
@@ -185,17 +184,15 @@ def _settled(
     plan: Consolidation,
     tail: Tail,
     vector: torch.Tensor,
-    origin: torch.Tensor,
     inputs: torch.Tensor,
     before: torch.Tensor,
     corrected: tuple[Sample, ...],
     stream: np.random.Generator,
 ) -> torch.Tensor:
-    """Return a tail's vector (P,) with the parameters that differ from N0's settled anew, the others as they are.
+    """Return a tail's vector (P,) settled anew.
 
     It is the one that came in where the objective, over a batch that is kept aside, is not lower after.
     """
-    free = (vector != origin).to(vector.dtype)
     samples = tail.inputs(torch.cat([sample.image for sample in corrected]))
     labels = torch.cat([sample.label for sample in corrected])[:, None]
     wanted = before.T.softmax(1)
@@ -214,8 +211,7 @@ def _settled(
     optimizer = torch.optim.Adam([now], lr=plan.rate, betas=(0.9, 0.99))
     for step, drawn in enumerate(batches):
         optimizer.param_groups[0]["lr"] = plan.rate * min(1.0, 2 * (plan.steps - step) / plan.steps)
-        (gradient,) = torch.autograd.grad(objective(now, drawn), now)
-        now.grad = gradient * free
+        (now.grad,) = torch.autograd.grad(objective(now, drawn), now)
         optimizer.step()
     with torch.no_grad():
         return now.detach() if objective(now, aside) < objective(vector, aside) else vector
