@@ -61,7 +61,8 @@ def _runs(preset: str, composer: "_Composer") -> Iterator[RunSpec]:
 class _Composer:
     """Composes configurations as Hydra does, each choice of groups once.
 
-    Composing takes 50 ms and a sweep has hundreds of runs that differ in values alone; those are set afterwards.
+    Composing takes 50 ms and a sweep has hundreds of runs that differ in values or in the method alone: values are set
+    afterwards, and a method is put into what was composed with another, unless something composed later changes it.
     """
 
     def __init__(self, profile: str) -> None:
@@ -71,17 +72,27 @@ class _Composer:
 
     def spec(self, choice: Choice) -> RunSpec:
         """Return the run of a choice of overrides."""
-        groups = tuple(f"{key}={value}" for key, value in choice if _is_group(key))
-        if groups not in self._composed:
-            self._composed[groups] = compose("config", overrides=[f"profile={self._profile}", *groups])
+        chosen = {key: value for key, value in choice if _is_group(key)}
+        groups = tuple(f"{key}={value}" for key, value in chosen.items())
         values = [(key, value) for key, value in choice if not _is_group(key)]
         name = (*groups, *map(repr, values))
         if name not in self._specs:
-            config = copy.deepcopy(self._composed[groups])
+            config = self._config(chosen)
             for key, value in values:
                 OmegaConf.update(config, key, value)
             self._specs[name] = RunSpec.of(config)
         return self._specs[name]
+
+    def _config(self, chosen: dict[str, Any]) -> DictConfig:
+        """Return what Hydra composes, to be changed."""
+        method = None if "variant" in chosen else chosen.pop("method", None)
+        groups = tuple(f"{key}={value}" for key, value in chosen.items())
+        if groups not in self._composed:
+            self._composed[groups] = compose("config", overrides=[f"profile={self._profile}", *groups])
+        config = copy.deepcopy(self._composed[groups])
+        if method is not None:
+            config.method = OmegaConf.load(CONF / "method" / f"{method}.yaml")
+        return config
 
 
 def _is_group(key: str) -> bool:
