@@ -16,7 +16,9 @@ def alone(harm: Harm, target: Target, tail: Tail, most: int, each: int) -> list[
     """Return single parameters that make the sample right, each with its smallest step, by rising harm.
 
     Every parameter j has a step s = (margin - m) / a_j by the tangent a of the margin, and by the model of harm a cost
-    g_j s + H_jj s^2 / 2. The `most` cheapest, and the `each` cheapest of each layer, are looked at in truth.
+    g_j s + H_jj s^2 / 2. The `most` cheapest, and the `each` cheapest of each layer, are looked at in truth. Where none
+    of them does it, those that lower the rival leave another one in front: then the right class's own are, which raise
+    it above all.
     """
     none = tail.support(torch.empty(0, dtype=torch.long))
     nothing = torch.empty(0)
@@ -27,7 +29,17 @@ def alone(harm: Harm, target: Target, tail: Tail, most: int, each: int) -> list[
     cost[~torch.isfinite(cost)] = torch.inf
     chosen = [_cheapest(cost, 0, tail.size, most)]
     chosen += [_cheapest(cost, layer.start, layer.start + layer.size, each) for layer in tail.layers]
-    indices = torch.unique(torch.cat(chosen))
+    found = _in_truth(harm, target, tail, torch.unique(torch.cat(chosen)), step)
+    if found:
+        return found
+    own = target.own
+    return _in_truth(harm, target, tail, own[_cheapest(cost[own], 0, len(own), most)], step)
+
+
+def _in_truth(
+    harm: Harm, target: Target, tail: Tail, indices: torch.Tensor, step: torch.Tensor
+) -> list[Solution]:
+    """Return those of some parameters (K,) that make the sample right along their steps (P,), by rising harm."""
     if not len(indices):
         return []
     changes = target.smallest_alone(indices, step[indices].double())

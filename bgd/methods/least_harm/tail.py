@@ -51,6 +51,13 @@ class Layer:
         """Names of its parameter tensors."""
         return (f"{self.name}.weight", f"{self.name}.bias")[: 1 + self.bias]
 
+    def row(self, unit: int) -> torch.Tensor:
+        """Return the places of an output's own parameters in the tail's vector (inputs + 1,): its weights, its bias."""
+        first = self.start + unit * self.inputs
+        own = torch.arange(first, first + self.inputs)
+        bias = self.start + self.units * self.inputs + unit
+        return torch.cat([own, torch.tensor([bias])]) if self.bias else own
+
 
 class Tail:
     """The last linear layers of a network, with ReLU between them.

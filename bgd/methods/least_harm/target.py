@@ -31,6 +31,11 @@ class Target:
         self._glimpse = Glimpse(trial.network, trial.space, trial.flat, sample.image)
         self._base = Activations(tail.inputs(sample.image), weights)
 
+    @property
+    def own(self) -> torch.Tensor:
+        """The right class's own parameters in the last layer (inputs + 1,): on each the margin depends linearly."""
+        return self._tail.layers[-1].row(self._label)
+
     def margins(self, indices: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
         """Return the margins (B,) of networks, -inf where a logit is not finite.
 

@@ -18,6 +18,7 @@ from small_tails import (
     wrong_samples,
 )
 
+from bgd.methods.base import Sample
 from bgd.methods.least_harm import grow as module
 from bgd.methods.least_harm.grow import DAMPING, SCHUR, additions, alone
 from bgd.methods.least_harm.harm import QuadraticHarm
@@ -230,6 +231,39 @@ def test_alone_finds_the_best_single_parameter(sizes):
             assert int(after(sample.image).argmax()) == int(sample.label)
             assert len(solution.support) == 1
             assert solution.toll == harm.toll(solution.support, solution.change)
+
+
+def test_where_every_rival_is_in_front_the_right_class_is_raised():
+    """What lowers the one rival that the tangent sees leaves the next: a search among those alone finds nothing."""
+    made, images = network((6, 4, 5)), images_of(20, (6, 4, 5))
+    with torch.no_grad():  # far behind three rivals
+        made[-1].bias.copy_(torch.tensor([9.0, 8.9, 8.8, 0.0, -9.0]).double())
+        made[-1].weight.mul_(0.01)
+    sample = Sample(0, images[:1], torch.tensor([4]))
+    tail = tail_of(made)
+    target, _ = target_of(made, tail, sample)
+    own, diagonal = tail.layers[-1].row(4), torch.ones(tail.size).double()
+    diagonal[own] = 1e6  # they look dear
+    harm, looked = QuadraticHarm(tail, diagonal), []
+    plain = target.smallest_alone
+
+    target.smallest_alone = lambda indices, changes: (looked.append(indices), plain(indices, changes))[1]
+    found = alone(harm, target, tail, 1, 1)
+    assert len(looked) == 2, "the cheapest by the model do not do it"
+    assert set(looked[1].tolist()) <= set(own.tolist())
+    assert found
+    for solution in found:
+        assert int(rewritten(made, tail, solution.support, solution.change)(sample.image).argmax()) == 4
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_right_class_own_parameters_are_its_row_and_its_bias(bias):
+    made = network(WIDE, bias)
+    tail = tail_of(made)
+    whole = tail.support(torch.arange(tail.size))
+    for label in range(3):
+        wanted = ((whole.layer == 2) & (whole.unit == label)).nonzero().flatten()
+        assert tail.layers[-1].row(label).tolist() == wanted.tolist()
 
 
 def test_some_of_every_layer_are_looked_at_whatever_the_model_says():
