@@ -19,7 +19,8 @@ from bgd.report.tails import LOW
 
 # Presets: each method as it is; those with a budget at every budget; those with a keep-set at sizes of it.
 FRONTIER = ("frontier_points", "frontier_curves", "frontier_threshold", "frontier_keep")
-ROUNDING = 1e-12  # of a mean of accuracies
+DIGITS = 12  # of a mean of accuracies; what is beyond is rounding
+ROUNDING = 10.0**-DIGITS
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _standing(contender: Contender, samples: pd.DataFrame, level: str) -> Standi
         POC=share,
         changed_median=float(chosen["l0"].median()),
         changed_max=float(chosen["l0"].max()),
-        dTA_mean=float(change.mean()),
+        dTA_mean=round(float(change.mean()), DIGITS) + 0.0,  # no minus zero
         dTA_interval=bootstrap_mean(change, chosen["seed"], chosen["index"], "frontier", *name),
         dTA_p5=float(np.percentile(change, LOW)),
         dTA_worst=float(change.min()),
