@@ -263,7 +263,7 @@ def test_the_same_bytes_in_any_order(part, run):
     first = part.files(others)
     assert first == part.files(others[::-1])
     assert first == part.files([run])
-    assert imread(io.BytesIO(first["figures/figure_4_12.png"])).shape[1] == 1540
+    assert imread(io.BytesIO(first["figures/figure_4_12.png"])).shape[1] == 1330
 
 
 def test_a_warning_for_an_n0_outside_the_band(part):

@@ -8,7 +8,7 @@ import pytest
 from bgd.report.accumulation import with_trails
 from bgd.report.contenders import frames_of
 from bgd.report.in_a_row import MEASURES, InARow, measured, since
-from bgd.report.in_a_row_figure import values_of
+from bgd.report.in_a_row_figure import drawn_of, values_of
 from bgd.report.part import Part
 from bgd.report.standings import Aim
 from tests.records_factory import UNCORRECTED, accumulated, row, run, side_effects
@@ -121,3 +121,12 @@ def test_files_do_not_depend_on_the_order_and_work_without_runs():
 def test_it_is_a_part():
     checked: Part = PART
     assert checked.presets == ("in_a_row", "in_a_row_dense", "in_a_row_refusal")
+
+
+def test_of_a_long_line_some_points_are_drawn_and_the_last():
+    assert drawn_of(692, every=True).tolist() == list(range(692))
+    assert drawn_of(50, every=False).tolist() == list(range(50))
+    some = drawn_of(692, every=False).tolist()
+    assert some[0] == 0
+    assert some[-1] == 691
+    assert 60 <= len(some) <= 66
