@@ -23,7 +23,7 @@ from bgd.report.style import DOUBLE_COLUMN, family_of, network_label
 COLUMNS = 3  # of the key
 HEIGHT = 3.4  # inches, of a row of panels
 GAP = 0.026  # of a panel's height, between the numbers at its right
-POINTS = 60  # about, of a line that is not ours: forty of them with 700 would be a smear, and a megabyte
+POINTS = 60  # about, of a line that is not ours: with every one of 700 samples, forty such lines are a smear
 LOSS = Panel("untouched_loss", "untouched accuracy lost (points)", "right", "symlog", 0.1)
 READING = (
     "Left: accuracy on the test images that are not on the work list, as a loss against N0's in points: logarithmic,"

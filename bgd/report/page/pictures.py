@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-COLOURS = 128  # drawings have fewer but for the shades at the edges of lines and letters; 256 take 3 % more
+COLOURS = 128  # drawings have fewer but for the shades at the edges of lines and letters; 256 take 2 % more
 # A colour of the palette is a mean; the paper would be a shade darker than the page around it.
 WHITE, NEARLY = (255, 255, 255), 253
 # Of WebP without loss. Over the thesis' figures: 13 % below a png with the same palette, in 1.5 times its time;
