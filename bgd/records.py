@@ -213,9 +213,9 @@ class Header:
     Attributes:
         run_id: Hash of `spec`, also the folder's name.
         spec: Everything that can change a number: `network`, `method`, `setting` (each with its `name`),
-            `scale`, `dataset`, `seed`, `order`, `versions`. A run of measurements has `probe` in place of
+            `scale`, `dataset`, `seed`, `order`, `versions`, and `replica` where it is not N0 itself. A run of measurements has `probe` in place of
             `method`, `setting` and `seed`.
-        base: The N0: `id`, `sha256`, `errors` (how many test images it gets wrong), `expected_errors`
+        base: The N0: `id`, `sha256`, `replica_sha256` where it is a replica, `errors` (how many test images it gets wrong), `expected_errors`
             (`[low, high]`), `parameters` (how many it has) and `tensors` (the shape of each, in the order of
             the flat vector).
         figures: Of N0.
