@@ -249,7 +249,10 @@ class FirstOrderStep:
         best = max(counts.values(), default=0)
         most = ", ".join(f"{step:g}" for step, met in counts.items() if met == best)
         every = most if counts and best == there else "none"
-        verdict = f"Steps consistent with every one of the {there} reloading cells that have runs among the records: {every}."
+        verdict = (
+            f"Steps consistent with every one of the {there} reloading cells that have runs among the records:"
+            f" {every}."
+        )
         if counts and best < there:
             verdict += f" The most, {best}, are met at {most}."
         absent = [name for name, cell in zip(names, cells, strict=True) if (*cell[1:3], cell[3]) not in run]
