@@ -8,6 +8,11 @@ import torch
 from torch import nn
 
 
+def wide(values: torch.Tensor) -> torch.Tensor:
+    """Return values in a type to calculate in: float32 for those of 16 bits, their own otherwise."""
+    return values.float() if values.element_size() < 4 else values
+
+
 @dataclass(frozen=True)
 class ParameterSpace:
     """Flat index over all parameters of a network, in the order of `named_parameters`.

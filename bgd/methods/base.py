@@ -13,6 +13,7 @@ from bgd.flat import FlatNetwork, NetworkError
 from bgd.knowledge import Knowledge
 from bgd.methods.sample import Look, Sample, checked_image, checked_logits
 from bgd.methods.trial import Correction, Trial
+from bgd.parameters import wide
 from bgd.patch import Patch, bits
 from bgd.snapshot import Snapshot
 
@@ -72,8 +73,7 @@ class Problem:
 
     def empty(self) -> torch.Tensor:
         """Return a new vector (|W|,) with anything in it: of the network's type, float32 for one of 16 bits."""
-        wide = self.original.element_size() > 2
-        return torch.empty_like(self.original, dtype=self.original.dtype if wide else torch.float32)
+        return torch.empty_like(self.original, dtype=wide(self.original[:0]).dtype)
 
     @cached_property
     def mean_gradient(self) -> torch.Tensor:
