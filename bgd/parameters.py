@@ -32,9 +32,7 @@ class ParameterSpace:
         """Return the space of a network."""
         named = dict(network.named_parameters())
         frozen = (name for name, parameter in named.items() if not parameter.requires_grad)
-        return cls(
-            tuple(named), tuple(tuple(parameter.shape) for parameter in named.values()), tuple(frozen)
-        )
+        return cls(tuple(named), tuple(tuple(parameter.shape) for parameter in named.values()), tuple(frozen))
 
     @cached_property
     def bounds(self) -> tuple[int, ...]:

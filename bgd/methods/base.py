@@ -105,7 +105,9 @@ class Problem:
             SampleError: The image is not of the network's type, or what comes out are no logits for the label.
         """
         image = checked_image(sample, self.original)
-        with torch.set_grad_enabled(not self._seen_outputs):  # once: the last operation is known by its gradient
+        with torch.set_grad_enabled(
+            not self._seen_outputs
+        ):  # once: the last operation is known by its gradient
             outputs = self.current.module(image)
         logits = checked_logits(self.current.module, outputs, sample)
         self._seen_outputs = True

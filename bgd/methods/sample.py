@@ -60,7 +60,9 @@ def _class_index(label: Any, device: torch.device) -> torch.Tensor:
         )
     if given.dtype == torch.bool or given.is_floating_point() or given.is_complex():
         kind = str(given.dtype).removeprefix("torch.")
-        raise SampleError(f"label={given.item()} is {kind}: a class index is a whole number, as int(label) gives")
+        raise SampleError(
+            f"label={given.item()} is {kind}: a class index is a whole number, as int(label) gives"
+        )
     if given < 0:
         raise SampleError(f"label={int(given)}: a class index is 0 or more")
     return given.reshape(1).to(torch.int64)
@@ -146,5 +148,9 @@ def _are_probabilities(outputs: torch.Tensor) -> bool:
 def _not_logits(network: nn.Module, kind: str) -> str:
     """Say which layer gives the outputs, if one does, and the remedy."""
     layers = [name for name, module in network.named_modules() if type(module).__name__ == kind]
-    by = f"layer {layers[-1]!r}, {kind}" if layers else f"a {kind.lower()} in {type(network).__name__}.forward()"
+    by = (
+        f"layer {layers[-1]!r}, {kind}"
+        if layers
+        else f"a {kind.lower()} in {type(network).__name__}.forward()"
+    )
     return f"the network's outputs are probabilities, out of {by}: correct the network without it, which gives logits"
