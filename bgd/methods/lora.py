@@ -59,7 +59,9 @@ class LoRA:
         for step in range(1, self.steps + 1):
             with adapted(layers, factors):
                 logits = trial.network(sample.image)
-                gradients = torch.autograd.grad(F.cross_entropy(logits, sample.label), trained)
+                gradients = torch.autograd.grad(
+                    F.cross_entropy(logits, sample.label), trained, materialize_grads=True
+                )
             trial.forward_passes += 1
             trial.backward_passes += 1
             if not all(torch.isfinite(gradient).all() for gradient in gradients):
