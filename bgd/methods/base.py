@@ -15,7 +15,7 @@ from bgd.methods.sample import Look, Sample, checked_image, checked_logits
 from bgd.methods.trial import Correction, Trial
 from bgd.parameters import wide
 from bgd.patch import Patch, bits
-from bgd.snapshot import Snapshot
+from bgd.restore import ModuleState
 
 __all__ = ["Correction", "Look", "Method", "Problem", "Sample", "Trial", "TrialError"]
 
@@ -169,7 +169,7 @@ class Problem:
         Raises:
             TrialError: `Trial.original` was written to, or `Trial.altered` does not name all that was.
         """
-        before, trial = Snapshot(self.current.module), Trial(self)
+        before, trial = ModuleState(self.current.module), Trial(self)
         fault = ""
         try:
             yield trial

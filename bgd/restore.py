@@ -12,7 +12,7 @@ from torch import nn
 Dict = dict[Any, Any]
 
 
-class Snapshot:
+class ModuleState:
     """A network's structure, hooks, modes, attributes and buffers as they are when this is made.
 
     Args:
