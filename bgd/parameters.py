@@ -8,6 +8,11 @@ import torch
 from torch import nn
 
 
+def wide(values: torch.Tensor) -> torch.Tensor:
+    """Return values in a type to calculate in: float32 for those of 16 bits, their own otherwise."""
+    return values.float() if values.element_size() < 4 else values
+
+
 @dataclass(frozen=True)
 class ParameterSpace:
     """Flat index over all parameters of a network, in the order of `named_parameters`.
@@ -15,16 +20,19 @@ class ParameterSpace:
     Attributes:
         names: Name of each parameter tensor.
         shapes: Its shape.
+        frozen: Names of those that do not require a gradient: a correction leaves them alone.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+    frozen: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, network: nn.Module) -> "ParameterSpace":
         """Return the space of a network."""
         named = dict(network.named_parameters())
-        return cls(tuple(named), tuple(tuple(parameter.shape) for parameter in named.values()))
+        frozen = (name for name, parameter in named.items() if not parameter.requires_grad)
+        return cls(tuple(named), tuple(tuple(parameter.shape) for parameter in named.values()), tuple(frozen))
 
     @cached_property
     def bounds(self) -> tuple[int, ...]:
@@ -36,6 +44,11 @@ class ParameterSpace:
     def size(self) -> int:
         """Number of parameters |W|: weights and biases."""
         return self.bounds[-1]
+
+    @cached_property
+    def free(self) -> int:
+        """Number of parameters that are not frozen."""
+        return self.size - sum(int(np.prod(self.shapes[self.names.index(name)])) for name in self.frozen)
 
     def span(self, name: str) -> slice:
         """Return the flat positions of one tensor.
@@ -54,9 +67,9 @@ class ParameterSpace:
 
     @cached_property
     def weights(self) -> tuple[str, ...]:
-        """Names of the weights, the tensors that a correction may change."""
+        """Names of the weights that are not frozen, the tensors that a correction may change."""
         # DEVIATION D2: candidates are the weights, no biases, as in the released code; the thesis does not say.
-        return tuple(name for name in self.names if self.is_weight(name))
+        return tuple(name for name in self.names if self.is_weight(name) and name not in self.frozen)
 
     @cached_property
     def candidates(self) -> torch.Tensor:

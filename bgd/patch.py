@@ -98,7 +98,7 @@ class Patch:
         if flat.shape != (self.space.size,):
             raise PatchError(f"patch is for {self.space.size:,} parameters, the network has {flat.numel():,}")
         indices, expected = self.indices.to(flat.device), expected.to(flat.device)
-        different = _bits(flat[indices]) != _bits(expected)
+        different = bits(flat[indices]) != bits(expected)
         if different.any():
             wrong = int(different.sum())
             raise PatchError(
@@ -107,6 +107,6 @@ class Patch:
         flat[indices] = values.to(flat.device)
 
 
-def _bits(values: torch.Tensor) -> torch.Tensor:
+def bits(values: torch.Tensor) -> torch.Tensor:
     """Return values (k,) as whole numbers of the same bits: NaN equals itself there, and -0 is not 0."""
     return values.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[values.element_size()])

@@ -93,8 +93,8 @@ class Stage:
 
     def _correct(self, sample: Sample) -> tuple[Correction, Trial, float]:
         started = time.perf_counter()
-        with self.problem.trying() as trial:
-            correction = self.method.correct(trial, sample, rng.stream(self.seed, "method", sample.index))
+        stream = rng.stream(self.seed, "method", sample.index)
+        correction, trial = self.problem.attempt(self.method, sample, stream)
         if self.setting.accumulate:
             self.problem.carry = correction.carry
         if correction.patch is not None and not torch.isfinite(correction.patch.new).all():
@@ -104,6 +104,11 @@ class Stage:
     def _row(self, position: int, sample: Sample) -> Row:
         before = _answer(self.problem, sample)
         if before.look.right:
+            if not self.setting.accumulate:
+                raise RuntimeError(
+                    f"sample {sample.index} is right before {type(self.method).__name__} corrects it: in the reloading "
+                    "setting samples are those that N0 gets wrong"
+                )
             nothing = Correction.failed("")
             return self._describe(position, sample, before, before, nothing, self.evaluator.base)
         correction, trial, seconds = self._correct(sample)
@@ -231,7 +236,7 @@ class _Answer:
 
 @torch.no_grad()
 def _answer(problem: Problem, sample: Sample) -> _Answer:
-    logits = problem.current.module(sample.image)
+    logits = problem.answer(sample)
     return _Answer(Look.of(logits, sample), [finite(float(f"{x:.6g}")) for x in logits[0].tolist()])
 
 

@@ -10,7 +10,7 @@ from bgd import rng, training
 from bgd.bystanders import Bystanders
 from bgd.evaluation import FullEvaluator, Images
 from bgd.knowledge import Knowledge
-from bgd.methods.base import Correction, Problem
+from bgd.methods.base import Correction, Problem, TrialError
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from bgd.patch import Patch
@@ -44,6 +44,54 @@ def stage(trained, tiny, samples):
 
 def untimed(rows):
     return [replace(row, search_seconds=0.0, evaluation_seconds=0.0) for row in rows]
+
+
+def test_r2_a_sample_that_is_right_already_is_an_error_in_reloading(stage, trained, samples):
+    right = replace(samples[0], label=trained(samples[0].image).argmax(1))
+    with pytest.raises(RuntimeError, match=rf"sample {right.index} is right before Scripted corrects it"):
+        list(stage(Scripted(), False, [right]).rows())
+    (row,) = stage(Scripted(), True, [right]).rows()
+    assert row.outcome == ALREADY_RIGHT
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Corrects the sample where no patch can see it: by a hook."""
+
+    def correct(self, trial, sample, stream):
+        trial.network.register_forward_hook(lambda _, __, out: torch.eye(10)[sample.label])
+        return Correction(trial.patch(), 0, 1)
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_r1_a_row_with_an_empty_patch_is_refused_by_name(stage, samples, accumulate):
+    with pytest.raises(TrialError, match=rf"Elsewhere, sample {samples[0].index}: the patch is empty"):
+        list(stage(Elsewhere(), accumulate).rows())
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_r1_a_method_that_writes_past_the_vector_corrects_as_one_that_does_not(stage, accumulate):
+    """faults.md's own input: `weight.data = ...` and `vector_to_parameters`."""
+    rows = untimed(stage(Scripted(), accumulate).rows())
+    for way in (Past(torch.nn.utils.vector_to_parameters), Past(None)):
+        assert untimed(stage(way, accumulate).rows()) == rows
+
+
+@dataclass(frozen=True)
+class Past:
+    """As `Scripted`, written to memory of the parameters' own."""
+
+    write: object
+
+    def correct(self, trial, sample, stream):
+        wanted = Scripted().correct(trial, sample, stream)
+        vector = trial.flat.clone()
+        trial.flat.copy_(trial.original)
+        if self.write:
+            self.write(vector, trial.network.parameters())
+        else:
+            trial.network.lin3.bias.data = vector[trial.space.span("lin3.bias")].clone()
+        return Correction(trial.patch(), wanted.altered, wanted.steps)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import nn
 
 from bgd.curvature.base import CurvatureError, Estimator
 from bgd.methods.base import Correction, Sample, Trial
+from bgd.methods.gradient import gradients
 
 VERSION = 1  # raised whenever the same options may give another correction
 
@@ -163,8 +164,7 @@ class KeepSetDivergence:
         trial.backward_passes += len(images)
         outputs = F.log_softmax(trial.network(images), dim=1)
         divergence = F.kl_div(outputs, reference, reduction="batchmean", log_target=True)
-        gradients = torch.autograd.grad(divergence, list(trial.network.parameters()))
-        for name, gradient in zip(trial.space.names, gradients, strict=True):
+        for name, gradient in gradients(divergence, trial.network, trial.space).items():
             out[trial.space.span(name)].add_(gradient.reshape(-1), alpha=self.strength)
 
 
@@ -186,7 +186,7 @@ def check_strength(strength: float) -> None:
 
 @dataclass(frozen=True)
 class AnchoredDescent:
-    """SGD with momentum on the sample's cross-entropy and a penalty, every parameter, until the sample is right.
+    """SGD with momentum on the sample's cross-entropy and a penalty, all that is not frozen, until the sample is right.
 
     As `SampleDescent`, but in eval mode: dropout is not active, so that what is held back is the network that is
     asked.
@@ -231,5 +231,5 @@ class AnchoredDescent:
             velocity.mul_(self.momentum).add_(gradient)
             trial.flat.add_(velocity, alpha=-self.learning_rate)
             if trial.look(sample).right:
-                return Correction(trial.patch(), altered=trial.space.size, steps=step)
+                return Correction(trial.patch(), altered=trial.space.free, steps=step)
         return Correction.failed(f"wrong after {self.steps} steps", self.steps)

@@ -2,189 +2,28 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from bgd.curvature.base import Curvature, Estimator
-from bgd.flat import FlatNetwork
+from bgd.flat import FlatNetwork, NetworkError
 from bgd.knowledge import Knowledge
-from bgd.methods.gradient import write_gradient
-from bgd.patch import Patch
-from bgd.sources import MEAN, STD
+from bgd.methods.sample import Look, Sample, checked_image, checked_logits
+from bgd.methods.trial import Correction, Trial
+from bgd.parameters import wide
+from bgd.patch import Patch, bits
+from bgd.restore import ModuleState
+
+__all__ = ["Correction", "Look", "Method", "Problem", "Sample", "Trial", "TrialError"]
+
+PART = 1 << 16  # parameters that are compared after a trial that says which ones it altered
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One labelled test image.
-
-    Attributes:
-        index: Into the test set.
-        image: Normalised, (1, 1, 28, 28).
-        label: The right class, int64 (1,).
-        mean, std: What its pixels in [0, 1] were normalised with.
-    """
-
-    index: int
-    image: torch.Tensor
-    label: torch.Tensor
-    mean: float = MEAN
-    std: float = STD
-
-
-@dataclass(frozen=True)
-class Correction:
-    """What a method did to a sample; also when it failed.
-
-    Attributes:
-        patch: The change that makes the network get the sample right; None where none was found.
-        altered: Number of parameters altered, the numerator of POPA (thesis, section 4.2).
-        steps: Iterations of the search, or gradient steps.
-        reason: Why it failed, in words; empty where it did not.
-        carry: What the method wants handed to it with the next sample, for example momentum.
-    """
-
-    patch: Patch | None
-    altered: int
-    steps: int
-    reason: str = ""
-    carry: Any = None
-
-    @classmethod
-    def failed(cls, reason: str, steps: int = 0, carry: Any = None) -> "Correction":
-        """Return the correction of a sample that stays wrong."""
-        return cls(None, 0, steps, reason, carry)
-
-
-class Trial:
-    """A private copy of the network to try changes on, and what else a method may know.
-
-    Attributes:
-        space: Flat index over the parameters.
-        flat: The parameters of the copy (|W|,), to be written to.
-        original: The parameters of the network that is to be corrected (|W|,), to be read.
-        candidates: Mask (|W|,) of the parameters that a correction may change.
-        carry: What the method returned as `Correction.carry` with the sample before; None at the first.
-        forward_passes: Single-sample forward passes so far.
-        backward_passes: Single-sample backward passes so far.
-        altered: Flat indices at which the copy differs at the end, for a method that knows: undoing them is faster
-            than undoing all. None where it may differ anywhere.
-    """
-
-    def __init__(self, problem: "Problem") -> None:
-        self._problem = problem
-        self.original = problem.original
-        self.flat = problem.current.flat
-        self.space = problem.current.space
-        self.candidates = problem.candidates
-        self.carry = problem.carry
-        self.forward_passes = 0
-        self.backward_passes = 0
-        self.altered: torch.Tensor | None = None
-
-    @property
-    def network(self) -> nn.Module:
-        """The copy as a module, in eval mode."""
-        return self._problem.current.module
-
-    @property
-    def mean_gradient(self) -> torch.Tensor:
-        """Gradient of the loss of N0, averaged over D (|W|,): Gbar of section 4.6."""
-        return self._problem.mean_gradient
-
-    def curvature(self, estimator: Estimator) -> Curvature:
-        """Return the curvature of the loss of N0 over D, as an estimator has it: made once.
-
-        Raises:
-            LookupError: The method may not know it, or the problem was posed without it.
-        """
-        problem = self._problem
-        give = problem.knowledge.ask("curvature", "statistic", "the curvature of the training loss")
-        curvature: Curvature = problem.kept(f"curvature {estimator}", lambda: give(estimator))
-        return curvature
-
-    def keep_images(self, count: int | None = None) -> torch.Tensor:
-        """Return the first `count` images (n, ...) of the keep-set, all for None: unlabelled, none that N0 learnt.
-
-        Raises:
-            LookupError: The method may not know them, or the problem was posed without them.
-        """
-        give = self._problem.knowledge.ask("keep_images", "keep_set", "a keep-set of unlabelled images")
-        images: torch.Tensor = give()
-        return images[:count]
-
-    def training_images(self, count: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the first `count` images (n, ...) of D and their labels (n,), all for None.
-
-        Raises:
-            LookupError: The method may not know them, or the problem was posed without them.
-        """
-        give = self._problem.knowledge.ask("training", "training_data", "the training data")
-        images, labels = give()
-        return images[:count], labels[:count]
-
-    def kept(self, name: str, make: Callable[[], Any], of: Collection[str] = ()) -> Any:
-        """Return what `make` gave when it was first asked for under this name: see `Problem.kept`."""
-        return self._problem.kept(name, make, of)
-
-    @torch.no_grad()
-    def logits(self, sample: Sample) -> torch.Tensor:
-        """Return the copy's logits (1, C) for the sample: one forward pass."""
-        self.forward_passes += 1
-        logits: torch.Tensor = self.network(sample.image)
-        return logits
-
-    def look(self, sample: Sample) -> "Look":
-        """Return what the copy says of the sample: one forward pass."""
-        return Look.of(self.logits(sample), sample)
-
-    def gradient(self, sample: Sample, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the gradient of the sample's cross-entropy (|W|,): one forward and one backward pass.
-
-        Args:
-            sample: The sample.
-            out: Where it may be written (|W|,), see `scratch`; by default a new vector.
-        """
-        self.forward_passes += 1
-        self.backward_passes += 1
-        out = torch.empty_like(self.flat) if out is None else out
-        return write_gradient(self.network, self.space, sample.image, sample.label, out)
-
-    def scratch(self, name: str) -> torch.Tensor:
-        """Return a vector (|W|,) with anything in it, the same one in every trial: no longer good after this one."""
-        return self._problem.scratch(name)
-
-    def patch(self) -> Patch:
-        """Return the change from the network to the copy as it is now."""
-        return Patch.between(self.space, self.original, self.flat)
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a network says of one sample.
-
-    Attributes:
-        loss: Cross-entropy in nats; infinite or NaN where the outputs are.
-        prediction: The class with the largest logit.
-        right: Whether that is the label and every logit is finite. An overflow is never a correction.
-    """
-
-    loss: float
-    prediction: int
-    right: bool
-
-    @classmethod
-    def of(cls, logits: torch.Tensor, sample: Sample) -> "Look":
-        """Read the logits (1, C) of a sample."""
-        loss = float(F.cross_entropy(logits, sample.label))
-        prediction = int(logits.argmax())
-        finite = bool(torch.isfinite(logits).all())
-        return cls(loss, prediction, finite and prediction == int(sample.label))
+class TrialError(RuntimeError):
+    """A method did with its trial what cannot be undone, or gave back what is no correction."""
 
 
 class Problem:
@@ -193,9 +32,12 @@ class Problem:
     Attributes:
         current: The network as it is now; outside a trial it changes by `advance` alone.
         original: Its parameters (|W|,), kept apart so that a trial can be undone.
-        candidates: Mask (|W|,) of the parameters that a correction may change: the weights.
+        candidates: Mask (|W|,) of the parameters that a correction may change: the weights that are not frozen.
         carry: What the method returned as `Correction.carry` with the sample before.
         knowledge: What a method may ask for.
+
+    Raises:
+        NetworkError: The network cannot be corrected as it is.
     """
 
     def __init__(
@@ -205,10 +47,18 @@ class Problem:
         device: torch.device | str = "cpu",
     ) -> None:
         self.current = FlatNetwork(network, device)
+        if self.current.space.frozen == self.current.space.names:
+            raise NetworkError(
+                "every parameter of the network is frozen (requires_grad is False), and what is frozen is not changed: "
+                "call network.requires_grad_(True)"
+            )
         self.original = self.current.flat.clone()
+        self._written = self.original._version
         self.candidates = self.current.space.candidates.to(device)
         self.carry: Any = None
         self.knowledge = knowledge or Knowledge()
+        self._part = 0  # which part of the parameters is compared next
+        self._seen_outputs = False
         self._scratch: dict[str, torch.Tensor] = {}
         self._kept: dict[str, tuple[frozenset[str], Any]] = {}
 
@@ -218,8 +68,12 @@ class Problem:
         Fresh memory of a network's size takes longer to get than to fill; what lasts no longer than a trial goes here.
         """
         if name not in self._scratch:
-            self._scratch[name] = torch.empty_like(self.original)
+            self._scratch[name] = self.empty()
         return self._scratch[name]
+
+    def empty(self) -> torch.Tensor:
+        """Return a new vector (|W|,) with anything in it: of the network's type, float32 for one of 16 bits."""
+        return torch.empty_like(self.original, dtype=wide(self.original[:0]).dtype)
 
     @cached_property
     def mean_gradient(self) -> torch.Tensor:
@@ -244,22 +98,113 @@ class Problem:
             self._kept[name] = frozenset(of), make()
         return self._kept[name][1]
 
+    def answer(self, sample: Sample) -> torch.Tensor:
+        """Return the logits (1, C) of the network as it is: one forward pass, which no trial counts.
+
+        Raises:
+            SampleError: The image is not of the network's type, or what comes out are no logits for the label.
+        """
+        image = checked_image(sample, self.original)
+        with torch.set_grad_enabled(
+            not self._seen_outputs
+        ):  # once: the last operation is known by its gradient
+            outputs = self.current.module(image)
+        logits = checked_logits(self.current.module, outputs, sample)
+        self._seen_outputs = True
+        return logits
+
+    def correct(self, method: "Method", sample: Sample, stream: np.random.Generator) -> Correction:
+        """Have a method correct a sample, of which the network is asked before; right already, it is left alone.
+
+        Args:
+            method: How.
+            sample: The sample.
+            stream: The method's random numbers for this sample.
+
+        Raises:
+            SampleError: A correction cannot start from the sample; see `answer`.
+            TrialError: The method kept to no contract; see `attempt`.
+        """
+        if Look.of(self.answer(sample), sample).right:
+            return Correction.failed("right already")
+        return self.attempt(method, sample, stream)[0]
+
+    def attempt(
+        self, method: "Method", sample: Sample, stream: np.random.Generator
+    ) -> tuple[Correction, Trial]:
+        """Have a method correct a sample that the network gets wrong, as `answer` says; return its trial too.
+
+        Raises:
+            TrialError: What the method did cannot be undone, or its patch is empty or changes what is frozen.
+        """
+        try:
+            with self.trying() as trial:
+                correction = method.correct(trial, sample, stream)
+            self._check(correction.patch)
+        except TrialError as error:
+            raise TrialError(f"{type(method).__name__}, sample {sample.index}: {error}") from None
+        return correction, trial
+
+    def _check(self, patch: Patch | None) -> None:
+        if patch is None:
+            return
+        if not len(patch):
+            raise TrialError(
+                "the patch is empty and the sample was wrong: a correction is a change of parameters' values alone, "
+                "made in the trial or by it"
+            )
+        frozen = [name for name in patch.tensors if name in patch.space.frozen] if patch.space.frozen else []
+        if frozen:
+            raise TrialError(
+                f"the patch changes {', '.join(frozen)}, frozen in the network: choose among trial.candidates"
+            )
+
     @contextmanager
     def trying(self) -> Iterator[Trial]:
-        """Yield a trial; whatever it does to its parameters is undone at the end, bit for bit."""
-        trial = Trial(self)
+        """Yield a trial; whatever it does to the network is undone at the end, bit for bit.
+
+        Parameters, also those that were given other memory, taken out or registered anew, buffers, modes, hooks and
+        plain attributes of every module are as before.
+
+        Raises:
+            TrialError: `Trial.original` was written to, or `Trial.altered` does not name all that was.
+        """
+        before, trial = ModuleState(self.current.module), Trial(self)
+        fault = ""
         try:
             yield trial
         finally:
-            if trial.altered is None:
-                self.current.flat.copy_(self.original)
-            else:
-                self.current.flat[trial.altered] = self.original[trial.altered]
+            before.restore()
+            fault = self._undo(trial.altered)
+        if fault:
+            raise TrialError(fault)
+
+    def _undo(self, altered: torch.Tensor | None) -> str:
+        """Put the parameters back, and return in words why they are not what they were, or nothing."""
+        self.current.link()
+        if self.original._version != self._written:
+            return "trial.original was written to, which is to be read alone: pose the problem anew"
+        if altered is None:
+            self.current.flat.copy_(self.original)
+            return ""
+        self.current.flat[altered] = self.original[altered]
+        # All of a small network, of a large one another part each time: all of it would cost more than the trial.
+        start, self._part = self._part, (self._part + PART) % -(-len(self.original) // PART * PART)
+        now, before = (bits(each[start : start + PART]) for each in (self.current.flat, self.original))
+        if torch.equal(now, before):
+            return ""
+        first = start + int((now != before).nonzero()[0])
+        self.current.flat.copy_(self.original)
+        return (
+            f"trial.altered leaves out parameter {first} of the flat vector, which the method changed: name all, or "
+            "leave it None"
+        )
 
     def advance(self, patch: Patch) -> None:
         """Make the patched network the current one (non-reloading setting)."""
         patch.apply(self.current.flat)
         patch.apply(self.original)
+        self._written = self.original._version
         changed = set(patch.tensors)
         self._kept = {name: item for name, item in self._kept.items() if not item[0] & changed}
 

@@ -12,23 +12,27 @@ from bgd.build import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
 
 VERSION = 1  # raised whenever the same descent may give another correction
+DROPOUT = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class SampleDescent:
     """SGD on the sample until it is right.
 
-    Retrain changes every parameter, fine-tune the tensors named, L1 adds a penalty on all parameters. The steps
-    run in training mode, as in the released code, so dropout is active; whether the sample is right is asked
-    in eval mode.
+    Retrain changes every parameter that is not frozen, fine-tune the tensors named, L1 adds a penalty on all
+    parameters. Dropout is active during the steps, as in the released code; whether the sample is right is asked with
+    it off. Layers that keep statistics are in eval mode throughout: one sample has none, and a patch cannot hold them.
 
     Attributes:
         steps: The most gradient steps. Released code: the epochs N0 was trained for, 10 (MLP) and 40 (AlexNet).
         learning_rate: Of SGD. Released code: 0.001.
         momentum: Of SGD. Released code: 0.9.
         l1: Factor of sum |w| in the loss (Eq. 2.4). Released code, for L1: 0.01.
-        tensors: Names of the parameters to change; None for all.
-        training_mode: Whether dropout is active during the steps.
+        tensors: Names of the parameters to change; None for all that are not frozen.
+        training_mode: Whether the steps are taken in training mode, so that dropout is active: every module but those
+            with buffers of their own, as batch normalisation keeps its statistics in, which stay in eval mode.
         carry_momentum: Whether one optimizer serves all samples, so that momentum carries over (released code).
     """
 
@@ -54,7 +58,7 @@ class SampleDescent:
     def draws(self, network: nn.Module) -> bool:
         """Random numbers are dropout's alone."""
         return self.training_mode and any(
-            isinstance(layer, nn.Dropout) and layer.p > 0 for layer in network.modules()
+            isinstance(layer, DROPOUT) and layer.p > 0 for layer in network.modules()
         )
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
@@ -78,23 +82,26 @@ class SampleDescent:
         return Correction(trial.patch(), altered, step, carry=carry)
 
     def _chosen(self, trial: Trial) -> dict[str, nn.Parameter]:
-        named = dict(trial.network.named_parameters())
+        frozen = trial.space.frozen
+        named = {name: each for name, each in trial.network.named_parameters() if name not in frozen}
         if self.tensors is None:
             return named
         unknown = [name for name in self.tensors if name not in named]
         if unknown:
-            raise ConfigError(f"method.tensors={unknown}: the network has {', '.join(named)}")
+            ruled_out = f"; frozen are {', '.join(frozen)}" if frozen else ""
+            raise ConfigError(f"method.tensors={unknown}: the network has {', '.join(named)}{ruled_out}")
         return {name: named[name] for name in self.tensors}
 
     def _step(
         self, trial: Trial, sample: Sample, optimizer: torch.optim.Optimizer, chosen: list[nn.Parameter]
     ) -> None:
-        trial.network.train(self.training_mode)
+        for module in trial.network.modules():
+            module.training = self.training_mode and not any(True for _ in module.buffers(recurse=False))
         try:
             loss = F.cross_entropy(trial.network(sample.image), sample.label)
             if self.l1:
                 loss = loss + self.l1 * sum(parameter.abs().sum() for parameter in trial.network.parameters())
-            gradients = torch.autograd.grad(loss, chosen)
+            gradients = torch.autograd.grad(loss, chosen, materialize_grads=True)
         finally:
             trial.network.eval()
         trial.forward_passes += 1

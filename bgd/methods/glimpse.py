@@ -116,7 +116,7 @@ class Glimpse:
         where = torch.from_numpy(edits.indices).to(self.flat.device)
         change = edits.values - self.flat[where]
         order = edits.indices.argsort(kind="stable")
-        moves = change.cpu().numpy() != 0
+        moves = (change != 0).cpu().numpy()
         order = order if moves.all() else order[moves[order]]
         return Changes(
             edits.rows[order], edits.indices[order], change[torch.from_numpy(order).to(change.device)]

@@ -20,34 +20,52 @@ def write_gradient(
 ) -> torch.Tensor:
     """Write the gradient of the cross-entropy of one sample, in one forward and one backward pass.
 
+    It is 0 at what is frozen and at what does not lead to the outputs.
+
     Args:
         network: Any; one that `known_layers` does not know takes longer.
         space: Flat index over its parameters.
         image: The sample (1, ...).
         label: Its class, int64 (1,).
-        out: Where to (|W|,).
+        out: Where to (|W|,); of another type than the network's it takes longer.
 
     Returns:
         `out`.
     """
     taps: Taps = {}
-    children = network.named_children() if known_layers(network, space) else ()
-    handles = [_tap(name, layer, taps) for name, layer in children if isinstance(layer, nn.Linear)]
+    named = {name: tensor for name, tensor in network.named_parameters() if name not in space.frozen}
+    straight = out.dtype == next(iter(named.values())).dtype and known_layers(network, space)
+    layers = [
+        (name, layer)
+        for name, layer in (network.named_children() if straight else ())
+        if isinstance(layer, nn.Linear) and f"{name}.weight" in named
+    ]
+    handles = [_tap(name, layer, taps) for name, layer in layers]
     try:
         loss = F.cross_entropy(network(image), label)
     finally:
         for handle in handles:
             handle.remove()
-    named = dict(network.named_parameters())
-    wanted = [taps[name][1] if name in taps else named[name] for name in space.names]
-    found = torch.autograd.grad(loss, wanted)
-    for name, shape, gradient in zip(space.names, space.shapes, found, strict=True):
-        place = out[space.span(name)].view(shape)
+    if space.frozen or not loss.requires_grad:
+        out.zero_()
+    if not loss.requires_grad:
+        return out
+    wanted = [taps[name][1] if name in taps else tensor for name, tensor in named.items()]
+    found = torch.autograd.grad(loss, wanted, materialize_grads=True)
+    for name, gradient in zip(named, found, strict=True):
+        place = out[space.span(name)].view(space.shapes[space.names.index(name)])
         if name in taps:
             torch.mm(gradient.T, taps[name][0], out=place)
         else:
             place.copy_(gradient)
     return out
+
+
+def gradients(value: torch.Tensor, network: nn.Module, space: ParameterSpace) -> dict[str, torch.Tensor]:
+    """Return the gradient of a value () by every parameter that is not frozen, 0 where it does not lead there."""
+    named = {name: tensor for name, tensor in network.named_parameters() if name not in space.frozen}
+    found = torch.autograd.grad(value, list(named.values()), materialize_grads=True)
+    return dict(zip(named, found, strict=True))
 
 
 def _tap(name: str, layer: nn.Linear, taps: Taps) -> RemovableHandle:

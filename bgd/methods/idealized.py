@@ -1,6 +1,5 @@
 """The approximate idealized subset selector (Algorithm 1, section 3.1) over a retrained network."""
 
-import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from bgd.methods.base import Correction, Look, Sample, Trial
 from bgd.methods.descent import SampleDescent
 from bgd.methods.elimination import Elimination, margins
 from bgd.methods.glimpse import Glimpse
+from bgd.methods.gradient import gradients
 from bgd.patch import Patch
 
 VERSION = 1  # raised whenever the same options may give another correction
@@ -61,15 +61,17 @@ class IdealizedSelector:
 
     def _restore(self, trial: Trial, sample: Sample, change: Patch) -> None:
         """Restore the parameters of a change as far as the sample stays right."""
-        wide = FlatNetwork(copy.deepcopy(trial.network).double(), trial.flat.device)
+        wide = FlatNetwork(trial.network, trial.flat.device, torch.float64)
         image = sample.image.double()
         narrow = Glimpse(trial.network, trial.space, trial.flat, sample.image)
         glimpse = Glimpse(wide.module, trial.space, wide.flat, image)
 
         def gradient() -> torch.Tensor:
             margin = margins(wide.module(image), int(sample.label)).sum()
-            of_tensors = torch.autograd.grad(margin, list(wide.module.parameters()))
-            return torch.cat([each.reshape(-1) for each in of_tensors])
+            whole = torch.zeros_like(wide.flat)
+            for name, each in gradients(margin, wide.module, wide.space).items():
+                whole[wide.space.span(name)] = each.reshape(-1)
+            return whole
 
         indices, old = change.indices.cpu().numpy(), change.old
         gone = Elimination(glimpse, sample, indices, old.double(), gradient, 2 * narrow.slack).run()

@@ -16,6 +16,7 @@ from torch import nn
 
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.linear import chosen_layers
+from bgd.parameters import wide
 
 VERSION = 1  # raised whenever the same options may give another correction
 
@@ -58,7 +59,9 @@ class LoRA:
         for step in range(1, self.steps + 1):
             with adapted(layers, factors):
                 logits = trial.network(sample.image)
-                gradients = torch.autograd.grad(F.cross_entropy(logits, sample.label), trained)
+                gradients = torch.autograd.grad(
+                    F.cross_entropy(logits, sample.label), trained, materialize_grads=True
+                )
             trial.forward_passes += 1
             trial.backward_passes += 1
             if not all(torch.isfinite(gradient).all() for gradient in gradients):
@@ -95,7 +98,7 @@ class LoRA:
 
 @dataclass
 class Factors:
-    """The change s b a^T of a layer's weight.
+    """The change s b a^T of a layer's weight; in float32 for a layer in a type of 16 bits, which Adam underflows in.
 
     Attributes:
         a: On what goes in (in,).
@@ -111,12 +114,12 @@ class Factors:
     def drawn(cls, layer: nn.Linear, scale: float, stream: np.random.Generator) -> "Factors":
         """Return factors with a from N(0, 1 / in) and b zero."""
         drawn = torch.from_numpy(stream.standard_normal(layer.in_features) / math.sqrt(layer.in_features))
-        a = drawn.to(layer.weight).requires_grad_()
-        return cls(a, layer.weight.new_zeros(layer.out_features).requires_grad_(), scale)
+        nothing = wide(layer.weight.new_zeros(layer.out_features))
+        return cls(drawn.to(nothing).requires_grad_(), nothing.requires_grad_(), scale)
 
     def output(self, entering: torch.Tensor) -> torch.Tensor:
         """Return what the change adds to the layer's output (..., out) for an input (..., in)."""
-        return self.scale * (entering @ self.a)[..., None] * self.b
+        return (self.scale * (entering.to(self.a.dtype) @ self.a)[..., None] * self.b).to(entering.dtype)
 
     @torch.no_grad()
     def product(self) -> torch.Tensor:

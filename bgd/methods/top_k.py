@@ -56,7 +56,8 @@ class TopK:
         while True:
             k = min(k, ranked.count)
             more = ranked.between(done, k)
-            logits = glimpse.move(more, trial.original[more] - self.step * gradient[more])
+            moved = trial.original[more] - self.step * gradient[more]
+            logits = glimpse.move(more, moved.to(trial.flat.dtype))
             trial.forward_passes += 1
             tries, done = tries + 1, k
             if Look.of(logits, sample).right:

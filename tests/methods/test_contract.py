@@ -1,13 +1,17 @@
 """The contract that every method keeps, on every yaml under conf/method that there is."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
 from conftest import known
+from odd_networks import KINDS, known_of, odd_network, state_of, wrong_sample
 from oracles import flat, is_right, with_parameters
 
 from bgd import rng, training
 from bgd.build import ConfigError, build
+from bgd.flat import FlatNetwork
 from bgd.methods.base import Correction, Problem
 from bgd.settings import samples_of
 from experiments.run import CONF
@@ -66,6 +70,66 @@ def test_contract(name, case, spec_of):
         if again.patch is not None:
             assert torch.equal(again.patch.indices, same.patch.indices)
             assert torch.equal(again.patch.new, same.patch.new)
+
+
+REFUSING = ("frozen layer", "unused head")  # where a method may say that it is not for such a network
+
+
+@pytest.fixture(scope="module")
+def small_spec_of(spec_of):
+    """The run of a method with a budget for small networks, composed once."""
+
+    def smaller(config):
+        small = {"budget": 3, "singles": 8}
+        return {
+            key: smaller(value)
+            if isinstance(value, dict)
+            else min(value, small[key])
+            if key in small and value
+            else value
+            for key, value in config.items()
+        }
+
+    @cache
+    def composed(name):
+        spec = spec_of(f"method={name}")
+        return smaller(spec.method), spec.knows
+
+    return composed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", METHODS)
+def test_contract_on_odd_networks(name, kind, small_spec_of):
+    """R2, R9, R14: a right patch of what is not frozen, a failure or refusal in words; N0 as before, bit for bit."""
+    (config, knows), network = small_spec_of(name), odd_network(kind)
+    if config.get("tensors"):
+        config = config | {
+            "tensors": [name for name, _ in network.named_parameters() if "lin2.weight" in name]
+        }
+    problem, sample = Problem(network, known_of(network).restricted(knows)), wrong_sample(network)
+    before, copied = state_of(network), state_of(problem.current.module)
+    assert not is_right(network, sample)
+    refusal = correction = None
+    try:
+        correction = problem.correct(build(config, "method"), sample, rng.stream(0, "method", sample.index))
+    except (ValueError, RuntimeError) as error:
+        refusal = error
+    assert state_of(network) == before
+    assert state_of(problem.current.module) == copied
+    if correction is None:
+        assert kind in REFUSING, refusal
+        assert type(refusal).__module__.startswith("bgd."), refusal
+        assert 20 < len(str(refusal)) < 400
+        return
+    if correction.patch is None:
+        assert correction.reason
+        return
+    assert correction.patch.new.dtype == next(network.parameters()).dtype
+    assert not set(correction.patch.tensors) & set(problem.current.space.frozen)
+    corrected = FlatNetwork(network)
+    corrected.flat[correction.patch.indices] = correction.patch.new
+    assert is_right(corrected.module, sample)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -109,7 +109,7 @@ class _Activations:
     ) -> torch.Tensor:
         """Return |h|, 0 for each bias."""
         weights = torch.zeros_like(magnitude) if out is None else out.fill_(0)
-        for name in space.weights:
+        for name in self.taps:
             shape = space.shapes[space.names.index(name)]
             weights[space.span(name)].view(shape).copy_(self.taps[name])
         return weights

@@ -125,7 +125,7 @@ class Sampler:
 
     def __init__(self, weights: torch.Tensor, stream: np.random.Generator) -> None:
         self._stream = stream
-        self._fill(weights.cpu().numpy())
+        self._fill(_array(weights))
 
     def _fill(self, values: np.ndarray[Any, Any]) -> None:
         """Start from these weights (|W|,)."""
@@ -203,8 +203,13 @@ class Sampler:
         lowered = self._values.astype(np.float64)
         for block, weights in self._copies.items():
             lowered[block * BLOCK : (block + 1) * BLOCK] = weights
-        lowered -= by.cpu().numpy()
+        lowered -= _array(by)
         self._fill(np.maximum(0.0, lowered, out=lowered))
+
+
+def _array(values: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Return values (|W|,) as numpy has them: bfloat16 it has not."""
+    return (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()
 
 
 def _first_above(cumulative: _Floats, target: float) -> int:

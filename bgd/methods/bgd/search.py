@@ -133,7 +133,8 @@ class _Search:
     def changed(self, subset: list[int]) -> torch.Tensor:
         """Return the values of the parameters of a subset when exactly that is updated (k,)."""
         chosen = self.indices(subset)
-        return self.trial.original[chosen] + self.options.update.change(self.gradient, chosen)
+        change = self.options.update.change(self.gradient, chosen)
+        return (self.trial.original[chosen] + change).to(self.trial.flat.dtype)
 
     def edits(self, subset: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what leads from the network at hand to the one with this subset updated: indices and values (m,)."""

@@ -18,6 +18,7 @@ from bgd.methods.least_harm.protect import ProtectedHarm, Protection
 from bgd.methods.least_harm.search import LeastHarm, bench_of, earlier, finished, remembered
 from bgd.methods.least_harm.tail import BATCH, Activations, Tail
 from bgd.methods.least_harm.variants import variants
+from bgd.parameters import wide
 from bgd.patch import Patch
 
 VERSION = 1  # raised whenever the same options may give another correction
@@ -158,8 +159,8 @@ class LeastHarmInARow:
         corrected = (*earlier(trial), sample)
         plan = self.consolidation
         if plan and done.patch is not None and len(corrected) % plan.every == 0:
-            vector = _settled(plan, tail, trial.flat[tail.places], inputs, before, corrected, stream)
-            done = _replaced(trial, sample, tail, vector, done)
+            vector = _settled(plan, tail, wide(trial.flat[tail.places]), inputs, before, corrected, stream)
+            done = _replaced(trial, sample, tail, vector.to(trial.flat.dtype), done)
         return remembered(trial, sample, done)
 
 

@@ -172,7 +172,7 @@ def finished(
     places = tail.places[found.support.indices]
     trial.altered = places
     for multiple in LARGER:
-        trial.flat[places] = trial.original[places] + multiple * found.change
+        trial.flat[places] = (trial.original[places] + multiple * found.change).to(trial.flat.dtype)
         if trial.look(sample).right:
             patch = Patch.sparse(trial.space, places, trial.original[places], trial.flat[places])
             return Correction(patch, len(patch), steps)

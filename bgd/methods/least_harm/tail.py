@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from bgd.parameters import ParameterSpace
+from bgd.parameters import ParameterSpace, wide
 
 PASSING = (nn.ReLU, nn.Dropout, nn.Identity)  # between linear layers; dropout does nothing in eval mode
 BATCH = 500  # images a time through what comes before the tail
@@ -125,7 +125,7 @@ class Tail:
 
     def weights(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """Return each layer's weight and bias (units, inputs + 1) out of a network's vector (|W|,): copies."""
-        return self.unpack(flat[self.places])
+        return self.unpack(wide(flat[self.places]))
 
     def unpack(self, vector: torch.Tensor) -> list[torch.Tensor]:
         """Return a vector over the tail's parameters (P,) as a matrix (units, inputs + 1) a layer."""
@@ -150,7 +150,7 @@ class Tail:
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
         """Return what goes into the first layer for images (N, ...), image by image: (N, inputs + 1)."""
         found = [self._body(batch).flatten(1) for batch in torch.split(images, BATCH)]
-        whole = torch.cat(found)
+        whole = wide(torch.cat(found))
         return torch.cat([whole, whole.new_ones(len(whole), 1)], dim=1)
 
     def support(self, indices: torch.Tensor) -> "Support":
