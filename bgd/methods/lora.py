@@ -30,7 +30,7 @@ class LoRA:
         steps: The most gradient steps.
         learning_rate: Of Adam.
         scale: s, on the product of the factors.
-        layers: Names of the linear layers that are adapted; None for all.
+        layers: Names of the linear layers that are adapted; None for all plain ones.
     """
 
     steps: int

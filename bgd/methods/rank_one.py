@@ -15,6 +15,7 @@ from torch import nn
 
 from bgd.curvature.base import CurvatureError, check_counts, check_damping
 from bgd.curvature.second_moments import InputMoments, cholesky
+from bgd.layers import plain_linear
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.linear import hidden_layer
 
@@ -94,7 +95,11 @@ class RankOne:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Move the layer's output, then write the update that moves it there; see `Method.correct`."""
-        name, layer = hidden_layer(trial.network, self.layer, "method.layer")
+        name: str = trial.kept(
+            f"hidden layer {self.layer}",
+            lambda: hidden_layer(trial.network, sample.image, self.layer, "method.layer"),
+        )
+        layer = plain_linear(trial.network, name)
         with Handle.on(layer) as handle:
             shift, steps, reason = self._shift(trial, sample, handle)
         if shift is None:

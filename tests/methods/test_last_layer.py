@@ -72,7 +72,7 @@ def attempt(method, layers, sample, knowledge=None):
 def seen(layers, sample, count=KEEP):
     """V, the view of a sample and h of the keep images."""
     with Problem(layers, Knowledge(keep_images=lambda: images_of(KEEP))).trying() as trial:
-        head = Head(trial)
+        head = Head(trial, sample)
         return head.values, head.view(sample), head.kept_inputs(count)
 
 
@@ -107,7 +107,7 @@ def test_a_change_is_written_where_it_belongs():
     sample = wrong_sample(layers)
     change = np.random.default_rng(0).normal(size=(4, 7))
     with Problem(layers).trying() as trial:
-        head = Head(trial)
+        head = Head(trial, sample)
         head.right_with(change, sample)
         weight, bias = layers[-1].weight.double().detach(), layers[-1].bias.double().detach()
         moved = trial.network[-1]
@@ -131,7 +131,7 @@ def test_keep_images_go_through_the_network_once_until_a_layer_before_changes():
 
     def kept():
         with problem.trying() as trial:
-            return Head(trial).kept_inputs(BATCH + 1)
+            return Head(trial, sample).kept_inputs(BATCH + 1)
 
     def advance(layer):
         with problem.trying() as trial:
