@@ -20,7 +20,6 @@ from bgd.curvature.base import CurvatureError
 from bgd.layers import hooked, is_plain, padding_of, parameter_of, unwrapped
 from bgd.parameters import ParameterSpace
 
-
 FEW = 4  # images that a network is run with to see which of its layers are affine
 
 
@@ -102,7 +101,9 @@ def _borne_out(network: nn.Module, layers: Sequence[Affine], images: torch.Tenso
     for tap, gradient, leaving in zip(taps, found, found[len(taps) :], strict=False):
         h, d = tap.layer.inputs(tap.input()), tap.layer.outputs(leaving)
         off = float((gradient.flatten(1) - torch.einsum("btm,btn->mn", d, h)).abs().max())
-        rounding = torch.finfo(h.dtype).eps ** (1 / 3) * float(torch.einsum("btm,btn->mn", d.abs(), h.abs()).max())
+        rounding = torch.finfo(h.dtype).eps ** (1 / 3) * float(
+            torch.einsum("btm,btn->mn", d.abs(), h.abs()).max()
+        )
         if not off > rounding:  # what is not finite is said elsewhere
             kept.append(tap.layer)
     return kept
@@ -180,7 +181,11 @@ class _Tap:
         self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def _note(
-        self, _: nn.Module, given: tuple[torch.Tensor, ...], named: dict[str, torch.Tensor], output: torch.Tensor
+        self,
+        _: nn.Module,
+        given: tuple[torch.Tensor, ...],
+        named: dict[str, torch.Tensor],
+        output: torch.Tensor,
     ) -> torch.Tensor:
         self.seen.append(((given[0] if given else named["input"]).detach(), output))
         return output.clone()  # what follows may work in place, and must not write to what is noted

@@ -97,11 +97,12 @@ def hessian_diagonal(
     if not torch.isfinite(loss):
         raise CurvatureError(f"the cross-entropy is {loss.item()}: there is no curvature there")
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    gradient, total, count = _derivative(loss, parameters, trained, create_graph=True), 0.0, 0
+    gradient, products = _derivative(loss, parameters, trained, create_graph=True), 0
+    total = torch.zeros_like(gradient, requires_grad=False)
     for probe in probes:
-        product = probe * _derivative(gradient, parameters, trained, probe, retain_graph=True)
-        total, count = product + total, count + 1
-    return total / count
+        total += probe * _derivative(gradient, parameters, trained, probe, retain_graph=True)
+        products += 1
+    return total / products
 
 
 def _derivative(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bgd.curvature.base import CurvatureError, check_counts, check_damping, finite
-from bgd.layers import plain_linear, unwrapped, watched
+from bgd.layers import LayerError, plain_layer, unwrapped, watched
 from bgd.parameters import ParameterSpace
 
 BATCH = 500  # images at a time
@@ -117,7 +117,9 @@ class InputMoments:
             LayerError: There is no linear layer of this name, or it is not plain.
             CurvatureError: What goes into the layer is not finite, or the layer does not run.
         """
-        layer = plain_linear(network, self.layer)
+        layer = plain_layer(network, self.layer)
+        if not isinstance(layer, nn.Linear):
+            raise LayerError(f"layer={self.layer!r} is a {type(layer).__name__}: must be an nn.Linear")
         total = torch.zeros(layer.in_features, layer.in_features, dtype=torch.double, device=images.device)
         count = 0
         for batch in torch.split(images, BATCH):

@@ -2,7 +2,8 @@
 
 from bgd.layers.chain import Link, chain, eager, unwrapped
 from bgd.layers.head import Seen, entering, output_layer, running_linears, watched
-from bgd.layers.plain import LayerError, hooked, is_plain, linear_layers, padding_of, parameter_of, plain_linear
+from bgd.layers.named import LayerError, editable_linear, linear_layers, parameter_of, plain_layer
+from bgd.layers.plain import hooked, is_plain, padding_of
 
 __all__ = [
     "LayerError",
@@ -10,6 +11,7 @@ __all__ = [
     "Seen",
     "chain",
     "eager",
+    "editable_linear",
     "entering",
     "hooked",
     "is_plain",
@@ -17,7 +19,7 @@ __all__ = [
     "output_layer",
     "padding_of",
     "parameter_of",
-    "plain_linear",
+    "plain_layer",
     "running_linears",
     "unwrapped",
     "watched",

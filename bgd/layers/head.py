@@ -14,7 +14,7 @@ from torch import nn
 from torch.func import functional_call
 
 from bgd.layers.chain import unwrapped
-from bgd.layers.plain import LayerError, parameter_of, plain_linear
+from bgd.layers.named import LayerError, editable_linear, parameter_of
 
 PROBE = (-900.0, 1100.0)  # outputs put in place of a layer's: unlike logits, and with a mean other than 0
 
@@ -67,7 +67,7 @@ def output_layer(network: nn.Module, image: torch.Tensor) -> str:
     for call in reversed(calls):
         fits = call.leaving.shape == logits.shape and often.count(call.name) == 1
         if fits and _gives_outputs(core, network.get_submodule(call.name), image, logits):
-            plain_linear(network, call.name)
+            editable_linear(network, call.name)
             _refuse_tied(network, call.name, image)
             return call.name
     last = f"the last one that runs is {often[-1]!r}" if often else "none of them runs"

@@ -11,8 +11,6 @@ from typing import Any
 import torch.nn.modules.module as modules
 from torch import nn
 
-from bgd.build import ConfigError, nearest
-
 HOOKS = {
     "_forward_hooks": "forward hook",
     "_forward_pre_hooks": "forward pre-hook",
@@ -20,19 +18,18 @@ HOOKS = {
     "_backward_pre_hooks": "backward pre-hook",
 }
 REWRITTEN = {  # older reparametrisations: ends of the names of the two tensors that they leave behind
-    ("_orig", "_mask"): "is pruned; torch.nn.utils.prune.remove(layer, {!r}) makes it plain",
-    ("_v", "_g"): "has a weight norm; torch.nn.utils.remove_weight_norm(layer, {!r}) makes it plain",
-    ("_orig", "_u"): "has a spectral norm; torch.nn.utils.remove_spectral_norm(layer, {!r}) makes it plain",
+    ("_orig", "_mask"): "it is pruned; torch.nn.utils.prune.remove(layer, {!r}) makes it plain",
+    ("_v", "_g"): "it has a weight norm; torch.nn.utils.remove_weight_norm(layer, {!r}) makes it plain",
+    (
+        "_orig",
+        "_u",
+    ): "it has a spectral norm; torch.nn.utils.remove_spectral_norm(layer, {!r}) makes it plain",
 }
-
-
-class LayerError(ConfigError):
-    """A method needs a plain layer where the network has none."""
 
 
 def hooked() -> bool:
     """Return whether hooks are registered for all modules of the process."""
-    return bool(modules._has_any_global_hook())
+    return any(len(vars(modules)[f"_global{attribute}"]) for attribute in HOOKS)
 
 
 def hook_of(module: nn.Module) -> str:
@@ -51,16 +48,16 @@ def interferes(module: nn.Module) -> bool:
 def obstacle(module: nn.Module) -> str:
     """Say why a layer does something else than the forward of its class, and how to mend it; nothing where not."""
     if "parametrizations" in module._modules:
-        return "is parametrized; torch.nn.utils.parametrize.remove_parametrizations makes it plain"
+        return "it is parametrized; torch.nn.utils.parametrize.remove_parametrizations makes it plain"
     for (end, other), reason in REWRITTEN.items():
         for name in module._parameters:
             base = name.removesuffix(end)
             if base != name and (base + other in module._parameters or base + other in module._buffers):
                 return reason.format(base)
     if hook := hook_of(module):
-        return f"has a {hook}; remove() of its handle makes it plain"
+        return f"it has a {hook}; remove() of its handle makes it plain"
     if "forward" in vars(module):
-        return "has a forward of its own; deleting that attribute makes it plain"
+        return "it has a forward of its own; deleting that attribute makes it plain"
     return ""
 
 
@@ -105,52 +102,3 @@ def is_plain(module: nn.Module) -> bool:
     """Return whether a module is one of the layers in `PLAIN`, and computes as its class and attributes say."""
     fits = PLAIN.get(type(module))
     return fits is not None and not interferes(module) and fits(module)
-
-
-def parameter_of(layer: str, part: str) -> str:
-    """Return the name of a parameter of a layer by the layer's name, which is empty for the network itself."""
-    return f"{layer}.{part}" if layer else part
-
-
-def linear_layers(network: nn.Module) -> dict[str, nn.Linear]:
-    """Return the plain linear layers of a network by name, in the order of its modules."""
-    return {
-        name: layer
-        for name, layer in network.named_modules()
-        if isinstance(layer, nn.Linear) and is_plain(layer)
-    }
-
-
-def plain_linear(network: nn.Module, name: str) -> nn.Linear:
-    """Return the linear layer of a name, plain and in modules without hooks.
-
-    Raises:
-        LayerError: There is none, or it is not plain; the message says how to make it so.
-    """
-    found = dict(network.named_modules())
-    layer = found.get(name)
-    if not isinstance(layer, nn.Linear):
-        known = [each for each, module in found.items() if isinstance(module, nn.Linear)]
-        raise LayerError(f"layer {name!r}: no such linear layer; {nearest(name, known)}")
-    if hooked():
-        raise LayerError("hooks are registered for all modules; remove() of their handles makes layers plain")
-    if reason := obstacle(layer):
-        raise LayerError(f"layer {name!r} {reason}")
-    if not is_plain(layer):
-        raise LayerError(
-            f"layer {name!r} is no plain nn.Linear but a {type(layer).__name__} with the parameters "
-            f"{', '.join(layer._parameters)}"
-        )
-    for each, module in found.items():
-        shared = {id(tensor) for tensor in module._parameters.values()} & {
-            id(tensor) for tensor in layer._parameters.values() if tensor is not None
-        }
-        if shared and each != name:
-            raise LayerError(f"layer {name!r} shares a parameter with layer {each!r}: one of its own makes it plain")
-    parts = name.split(".") if name else []
-    for depth in range(len(parts)):
-        around = ".".join(parts[:depth])
-        if hook := hook_of(found[around]):
-            place = f"module {around!r}" if around else "the network"
-            raise LayerError(f"{place} has a {hook}; remove() of its handle makes layer {name!r} plain")
-    return layer

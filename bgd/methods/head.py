@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bgd.layers import entering, output_layer, parameter_of, plain_linear, watched
+from bgd.layers import editable_linear, entering, output_layer, parameter_of, watched
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.patch import Patch
 
@@ -60,7 +60,7 @@ class Head:
         """Find the layer; `sample` is an input to run the network with."""
         self._trial = trial
         self._name = head_of(trial, sample)
-        layer = plain_linear(trial.network, self._name)
+        layer = editable_linear(trial.network, self._name)
         self.bias = layer.bias is not None
         own = [parameter_of(self._name, part) for part in ("weight", "bias")[: 1 + self.bias]]
         self._before = [name for name in trial.space.names if name not in own]

@@ -17,7 +17,12 @@ from bgd.parameters import ParameterSpace
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Booleans = np.ndarray[Any, np.dtype[np.bool_]]
-PER_UNIT = (nn.ReLU, nn.MaxPool2d, nn.Dropout, nn.Identity)  # in eval mode; what they give for a unit depends on it alone
+PER_UNIT = (
+    nn.ReLU,
+    nn.MaxPool2d,
+    nn.Dropout,
+    nn.Identity,
+)  # in eval mode; what they give for a unit depends on it alone
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,9 @@ def known_layers(network: nn.Module, space: ParameterSpace) -> dict[str, nn.Modu
     links = chain(network)
     if not all(link.plain and not getattr(link.module, "inplace", False) for link in links):
         return {}
-    expected = [f"{link.name}.{part}" for link in links for part in ("weight", "bias") if has(link.module, part)]
+    expected = [
+        f"{link.name}.{part}" for link in links for part in ("weight", "bias") if has(link.module, part)
+    ]
     return {link.name: link.module for link in links} if tuple(expected) == space.names else {}
 
 

@@ -6,26 +6,28 @@ import torch
 from torch import nn
 
 from bgd.build import ConfigError, nearest
-from bgd.layers import linear_layers, plain_linear, running_linears
+from bgd.layers import editable_linear, linear_layers, running_linears
 
 
 def chosen_layers(network: nn.Module, names: Sequence[str] | None, key: str) -> dict[str, nn.Linear]:
-    """Return the linear layers named, all plain ones for None.
+    """Return linear layers by name.
 
     Args:
         network: The network.
-        names: Of linear layers.
+        names: Of linear layers; None for all that may be changed.
         key: The option that names them, for messages.
 
     Raises:
         ConfigError: There is no linear layer of such a name, it is not plain, or there is none at all.
     """
-    layers = linear_layers(network)
-    if not layers:
-        raise ConfigError(f"{key}={names}: the network has no plain linear layer")
-    if names is None:
-        return layers
-    return {name: _named(network, name, key) for name in names}
+    every = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not every:
+        raise ConfigError(f"{key}={names}: the network has no linear layer")
+    for name in names or ():
+        if name not in every:
+            raise ConfigError(f"{key}={name!r}: no such linear layer; {nearest(name, every)}")
+    layers = linear_layers(network) if names is None else {}
+    return layers or {name: editable_linear(network, name) for name in names or every}
 
 
 def hidden_layer(network: nn.Module, image: torch.Tensor, name: str | None, key: str) -> str:
@@ -42,7 +44,7 @@ def hidden_layer(network: nn.Module, image: torch.Tensor, name: str | None, key:
             does not run once, on one vector.
     """
     if name is not None:
-        _named(network, name, key)
+        chosen_layers(network, [name], key)
     runs = running_linears(network, image)
     order = [run.name for run in runs]
     if name is None:
@@ -52,7 +54,7 @@ def hidden_layer(network: nn.Module, image: torch.Tensor, name: str | None, key:
                 f"{key}=None: the last but one linear layer is meant, and there are {len(distinct)} that run"
             )
         name = distinct[-2]
-    layer = plain_linear(network, name)
+    layer = editable_linear(network, name)
     vectors = sum(run.entering.numel() for run in runs if run.name == name) / layer.in_features
     if order.count(name) != 1 or vectors != 1:
         raise ConfigError(
@@ -60,11 +62,3 @@ def hidden_layer(network: nn.Module, image: torch.Tensor, name: str | None, key:
             "once, on one"
         )
     return name
-
-
-def _named(network: nn.Module, name: str, key: str) -> nn.Linear:
-    """Return the plain linear layer of a name that an option gives."""
-    known = [each for each, module in network.named_modules() if isinstance(module, nn.Linear)]
-    if name not in known:
-        raise ConfigError(f"{key}={name!r}: no such linear layer; {nearest(name, known)}")
-    return plain_linear(network, name)

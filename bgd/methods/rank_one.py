@@ -15,7 +15,7 @@ from torch import nn
 
 from bgd.curvature.base import CurvatureError, check_counts, check_damping
 from bgd.curvature.second_moments import InputMoments, cholesky
-from bgd.layers import plain_linear
+from bgd.layers import editable_linear
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.linear import hidden_layer
 
@@ -99,7 +99,7 @@ class RankOne:
             f"hidden layer {self.layer}",
             lambda: hidden_layer(trial.network, sample.image, self.layer, "method.layer"),
         )
-        layer = plain_linear(trial.network, name)
+        layer = editable_linear(trial.network, name)
         with Handle.on(layer) as handle:
             shift, steps, reason = self._shift(trial, sample, handle)
         if shift is None:

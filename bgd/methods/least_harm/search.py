@@ -136,9 +136,7 @@ def tail_of(trial: Trial, sample: Sample, scope: int) -> Tail:
     Raises:
         LayerError: The network's outputs are those of no plain linear layer.
     """
-    tail: Tail = trial.kept(
-        f"tail of {scope}", lambda: Tail(trial.network, trial.space, scope, sample.image)
-    )
+    tail: Tail = trial.kept(f"tail of {scope}", lambda: Tail(trial.network, trial.space, scope, sample.image))
     tail.check()
     return tail
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from bgd.layers import chain, entering, output_layer, parameter_of, plain_linear
+from bgd.layers import chain, editable_linear, entering, output_layer, parameter_of
 from bgd.parameters import ParameterSpace
 
 PASSING = (nn.ReLU, nn.Dropout, nn.Identity)  # between linear layers; dropout does nothing in eval mode
@@ -83,7 +83,7 @@ class Tail:
         self._network = network
         self.layers: list[Layer] = []
         for name in _last_linears(network, scope, output_layer(network, image)):
-            layer = plain_linear(network, name)
+            layer = editable_linear(network, name)
             at = self.layers[-1].start + self.layers[-1].size if self.layers else 0
             bias = layer.bias is not None
             self.layers.append(Layer(name, layer.out_features, layer.in_features, bias, at))
@@ -99,7 +99,7 @@ class Tail:
             LayerError: One is not any more.
         """
         for layer in self.layers:
-            plain_linear(self._network, layer.name)
+            editable_linear(self._network, layer.name)
 
     @property
     def size(self) -> int:
@@ -163,6 +163,8 @@ def _last_linears(network: nn.Module, scope: int, head: str) -> list[str]:
         if not link.plain or not isinstance(link.module, (nn.Linear, *PASSING)):
             break
         if isinstance(link.module, nn.Linear):
+            if not all(tensor.requires_grad for tensor in link.module.parameters()):
+                break
             total += _count(link.module)
             if total > scope or not rectified:
                 break
