@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from bgd.layers import eager
+from bgd.layers import tamed
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
 
@@ -25,7 +25,7 @@ class FlatNetwork:
 
     def __init__(self, network: nn.Module, device: torch.device | str = "cpu") -> None:
         self.space = ParameterSpace.of(network)
-        self.module = eager(copy.deepcopy(network).to(device).eval())
+        self.module = tamed(copy.deepcopy(network).to(device).eval())
         self.flat = torch.cat([p.detach().reshape(-1) for p in self.module.parameters()])
         for parameter, name, shape in zip(
             self.module.parameters(), self.space.names, self.space.shapes, strict=True

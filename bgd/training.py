@@ -211,7 +211,7 @@ def mean_gradient(
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     total = [torch.zeros_like(parameter, requires_grad=False) for parameter in parameters]
     for batch, target in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        loss = F.cross_entropy(network(batch), target, reduction="sum")
+        loss = F.cross_entropy(network(batch.clone()), target, reduction="sum")  # it may write over them
         found = torch.autograd.grad(loss, trained, materialize_grads=True) if trained else ()
         parts = (each for each, parameter in zip(total, parameters, strict=True) if parameter.requires_grad)
         for part, gradient in zip(parts, found, strict=True):

@@ -90,7 +90,7 @@ def affine_layers(
 def _borne_out(network: nn.Module, layers: Sequence[Affine], images: torch.Tensor) -> list[Affine]:
     """Return the layers that run once, and whose weight's gradient is sum_t d_t h_t^T, as autograd has it."""
     with _tapped(layers) as taps:
-        logits = unwrapped(network)[1](images)
+        logits = unwrapped(network)[1](images.clone())
     taps = [tap for tap in taps if len(tap.seen) == 1]
     if not torch.isfinite(logits).all() or not taps:
         return [tap.layer for tap in taps]  # `passes` names the image
@@ -153,7 +153,7 @@ def passes(
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         with _tapped(layers) as taps:
-            logits = unwrapped(network)[1](images[part])
+            logits = unwrapped(network)[1](images[part].clone())  # it may write over them
         if not torch.isfinite(logits).all():
             bad = int((~torch.isfinite(logits).all(dim=1)).nonzero()[0]) + start
             raise CurvatureError(f"the logits of image {bad} are not finite: there is no curvature there")

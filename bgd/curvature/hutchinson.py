@@ -93,7 +93,7 @@ def hessian_diagonal(
         CurvatureError: The loss is not finite.
     """
     parameters = list(network.parameters())
-    loss = F.cross_entropy(unwrapped(network)[1](images), labels)
+    loss = F.cross_entropy(unwrapped(network)[1](images.clone()), labels)
     if not torch.isfinite(loss):
         raise CurvatureError(f"the cross-entropy is {loss.item()}: there is no curvature there")
     trained = [parameter for parameter in parameters if parameter.requires_grad]

@@ -124,7 +124,7 @@ class InputMoments:
         count = 0
         for batch in torch.split(images, BATCH):
             with watched(network, self.layer) as entering:
-                unwrapped(network)[1](batch)
+                unwrapped(network)[1](batch.clone())
             for values in entering:
                 rows = values.reshape(-1, layer.in_features).double()
                 total.add_(rows.T @ rows)

@@ -99,32 +99,39 @@ def add_rest(
     chosen = {name.removeprefix(prefix): every[name.removeprefix(prefix)] for name in names}
 
     def product(some: Tensors, image: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = functional_call(core, {**every, **some}, (image[None],))
+        logits: torch.Tensor = functional_call(core, {**every, **some}, (image[None].clone(),))
         return (logits[0] * vector).sum()
 
-    each = _per_sample(product, chosen, images[:1], vectors[0, :1])
+    each = _per_sample(product, chosen, images, vectors[0])
     size = max(1, CACHE // sum(parameter.numel() for parameter in chosen.values()))
     for vector in vectors:
         for few, matching in zip(torch.split(images, size), torch.split(vector, size), strict=True):
             for name, gradient in each(chosen, few, matching).items():
                 total[space.span(prefix + name)] += gradient.square().sum(dim=0).flatten()
+    core(images[:1].clone())  # a pruned layer keeps the weight it computed last: not one of `vmap`
 
 
-def _per_sample(product: Product, chosen: Tensors, image: torch.Tensor, vector: torch.Tensor) -> Gradients:
+def _per_sample(product: Product, chosen: Tensors, images: torch.Tensor, vectors: torch.Tensor) -> Gradients:
     """Return what gives the gradient of a product for each of some images: in one, or one by one.
 
-    `vmap` does not know every layer (a GRU); what it says of a single image decides.
+    `vmap` does not know every layer (a GRU, a backward hook); a try with two images decides.
     """
-    derivative = grad(product)
-    together: Gradients = vmap(derivative, in_dims=(None, 0, 0))
+    together: Gradients = vmap(grad(product), in_dims=(None, 0, 0))
     try:
-        with torch.no_grad():
-            together(chosen, image.repeat_interleave(2, 0), vector.repeat_interleave(2, 0))
+        together(chosen, images[:1].repeat_interleave(2, 0), vectors[:1].repeat_interleave(2, 0))
     except RuntimeError:
         return lambda some, few, matching: _stacked(
-            [derivative(some, *pair) for pair in zip(few, matching, strict=True)]
+            [_gradient(product, some, *pair) for pair in zip(few, matching, strict=True)]
         )
     return together
+
+
+@torch.enable_grad()
+def _gradient(product: Product, chosen: Tensors, image: torch.Tensor, vector: torch.Tensor) -> Tensors:
+    free = {name: tensor.detach().requires_grad_() for name, tensor in chosen.items()}
+    value = product(free, image, vector)
+    found = torch.autograd.grad(value, list(free.values()), materialize_grads=True)
+    return dict(zip(free, found, strict=True))
 
 
 def _stacked(gradients: Sequence[Tensors]) -> Tensors:

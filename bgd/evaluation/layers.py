@@ -89,9 +89,6 @@ class Layers:
         self._network = network
         self._links = _links(network)
         self.modules: Sequence[nn.Module] = [link.module for link in self._links]
-        for link in self._links:
-            if link.plain and getattr(link.module, "inplace", False):
-                setattr(link.module, "inplace", False)  # noqa: B010  # it would write into kept values; the network is the evaluator's own
         self.head = len(self.modules)
         self.stages, self.sizes, self.end = self._measure(image)
 

@@ -1,6 +1,6 @@
 """The one answer to whether a layer is what it looks like: for methods, curvature and evaluation alike."""
 
-from bgd.layers.chain import Link, chain, eager, unwrapped
+from bgd.layers.chain import Link, chain, tamed, unwrapped
 from bgd.layers.head import Seen, entering, output_layer, running_linears, watched
 from bgd.layers.named import LayerError, editable_linear, linear_layers, parameter_of, plain_layer
 from bgd.layers.plain import hooked, is_plain, padding_of
@@ -10,7 +10,6 @@ __all__ = [
     "Link",
     "Seen",
     "chain",
-    "eager",
     "editable_linear",
     "entering",
     "hooked",
@@ -21,6 +20,7 @@ __all__ = [
     "parameter_of",
     "plain_layer",
     "running_linears",
+    "tamed",
     "unwrapped",
     "watched",
 ]

@@ -51,14 +51,18 @@ def chain(network: nn.Module) -> list[Link]:
     ]
 
 
-def eager(network: nn.Module) -> nn.Module:
-    """Have all compiled modules of a private copy run as they were written; return the copy.
+def tamed(network: nn.Module) -> nn.Module:
+    """Prepare a private copy of a network to be looked into, and return it; what it computes stays the same.
 
-    A compiled module does not see a hook that is registered after its first run.
+    Compiled modules run as they were written: they do not see a hook that is registered after their first run. Layers
+    of a row do not write over what goes into them.
     """
     for module in network.modules():
         if _is_compiled(module):
             module.forward = module.get_submodule("_orig_mod").__call__
+    for link in chain(network):
+        if getattr(link.module, "inplace", False) is True:
+            setattr(link.module, "inplace", False)  # noqa: B010  # no attribute that mypy knows
     return network
 
 

@@ -36,7 +36,10 @@ class Seen:
 
 @torch.no_grad()
 def running_linears(network: nn.Module, images: torch.Tensor) -> list[Seen]:
-    """Run a network and return the calls of its linear layers, in order."""
+    """Run a network and return the calls of its linear layers, in order.
+
+    It gets copies, here and below: it may write over what goes in.
+    """
     seen: list[Seen] = []
 
     def note(name: str) -> Callable[..., None]:
@@ -44,7 +47,7 @@ def running_linears(network: nn.Module, images: torch.Tensor) -> list[Seen]:
 
     linears = {name: each for name, each in network.named_modules() if isinstance(each, nn.Linear)}
     with _noting({linears[name]: note(name) for name in linears}):
-        unwrapped(network)[1](images)
+        unwrapped(network)[1](images.clone())
     return seen
 
 
@@ -60,7 +63,7 @@ def output_layer(network: nn.Module, image: torch.Tensor) -> str:
         LayerError: There is no such layer, it is not plain, or its inputs depend on its own parameters.
     """
     core = unwrapped(network)[1]
-    calls, logits = running_linears(network, image), core(image)
+    calls, logits = running_linears(network, image), core(image.clone())
     if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
         raise LayerError("the network's outputs are no logits (N, C): a method of the last layer needs them")
     often = [call.name for call in calls]
@@ -81,7 +84,7 @@ def _gives_outputs(core: nn.Module, layer: nn.Module, image: torch.Tensor, logit
     """Return whether the network's outputs are a layer's: put others in their place and see what comes out."""
     probe = torch.linspace(*PROBE, logits.shape[1], device=logits.device).to(logits.dtype).expand_as(logits)
     with _noting({layer: lambda *_: probe}):
-        found = core(image)
+        found = core(image.clone())
     return found.shape == probe.shape and bool((found == probe).all())
 
 
@@ -92,7 +95,7 @@ def _refuse_tied(network: nn.Module, name: str, image: torch.Tensor) -> None:
     place, layer = name.removeprefix(prefix), network.get_submodule(name)
     copies = {part: tensor.detach().clone().requires_grad_() for part, tensor in layer.named_parameters()}
     with watched(network, name) as into:
-        functional_call(core, {parameter_of(place, part): each for part, each in copies.items()}, (image,))
+        functional_call(core, {parameter_of(place, part): each for part, each in copies.items()}, (image.clone(),))
     if not into[0].requires_grad:
         return
     found = torch.autograd.grad(into[0].sum(), list(copies.values()), allow_unused=True)
@@ -115,7 +118,7 @@ def entering(network: nn.Module, name: str, images: torch.Tensor, batch: int) ->
     core = unwrapped(network)[1]
     with watched(network, name) as found:
         for some in torch.split(images, batch):
-            core(some)
+            core(some.clone())
     return torch.cat(found)
 
 
