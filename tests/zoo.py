@@ -139,6 +139,10 @@ def negated(_, __, output):
     return -output
 
 
+def doubled_gradients(_, into, __):
+    return tuple(None if gradient is None else 2 * gradient for gradient in into)
+
+
 def own_forward(network):
     network[3].forward = types.MethodType(lambda self, x: -F.linear(x, self.weight, self.bias), network[3])
 
@@ -187,7 +191,7 @@ RELU_TWICE = lambda: (lambda relu: nn.Sequential(  # noqa: E731
     nn.Flatten(), nn.Linear(PIXELS, 6), relu, nn.Linear(6, 5), relu, nn.Linear(5, CLASSES)
 ))(nn.ReLU())  # fmt: skip
 NO_HEAD = "no nn.Linear that runs once"
-HOOK = "has a .* hook; remove"
+HOOK = "has a .*hook; remove"
 
 ZOO = {
     "row": Animal(row, "5"),
@@ -201,68 +205,185 @@ ZOO = {
     "data parallel example": Animal(lambda: nn.DataParallel(example()), "module.fc2"),
     "compiled": Animal(lambda: torch.compile(row(), backend="eager"), "_orig_mod.5"),
     "compiled example": Animal(lambda: torch.compile(example(), backend="eager"), "_orig_mod.fc2"),
-    "compiled in part": Animal(lambda: nn.Sequential(torch.compile(row(), backend="eager"), nn.Identity()), "0._orig_mod.5"),
+    "compiled in part": Animal(
+        lambda: nn.Sequential(torch.compile(row(), backend="eager"), nn.Identity()), "0._orig_mod.5"
+    ),
     "hook on the network": Animal(hooks("forward_hook", None, negated), None, NO_HEAD),
     "watching hook on the network": Animal(hooks("forward_hook", None, lambda *_: None), None, HOOK),
     "hook on the head": Animal(hooks("forward_hook", 5, negated), None, HOOK),
     "hook on a hidden layer": Animal(hooks("forward_hook", 3, negated), "5"),
     "hook on a ReLU": Animal(hooks("forward_hook", 2, negated), "5"),
     "pre-hook": Animal(hooks("forward_pre_hook", 3, lambda _, given: (2 * given[0],)), "5"),
-    "pre-hook on the network": Animal(hooks("forward_pre_hook", None, lambda _, given: (-given[0],)), None, HOOK),
-    "backward hook": Animal(hooks("full_backward_hook", 3, lambda _, into, __: (2 * into[0],)), "5"),
+    "pre-hook on the network": Animal(
+        hooks("forward_pre_hook", None, lambda _, given: (-given[0],)), None, HOOK
+    ),
+    "backward hook": Animal(hooks("full_backward_hook", 3, doubled_gradients), "5"),
     "backward pre-hook": Animal(hooks("full_backward_pre_hook", 5, lambda _, out: (2 * out[0],)), None, HOOK),
     "forward of a layer's own": Animal(changed(own_forward), "5"),
     "forward of its own": Animal(changed(own_network_forward), None, NO_HEAD),
     "pruned": Animal(changed(lambda n: void(prune.l1_unstructured(n[3], "weight", 0.5))), "5"),
-    "pruned head": Animal(changed(lambda n: void(prune.l1_unstructured(n[5], "weight", 0.5))), None, r"it is pruned; torch\.nn\.utils\.prune\.remove\(layer, 'weight'\)"),
-    "pruned bias": Animal(changed(lambda n: void(prune.random_unstructured(n[5], "bias", 0.5))), None, r"prune\.remove\(layer, 'bias'\)"),
+    "pruned head": Animal(
+        changed(lambda n: void(prune.l1_unstructured(n[5], "weight", 0.5))),
+        None,
+        r"it is pruned; torch\.nn\.utils\.prune\.remove\(layer, 'weight'\)",
+    ),
+    "pruned bias": Animal(
+        changed(lambda n: void(prune.random_unstructured(n[5], "bias", 0.5))),
+        None,
+        r"prune\.remove\(layer, 'bias'\)",
+    ),
     "old weight norm": Animal(changed(lambda n: void(old_weight_norm(n[3]))), "5"),
-    "old weight norm of the head": Animal(changed(lambda n: void(old_weight_norm(n[5]))), None, "remove_weight_norm"),
+    "old weight norm of the head": Animal(
+        changed(lambda n: void(old_weight_norm(n[5]))), None, "remove_weight_norm"
+    ),
     "weight norm": Animal(changed(lambda n: void(parametrizations.weight_norm(n[3]))), "5"),
-    "weight norm of the head": Animal(changed(lambda n: void(parametrizations.weight_norm(n[5]))), None, "remove_parametrizations"),
-    "old spectral norm of the head": Animal(changed(lambda n: void(old_spectral_norm(n[5]))), None, "remove_spectral_norm"),
+    "weight norm of the head": Animal(
+        changed(lambda n: void(parametrizations.weight_norm(n[5]))), None, "remove_parametrizations"
+    ),
+    "old spectral norm of the head": Animal(
+        changed(lambda n: void(old_spectral_norm(n[5]))), None, "remove_spectral_norm"
+    ),
     "spectral norm": Animal(changed(lambda n: void(parametrizations.spectral_norm(n[3]))), "5"),
-    "parametrized": Animal(changed(lambda n: void(parametrize.register_parametrization(n[1], "weight", Doubled()))), "5"),
+    "parametrized": Animal(
+        changed(lambda n: void(parametrize.register_parametrization(n[1], "weight", Doubled()))), "5"
+    ),
     "adapter inside a layer": Animal(changed(adapter), "5", differentiable=False),
     "bias before weight": Animal(changed(bias_first), "5"),
-    "one layer twice": Animal(of(lambda self, x: self.out(self.one(self.one(x.flatten(1)))), one=linear(PIXELS, PIXELS), out=linear(PIXELS, CLASSES)), "out"),
+    "one layer twice": Animal(
+        of(
+            lambda self, x: self.out(self.one(self.one(x.flatten(1)))),
+            one=linear(PIXELS, PIXELS),
+            out=linear(PIXELS, CLASSES),
+        ),
+        "out",
+    ),
     "tied weights": Animal(changed(tied), "6"),
-    "weight used elsewhere": Animal(of(transposed, one=linear(PIXELS, 5), out=linear(PIXELS, CLASSES)), "out"),
-    "head used elsewhere": Animal(of(head_twice, one=linear(PIXELS, CLASSES), head=linear(CLASSES, CLASSES)), None, "shares its parameters with what comes before"),
+    "weight used elsewhere": Animal(
+        of(transposed, one=linear(PIXELS, 5), out=linear(PIXELS, CLASSES)), "out"
+    ),
+    "head used elsewhere": Animal(
+        of(head_twice, one=linear(PIXELS, CLASSES), head=linear(CLASSES, CLASSES)),
+        None,
+        "shares its parameters with what comes before",
+    ),
     "one ReLU twice": Animal(RELU_TWICE, "5"),
-    "one ReLU thrice": Animal(of(shared_relu, fc1=linear(PIXELS, 6), fc2=linear(6, 5), fc3=linear(5, CLASSES), relu=nn.ReLU), "fc3"),
+    "one ReLU thrice": Animal(
+        of(shared_relu, fc1=linear(PIXELS, 6), fc2=linear(6, 5), fc3=linear(5, CLASSES), relu=nn.ReLU), "fc3"
+    ),
     "subclass of Linear": Animal(changed(lambda n: n.__setitem__(3, Scaled(6, 5))), "5"),
-    "subclass of Linear as head": Animal(changed(lambda n: n.__setitem__(5, Scaled(5, CLASSES))), None, "it is a Scaled"),
-    "called by keyword": Animal(of(lambda self, x: self.out(input=torch.relu(self.one(input=x.flatten(1)))), one=linear(PIXELS, 5), out=linear(5, CLASSES)), "out"),
+    "subclass of Linear as head": Animal(
+        changed(lambda n: n.__setitem__(5, Scaled(5, CLASSES))), None, "it is a Scaled"
+    ),
+    "called by keyword": Animal(
+        of(
+            lambda self, x: self.out(input=torch.relu(self.one(input=x.flatten(1)))),
+            one=linear(PIXELS, 5),
+            out=linear(5, CLASSES),
+        ),
+        "out",
+    ),
     "residual": Animal(residual, "out"),
-    "in place in a residual": Animal(of(in_place_residual, one=linear(PIXELS, 5), relu=lambda: nn.ReLU(inplace=True), out=linear(5, CLASSES)), "out"),
+    "in place in a residual": Animal(
+        of(
+            in_place_residual,
+            one=linear(PIXELS, 5),
+            relu=lambda: nn.ReLU(inplace=True),
+            out=linear(5, CLASSES),
+        ),
+        "out",
+    ),
     "in place on the images": Animal(lambda: nn.Sequential(nn.LeakyReLU(0.5, inplace=True), *row()), "6"),
     "batch norm": Animal(images_through(lambda: nn.BatchNorm2d(2), nn.ReLU, channels=32), "4"),
-    "layer norm": Animal(lambda: nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 5), nn.LayerNorm(5), nn.ReLU(), nn.Linear(5, CLASSES)), "4"),
+    "layer norm": Animal(
+        lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(PIXELS, 5), nn.LayerNorm(5), nn.ReLU(), nn.Linear(5, CLASSES)
+        ),
+        "4",
+    ),
     "group norm": Animal(images_through(lambda: nn.GroupNorm(2, 2), nn.ReLU, channels=32), "4"),
-    "PReLU": Animal(lambda: nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 5), nn.PReLU(5), nn.Linear(5, CLASSES)), "3"),
-    "groups": Animal(images_through(nn.ReLU, lambda: nn.Conv2d(2, 4, 3, groups=2), nn.ReLU, channels=16), "5"),
-    "dilated and strided": Animal(images_through(lambda: nn.Conv2d(2, 3, (2, 3), stride=(1, 2), padding=(0, 1), dilation=(2, 1)), nn.ReLU, channels=12), "4"),
-    "padding same": Animal(images_through(lambda: nn.Conv2d(2, 2, 3, padding="same"), nn.ReLU, channels=32), "4"),
-    "padding same, uneven": Animal(images_through(lambda: nn.Conv2d(2, 2, 2, padding="same"), nn.ReLU, channels=32), "4"),
-    "circular padding": Animal(images_through(lambda: nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), nn.ReLU, channels=32), "4"),
-    "pooling with indices": Animal(images_through(nn.ReLU, lambda: nn.MaxPool2d(2, return_indices=True), First, channels=8), "5"),
-    "pooling over the edge": Animal(images_through(nn.ReLU, lambda: nn.MaxPool2d(3, ceil_mode=True), channels=8), "4"),
+    "PReLU": Animal(
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 5), nn.PReLU(5), nn.Linear(5, CLASSES)), "3"
+    ),
+    "groups": Animal(
+        images_through(nn.ReLU, lambda: nn.Conv2d(2, 4, 3, groups=2), nn.ReLU, channels=16), "5"
+    ),
+    "dilated and strided": Animal(
+        images_through(
+            lambda: nn.Conv2d(2, 3, (2, 3), stride=(1, 2), padding=(0, 1), dilation=(2, 1)),
+            nn.ReLU,
+            channels=12,
+        ),
+        "4",
+    ),
+    "padding same": Animal(
+        images_through(lambda: nn.Conv2d(2, 2, 3, padding="same"), nn.ReLU, channels=32), "4"
+    ),
+    "padding same, uneven": Animal(
+        images_through(lambda: nn.Conv2d(2, 2, 2, padding="same"), nn.ReLU, channels=32), "4"
+    ),
+    "circular padding": Animal(
+        images_through(lambda: nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), nn.ReLU, channels=32),
+        "4",
+    ),
+    "pooling with indices": Animal(
+        images_through(nn.ReLU, lambda: nn.MaxPool2d(2, return_indices=True), First, channels=8), "5"
+    ),
+    "pooling over the edge": Animal(
+        images_through(nn.ReLU, lambda: nn.MaxPool2d(3, ceil_mode=True), channels=8), "4"
+    ),
     "average pooling": Animal(images_through(nn.ReLU, lambda: nn.AvgPool2d(2), channels=8), "4"),
     "adaptive pooling": Animal(images_through(nn.ReLU, lambda: nn.AdaptiveAvgPool2d(1), channels=2), "4"),
-    "flattened from the second": Animal(lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(2), nn.Linear(16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, CLASSES)), "5"),
+    "flattened from the second": Animal(
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 2, 3),
+            nn.Flatten(2),
+            nn.Linear(16, 3),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(6, CLASSES),
+        ),
+        "5",
+    ),
     "dropout at the end": Animal(lambda: nn.Sequential(*row(), nn.Dropout()), "5"),
     "frozen layer": Animal(changed(lambda n: void(n[3].requires_grad_(False))), "5", differentiable=False),
-    "frozen head": Animal(changed(lambda n: void(n[5].requires_grad_(False))), None, "it is frozen", differentiable=False),
-    "unused head": Animal(of(lambda self, x: self.head(torch.relu(self.one(x.flatten(1)))), one=linear(PIXELS, 5), head=linear(5, CLASSES), auxiliary=linear(5, CLASSES)), "head", differentiable=False),
-    "embedding": Animal(of(lambda self, x: self.head(self.words(x).mean(1)), words=lambda: nn.Embedding(WORDS, 5), head=linear(5, CLASSES)), "head", tokens=True),
-    "GRU": Animal(of(lambda self, x: self.head(self.gru(x.squeeze(1))[0][:, -1]), gru=lambda: nn.GRU(SIDE, 4, batch_first=True), head=linear(4, CLASSES)), "head"),
+    "frozen head": Animal(
+        changed(lambda n: void(n[5].requires_grad_(False))), None, "it is frozen", differentiable=False
+    ),
+    "unused head": Animal(
+        of(
+            lambda self, x: self.head(torch.relu(self.one(x.flatten(1)))),
+            one=linear(PIXELS, 5),
+            head=linear(5, CLASSES),
+            auxiliary=linear(5, CLASSES),
+        ),
+        "head",
+        differentiable=False,
+    ),
+    "embedding": Animal(
+        of(
+            lambda self, x: self.head(self.words(x).mean(1)),
+            words=lambda: nn.Embedding(WORDS, 5),
+            head=linear(5, CLASSES),
+        ),
+        "head",
+        tokens=True,
+    ),
+    "GRU": Animal(
+        of(
+            lambda self, x: self.head(self.gru(x.squeeze(1))[0][:, -1]),
+            gru=lambda: nn.GRU(SIDE, 4, batch_first=True),
+            head=linear(4, CLASSES),
+        ),
+        "head",
+    ),
     "attention": Animal(Attention, "head"),
     "log-probabilities": Animal(lambda: nn.Sequential(*row(), nn.LogSoftmax(1)), None, NO_HEAD),
     "rectified outputs": Animal(lambda: nn.Sequential(*row(), nn.ReLU()), None, NO_HEAD),
-    "convolution as head": Animal(lambda: nn.Sequential(nn.Conv2d(1, CLASSES, SIDE), nn.Flatten()), None, "none of them runs"),
+    "convolution as head": Animal(
+        lambda: nn.Sequential(nn.Conv2d(1, CLASSES, SIDE), nn.Flatten()), None, "none of them runs"
+    ),
     "one linear layer": Animal(lambda: nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, CLASSES)), "1"),
-}  # fmt: skip
+}
 
 
 def void(_):

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from bgd.curvature.base import CurvatureError
-from bgd.layers import hooked, is_plain, padding_of, parameter_of, unwrapped
+from bgd.layers import entered, hooked, is_plain, padding_of, parameter_of, unwrapped
 from bgd.parameters import ParameterSpace
 
 FEW = 4  # images that a network is run with to see which of its layers are affine
@@ -187,7 +187,7 @@ class _Tap:
         named: dict[str, torch.Tensor],
         output: torch.Tensor,
     ) -> torch.Tensor:
-        self.seen.append(((given[0] if given else named["input"]).detach(), output))
+        self.seen.append((entered(given, named).detach(), output))
         return output.clone()  # what follows may work in place, and must not write to what is noted
 
     def input(self) -> torch.Tensor:

@@ -43,7 +43,7 @@ def running_linears(network: nn.Module, images: torch.Tensor) -> list[Seen]:
     seen: list[Seen] = []
 
     def note(name: str) -> Callable[..., None]:
-        return lambda _, given, named, leaving: seen.append(Seen(name, _first(given, named), leaving))
+        return lambda _, given, named, leaving: seen.append(Seen(name, entered(given, named), leaving))
 
     linears = {name: each for name, each in network.named_modules() if isinstance(each, nn.Linear)}
     with _noting({linears[name]: note(name) for name in linears}):
@@ -95,7 +95,9 @@ def _refuse_tied(network: nn.Module, name: str, image: torch.Tensor) -> None:
     place, layer = name.removeprefix(prefix), network.get_submodule(name)
     copies = {part: tensor.detach().clone().requires_grad_() for part, tensor in layer.named_parameters()}
     with watched(network, name) as into:
-        functional_call(core, {parameter_of(place, part): each for part, each in copies.items()}, (image.clone(),))
+        functional_call(
+            core, {parameter_of(place, part): each for part, each in copies.items()}, (image.clone(),)
+        )
     if not into[0].requires_grad:
         return
     found = torch.autograd.grad(into[0].sum(), list(copies.values()), allow_unused=True)
@@ -108,7 +110,7 @@ def watched(network: nn.Module, name: str) -> Iterator[list[torch.Tensor]]:
     """Give a list that the inputs of a linear layer are added to, call by call, inside the block."""
     found: list[torch.Tensor] = []
     layer = network.get_submodule(name)
-    with _noting({layer: lambda _, given, named, __: found.append(_first(given, named))}):
+    with _noting({layer: lambda _, given, named, __: found.append(entered(given, named))}):
         yield found
 
 
@@ -133,7 +135,7 @@ def _noting(notes: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
             handle.remove()
 
 
-def _first(given: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
-    """Return what a linear layer was called with."""
+def entered(given: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
+    """Return what a layer was called with, from what a hook with keywords is told: `layer(x)` or `layer(input=x)`."""
     values: torch.Tensor = given[0] if given else named["input"]
     return values

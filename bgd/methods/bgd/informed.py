@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from bgd.curvature.base import Estimator
-from bgd.layers import padding_of, plain_layer
+from bgd.layers import entered, padding_of, plain_layer
 from bgd.methods.base import Sample, Trial
 from bgd.methods.bgd.prior import Prior
 from bgd.parameters import ParameterSpace
@@ -120,10 +121,10 @@ def _tapped(network: nn.Module, name: str, taps: Taps) -> Iterator[None]:
     """Have the layer of a weight note what goes into it, inside the block."""
     layer = plain_layer(network, name.rpartition(".")[0])
 
-    def note(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        taps[name] = _into(layer, inputs[0].detach().abs())
+    def note(_: nn.Module, given: Any, named: Any) -> None:
+        taps[name] = _into(layer, entered(given, named).detach().abs())
 
-    handle = layer.register_forward_pre_hook(note)
+    handle = layer.register_forward_pre_hook(note, with_kwargs=True)
     try:
         yield
     finally:
