@@ -14,6 +14,7 @@ from zoo import CLASSES, ZOO, inputs, make
 
 from bgd import training
 from bgd.build import ConfigError
+from bgd.curvature.base import CurvatureError
 from bgd.curvature.diagonal import EmpiricalFisher, TrueFisher
 from bgd.curvature.hutchinson import Hutchinson
 from bgd.curvature.kfac import KFAC
@@ -31,6 +32,7 @@ from bgd.methods.gradient import write_gradient
 from bgd.methods.last_layer_lp import LastLayerLP
 from bgd.methods.last_layer_weight import LastLayerWeight
 from bgd.methods.least_harm.harm import Distance, Divergence
+from bgd.methods.least_harm.kronecker import Kronecker
 from bgd.methods.least_harm.search import LeastHarm
 from bgd.methods.lora import LoRA
 from bgd.methods.output_bias import OutputBias
@@ -317,6 +319,27 @@ def test_r12_methods_of_the_head_correct_whatever_comes_before_it(name):
     assert torch.equal(flat(network), before)
 
 
+def test_r9_what_is_frozen_is_changed_by_no_method_of_linear_layers():
+    network, problem = problem_of("frozen layer")
+    least_harm, lora = (
+        LeastHarm(price=Distance(), budget=20, **LEAST_HARM),
+        LoRA(steps=200, learning_rate=0.05),
+    )
+    corrected = {"LeastHarm": 0, "LoRA": 0}
+    for sample in wrong_samples(network, "frozen layer", 4):
+        for method in (least_harm, lora):
+            correction = tried(method, problem, sample)
+            if correction.patch is not None:
+                corrected[type(method).__name__] += 1
+                assert not [tensor for tensor in correction.patch.tensors if tensor.startswith("3.")]
+        for method in (RankOne(layer="3"), LoRA(steps=2, learning_rate=0.1, layers=("3",))):
+            with pytest.raises(
+                LayerError, match=r"layer '3' may not be changed: it is frozen; requires_grad_\(True\)"
+            ):
+                tried(method, problem, sample)
+    assert all(corrected.values())
+
+
 @pytest.mark.parametrize("name", HEADED)
 def test_r12_rank_one_corrects_or_says_why_not(name):
     """It edits the last but one linear layer that runs, for samples that it is active on."""
@@ -376,6 +399,20 @@ def test_r12_lora_and_the_activation_prior_follow_however_layers_are_called(name
                 assert torch.isfinite(weights).all()
                 assert weights.any()
     assert corrected
+
+
+@pytest.mark.parametrize(
+    "name", ["nested rows", "usual example", "compiled", "data parallel", "compiled in part"]
+)
+def test_r12_least_harm_by_kronecker_factors_names_layers_as_the_network_does(name):
+    network, problem = problem_of(name)
+    (sample,) = wrong_samples(network, name, 1)
+    method = LeastHarm(price=Kronecker(KFAC(images=FEW)), budget=2, **LEAST_HARM)
+    if name == "compiled in part":  # no hook is seen inside N0, and so no factor is known
+        with pytest.raises(CurvatureError, match=r"no Kronecker factors of 0\._orig_mod\.[135]\.weight"):
+            tried(method, problem, sample)
+        return
+    assert_right(network, tried(method, problem, sample), sample)
 
 
 # ---- hooks, reparametrisations

@@ -208,7 +208,9 @@ ZOO = {
     "compiled in part": Animal(
         lambda: nn.Sequential(torch.compile(row(), backend="eager"), nn.Identity()), "0._orig_mod.5"
     ),
-    "hook on the network": Animal(hooks("forward_hook", None, negated), None, NO_HEAD),
+    "hook on the network": Animal(
+        hooks("forward_hook", None, negated), None, "the network has a forward hook"
+    ),
     "watching hook on the network": Animal(hooks("forward_hook", None, lambda *_: None), None, HOOK),
     "hook on the head": Animal(hooks("forward_hook", 5, negated), None, HOOK),
     "hook on a hidden layer": Animal(hooks("forward_hook", 3, negated), "5"),

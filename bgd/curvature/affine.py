@@ -73,12 +73,14 @@ def affine_layers(
         space: Flat index over its parameters.
         images: A few inputs, to run the network with.
     """
-    named = dict(network.named_parameters())
+    named, prefix = dict(network.named_parameters()), unwrapped(network)[0]
     layers = []
     for name, module in network.named_modules():
         own = [parameter_of(name, part) for part, _ in module.named_parameters(recurse=False)]
         trained = all(each in named and named[each].requires_grad for each in own)
-        if isinstance(module, nn.Linear | nn.Conv2d) and is_plain(module) and trained and not hooked():
+        if "_orig_mod" in name.removeprefix(prefix) or hooked():
+            continue  # a module compiled by itself sees no hook that it was not compiled with
+        if isinstance(module, nn.Linear | nn.Conv2d) and is_plain(module) and trained:
             weight, *bias = sorted(own, reverse=True)
             layers.append(Affine(module, weight, bias[0] if bias else None))
     layers = _borne_out(network, layers, images)

@@ -16,8 +16,8 @@ class Link:
     Attributes:
         name: Of the module in the network.
         module: The layer.
-        plain: Whether it is plain (`bgd.layers.plain`) and no other module has one of its parameters. A layer that is
-            not may do anything with its input but change it in place.
+        plain: Whether it is plain (`bgd.layers.plain`) and no other layer has one of its parameters. A layer that is
+            not may do anything with what goes in.
     """
 
     name: str

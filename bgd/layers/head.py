@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from bgd.layers.chain import unwrapped
 from bgd.layers.named import LayerError, editable_linear, parameter_of
+from bgd.layers.plain import hook_of
 
 PROBE = (-900.0, 1100.0)  # outputs put in place of a layer's: unlike logits, and with a mean other than 0
 
@@ -74,9 +75,10 @@ def output_layer(network: nn.Module, image: torch.Tensor) -> str:
             _refuse_tied(network, call.name, image)
             return call.name
     last = f"the last one that runs is {often[-1]!r}" if often else "none of them runs"
+    hook = hook_of(network) or hook_of(core)
     raise LayerError(
         "the network's outputs are those of no nn.Linear that runs once: a method of the last layer needs one to end "
-        f"in; {last}"
+        f"in; {last}{f', and the network has a {hook}' if hook else ''}"
     )
 
 
