@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from bgd.layers import tamed
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
 
@@ -43,7 +44,7 @@ class FlatNetwork:
     ) -> None:
         _check_parameters(network)
         self.space = ParameterSpace.of(network)
-        self.module = private_copy(network).to(device, dtype).eval()
+        self.module = tamed(private_copy(network).to(device, dtype).eval())
         self._parameters = list(self.module.parameters())
         self.flat = torch.cat([p.detach().reshape(-1) for p in self._parameters])
         self._views = [

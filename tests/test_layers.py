@@ -6,9 +6,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ORDER = [  # from the ground up; a module imports from its own line or the lines above
     {"bgd.rng", "bgd.identity", "bgd.data", "bgd.parameters", "bgd.records", "bgd.build", "bgd.sources"},
-    {"bgd.patch", "bgd.restore", "bgd.networks", "bgd.metrics", "bgd.store", "bgd.archive"},
+    {"bgd.layers", "bgd.patch", "bgd.restore", "bgd.networks", "bgd.metrics", "bgd.store", "bgd.archive"},
     {"bgd.flat", "bgd.training"},
-    {"bgd.curvature"},
+    {"bgd.curvature", "bgd.replicas"},
     {"bgd.knowledge"},
     {"bgd.methods", "bgd.evaluation", "bgd.report"},
     {"bgd.probes", "bgd.bystanders", "bgd.accumulation", "bgd.generality"},

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from conftest import known
 from hydra import compose, initialize_config_dir
 from oracles import flat, is_right, with_parameters
+from torch import nn
 
 from bgd import rng, training
 from bgd.build import ConfigError, build
@@ -123,7 +124,7 @@ def test_what_is_known_of_the_layers():
     image = torch.zeros(1, 1, 28, 28)
     lenet, resnet = LeNet().eval(), ResNet().eval()
     assert len(known_layers(lenet, ParameterSpace.of(lenet))) == len(lenet)
-    assert known_layers(resnet, ParameterSpace.of(resnet)) == [], "glimpses run it whole"
+    assert known_layers(resnet, ParameterSpace.of(resnet)) == {}, "glimpses run it whole"
     assert [stage.name for stage in Layers(lenet, image).stages] == ["conv1", "conv2", "lin1", "lin2", "lin3"]
     layers = Layers(resnet, image)
     assert ([stage.name for stage in layers.stages], layers.end) == (["stem"], 2), (
@@ -283,3 +284,17 @@ def test_a_run_on_them(network, setting, spec_of, tmp_path):
     corrected = [row for row in rows if row.outcome == CORRECTED]
     assert corrected
     assert all((row.generality is None) == (setting == "non_reloading") for row in corrected)
+
+
+@pytest.mark.parametrize("network", [MLP, AlexNet, LeNet, ResNet])
+@pytest.mark.parametrize("part", [slice(None), slice(-1), slice(2, None), slice(None, None, 2), slice(3, 3)])
+def test_r17_a_slice_of_a_network_is_a_row_of_the_same_layers(network, part):
+    made = network()
+    found = made[part]
+    assert type(found) is nn.Sequential
+    assert list(found.named_children()) == list(made.named_children())[part]
+    if part == slice(-1):
+        images = torch.randn(2, 1, 28, 28)
+        made.eval()
+        with torch.no_grad():
+            assert torch.equal(made[-1](found(images)), made(images))

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from bgd.curvature.affine import affine_layers, passes
-from bgd.curvature.base import CurvatureError, check_counts, finite
+from bgd.curvature.affine import FEW, affine_layers, passes
+from bgd.curvature.base import CurvatureError, check_counts, finite, zeros
 from bgd.curvature.diagonal import DiagonalCurvature
 from bgd.parameters import ParameterSpace
 
@@ -48,17 +48,17 @@ class ActivationMoments:
         Raises:
             CurvatureError: Also where a parameter is in no linear layer and no plain convolution, so has no input.
         """
-        layers, rest = affine_layers(network, space)
+        layers, rest = affine_layers(network, space, images[:FEW])
         if rest:
             raise CurvatureError(
                 f"no input is known for {', '.join(rest)}: must be in a Linear or a plain Conv2d layer"
             )
-        total = [images.new_zeros(layer.module.weight[0].numel()) for layer in layers]
+        total = [torch.zeros_like(layer.module.weight[0]).flatten() for layer in layers]
         with torch.no_grad():
             for batch in passes(network, layers, images, self.batch_size):
                 for sums, inputs in zip(total, batch.inputs(), strict=True):
                     sums += inputs.square().mean(dim=1).sum(dim=0)
-        values = images.new_ones(space.size)
+        values = zeros(network, space) + 1
         for layer, sums in zip(layers, total, strict=True):
             place = values[space.span(layer.weight)].view(-1, len(sums))
             place.copy_(sums / len(images))

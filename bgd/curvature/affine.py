@@ -7,6 +7,7 @@ gradient by what comes out at t, so that nothing of the size of a weight has to 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,7 +17,10 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from bgd.curvature.base import CurvatureError
+from bgd.layers import entered, hooked, is_plain, padding_of, parameter_of, unwrapped
 from bgd.parameters import ParameterSpace
+
+FEW = 4  # images that a network is run with to see which of its layers are affine
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,7 @@ class Affine:
         if isinstance(self.module, nn.Linear):
             return values.reshape(len(values), -1, values.shape[-1])
         conv = self.module
-        rows, columns = cast(tuple[int, int], conv.padding)  # no text, says `affine_layers`
+        rows, columns = cast(tuple[int, int], padding_of(conv))  # the layer is plain
         patches = F.pad(values, (columns, columns, rows, rows))
         for axis in (2, 3):  # strided views and one copy: a tenth of the time of F.unfold
             size, step, dilation = conv.kernel_size[axis - 2], conv.stride[axis - 2], conv.dilation[axis - 2]
@@ -55,34 +59,56 @@ class Affine:
         return values.flatten(2).transpose(1, 2)
 
 
-def affine_layers(network: nn.Module, space: ParameterSpace) -> tuple[list[Affine], list[str]]:
-    """Return the layers of a network that are affine, and the names of the parameters that are in none of them.
+def affine_layers(
+    network: nn.Module, space: ParameterSpace, images: torch.Tensor
+) -> tuple[list[Affine], list[str]]:
+    """Return the affine layers of a network, and the names of the parameters that are in none of them.
 
-    Grouped convolutions and those that pad with anything but a number of zeros are not among them.
+    A layer counts where it is plain (`bgd.layers`), none of it is frozen, and gradients are as said above: so they are
+    not where it runs twice, or where its weight is used elsewhere too. What is frozen is not among the names: its
+    curvature is 0.
 
-    Raises:
-        CurvatureError: A parameter is in two places, so that its gradient is not that of a layer.
+    Args:
+        network: In eval mode.
+        space: Flat index over its parameters.
+        images: A few inputs, to run the network with.
     """
-    for name, _ in network.named_parameters(remove_duplicate=False):
-        if name not in space.names:
-            raise CurvatureError(
-                f"parameter {name!r} is in the network twice: curvature of shared weights is not known"
-            )
+    named, prefix = dict(network.named_parameters()), unwrapped(network)[0]
     layers = []
     for name, module in network.named_modules():
-        weight, bias = (f"{name}.{kind}" if name else kind for kind in ("weight", "bias"))
-        if _is_affine(module) and weight in space.names:
-            layers.append(
-                Affine(cast(nn.Linear | nn.Conv2d, module), weight, bias if bias in space.names else None)
-            )
+        own = [parameter_of(name, part) for part, _ in module.named_parameters(recurse=False)]
+        trained = all(each in named and named[each].requires_grad for each in own)
+        if "_orig_mod" in name.removeprefix(prefix) or hooked():
+            continue  # a module compiled by itself sees no hook that it was not compiled with
+        if isinstance(module, nn.Linear | nn.Conv2d) and is_plain(module) and trained:
+            weight, *bias = sorted(own, reverse=True)
+            layers.append(Affine(module, weight, bias[0] if bias else None))
+    layers = _borne_out(network, layers, images)
     inside = {name for layer in layers for name in (layer.weight, layer.bias)}
-    return layers, [name for name in space.names if name not in inside]
+    return layers, [name for name in space.names if name not in inside and named[name].requires_grad]
 
 
-def _is_affine(module: nn.Module) -> bool:
-    if type(module) is nn.Conv2d:  # a subclass may compute anything
-        return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
-    return type(module) is nn.Linear
+@torch.enable_grad()
+def _borne_out(network: nn.Module, layers: Sequence[Affine], images: torch.Tensor) -> list[Affine]:
+    """Return the layers that run once, and whose weight's gradient is sum_t d_t h_t^T, as autograd has it."""
+    with _tapped(layers) as taps:
+        logits = unwrapped(network)[1](images.clone())
+    taps = [tap for tap in taps if len(tap.seen) == 1]
+    if not torch.isfinite(logits).all() or not taps:
+        return [tap.layer for tap in taps]  # `passes` names the image
+    value = (logits * torch.linspace(-1, 2, logits.shape[1]).to(logits)).sum()
+    weights, outputs = [tap.layer.module.weight for tap in taps], [tap.output() for tap in taps]
+    found = torch.autograd.grad(value, [*weights, *outputs], allow_unused=True, materialize_grads=True)
+    kept = []
+    for tap, gradient, leaving in zip(taps, found, found[len(taps) :], strict=False):
+        h, d = tap.layer.inputs(tap.input()), tap.layer.outputs(leaving)
+        off = float((gradient.flatten(1) - torch.einsum("btm,btn->mn", d, h)).abs().max())
+        rounding = torch.finfo(h.dtype).eps ** (1 / 3) * float(
+            torch.einsum("btm,btn->mn", d.abs(), h.abs()).max()
+        )
+        if not off > rounding:  # what is not finite is said elsewhere
+            kept.append(tap.layer)
+    return kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,12 +154,8 @@ def passes(
     """
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
-        taps = [_Tap(layer) for layer in layers]
-        try:
-            logits = network(images[part])
-        finally:
-            for tap in taps:
-                tap.handle.remove()
+        with _tapped(layers) as taps:
+            logits = unwrapped(network)[1](images[part].clone())  # it may write over them
         if not torch.isfinite(logits).all():
             bad = int((~torch.isfinite(logits).all(dim=1)).nonzero()[0]) + start
             raise CurvatureError(f"the logits of image {bad} are not finite: there is no curvature there")
@@ -141,16 +163,33 @@ def passes(
         yield Pass(part, logits.detach(), layers, inputs, outputs, logits)
 
 
+@contextmanager
+def _tapped(layers: Sequence[Affine]) -> Iterator[list["_Tap"]]:
+    """Note what goes through layers inside the block."""
+    taps = [_Tap(layer) for layer in layers]
+    try:
+        yield taps
+    finally:
+        for tap in taps:
+            tap.handle.remove()
+
+
 class _Tap:
     """Notes what goes through a layer."""
 
     def __init__(self, layer: Affine) -> None:
         self.layer = layer
-        self.handle: RemovableHandle = layer.module.register_forward_hook(self._note)
-        self._seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.handle: RemovableHandle = layer.module.register_forward_hook(self._note, with_kwargs=True)
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def _note(self, _: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        self._seen.append((inputs[0].detach(), output))
+    def _note(
+        self,
+        _: nn.Module,
+        given: tuple[torch.Tensor, ...],
+        named: dict[str, torch.Tensor],
+        output: torch.Tensor,
+    ) -> torch.Tensor:
+        self.seen.append((entered(given, named).detach(), output))
         return output.clone()  # what follows may work in place, and must not write to what is noted
 
     def input(self) -> torch.Tensor:
@@ -160,8 +199,8 @@ class _Tap:
         return self._only()[1]
 
     def _only(self) -> tuple[torch.Tensor, torch.Tensor]:
-        if len(self._seen) != 1:
+        if len(self.seen) != 1:
             raise CurvatureError(
-                f"the layer of {self.layer.weight!r} ran {len(self._seen)} times in a forward pass: must run once"
+                f"the layer of {self.layer.weight!r} ran {len(self.seen)} times in a forward pass: must run once"
             )
-        return self._seen[0]
+        return self.seen[0]

@@ -112,3 +112,8 @@ def finite(values: torch.Tensor, space: ParameterSpace, what: str) -> torch.Tens
         bad = [name for name in space.names if not torch.isfinite(values[space.span(name)]).all()]
         raise CurvatureError(f"{what} is not finite in {', '.join(bad)}: too large for {values.dtype}")
     return values
+
+
+def zeros(network: nn.Module, space: ParameterSpace) -> torch.Tensor:
+    """Return a vector of zeros (|W|,), of the type and on the device of a network's parameters."""
+    return next(network.parameters()).detach().new_zeros(space.size)

@@ -1,6 +1,6 @@
 """The diagonal of the Hessian itself, by random probes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bgd.curvature.base import CurvatureError, check_counts, finite
+from bgd.curvature.base import CurvatureError, check_counts, finite, zeros
 from bgd.curvature.diagonal import DiagonalCurvature
+from bgd.layers import unwrapped
 from bgd.parameters import ParameterSpace
 
 
@@ -55,10 +56,10 @@ class Hutchinson:
         stream: np.random.Generator,
     ) -> DiagonalCurvature:
         """Estimate; see `Estimator.estimate`."""
-        total = images.new_zeros(space.size)
+        total = zeros(network, space)
         for start in range(0, len(images), self.batch_size):
             part = slice(start, start + self.batch_size)
-            probes = [rademacher(stream, images, space.size) for _ in range(self.probes)]
+            probes = [rademacher(stream, total, space.size) for _ in range(self.probes)]
             few = images[part]
             total += hessian_diagonal(network, few, labels[part], probes) * (len(few) / len(images))
         return DiagonalCurvature(finite(total.abs(), space, "the diagonal of the Hessian"))
@@ -92,19 +93,30 @@ def hessian_diagonal(
         CurvatureError: The loss is not finite.
     """
     parameters = list(network.parameters())
-    loss = F.cross_entropy(network(images), labels)
+    loss = F.cross_entropy(unwrapped(network)[1](images.clone()), labels)
     if not torch.isfinite(loss):
         raise CurvatureError(f"the cross-entropy is {loss.item()}: there is no curvature there")
-    gradient = _flat(torch.autograd.grad(loss, parameters, create_graph=True))
-    total, count = torch.zeros_like(gradient, requires_grad=False), 0
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    gradient, products = _derivative(loss, parameters, trained, create_graph=True), 0
+    total = torch.zeros_like(gradient, requires_grad=False)
     for probe in probes:
-        product = torch.autograd.grad(
-            gradient, parameters, probe, retain_graph=True, allow_unused=True, materialize_grads=True
-        )
-        total += probe * _flat(product)
-        count += 1
-    return total / count
+        total += probe * _derivative(gradient, parameters, trained, probe, retain_graph=True)
+        products += 1
+    return total / products
 
 
-def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+def _derivative(
+    value: torch.Tensor,
+    parameters: Sequence[nn.Parameter],
+    trained: Sequence[nn.Parameter],
+    vector: torch.Tensor | None = None,
+    **graph: bool,
+) -> torch.Tensor:
+    """Return the derivative of a value, times a vector, by all parameters (|W|,): 0 where frozen or unused."""
+    if not value.requires_grad:
+        return torch.cat([torch.zeros_like(parameter).reshape(-1) for parameter in parameters])
+    found = iter(
+        torch.autograd.grad(value, trained, vector, allow_unused=True, materialize_grads=True, **graph)
+    )
+    parts = [next(found) if each.requires_grad else torch.zeros_like(each) for each in parameters]
+    return torch.cat([part.reshape(-1) for part in parts])

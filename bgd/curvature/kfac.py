@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from bgd.curvature.affine import Affine, Pass, affine_layers, passes
-from bgd.curvature.base import CurvatureError, check_counts, finite
+from bgd.curvature.affine import FEW, Affine, Pass, affine_layers, passes
+from bgd.curvature.base import CurvatureError, check_counts, finite, zeros
 from bgd.curvature.kronecker import Block, KroneckerCurvature
 from bgd.curvature.labels import check_model, of_model
 from bgd.curvature.squares import add_rest
@@ -56,9 +56,9 @@ class KFAC:
         stream: np.random.Generator,
     ) -> KroneckerCurvature:
         """Estimate; see `Estimator.estimate`."""
-        layers, others = affine_layers(network, space)
-        blocks = [_empty(layer, images) for layer in layers]
-        rest = images.new_zeros(space.size)
+        layers, others = affine_layers(network, space, images[:FEW])
+        blocks = [_empty(layer) for layer in layers]
+        rest = zeros(network, space)
         for batch in passes(network, layers, images, self.batch_size):
             vectors = of_model(batch.logits, self.temperature, self.draws, stream)
             _add(blocks, batch, vectors)
@@ -79,10 +79,11 @@ class KFAC:
         return KroneckerCurvature.restored(tensors, space)
 
 
-def _empty(layer: Affine, images: torch.Tensor) -> Block:
-    rows = len(layer.module.weight)
-    columns = layer.module.weight[0].numel() + (layer.bias is not None)
-    return Block(layer.weight, layer.bias, images.new_zeros(columns, columns), images.new_zeros(rows, rows))
+def _empty(layer: Affine) -> Block:
+    weight = layer.module.weight.detach()
+    rows = len(weight)
+    columns = weight[0].numel() + (layer.bias is not None)
+    return Block(layer.weight, layer.bias, weight.new_zeros(columns, columns), weight.new_zeros(rows, rows))
 
 
 def _add(blocks: list[Block], batch: Pass, vectors: torch.Tensor) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from bgd.build import ConfigError, nearest
 from bgd.curvature.base import CurvatureError, check_counts, check_damping, finite
+from bgd.layers import LayerError, plain_layer, unwrapped, watched
 from bgd.parameters import ParameterSpace
 
 BATCH = 500  # images at a time
@@ -114,28 +114,23 @@ class InputMoments:
         """Return the moments; neither labels nor random numbers are used. See `Estimator.estimate`.
 
         Raises:
-            ConfigError: There is no linear layer of this name.
-            CurvatureError: What goes into the layer is not finite.
+            LayerError: There is no linear layer of this name, or it is not plain.
+            CurvatureError: What goes into the layer is not finite, or the layer does not run.
         """
-        linears = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Linear)}
-        if self.layer not in linears:
-            raise ConfigError(f"layer={self.layer!r}: no such linear layer; {nearest(self.layer, linears)}")
-        layer = linears[self.layer]
+        layer = plain_layer(network, self.layer)
+        if not isinstance(layer, nn.Linear):
+            raise LayerError(f"layer={self.layer!r} is a {type(layer).__name__}: must be an nn.Linear")
         total = torch.zeros(layer.in_features, layer.in_features, dtype=torch.double, device=images.device)
         count = 0
-
-        def note(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            nonlocal count
-            rows = inputs[0].reshape(-1, layer.in_features).double()
-            total.add_(rows.T @ rows)
-            count += len(rows)
-
-        handle = layer.register_forward_pre_hook(note)
-        try:
-            for batch in torch.split(images, BATCH):
-                network(batch)
-        finally:
-            handle.remove()
+        for batch in torch.split(images, BATCH):
+            with watched(network, self.layer) as entering:
+                unwrapped(network)[1](batch.clone())
+            for values in entering:
+                rows = values.reshape(-1, layer.in_features).double()
+                total.add_(rows.T @ rows)
+                count += len(rows)
+        if not count:
+            raise CurvatureError(f"layer {self.layer!r} does not run: nothing goes into it")
         return self.restore({"matrix": (total / count).float()}, space)
 
     def restore(self, tensors: dict[str, torch.Tensor], space: ParameterSpace) -> LayerMoments:

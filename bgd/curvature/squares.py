@@ -6,13 +6,17 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from bgd.curvature.affine import Affine, Pass, affine_layers, passes
-from bgd.curvature.base import finite
+from bgd.curvature.affine import FEW, Affine, Pass, affine_layers, passes
+from bgd.curvature.base import finite, zeros
+from bgd.layers import unwrapped
 from bgd.parameters import ParameterSpace
 
 CACHE = 2**20  # numbers of per-sample gradients at a time: they are summed while they are in the cache
 
 Vectors = Callable[[Pass], torch.Tensor]
+Tensors = dict[str, torch.Tensor]
+Product = Callable[[Tensors, torch.Tensor, torch.Tensor], torch.Tensor]
+Gradients = Callable[[Tensors, torch.Tensor, torch.Tensor], Tensors]
 
 
 def mean_squares(
@@ -30,10 +34,10 @@ def mean_squares(
         batch_size: Images at a time.
 
     Raises:
-        CurvatureError: Logits or squares overflow, or a layer does not run exactly once.
+        CurvatureError: Logits or squares overflow, or a layer does not run once for all images as for the first.
     """
-    layers, rest = affine_layers(network, space)
-    total = torch.zeros(space.size, dtype=images.dtype, device=images.device)
+    layers, rest = affine_layers(network, space, images[:FEW])
+    total = zeros(network, space)
     for batch in passes(network, layers, images, batch_size):
         chosen = vectors(batch)
         gradients = [batch.output_gradients(vector) for vector in chosen]
@@ -67,6 +71,7 @@ def _summed_squares(h: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
     return total
 
 
+@torch.no_grad()
 def add_rest(
     total: torch.Tensor,
     network: nn.Module,
@@ -76,6 +81,8 @@ def add_rest(
     vectors: torch.Tensor,
 ) -> None:
     """Add the squares of any parameters at all to `total` (|W|,), by per-sample gradients of `torch.func`.
+
+    No graph is kept: `grad` of `torch.func` has its own, also where there is to be none outside.
 
     Args:
         total: Is added to.
@@ -87,16 +94,45 @@ def add_rest(
     """
     if not names:
         return
-    named = dict(network.named_parameters())
-    parameters = {name: named[name].detach() for name in names}
+    prefix, core = unwrapped(network)
+    every = {name.removeprefix(prefix): each.detach() for name, each in network.named_parameters()}
+    chosen = {name.removeprefix(prefix): every[name.removeprefix(prefix)] for name in names}
 
-    def product(chosen: dict[str, torch.Tensor], image: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = functional_call(network, chosen, (image[None],))
+    def product(some: Tensors, image: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = functional_call(core, {**every, **some}, (image[None].clone(),))
         return (logits[0] * vector).sum()
 
-    each = vmap(grad(product), in_dims=(None, 0, 0))
-    size = max(1, CACHE // sum(parameter.numel() for parameter in parameters.values()))
+    each = _per_sample(product, chosen, images, vectors[0])
+    size = max(1, CACHE // sum(parameter.numel() for parameter in chosen.values()))
     for vector in vectors:
         for few, matching in zip(torch.split(images, size), torch.split(vector, size), strict=True):
-            for name, gradient in each(parameters, few, matching).items():
-                total[space.span(name)] += gradient.square().sum(dim=0).flatten()
+            for name, gradient in each(chosen, few, matching).items():
+                total[space.span(prefix + name)] += gradient.square().sum(dim=0).flatten()
+    core(images[:1].clone())  # a pruned layer keeps the weight it computed last: not one of `vmap`
+
+
+def _per_sample(product: Product, chosen: Tensors, images: torch.Tensor, vectors: torch.Tensor) -> Gradients:
+    """Return what gives the gradient of a product for each of some images: in one, or one by one.
+
+    `vmap` does not know every layer (a GRU, a backward hook); a try with two images decides.
+    """
+    together: Gradients = vmap(grad(product), in_dims=(None, 0, 0))
+    try:
+        together(chosen, images[:1].repeat_interleave(2, 0), vectors[:1].repeat_interleave(2, 0))
+    except RuntimeError:
+        return lambda some, few, matching: _stacked(
+            [_gradient(product, some, *pair) for pair in zip(few, matching, strict=True)]
+        )
+    return together
+
+
+@torch.enable_grad()
+def _gradient(product: Product, chosen: Tensors, image: torch.Tensor, vector: torch.Tensor) -> Tensors:
+    free = {name: tensor.detach().requires_grad_() for name, tensor in chosen.items()}
+    value = product(free, image, vector)
+    found = torch.autograd.grad(value, list(free.values()), materialize_grads=True)
+    return dict(zip(free, found, strict=True))
+
+
+def _stacked(gradients: Sequence[Tensors]) -> Tensors:
+    return {name: torch.stack([each[name] for each in gradients]) for name in gradients[0]}

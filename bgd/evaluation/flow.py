@@ -62,7 +62,7 @@ def _through(
             product = module.weight @ values.t()
             values = (product if module.bias is None else product.add_(module.bias[:, None])).t()
         else:
-            values = module(values)
+            values = layers.run(place, values)
         if visit:
             visit(place + 1, numbers, values)
     return values

@@ -9,6 +9,7 @@ from torch import nn
 
 from bgd.data import Data
 from bgd.flat import FlatNetwork
+from bgd.layers import chain
 from bgd.patch import Patch
 from bgd.records import Figures, finite
 
@@ -80,6 +81,9 @@ class FullEvaluator:
         self, network: nn.Module, images: Images, batch_size: int = 100, base: Evaluation | None = None
     ) -> None:
         self._network = FlatNetwork(network, images.train.device)
+        links = chain(self._network.module)
+        tame = links and all(link.plain and not getattr(link.module, "inplace", False) for link in links)
+        self._writes = not tame  # maybe: over the images that go in
         self._images = images
         self._batch_size = batch_size
         self._base = base
@@ -107,7 +111,8 @@ class FullEvaluator:
 
     @torch.no_grad()
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self._network.module(batch) for batch in images.split(self._batch_size)])
+        batches = (batch.clone() if self._writes else batch for batch in images.split(self._batch_size))
+        return torch.cat([self._network.module(batch) for batch in batches])
 
     def _evaluate(self) -> Evaluation:
         return self._summary(self._logits(self._images.train), self._logits(self._images.test))

@@ -45,12 +45,22 @@ class IncrementalEvaluator:
         memory: int = MEMORY,
         shelf: Shelf | None = None,
     ) -> None:
-        self._images = images
+        self._images, self._batch_size, self._memory = images, batch_size, memory
         self._base = base
+        self._begin(network, shelf)
+
+    def _begin(self, network: nn.Module, shelf: Shelf | None) -> None:
+        """Keep nothing yet of a network."""
         self._settle(network)
-        self._kept = Activations(self._unpatched_layers, images, batch_size, shelf)
-        self._places = self._own_places = self._affordable(memory)
+        self._kept = Activations(self._unpatched_layers, self._images, self._batch_size, shelf)
+        self._places = self._own_places = self._affordable(self._memory)
         self._shared = False
+
+    def _check(self) -> None:
+        """Begin anew where layers are no longer plain that were, or the other way: a hook came or went."""
+        if not self._layers.holds:
+            self._begin(self._network.module, None)
+            self._base = None
 
     def _settle(self, network: nn.Module) -> None:
         """Take two copies of a network: one that values are kept of, one that patches are tried on."""
@@ -62,12 +72,14 @@ class IncrementalEvaluator:
     @property
     def base(self) -> Evaluation:
         """Evaluation of the network as it is now, made when first asked for."""
+        self._check()
         if self._base is None:
             self._base = self._summary(self._outcome())
         return self._base
 
     def after(self, patch: Patch) -> Evaluation:
         """Evaluate the network with `patch` applied."""
+        self._check()
         if not len(patch):
             return self.base
         with self._network.patched(patch):
@@ -79,6 +91,7 @@ class IncrementalEvaluator:
 
     def advance(self, patch: Patch) -> None:
         """Make the patched network the new base; what is kept follows a small edit, and goes after any other."""
+        self._check()
         if not len(patch):
             return
         if self._shared:

@@ -4,7 +4,7 @@ Module number i turns the values at place i into those at place i + 1; place 0 i
 Values are (N, F) or (N, C, H, W).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +12,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd.evaluation.low_rank import LEAST, Factors, factors_of
+from bgd.layers import Link, chain
 from bgd.patch import Patch
 
 CHEAP = 0.05  # of the work of all stages: less than this is rather done again than kept
-ELEMENTWISE = (nn.ReLU, nn.Dropout)  # in eval mode; what they give for a unit depends on that unit alone
+ELEMENTWISE = (
+    nn.ReLU,
+    nn.Dropout,
+    nn.Identity,
+)  # in eval mode; what they give for a unit depends on that unit alone
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Layers:
     """The layers of a network.
 
     Attributes:
-        modules: In order. A network that is no plain `nn.Sequential` is one unknown layer.
+        modules: In order. A network that is no row of layers (`bgd.layers.chain`) is one unknown layer.
         stages: The layers with parameters before the first unknown one.
         end: Number of the first unknown layer; the number of layers where all are known.
         head: The first place from which on an image has a vector of values; the last place where there is none.
@@ -81,15 +86,9 @@ class Layers:
 
     def __init__(self, network: nn.Module, image: torch.Tensor) -> None:
         """Look at the layers, with one image (1, ...) to learn the shapes."""
-        self.modules: Sequence[nn.Module] = [network]
-        self._names = [""]
-        if _is_plain(network):
-            named = network.named_modules(remove_duplicate=False)
-            named = [(name, module) for name, module in named if name and "." not in name]
-            self._names, self.modules = [name for name, _ in named], [module for _, module in named]
-        for module in network.modules():
-            if getattr(module, "inplace", False):
-                setattr(module, "inplace", False)  # noqa: B010  # it would write into kept values; the network is the evaluator's own
+        self._network = network
+        self._links = _links(network)
+        self.modules: Sequence[nn.Module] = [link.module for link in self._links]
         self.head = len(self.modules)
         self.stages, self.sizes, self.end = self._measure(image)
 
@@ -98,7 +97,7 @@ class Layers:
         stages: list[Stage] = []
         sizes, source = [values.numel()], 0
         for at, module in enumerate(self.modules):
-            if not _is_known(module, values):
+            if not self._links[at].plain or not _fits(module, values):
                 return tuple(stages), sizes, at
             if values.dim() == 2:
                 self.head = min(self.head, at)
@@ -106,7 +105,7 @@ class Layers:
             sizes.append(values.numel())
             if isinstance(module, nn.Linear | nn.Conv2d):
                 work = values[0, 0].numel() * module.weight.numel()
-                stages.append(Stage(self._names[at], at, source, work))
+                stages.append(Stage(self._links[at].name, at, source, work))
                 source = at + 1
             elif not isinstance(module, ELEMENTWISE):
                 source = at + 1
@@ -116,6 +115,16 @@ class Layers:
     def all_known(self) -> bool:
         """Whether there is no unknown layer."""
         return self.end == len(self.modules)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the network is still the row of layers that it was: a hook may have come or gone since."""
+        return _links(self._network) == self._links
+
+    def run(self, at: int, values: torch.Tensor) -> torch.Tensor:
+        """Run layer number `at`. The first unknown one gets a copy: it may write over what goes in, which is kept."""
+        result: torch.Tensor = self.modules[at](values.clone() if at == self.end else values)
+        return result
 
     def layer(self, stage: Stage) -> nn.Linear | nn.Conv2d:
         """Return the layer of a stage."""
@@ -143,8 +152,10 @@ class Layers:
 
     def changed(self, patch: Patch) -> set[int]:
         """Return the numbers of the layers that a patch changes; 0 stands for what is none of them."""
-        names = {name.split(".")[0] for name in patch.tensors}
-        return {self._names.index(name) if name in self._names else 0 for name in names}
+        places = {link.name: at for at, link in enumerate(self._links)}
+        return {
+            next((places[above] for above in _above(name) if above in places), 0) for name in patch.tensors
+        }
 
     def edit(self, patch: Patch, stage: Stage, most: float) -> Edit | None:
         """Return what a patch does to a layer; None for nothing, or for more than a share of `most` of its work."""
@@ -198,25 +209,19 @@ def _change(patch: Patch, name: str, device: torch.device) -> tuple[torch.Tensor
     return (patch.indices[start:stop] - span.start).to(device), change.to(device)
 
 
-def _is_plain(network: nn.Module) -> bool:
-    """Return whether a network is a sequence of layers in which every parameter belongs to one layer."""
-    shared = len(list(network.named_parameters(remove_duplicate=False))) > len(list(network.parameters()))
-    return (
-        isinstance(network, nn.Sequential) and type(network).forward is nn.Sequential.forward and not shared
-    )
+def _links(network: nn.Module) -> list[Link]:
+    return chain(network) or [Link("", network, plain=False)]
 
 
-def _is_known(module: nn.Module, values: torch.Tensor) -> bool:
-    """Return whether a change of a few units of `values` can be followed through a layer.
+def _above(name: str) -> Iterator[str]:
+    """Give the names of the modules that a parameter is in, from the innermost outwards."""
+    while name:
+        name = name.rpartition(".")[0]
+        yield name
 
-    Exact types only: a subclass may do anything.
-    """
-    kind, images = type(module), values.dim() == 4
-    if isinstance(module, nn.Conv2d):
-        plain = module.groups == 1 and module.padding_mode == "zeros"
-        return kind is nn.Conv2d and images and plain
-    if isinstance(module, nn.MaxPool2d):
-        return kind is nn.MaxPool2d and images and not module.return_indices
-    if isinstance(module, nn.Flatten):
-        return kind is nn.Flatten and module.start_dim == 1 and module.end_dim == -1
-    return kind in ELEMENTWISE or (kind is nn.Linear and values.dim() == 2)
+
+def _fits(layer: nn.Module, values: torch.Tensor) -> bool:
+    """Return whether a change of a few units of `values` can be followed through a plain layer."""
+    if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+        return values.dim() == 4
+    return values.dim() == 2 or not isinstance(layer, nn.Linear)

@@ -64,7 +64,7 @@ class FaultSneaking:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Run ADMM and take the smallest step; see `Method.correct`."""
-        head = Head(trial)
+        head = Head(trial, sample)
         view = head.view(sample)
         if not view.finite:
             return Correction.failed(NOT_FINITE)

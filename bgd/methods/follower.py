@@ -39,7 +39,7 @@ class Step:
 class Follower:
     """Looks at one sample with networks near the one at hand, and goes from one to the next.
 
-    A network that is no `nn.Sequential` of known layers is run for every step, and so is one of which something does
+    A network that is no row of plain layers is run for every step, and so is one of which something does
     not come out finite: where there are infinities, adding differences is not what the network does.
 
     Args:
@@ -64,7 +64,7 @@ class Follower:
         follow: bool = True,
     ) -> None:
         self._network, self.flat, self._image = network, flat, image
-        self._layers = known_layers(network, space) if follow else []
+        self._layers = list(known_layers(network, space).values()) if follow else []
         sizes = [sum(parameter.numel() for parameter in layer.parameters()) for layer in self._layers]
         self._starts = np.array([0, *np.cumsum(sizes)])  # first flat index of each layer
         self._firsts = self._starts.tolist()

@@ -39,7 +39,7 @@ class Edits:
 class Glimpse:
     """Looks at one sample with many networks near the one at hand.
 
-    A network that is no `nn.Sequential` of known layers is run once for each set of edits, and so is one whose
+    A network that is no row of plain layers is run once for each set of edits, and so is one whose
     outputs do not come out finite: where there are infinities, adding differences is not what the network does.
 
     Args:
@@ -57,7 +57,7 @@ class Glimpse:
         self, network: nn.Module, space: ParameterSpace, flat: torch.Tensor, image: torch.Tensor
     ) -> None:
         self._network, self.flat = network, flat
-        self._layers = known_layers(network, space)
+        self._layers = list(known_layers(network, space).values())
         self._largest: list[float] = []  # magnitudes there, as far as asked for
         self._places = [image]  # what goes into each layer; at the end, the logits
         sizes = [sum(parameter.numel() for parameter in layer.parameters()) for layer in self._layers]

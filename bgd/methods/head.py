@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from bgd.build import ConfigError
+from bgd.layers import editable_linear, entering, output_layer, parameter_of, watched
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.patch import Patch
 
@@ -47,34 +46,28 @@ class View:
 
 
 class Head:
-    """The last layer of a trial's network.
+    """The last layer of a trial's network: the linear one whose outputs are the network's (`bgd.layers.head`).
 
     Attributes:
         values: V (C, D), in float64: the weights, and the bias as last column where there is one.
         bias: Whether there is one.
 
     Raises:
-        ConfigError: The network is no sequence of layers that ends in a linear one.
+        LayerError: The network's outputs are those of no plain linear layer.
     """
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Trial, sample: Sample) -> None:
+        """Find the layer; `sample` is an input to run the network with."""
         self._trial = trial
-        layers = list(trial.network.children())
-        last = layers[-1] if layers else trial.network
-        if not isinstance(trial.network, nn.Sequential) or not isinstance(last, nn.Linear):
-            raise ConfigError(
-                f"the network is a {type(trial.network).__name__} that ends in {type(last).__name__}: a method of the "
-                "last linear layer needs nn.Sequential that ends in nn.Linear"
-            )
-        self._body, self._layer = nn.Sequential(*layers[:-1]), last
-        self.bias = last.bias is not None
-        names = {id(tensor): name for name, tensor in trial.network.named_parameters()}
-        own = [names[id(tensor)] for tensor in last.parameters()]
+        self._name = head_of(trial, sample)
+        layer = editable_linear(trial.network, self._name)
+        self.bias = layer.bias is not None
+        own = [parameter_of(self._name, part) for part in ("weight", "bias")[: 1 + self.bias]]
         self._before = [name for name in trial.space.names if name not in own]
         parts = [trial.space.span(name) for name in own]
-        columns = [torch.arange(part.start, part.stop).view(last.out_features, -1) for part in parts]
+        columns = [torch.arange(part.start, part.stop).view(layer.out_features, -1) for part in parts]
         self._positions = torch.cat(columns, dim=1).flatten().to(trial.flat.device)
-        self._classes = last.out_features
+        self._classes = layer.out_features
         self.values = self.of_vector(trial.original)
 
     def of_vector(self, vector: torch.Tensor) -> Floats:
@@ -84,13 +77,9 @@ class Head:
 
     def view(self, sample: Sample) -> View:
         """Return what the head sees of a sample: one forward pass of the trial."""
-        seen: list[torch.Tensor] = []
-        hook = self._layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        try:
+        with watched(self._trial.network, self._name) as into:
             own = self._trial.logits(sample)
-        finally:
-            hook.remove()
-        inputs = self._with_one(seen[0])[0]
+        inputs = self._with_one(into[0])[0]
         with np.errstate(invalid="ignore", over="ignore"):
             logits = self.values @ inputs
         finite = bool(torch.isfinite(own).all() and np.isfinite(inputs).all() and np.isfinite(logits).all())
@@ -107,9 +96,7 @@ class Head:
         images = self._trial.keep_images(count)
 
         def make() -> Floats:
-            batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-            with torch.no_grad():
-                return np.concatenate([self._with_one(self._body(batch)) for batch in batches])
+            return self._with_one(entering(self._trial.network, self._name, images, BATCH))
 
         inputs: Floats = self._trial.kept(
             f"inputs of the last layer, {count} keep images", make, self._before
@@ -133,6 +120,18 @@ class Head:
         trial, at = self._trial, self._positions
         patch = Patch.sparse(trial.space, at, trial.original[at], trial.flat[at])
         return Correction(patch, altered=len(patch), steps=steps)
+
+
+def head_of(trial: Trial, sample: Sample) -> str:
+    """Return the name of the linear layer that gives the outputs of a trial's network: looked for once.
+
+    Passes to find it serve every sample and are not counted among those of a trial.
+
+    Raises:
+        LayerError: There is none, or it is not plain.
+    """
+    name: str = trial.kept("name of the last layer", lambda: output_layer(trial.network, sample.image))
+    return name
 
 
 def widened(margin: float) -> Iterator[float]:

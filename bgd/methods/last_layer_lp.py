@@ -70,7 +70,7 @@ class LastLayerLP:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Solve, and again with a larger margin where rounding breaks the solution; see `Method.correct`."""
-        head = Head(trial)
+        head = Head(trial, sample)
         view = head.view(sample)
         if not view.finite:
             return Correction.failed(NOT_FINITE)

@@ -51,7 +51,7 @@ class LastLayerWeight:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Change one weight; see `Method.correct`."""
-        head = Head(trial)
+        head = Head(trial, sample)
         view = head.view(sample)
         if not view.finite:
             return Correction.failed(NOT_FINITE)

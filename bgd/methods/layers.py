@@ -4,7 +4,6 @@ An edit w + dw of a weight from input j to unit u of a linear layer adds dw * h_
 need not be computed again: h is known. The same holds for a convolution, with a shifted map in place of h_j.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,11 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bgd.layers import chain, padding_of
 from bgd.parameters import ParameterSpace
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Booleans = np.ndarray[Any, np.dtype[np.bool_]]
-PER_UNIT = (nn.ReLU, nn.MaxPool2d, nn.Dropout)  # in eval mode; what they give for a unit depends on it alone
+PER_UNIT = (
+    nn.ReLU,
+    nn.MaxPool2d,
+    nn.Dropout,
+    nn.Identity,
+)  # in eval mode; what they give for a unit depends on it alone
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ def _taken(
     if isinstance(layer, nn.Linear):
         return inputs.reshape(-1)[torch.from_numpy(row * inputs.shape[1] + source).to(inputs.device)]
     (down, right), (far, long) = layer.stride, layer.dilation
-    high, wide = cast(tuple[int, int], layer.padding)  # not in words: see _KNOWN
+    high, wide = cast(tuple[int, int], padding_of(layer))  # the layer is plain
     padded = F.pad(inputs, (wide, wide, high, high)).contiguous()
     tall, broad = layer.kernel_size
     shape = (
@@ -184,29 +189,21 @@ def _taken(
     return windows[tuple(torch.from_numpy(np.ascontiguousarray(each)).to(inputs.device) for each in where)]
 
 
-_KNOWN: tuple[tuple[type[nn.Module], Callable[[Any], bool]], ...] = (
-    (nn.Linear, lambda layer: True),
-    (
-        nn.Conv2d,
-        lambda layer: (
-            layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-        ),
-    ),
-    (nn.ReLU, lambda layer: not layer.inplace),
-    (nn.MaxPool2d, lambda layer: not layer.return_indices),
-    (nn.Dropout, lambda layer: not layer.training),
-    (nn.Flatten, lambda layer: (layer.start_dim, layer.end_dim) == (1, -1)),
-)
+def known_layers(network: nn.Module, space: ParameterSpace) -> dict[str, nn.Module]:
+    """Return the layers of a network by name, in order; none where one is not plain or writes over its input.
 
-
-def known_layers(network: nn.Module, space: ParameterSpace) -> list[nn.Module]:
-    """Return the layers of a network, none where one is unknown or a parameter serves two."""
-    if not isinstance(network, nn.Sequential) or type(network).forward is not nn.Sequential.forward:
-        return []
-    layers = list(network)
-    named = [name for name, _ in network.named_parameters(remove_duplicate=False)]
-    of_layers = [
-        f"{name}.{part}" for name, layer in network.named_children() for part, _ in layer.named_parameters()
+    Every parameter is of one of these layers then, and they lie in the flat vector one after the other, each layer's
+    weight before its bias.
+    """
+    links = chain(network)
+    if not all(link.plain and not getattr(link.module, "inplace", False) for link in links):
+        return {}
+    expected = [
+        f"{link.name}.{part}" for link in links for part in ("weight", "bias") if has(link.module, part)
     ]
-    known = all(any(type(layer) is kind and fits(layer) for kind, fits in _KNOWN) for layer in layers)
-    return layers if known and tuple(named) == space.names == tuple(of_layers) else []
+    return {link.name: link.module for link in links} if tuple(expected) == space.names else {}
+
+
+def has(layer: nn.Module, part: str) -> bool:
+    """Return whether a plain layer has a `weight`, or a `bias`."""
+    return layer._parameters.get(part) is not None

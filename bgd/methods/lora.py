@@ -8,19 +8,21 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bgd.layers import entered
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.linear import chosen_layers
 from bgd.parameters import wide
 
 VERSION = 1  # raised whenever the same options may give another correction
 
-Hook = Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]
+Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class LoRA:
         steps: The most gradient steps.
         learning_rate: Of Adam.
         scale: s, on the product of the factors.
-        layers: Names of the linear layers that are adapted; None for all.
+        layers: Names of the linear layers that are adapted; None for all plain ones.
     """
 
     steps: int
@@ -132,9 +134,11 @@ def adapted(layers: dict[str, nn.Linear], factors: dict[str, Factors]) -> Iterat
     """Add the output of the factors to that of the layers inside the block."""
 
     def hook(each: Factors) -> Hook:
-        return lambda _, inputs, output: output + each.output(inputs[0])
+        return lambda _, given, named, output: output + each.output(entered(given, named))
 
-    handles = [layer.register_forward_hook(hook(factors[name])) for name, layer in layers.items()]
+    handles = [
+        layer.register_forward_hook(hook(factors[name]), with_kwargs=True) for name, layer in layers.items()
+    ]
     try:
         yield
     finally:

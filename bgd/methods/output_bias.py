@@ -33,7 +33,7 @@ class OutputBias:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Raise the bias; see `Method.correct`."""
-        head = Head(trial)
+        head = Head(trial, sample)
         if not head.bias:
             return Correction.failed("the last layer has no bias")
         view = head.view(sample)

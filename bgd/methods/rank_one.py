@@ -8,6 +8,7 @@ larger by v, and of all updates that do, it changes the values of keys with seco
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 
 from bgd.curvature.base import CurvatureError, check_counts, check_damping
 from bgd.curvature.second_moments import InputMoments, cholesky
+from bgd.layers import editable_linear, entered
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.linear import hidden_layer
 
@@ -94,7 +96,11 @@ class RankOne:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Move the layer's output, then write the update that moves it there; see `Method.correct`."""
-        name, layer = hidden_layer(trial.network, self.layer, "method.layer")
+        name: str = trial.kept(
+            f"hidden layer {self.layer}",
+            lambda: hidden_layer(trial.network, sample.image, self.layer, "method.layer"),
+        )
+        layer = editable_linear(trial.network, name)
         with Handle.on(layer) as handle:
             shift, steps, reason = self._shift(trial, sample, handle)
         if shift is None:
@@ -181,11 +187,11 @@ class Handle:
         """Have hold of a layer inside the block, for passes of one image."""
         handle = cls(layer)
 
-        def through(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-            handle.key = inputs[0].detach()[0].reshape(layer.in_features)
+        def through(_: nn.Module, given: Any, named: Any, output: torch.Tensor) -> torch.Tensor:
+            handle.key = entered(given, named).detach().reshape(layer.in_features)
             return output + handle.shift
 
-        hook = layer.register_forward_hook(through)
+        hook = layer.register_forward_hook(through, with_kwargs=True)
         try:
             yield handle
         finally:

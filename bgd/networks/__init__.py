@@ -1,6 +1,6 @@
 """The networks, a module each: the two of the thesis, MLP and AlexNet, and two more.
 
-All are `torch.nn.Sequential` with named layers, so that an evaluator can start at the first changed layer.
+All are rows of named layers, `torch.nn.Sequential`, so that an evaluator can start at the first changed layer.
 """
 
 from bgd.networks.alexnet import AlexNet

@@ -4,8 +4,10 @@ from collections import OrderedDict
 
 from torch import nn
 
+from bgd.networks.row import Row
 
-class AlexNet(nn.Sequential):
+
+class AlexNet(Row):
     """Five convolutions and three fully connected layers: 11,696,202 parameters at `width` 1.
 
     Input (N, 1, 28, 28), output logits (N, 10).

@@ -7,8 +7,10 @@ from collections import OrderedDict
 
 from torch import nn
 
+from bgd.networks.row import Row
 
-class LeNet(nn.Sequential):
+
+class LeNet(Row):
     """Two convolutions and three fully connected layers: 61,706 parameters at `width` 1.
 
     The form it is mostly taught in: ReLU in place of the scaled tanh, max-pooling in place of trained averages, every

@@ -4,8 +4,10 @@ from collections import OrderedDict
 
 from torch import nn
 
+from bgd.networks.row import Row
 
-class MLP(nn.Sequential):
+
+class MLP(Row):
     """784-12-8-10 with ReLU after the two hidden layers: 9,614 parameters.
 
     Input (N, 1, 28, 28), output logits (N, 10).

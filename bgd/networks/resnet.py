@@ -9,6 +9,8 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from bgd.networks.row import Row
+
 
 class ResidualBlock(nn.Module):
     """ReLU(F(x) + shortcut(x)) with F two 3x3 convolutions (Eqs. 1 and 2 of the paper).
@@ -46,7 +48,7 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class ResNet(nn.Sequential):
+class ResNet(Row):
     """A convolution, three residual blocks of 16, 32 and 64 channels, and a fully connected layer: ResNet-8.
 
     77,322 parameters at `width` 1. The maps are 28x28, 14x14 and 7x7; their means over all places go into the last

@@ -84,7 +84,7 @@ def estimated(estimator, network, space, images, labels):
 
 def gradient(network, value):
     """The gradient of a number by all parameters (|W|,)."""
-    found = torch.autograd.grad(value, list(network.parameters()), retain_graph=True)
+    found = torch.autograd.grad(value, list(network.parameters()), retain_graph=True, materialize_grads=True)
     return torch.cat([part.flatten() for part in found])
 
 

@@ -113,7 +113,7 @@ def test_knowing_nothing_it_keeps_the_parameters_that_move_the_sample_most(train
     method = replace(PLAIN, price=Distance(), budget=4, scope=1, rounds=0, iterations=1)
     correction = corrected(method, problem, sample)
     with problem.trying() as trial:
-        tail = Tail(trial.network, trial.space, 1)
+        tail = Tail(trial.network, trial.space, 1, sample.image)
         bench = bench_of(trial, sample, Distance(), 1)
         _, rise = bench.target.rise(tail.support(torch.arange(0)), torch.empty(0))
     assert set(correction.patch.indices.tolist()) <= set(tail.places[rise.abs().topk(6).indices].tolist())

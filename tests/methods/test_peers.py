@@ -118,7 +118,7 @@ def test_second_moments_as_a_matrix_over_all_parameters(small):
 def test_second_moments_that_cannot_be_had_say_why(small):
     network, images, labels = small
     space, stream = ParameterSpace.of(network), rng.stream(0)
-    with pytest.raises(ConfigError, match=r"layer='2': no such linear layer; .*1, 3"):
+    with pytest.raises(ConfigError, match=r"layer '2' is a ReLU, no nn.Linear or nn.Conv2d; .*1, 3"):
         InputMoments("2", 7).estimate(network, space, images, labels, stream)
     with pytest.raises(CurvatureError, match="what goes into 3 is not finite"):
         InputMoments("3", 7).estimate(network, space, images * float("nan"), labels, stream)

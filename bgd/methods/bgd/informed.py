@@ -1,13 +1,16 @@
 """Priors that more than the gradient goes into: the curvature of the training loss, the activations of the sample."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from bgd.curvature.base import Estimator
+from bgd.layers import entered, padding_of, plain_layer
 from bgd.methods.base import Sample, Trial
 from bgd.methods.bgd.prior import Prior
 from bgd.parameters import ParameterSpace
@@ -82,21 +85,19 @@ class ActivationPrior:
         """Return the prior; see `InformedPrior.at`. It takes one forward pass.
 
         Raises:
-            TypeError: A weight is not of an `nn.Linear`, or of an `nn.Conv2d` without groups and with zero padding.
+            LayerError: A weight is not of a plain `nn.Linear` or `nn.Conv2d` (`bgd.layers`).
         """
         taps: Taps = {}
-        handles = [_tap(trial.network, name, taps) for name in trial.space.weights]
-        try:
+        with ExitStack() as watching:
+            for name in trial.space.weights:
+                watching.enter_context(_tapped(trial.network, name, taps))
             trial.logits(sample)
-        finally:
-            for handle in handles:
-                handle.remove()
         return _Activations(taps)
 
 
 @dataclass(frozen=True, eq=False)
 class _Activations:
-    """What goes into each weight."""
+    """What goes into each weight; a weight that does not run is not there."""
 
     taps: Taps
 
@@ -115,34 +116,26 @@ class _Activations:
         return weights
 
 
-def _tap(network: nn.Module, name: str, taps: Taps) -> RemovableHandle:
-    """Have the layer of a weight note what goes into it."""
-    layer = network.get_submodule(name.rpartition(".")[0])
-    if not isinstance(layer, nn.Linear) and not _is_plain(layer):
-        raise TypeError(
-            f"{name} is a weight of {layer}: activations are read off nn.Linear, and nn.Conv2d with groups=1, "
-            "padding_mode='zeros' and padding in numbers"
-        )
+@contextmanager
+def _tapped(network: nn.Module, name: str, taps: Taps) -> Iterator[None]:
+    """Have the layer of a weight note what goes into it, inside the block."""
+    layer = plain_layer(network, name.rpartition(".")[0])
 
-    def note(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        taps[name] = _into(layer, inputs[0].detach().abs())
+    def note(_: nn.Module, given: Any, named: Any) -> None:
+        taps[name] = _into(layer, entered(given, named).detach().abs())
 
-    return layer.register_forward_pre_hook(note)
-
-
-def _is_plain(layer: nn.Module) -> bool:
-    return (
-        isinstance(layer, nn.Conv2d)
-        and layer.groups == 1
-        and layer.padding_mode == "zeros"
-        and not isinstance(layer.padding, str)
-    )
+    handle = layer.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _into(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
     """Return the mean of what each weight multiplies, in a shape that expands to the weight's."""
     if not isinstance(layer, nn.Conv2d):
         return values.reshape(-1, values.shape[-1]).mean(dim=0)
-    assert not isinstance(layer.padding, str), "see _is_plain"
-    windows = F.unfold(values, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+    padding = padding_of(layer)
+    assert padding is not None, "the layer is plain"
+    windows = F.unfold(values, layer.kernel_size, layer.dilation, padding, layer.stride)
     return windows.mean(dim=(0, 2)).view(layer.weight.shape[1:])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bgd.curvature.base import Curvature
+from bgd.curvature.base import Curvature, CurvatureError
 from bgd.curvature.kfac import KFAC
 from bgd.curvature.kronecker import Block, KroneckerCurvature
 from bgd.methods.base import Trial
@@ -36,10 +36,19 @@ class Kronecker:
         return kept.after(drift(trial, tail))
 
     def of(self, curvature: Curvature, tail: Tail) -> "KroneckerHarm":
-        """Return the harm of a curvature."""
+        """Return the harm of a curvature.
+
+        Raises:
+            CurvatureError: It has no factors of a layer of the tail, such as of one that is compiled by itself.
+        """
         assert isinstance(curvature, KroneckerCurvature), "it is KFAC's"
         every = {block.weight: block for block in curvature.blocks}
-        return KroneckerHarm(tail, [every[f"{layer.name}.weight"] for layer in tail.layers])
+        weights = [layer.tensors[0] for layer in tail.layers]
+        if missing := [name for name in weights if name not in every]:
+            raise CurvatureError(
+                f"there are no Kronecker factors of {', '.join(missing)}: no plain linear layer in N0"
+            )
+        return KroneckerHarm(tail, [every[name] for name in weights])
 
 
 class KroneckerHarm:

@@ -15,7 +15,7 @@ from torch import nn
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.harm import DivergenceHarm, Harm
 from bgd.methods.least_harm.protect import ProtectedHarm, Protection
-from bgd.methods.least_harm.search import LeastHarm, bench_of, earlier, finished, remembered
+from bgd.methods.least_harm.search import LeastHarm, bench_of, earlier, finished, remembered, tail_of
 from bgd.methods.least_harm.tail import BATCH, Activations, Tail
 from bgd.methods.least_harm.variants import variants
 from bgd.parameters import wide
@@ -145,7 +145,7 @@ class LeastHarmInARow:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Correct with earlier samples in mind; see `Method.correct`."""
-        tail: Tail = trial.kept("tail in a row", lambda: Tail(trial.network, trial.space, self.search.scope))
+        tail = tail_of(trial, sample, self.search.scope)
         inputs = self.spread.inputs(trial, tail)
         # Made at the first sample and kept through all corrections: what the network said before any.
         before = trial.kept("outputs of N0", lambda: _logits(inputs, tail.weights(trial.original)))

@@ -130,9 +130,20 @@ class LeastHarm:
         return solve(bench.harm, bench.target, grown, start, self.iterations)
 
 
+def tail_of(trial: Trial, sample: Sample, scope: int) -> Tail:
+    """Return the last layers of a trial's network, made once; `sample` is an input to run the network with.
+
+    Raises:
+        LayerError: The network's outputs are those of no plain linear layer.
+    """
+    tail: Tail = trial.kept(f"tail of {scope}", lambda: Tail(trial.network, trial.space, scope, sample.image))
+    tail.check()
+    return tail
+
+
 def bench_of(trial: Trial, sample: Sample, price: Price, scope: int) -> Bench:
     """Return what a search of a trial's network works with."""
-    tail: Tail = trial.kept(f"tail of {scope}", lambda: Tail(trial.network, trial.space, scope))
+    tail = tail_of(trial, sample, scope)
     weights = trial.kept(f"weights of {scope}", lambda: tail.weights(trial.original), of=tail.tensors)
     return Bench(tail, Target(trial, tail, weights, sample), price.harm(trial, tail, weights))
 

@@ -13,14 +13,11 @@ from functools import cached_property
 import torch
 from torch import nn
 
+from bgd.layers import chain, editable_linear, entering, output_layer, parameter_of
 from bgd.parameters import ParameterSpace, wide
 
 PASSING = (nn.ReLU, nn.Dropout, nn.Identity)  # between linear layers; dropout does nothing in eval mode
 BATCH = 500  # images a time through what comes before the tail
-
-
-class TailError(ValueError):
-    """The network does not end in linear layers with ReLU between them."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Layer:
     @property
     def tensors(self) -> tuple[str, ...]:
         """Names of its parameter tensors."""
-        return (f"{self.name}.weight", f"{self.name}.bias")[: 1 + self.bias]
+        return tuple(parameter_of(self.name, part) for part in ("weight", "bias")[: 1 + self.bias])
 
     def row(self, unit: int) -> torch.Tensor:
         """Return the places of an output's own parameters in the tail's vector (inputs + 1,): its weights, its bias."""
@@ -68,38 +65,25 @@ class Tail:
         before: Names of the parameters that come before it.
     """
 
-    def __init__(self, network: nn.Module, space: ParameterSpace, scope: int) -> None:
+    def __init__(self, network: nn.Module, space: ParameterSpace, scope: int, image: torch.Tensor) -> None:
         """Take as many of the last layers as have at most `scope` parameters together, and one at least.
 
+        More than one where the network is a row of layers; of any other network, what comes before the layer that
+        gives the outputs is not known.
+
+        Args:
+            network: In eval mode.
+            space: Flat index over its parameters.
+            scope: Most parameters.
+            image: One input (1, ...), to run the network with.
+
         Raises:
-            TailError: There is none.
+            LayerError: The network's outputs are those of no plain linear layer.
         """
-        children = list(network.named_children())
-        if not isinstance(network, nn.Sequential) or len(children) != len(network):
-            # Its layers need not run one after the other, each once: what comes before the last ones is not known.
-            raise TailError(
-                f"{type(network).__name__} is no row of layers, each of them in one place: no tail"
-            )
-        linear: list[tuple[str, nn.Linear]] = []
-        start, total = len(children), 0
-        for place in reversed(range(len(children))):
-            name, child = children[place]
-            if isinstance(child, nn.Linear):
-                total += sum(parameter.numel() for parameter in child.parameters())
-                if linear and total > scope:
-                    break
-                linear.insert(0, (name, child))
-                start = place
-            elif not isinstance(child, PASSING):
-                break
-            elif not linear:
-                raise TailError(f"the network ends in {type(child).__name__} {name!r}, not in a linear layer")
-        if not linear:
-            kind = type(children[-1][1]).__name__ if children else type(network).__name__
-            raise TailError(f"the network's last layer is a {kind}, not a linear layer: there is no tail")
-        self._body = nn.Sequential(*(child for _, child in children[:start]))
+        self._network = network
         self.layers: list[Layer] = []
-        for name, layer in linear:
+        for name in _last_linears(network, scope, output_layer(network, image)):
+            layer = editable_linear(network, name)
             at = self.layers[-1].start + self.layers[-1].size if self.layers else 0
             bias = layer.bias is not None
             self.layers.append(Layer(name, layer.out_features, layer.in_features, bias, at))
@@ -107,6 +91,15 @@ class Tail:
         self.places = torch.cat([torch.arange(span.start, span.stop) for span in spans])
         inside = set(self.tensors)
         self.before = tuple(name for name in space.names if name not in inside)
+
+    def check(self) -> None:
+        """Hold the layers to be plain still.
+
+        Raises:
+            LayerError: One is not any more.
+        """
+        for layer in self.layers:
+            editable_linear(self._network, layer.name)
 
     @property
     def size(self) -> int:
@@ -146,16 +139,42 @@ class Tail:
                 parts.append(matrix[..., -1])
         return torch.cat(parts, dim=-1)
 
-    @torch.no_grad()
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
         """Return what goes into the first layer for images (N, ...), image by image: (N, inputs + 1)."""
-        found = [self._body(batch).flatten(1) for batch in torch.split(images, BATCH)]
-        whole = wide(torch.cat(found))
+        whole = wide(entering(self._network, self.layers[0].name, images, BATCH))
         return torch.cat([whole, whole.new_ones(len(whole), 1)], dim=1)
 
     def support(self, indices: torch.Tensor) -> "Support":
         """Return parameters of the tail (k,) as a support."""
         return Support(self, indices)
+
+
+def _last_linears(network: nn.Module, scope: int, head: str) -> list[str]:
+    """Return the names of the last linear layers with at most `scope` parameters, the head at least, in order.
+
+    Before the head, those of a row of layers, as long as a ReLU follows each and no other layer than `PASSING`.
+    """
+    links = chain(network)
+    place = next((place for place, link in enumerate(links) if link.name == head), None)
+    if place is None:
+        return [head]
+    taken, total, rectified = [head], _count(links[place].module), False
+    for link in reversed(links[:place]):
+        if not link.plain or not isinstance(link.module, (nn.Linear, *PASSING)):
+            break
+        if isinstance(link.module, nn.Linear):
+            if not all(tensor.requires_grad for tensor in link.module.parameters()):
+                break
+            total += _count(link.module)
+            if total > scope or not rectified:
+                break
+            taken.insert(0, link.name)
+        rectified = isinstance(link.module, nn.ReLU) or (rectified and not isinstance(link.module, nn.Linear))
+    return taken
+
+
+def _count(layer: nn.Module) -> int:
+    return sum(tensor.numel() for tensor in layer.parameters())
 
 
 class Support:

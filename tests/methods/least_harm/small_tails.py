@@ -41,7 +41,14 @@ def images_of(count, sizes=WIDE, seed=1, dtype=torch.float64):
 
 
 def tail_of(made, scope=ALL):
-    return Tail(made, ParameterSpace.of(made), scope)
+    """The tail, found with an image of the size that the first layer with weights takes."""
+    first = next(each for each in made.parameters() if each.dim() > 1)
+    image = (
+        torch.zeros(1, 1, 28, 28)
+        if first.dim() == 4 or first.shape[1] == 784
+        else torch.zeros(1, 1, 1, first.shape[1])
+    )
+    return Tail(made, ParameterSpace.of(made), scope, image.to(first))
 
 
 def support_of(tail, seed, size):

@@ -24,7 +24,7 @@ from bgd.curvature.kfac import KFAC
 from bgd.methods.base import Problem
 from bgd.methods.least_harm.harm import FLOOR, Distance, Divergence, DivergenceHarm, QuadraticHarm, Statistic
 from bgd.methods.least_harm.kronecker import KroneckerHarm
-from bgd.methods.least_harm.tail import Activations, Edited, Tail
+from bgd.methods.least_harm.tail import Activations, Edited
 from bgd.parameters import ParameterSpace
 
 SHAPES = [(WIDE, True), (WIDE, False), ((4, 3), True)]
@@ -294,7 +294,7 @@ LEVELS = list(PRICES)
 def test_a_price_above_what_may_be_known_is_refused(needs, level, problem):
     problem.knowledge = problem.knowledge.restricted(level)
     with problem.trying() as trial:
-        tail = Tail(trial.network, trial.space, 200)
+        tail = tail_of(trial.network, 200)
         weights = tail.weights(trial.original)
         if LEVELS.index(needs) > LEVELS.index(level):
             with pytest.raises(LookupError, match=f"knows='{level}' rules that out: '{needs}' would not"):
@@ -314,7 +314,7 @@ def test_the_images_are_the_ones_named(needs, problem, trained, tiny):
         "training_data": tiny.train.tensors()[0],
     }[needs][:60]
     with problem.trying() as trial:
-        tail = Tail(trial.network, trial.space, 200)
+        tail = tail_of(trial.network, 200)
         harm = PRICES[needs].harm(trial, tail, tail.weights(trial.original))
         support, change = support_of(tail, 0, 3)
         with torch.no_grad():
@@ -325,7 +325,7 @@ def test_the_images_are_the_ones_named(needs, problem, trained, tiny):
 def test_the_statistic_is_the_estimated_diagonal(problem, trained, tiny):
     estimator = EmpiricalFisher(images=50)
     with problem.trying() as trial:
-        tail = Tail(trial.network, trial.space, 200)
+        tail = tail_of(trial.network, 200)
         harm = Statistic(estimator).harm(trial, tail, tail.weights(trial.original))
         found = harm.model(tail.support(NONE), torch.empty(0)).diagonal()
     curvature = known(trained, tiny).curvature(estimator)
@@ -342,7 +342,7 @@ def test_a_price_counts_from_the_network_before_any_correction(trained, tiny):
         before = trained(images)
     for seed in range(3):
         with problem.trying() as trial:
-            tail = Tail(trial.network, trial.space, 200)
+            tail = tail_of(trial.network, 200)
             support, change = support_of(tail, seed, 3)
             weights = tail.weights(trial.original)
             harm = price.harm(trial, tail, weights)

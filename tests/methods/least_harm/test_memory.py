@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import known
 from oracles import is_right, with_parameters
-from small_tails import support_of
+from small_tails import support_of, tail_of
 
 from bgd import rng
 from bgd.curvature.diagonal import EmpiricalFisher
@@ -16,7 +16,6 @@ from bgd.methods.least_harm.kronecker import Kronecker
 from bgd.methods.least_harm.memory import Hardened, Protected, Refreshed
 from bgd.methods.least_harm.protect import SOFT
 from bgd.methods.least_harm.search import LeastHarm
-from bgd.methods.least_harm.tail import Tail
 from bgd.patch import Patch
 
 SCOPE = 200  # the last layer of the trained MLP
@@ -43,7 +42,7 @@ def samples(trained, tiny):
 def moved(problem, seed):
     """Change some parameters of the last layer for good: what the change was, over the tail (P,)."""
     with problem.trying() as trial:
-        tail = Tail(trial.network, trial.space, SCOPE)
+        tail = tail_of(trial.network, SCOPE)
         first(trial, tail)  # as at the first sample
         support, change = support_of(tail, seed, 5)
         places = tail.places[support.indices]
@@ -60,7 +59,7 @@ def harm_now(problem, price, carry=()):
     """The harm of changes of the network as it is, and its tail."""
     problem.carry = carry
     with problem.trying() as trial:
-        tail = Tail(trial.network, trial.space, SCOPE)
+        tail = tail_of(trial.network, SCOPE)
         return price.harm(trial, tail, tail.weights(trial.original)), tail
 
 

@@ -18,7 +18,6 @@ from bgd.methods.base import Problem, Sample
 from bgd.methods.least_harm import search as module
 from bgd.methods.least_harm.harm import Distance, Divergence, Statistic
 from bgd.methods.least_harm.search import LeastHarm, bench_of
-from bgd.methods.least_harm.tail import TailError
 
 PRICES = {
     "nothing": Distance(),
@@ -263,7 +262,7 @@ def test_the_network_has_the_last_word(small, monkeypatch):
 def test_a_network_without_a_linear_end_is_named(small):
     _, images, samples = small
     made = nn.Sequential(nn.Flatten(), nn.Linear(6, 3), nn.ReLU())
-    with pytest.raises(TailError, match="ends in ReLU"):
+    with pytest.raises(ConfigError, match=r"no nn\.Linear that runs once"):
         corrected(PLAIN, posed(made, images), samples[0])
 
 

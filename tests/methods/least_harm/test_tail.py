@@ -9,9 +9,11 @@ from oracles import flat
 from small_tails import ALL, WIDE, images_of, network, rewritten, support_of, tail_of, vector_of
 from torch import nn
 
+from bgd.layers import LayerError
 from bgd.methods.least_harm import tail as module
-from bgd.methods.least_harm.tail import Activations, Edited, TailError, edited_weights
+from bgd.methods.least_harm.tail import Activations, Edited, Tail, edited_weights
 from bgd.networks import MLP, AlexNet, ResNet
+from bgd.parameters import ParameterSpace
 
 SHAPES = [
     ((6, 5, 4, 3), True),
@@ -56,14 +58,14 @@ def test_as_many_of_the_last_layers_as_the_scope_allows(make, scope, names):
 
 
 class Residual(nn.Module):
-    """Not one layer after the other."""
+    """Not one layer after the other, and no single layer at the end."""
 
     def __init__(self):
         super().__init__()
-        self.lin1, self.lin2 = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.lin1, self.lin2 = nn.Linear(4, 3), nn.Linear(4, 3)
 
     def forward(self, images):
-        return self.lin2(images.flatten(1) + self.lin1(images.flatten(1)))
+        return self.lin2(images.flatten(1)) + self.lin1(images.flatten(1))
 
 
 def tied():
@@ -75,17 +77,29 @@ def tied():
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (nn.Sequential(nn.Linear(4, 3), nn.ReLU()), "ends in ReLU '1', not in a linear layer"),
-        (nn.Sequential(nn.Linear(4, 3), nn.Dropout()), "ends in Dropout '1'"),
-        (nn.Sequential(nn.Linear(4, 3), nn.Flatten()), "last layer is a Flatten, not a linear layer"),
-        (nn.Sequential(), "last layer is a Sequential"),
-        (Residual(), "Residual is no row of layers"),
-        (tied(), "each of them in one place"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU()), "no nn.Linear that runs once.*is '1'"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.LogSoftmax(1)), "no nn.Linear that runs once"),
+        (nn.Sequential(nn.Conv2d(1, 3, (1, 4)), nn.Flatten()), "none of them runs"),
+        (nn.Sequential(nn.Linear(4, 3)), "no logits"),
+        (Residual(), "no nn.Linear that runs once"),
+        (tied(), "no nn.Linear that runs once"),
     ],
 )
 def test_a_network_without_a_linear_end_is_named(made, message):
-    with pytest.raises(TailError, match=message):
-        tail_of(made, 100)
+    with pytest.raises(LayerError, match=message):
+        Tail(made.eval(), ParameterSpace.of(made), 100, torch.randn(1, 1, 1, 4))
+
+
+@pytest.mark.parametrize("after", [nn.Dropout, nn.Identity, nn.Flatten])
+def test_what_changes_nothing_may_follow_the_last_layer(after):
+    made = nn.Sequential(nn.Flatten(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3), after()).eval()
+    assert [layer.name for layer in tail_of(made).layers] == ["1", "3"]
+
+
+@pytest.mark.parametrize("between", [[], [nn.Identity()], [nn.Dropout()], [nn.Tanh()]])
+def test_a_layer_without_a_rectifier_behind_it_is_no_part_of_a_tail(between):
+    made = nn.Sequential(nn.Flatten(), nn.Linear(4, 5), *between, nn.Linear(5, 3)).eval()
+    assert [layer.name for layer in tail_of(made).layers] == [str(len(made) - 1)]
 
 
 @pytest.mark.parametrize(("sizes", "bias"), SHAPES)
