@@ -26,6 +26,7 @@ from bgd.probes.survey import Survey
 from bgd.records import Header
 from bgd.settings import Stage, ordered, samples_of
 from bgd.training import Base
+from experiments.arithmetic import settle
 from experiments.provenance import provenance
 from experiments.spec import RunSpec
 
@@ -85,6 +86,7 @@ class Workbench:
     """The data, N0 and its evaluation, which runs of the same network and scale share."""
 
     def __init__(self, spec: RunSpec, place: Place) -> None:
+        settle(place.device)  # before anything is computed
         self.place = place
         self.scale = spec.scale
         self.data = load_data(spec.dataset, place.data)

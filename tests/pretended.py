@@ -37,6 +37,8 @@ class DeviceMix(RuntimeError):
 
 def on_card(tensor: torch.Tensor) -> bool:
     """Whether a tensor bears the mark."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
     return bool(getattr(tensor.untyped_storage(), "on_card", False))
 
 
