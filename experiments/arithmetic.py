@@ -87,7 +87,10 @@ def unsettled(device: str) -> dict[str, Any]:
     if device == "cuda":
         warns = torch.is_deterministic_algorithms_warn_only_enabled()
         wanted |= {
-            "torch.are_deterministic_algorithms_enabled()": (torch.are_deterministic_algorithms_enabled(), True),
+            "torch.are_deterministic_algorithms_enabled()": (
+                torch.are_deterministic_algorithms_enabled(),
+                True,
+            ),
             "torch.is_deterministic_algorithms_warn_only_enabled()": (warns, False),
             "torch.backends.cudnn.deterministic": (torch.backends.cudnn.deterministic, True),
             "torch.backends.cudnn.benchmark": (torch.backends.cudnn.benchmark, False),

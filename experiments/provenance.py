@@ -29,12 +29,17 @@ def provenance(dataset: str, device: str, threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
         "device": device,
-        "hardware": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "hardware": hardware(device),
         **facts(device),
         "cores": os.cpu_count(),
         "threads": threads,
         "data": SOURCES[dataset].sha256,
     }
+
+
+def hardware(device: str) -> str:
+    """Return the name of the card or of the processor."""
+    return torch.cuda.get_device_name() if device == "cuda" else _processor()
 
 
 @cache

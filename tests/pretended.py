@@ -68,7 +68,9 @@ def _mixed(operation: object) -> DeviceMix:
 class _Operations(TorchDispatchMode):
     """Sees every operation, also those of backward passes; marks what comes out."""
 
-    inside = False  # whether the function at work has tensors on the card: what it makes from nothing is there too
+    inside = (
+        False  # whether the function at work has tensors on the card: what it makes from nothing is there too
+    )
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -117,7 +119,9 @@ def _check_indexing(func, args: tuple) -> None:
     """Indices may be on the CPU for values on the card, and not the other way round; a single value may be anywhere."""
     own = on_card(args[0])
     if not own and any(on_card(index) for index in _tensors(args[1])):
-        raise DeviceMix(f"indices should be either on cpu or on the same device as the indexed tensor (cpu): {func}")
+        raise DeviceMix(
+            f"indices should be either on cpu or on the same device as the indexed tensor (cpu): {func}"
+        )
     for value in _tensors(args[2:]):
         if on_card(value) != own and value.dim():
             raise _mixed(func)
@@ -133,7 +137,7 @@ def _refuse_nondeterminism(func, name: str, args: tuple, kwargs: dict, given: li
 
 
 class _Functions(TorchFunctionMode):
-    """Sees every function of torch's: answers for the device of a tensor, and makes tensors where they are asked for."""
+    """Sees every function of torch's: answers for the device of a tensor, and puts tensors where they are asked for."""
 
     def __init__(self, operations: _Operations) -> None:
         super().__init__()

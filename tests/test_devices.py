@@ -36,7 +36,9 @@ from experiments.execute import execute
 from experiments.run import CONF
 from experiments.workbench import Place, Workshop
 
-METHODS, PROBES = (sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("method", "probe"))
+METHODS, PROBES = (
+    sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("method", "probe")
+)
 EVALUATORS = {"full": FullEvaluator, "incremental": IncrementalEvaluator}
 
 
@@ -66,11 +68,12 @@ def stage_of(network, tiny, card, spec, count):
     return Stage(setting, method, 0, problem, evaluator, samples, bystanders)
 
 
-# The second sample of a row meets what the first one left behind; convolutions are met by the first one already.
+# A network that keeps corrections has the second one meet what the first one left behind; where it does not, what is
+# like the sample is looked at as well.
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize(
     ("network", "setting", "count"),
-    [("mlp", "reloading", 1), ("mlp", "non_reloading", 2), ("alexnet", "reloading", 1)],
+    [("mlp", "non_reloading", 2), ("alexnet", "reloading", 1)],
     indirect=["network"],
 )
 def test_a_method_corrects_on_a_card(name, setting, count, network, tiny, card, spec_of):
@@ -81,7 +84,9 @@ def test_a_method_corrects_on_a_card(name, setting, count, network, tiny, card, 
         if row.patch is not None and setting == "reloading":
             after = before.clone()
             after[row.patch["index"]] = torch.tensor(row.patch["new"])
-            assert is_right(with_parameters(network, after), samples_on(network, tiny, "cpu", count)[row.position])
+            assert is_right(
+                with_parameters(network, after), samples_on(network, tiny, "cpu", count)[row.position]
+            )
     stage.retained()
     assert devices_of([stage.problem.current.flat, stage.problem.original]) == {"cuda"}
 
@@ -106,7 +111,11 @@ def estimators():
     for module in pkgutil.iter_modules(bgd.curvature.__path__):
         loaded = importlib.import_module(f"bgd.curvature.{module.name}")
         for kind in vars(loaded).values():
-            own = inspect.isclass(kind) and kind.__module__ == loaded.__name__ and dataclasses.is_dataclass(kind)
+            own = (
+                inspect.isclass(kind)
+                and kind.__module__ == loaded.__name__
+                and dataclasses.is_dataclass(kind)
+            )
             if own and hasattr(kind, "estimate"):
                 yield kind(images=20, **arguments.get(kind.__name__, {}))
     yield from (TrueFisher(images=20, draws=2), KFAC(images=20, draws=2))
@@ -173,7 +182,10 @@ def test_a_run_from_the_command_line_s_specification_is_made_on_a_card(
     """N0 is trained there, statistics are kept in files and read again, the header says how it was computed."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a pretended card")
     monkeypatch.setenv(arithmetic.WORKSPACE, ":4096:8")
-    spec, place = spec_of(f"method={method}", "scale.samples=2"), Place(tmp_path / "data", tmp_path, "cuda", 1)
+    spec, place = (
+        spec_of(f"method={method}", "scale.samples=2"),
+        Place(tmp_path / "data", tmp_path, "cuda", 1),
+    )
     try:
         header = execute(spec, Workshop(place))
         execute(spec_of(f"method={method}", "setting=non_reloading", "scale.samples=2"), Workshop(place))
@@ -194,8 +206,12 @@ ALLOWED = {
     "an index on the CPU": lambda card, cpu, one: card[torch.tensor([0, 2])],
     "a list of indices": lambda card, cpu, one: card[[0, 2]],
     "a mask on the CPU": lambda card, cpu, one: card[cpu > 0],
-    "written at an index on the CPU": lambda card, cpu, one: card.index_put_((torch.tensor([0]),), card[1:2] * 2),
-    "a number on the CPU written at an index": lambda card, cpu, one: card.__setitem__(torch.tensor([0, 1]), one),
+    "written at an index on the CPU": lambda card, cpu, one: card.index_put_(
+        (torch.tensor([0]),), card[1:2] * 2
+    ),
+    "a number on the CPU written at an index": lambda card, cpu, one: card.__setitem__(
+        torch.tensor([0, 1]), one
+    ),
     "written to a part": lambda card, cpu, one: card.__setitem__(slice(0, 2), cpu[:2]),
     "copied": lambda card, cpu, one: card.copy_(cpu),
     "copied back": lambda card, cpu, one: cpu.copy_(card),
@@ -210,8 +226,12 @@ REFUSED = {
     "a number on the card": lambda card, cpu, one: cpu * card[0],
     "written to the CPU": lambda card, cpu, one: one.add_(card[0]),
     "an index on the card": lambda card, cpu, one: cpu[card.long()],
-    "values on the CPU written at indices": lambda card, cpu, one: card.__setitem__(torch.tensor([0, 1]), cpu[:2]),
-    "values on the card written at indices": lambda card, cpu, one: cpu.__setitem__(torch.tensor([0, 1]), card[:2]),
+    "values on the CPU written at indices": lambda card, cpu, one: card.__setitem__(
+        torch.tensor([0, 1]), cpu[:2]
+    ),
+    "values on the card written at indices": lambda card, cpu, one: cpu.__setitem__(
+        torch.tensor([0, 1]), card[:2]
+    ),
     "a product": lambda card, cpu, one: torch.outer(card, cpu) @ cpu,
     "put together": lambda card, cpu, one: torch.cat([card, cpu]),
     "stacked": lambda card, cpu, one: torch.stack([card[0], one]),
@@ -221,8 +241,12 @@ REFUSED = {
     "selected": lambda card, cpu, one: card.index_select(0, torch.tensor([0])),
     "solved": lambda card, cpu, one: torch.linalg.solve(torch.eye(3), card),
     "through a layer": lambda card, cpu, one: nn.Linear(3, 2)(card),
-    "with a label elsewhere": lambda card, cpu, one: nn.functional.cross_entropy(card[None], torch.tensor([1])),
-    "differentiated": lambda card, cpu, one: torch.autograd.grad((card.requires_grad_() * 2).sum(), card)[0] + cpu,
+    "with a label elsewhere": lambda card, cpu, one: nn.functional.cross_entropy(
+        card[None], torch.tensor([1])
+    ),
+    "differentiated": lambda card, cpu, one: (
+        torch.autograd.grad((card.requires_grad_() * 2).sum(), card)[0] + cpu
+    ),
     "as numpy": lambda card, cpu, one: card.numpy(),
     "as numpy, silently": lambda card, cpu, one: np.asarray(card),
 }
@@ -241,7 +265,9 @@ REFUSED_SOMEWHERE = {
 
 def outcome(case, device):
     """What an operation does with a vector on a device, the same on the CPU, and a number there."""
-    return case(torch.tensor([0.0, 1.0, 2.0], device=device), torch.tensor([0.0, 1.0, 2.0]), torch.tensor(1.0))
+    return case(
+        torch.tensor([0.0, 1.0, 2.0], device=device), torch.tensor([0.0, 1.0, 2.0]), torch.tensor(1.0)
+    )
 
 
 @pytest.mark.parametrize("name", ALLOWED)
@@ -255,7 +281,9 @@ def test_the_pretended_card_refuses(name, card):
         outcome((REFUSED | NOT_DETERMINISTIC | REFUSED_SOMEWHERE)[name], card)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: holds the pretended one to it")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA device: holds the pretended one to it"
+)
 @pytest.mark.parametrize("name", ALLOWED | REFUSED | NOT_DETERMINISTIC)
 def test_a_real_card_does_the_same(name, monkeypatch):
     torch.use_deterministic_algorithms(True)

@@ -104,8 +104,8 @@ class Tail:
             bias = layer.bias is not None
             self.layers.append(Layer(name, layer.out_features, layer.in_features, bias, at))
         spans = [space.span(name) for name in self.tensors]
-        at = linear[0][1].weight.device
-        self.places = torch.cat([torch.arange(span.start, span.stop, device=at) for span in spans])
+        device = linear[0][1].weight.device
+        self.places = torch.cat([torch.arange(span.start, span.stop, device=device) for span in spans])
         inside = set(self.tensors)
         self.before = tuple(name for name in space.names if name not in inside)
 
