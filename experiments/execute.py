@@ -8,7 +8,7 @@ from pathlib import Path
 from bgd.records import Header, Measurement, Row
 from bgd.settings import ReplayError
 from bgd.store import Store, Writer
-from experiments.arithmetic import held, settle
+from experiments.arithmetic import held
 from experiments.spec import RunSpec
 from experiments.workbench import Workbench, Workshop
 
@@ -30,7 +30,6 @@ def execute(spec: RunSpec, workshop: Workshop) -> Header:
     """
     store = store_of(workshop.place.output)
     try:
-        settle(workshop.place.device)  # the runs before this one may have left it otherwise
         bench = workshop.bench(spec)
         header = bench.header(spec)
         if store.finished(spec.run_id):

@@ -253,7 +253,8 @@ class Workshop:
         self._bench: Workbench | None = None
 
     def bench(self, spec: RunSpec) -> Workbench:
-        """Return the workbench of a run."""
+        """Return the workbench of a run that is about to begin."""
+        settle(self.place.device)  # the runs before may have left it otherwise
         if self._bench is None or spec.bench_id != self._key:
             self._bench = None  # its memory goes first
             self._key, self._bench = spec.bench_id, Workbench(spec, self.place)

@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 CARD, CPU = torch.device("cuda", 0), torch.device("cpu")
 
-# Of CUDA, which `torch.use_deterministic_algorithms(True)` refuses in one of the versions of torch from 2.11 on or
-# shortly before. `put_` and the backward passes are what else of the list could ever be of use here.
+# What `torch.use_deterministic_algorithms(True)` refuses on CUDA, as far as an image classifier may come across it.
+# Which operations those are depends on the version of torch: here are those of any.
 NOT_DETERMINISTIC = {
     "kthvalue", "histc", "put_", "mode", "_adaptive_avg_pool2d_backward", "adaptive_max_pool2d_backward",
     "grid_sampler_2d_backward", "reflection_pad2d_backward", "upsample_bilinear2d_backward", "max_unpool2d",
@@ -68,9 +68,7 @@ def _mixed(operation: object) -> DeviceMix:
 class _Operations(TorchDispatchMode):
     """Sees every operation, also those of backward passes; marks what comes out."""
 
-    inside = (
-        False  # whether the function at work has tensors on the card: what it makes from nothing is there too
-    )
+    inside = False  # whether the function at work was given tensors on the card: what it makes anew is there, too
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
