@@ -68,7 +68,8 @@ def _mixed(operation: object) -> DeviceMix:
 class _Operations(TorchDispatchMode):
     """Sees every operation, also those of backward passes; marks what comes out."""
 
-    inside = False  # whether the function at work was given tensors on the card: what it makes anew is there, too
+    # Whether the function at work was given tensors on the card: what it makes from nothing is there, too.
+    inside = False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
