@@ -14,6 +14,7 @@ from bgd.methods.base import Problem
 from bgd.networks import MLP, AlexNet
 from bgd.parameters import ParameterSpace
 from bgd.settings import samples_of
+from experiments.arithmetic import WORKSPACE, WORKSPACES
 from experiments.plan import specs_of_presets
 from experiments.run import CONF
 from experiments.spec import RunSpec
@@ -66,6 +67,17 @@ def known(network, tiny, device="cpu"):
         keep_images=lambda: tiny.held_out.tensors(device)[0],
         training=lambda: (images, labels),
     )
+
+
+@pytest.fixture
+def card_facts(monkeypatch):
+    """What a machine with a card says of it, for runs on a pretended one; the arithmetic of the CPU afterwards."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a pretended card")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 0)
+    monkeypatch.setenv(WORKSPACE, WORKSPACES[0])
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
 
 
 @pytest.fixture

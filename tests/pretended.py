@@ -75,14 +75,15 @@ class _Operations(TorchDispatchMode):
         kwargs = kwargs or {}
         given = list(_tensors((args, kwargs)))
         name = func._schema.name.removeprefix("aten::")
-        card = _place(func, name, args, kwargs, given) if given else self.inside
+        anew = not given or name == "lift_fresh"  # out of Python's numbers, such as a list of indices
+        card = self.inside if anew else _place(func, name, args, kwargs, given)
         if card:
             _refuse_nondeterminism(func, name, args, kwargs, given)
         result = func(*args, **kwargs)
         if card:
             known = {id(tensor) for tensor in given}
             for tensor in _tensors(result):
-                if id(tensor) not in known and not (func.is_view and given):
+                if id(tensor) not in known and (anew or not func.is_view):
                     _mark(tensor, True)
         return result
 

@@ -8,7 +8,6 @@ import torch
 from pretended import pretended_card
 
 from bgd.methods.top_k import TopK
-from experiments import arithmetic
 from scripts import device_check
 from scripts.device.looks import Seen, noted, parting
 
@@ -112,24 +111,14 @@ def test_without_a_card_there_is_one_sentence(call, capsys, monkeypatch, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_the_check_runs_on_a_card(call, tmp_path, monkeypatch):
+def test_the_check_runs_on_a_card(call, card_facts, tmp_path, monkeypatch):
     """A pretended one: what it cannot show is that TF32 rounds, which the check of the arithmetic asks of a card."""
-    for name, value in (
-        ("is_available", True),
-        ("get_device_name", "a pretended card"),
-        ("synchronize", None),
-    ):
-        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
-    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 0)
-    monkeypatch.setenv(arithmetic.WORKSPACE, ":4096:8")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(device_check.costs, "REPEATS", 1)
     monkeypatch.setattr(device_check.costs, "IMAGES", 2)
-    try:
-        with pretended_card():
-            assert call(device="cuda") == 1
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.backends.cudnn.deterministic = False
+    with pretended_card():
+        assert call(device="cuda") == 1
     found = results(tmp_path)
     assert [name for name, item in found["items"].items() if not item["holds"]] == ["arithmetic"]
     assert "error" not in found["items"]["arithmetic"]

@@ -31,7 +31,6 @@ from bgd.probes.survey import Survey
 from bgd.records import CORRECTED
 from bgd.settings import Stage, samples_of
 from bgd.store import Store
-from experiments import arithmetic
 from experiments.execute import execute
 from experiments.run import CONF
 from experiments.workbench import Place, Workshop
@@ -177,21 +176,15 @@ def test_an_evaluator_takes_patches_of_either_device(evaluator, where, network, 
 
 @pytest.mark.parametrize("method", ["bgd_c", "least_harm_kfac"])
 def test_a_run_from_the_command_line_s_specification_is_made_on_a_card(
-    method, card, spec_of, tmp_path, monkeypatch
+    method, card, card_facts, spec_of, tmp_path
 ):
     """N0 is trained there, statistics are kept in files and read again, the header says how it was computed."""
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a pretended card")
-    monkeypatch.setenv(arithmetic.WORKSPACE, ":4096:8")
     spec, place = (
         spec_of(f"method={method}", "scale.samples=2"),
         Place(tmp_path / "data", tmp_path, "cuda", 1),
     )
-    try:
-        header = execute(spec, Workshop(place))
-        execute(spec_of(f"method={method}", "setting=non_reloading", "scale.samples=2"), Workshop(place))
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.backends.cudnn.deterministic = False
+    header = execute(spec, Workshop(place))
+    execute(spec_of(f"method={method}", "setting=non_reloading", "scale.samples=2"), Workshop(place))
     assert len(Store(tmp_path / "runs").read(spec.run_id).rows) == 2
     assert header.provenance["hardware"] == "a pretended card"
     assert header.provenance["deterministic_algorithms"] is True
