@@ -83,7 +83,7 @@ class _Operations(TorchDispatchMode):
         if card:
             known = {id(tensor) for tensor in given}
             for tensor in _tensors(result):
-                if id(tensor) not in known and (anew or not func.is_view):
+                if anew or (id(tensor) not in known and not func.is_view):
                     _mark(tensor, True)
         return result
 
