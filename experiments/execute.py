@@ -8,6 +8,7 @@ from pathlib import Path
 from bgd.records import Header, Measurement, Row
 from bgd.settings import ReplayError
 from bgd.store import Store, Writer
+from experiments.arithmetic import held
 from experiments.spec import RunSpec
 from experiments.workbench import Workbench, Workshop
 
@@ -50,20 +51,20 @@ def execute(spec: RunSpec, workshop: Workshop) -> Header:
 
 def _write(spec: RunSpec, bench: Workbench, writer: Writer) -> None:
     started = time.perf_counter()
-    stage = bench.stage(spec)
+    stage, device = bench.stage(spec), bench.place.device
     done = list(writer.rows)
     if done:
         log.info("going on: %s, %d of %d samples are done", spec.title, len(done), len(stage.samples))
     progress = _Progress(spec.title, len(done), len(stage.samples))
     try:
-        for row in stage.rows(done):
+        for row in held(stage.rows(done), device):
             writer.append(row)
             progress.step()
     except ReplayError as error:
         log.warning("cannot go on (%s): %s starts anew", error, spec.title)
         writer.restart()
         stage = bench.stage(spec)
-        for row in stage.rows():
+        for row in held(stage.rows(), device):
             writer.append(row)
     seconds = sum(map(_seconds, writer.rows))
     writer.complete({"retained": stage.retained(), "seconds": round(seconds, 3)})

@@ -25,13 +25,8 @@ class Terminated(KeyboardInterrupt):
 
 
 def prepare(threads: int = THREADS) -> None:
-    """Make this process compute with `threads` threads and, on an accelerator, in float32 proper.
-
-    Convolutions would round their factors to TF32's 10 bits there: published numbers must not depend on it.
-    """
+    """Make this process compute with `threads` threads; `experiments.arithmetic` is settled by whatever computes."""
     torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
 
 
 def budget(memory: str | float) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from bgd.data import SOURCES
+from experiments.arithmetic import facts
 
 ROOT = Path(__file__).parents[1]
 CODE = ("bgd", "experiments", "conf", "pyproject.toml")  # what can change a number
@@ -28,11 +29,17 @@ def provenance(dataset: str, device: str, threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
         "device": device,
-        "hardware": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "hardware": hardware(device),
+        **facts(device),
         "cores": os.cpu_count(),
         "threads": threads,
         "data": SOURCES[dataset].sha256,
     }
+
+
+def hardware(device: str) -> str:
+    """Return the name of the card or of the processor."""
+    return torch.cuda.get_device_name() if device == "cuda" else _processor()
 
 
 @cache

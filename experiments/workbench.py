@@ -27,6 +27,7 @@ from bgd.records import Header
 from bgd.replicas import replica_of
 from bgd.settings import Stage, ordered, samples_of
 from bgd.training import Base
+from experiments.arithmetic import settle
 from experiments.provenance import provenance
 from experiments.spec import RunSpec
 
@@ -86,6 +87,7 @@ class Workbench:
     """The data, N0 and its evaluation, which runs of the same network and scale share."""
 
     def __init__(self, spec: RunSpec, place: Place) -> None:
+        settle(place.device)  # before anything is computed
         self.place = place
         self.scale = spec.scale
         self.data = load_data(spec.dataset, place.data)
@@ -255,7 +257,8 @@ class Workshop:
         self._bench: Workbench | None = None
 
     def bench(self, spec: RunSpec) -> Workbench:
-        """Return the workbench of a run."""
+        """Return the workbench of a run that is about to begin."""
+        settle(self.place.device)  # the runs before may have left it otherwise
         if self._bench is None or spec.bench_id != self._key:
             self._bench = None  # its memory goes first
             self._key, self._bench = spec.bench_id, Workbench(spec, self.place)

@@ -8,11 +8,13 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from bgd import data, rng, training
+from bgd.flat import FlatNetwork
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from bgd.networks import MLP, AlexNet
 from bgd.parameters import ParameterSpace
 from bgd.settings import samples_of
+from experiments.arithmetic import WORKSPACE, WORKSPACES
 from experiments.plan import specs_of_presets
 from experiments.run import CONF
 from experiments.spec import RunSpec
@@ -50,20 +52,32 @@ def samples(tiny, trained):
     return samples_of(*tiny.test.tensors(), training.misclassified(trained, tiny), 12)
 
 
-def known(network, tiny):
+def known(network, tiny, device="cpu"):
     """Everything that a method may ask for of a network, with D and the keep-set of the tiny data."""
-    images, labels = tiny.train.tensors()
+    images, labels = tiny.train.tensors(device)
+    there = FlatNetwork(network, device).module
 
     def curvature(estimator):
-        space, first = ParameterSpace.of(network), slice(estimator.images)
-        return estimator.estimate(network, space, images[first], labels[first], rng.stream(0, "curvature"))
+        space, first = ParameterSpace.of(there), slice(estimator.images)
+        return estimator.estimate(there, space, images[first], labels[first], rng.stream(0, "curvature"))
 
     return Knowledge(
-        mean_gradient=lambda: training.mean_gradient(network, images[:200], labels[:200]),
+        mean_gradient=lambda: training.mean_gradient(there, images[:200], labels[:200]),
         curvature=curvature,
-        keep_images=lambda: tiny.held_out.tensors()[0],
+        keep_images=lambda: tiny.held_out.tensors(device)[0],
         training=lambda: (images, labels),
     )
+
+
+@pytest.fixture
+def card_facts(monkeypatch):
+    """What a machine with a card says of it, for runs on a pretended one; the arithmetic of the CPU afterwards."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a pretended card")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 0)
+    monkeypatch.setenv(WORKSPACE, WORKSPACES[0])
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
 
 
 @pytest.fixture

@@ -48,9 +48,9 @@ def of_model(
     if draws is None:
         every = torch.arange(classes, device=p.device).expand(count, -1).T
         return torch.stack([p[:, [c]].sqrt() * away(p, label) for c, label in enumerate(every)])
-    uniform = torch.from_numpy(stream.random((count, draws))).to(p.device)
-    edges = p.double().cumsum(dim=1)
-    drawn = torch.searchsorted(edges / edges[:, -1:], uniform, right=True)
+    uniform = torch.from_numpy(stream.random((count, draws)))
+    edges = p.double().cpu().cumsum(dim=1)  # a card's sum need not come out the same twice
+    drawn = torch.searchsorted(edges / edges[:, -1:], uniform, right=True).to(p.device)
     return torch.stack([away(p, label) for label in drawn.T]) / math.sqrt(draws)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from bgd.evaluation import Evaluator
 from bgd.methods.base import Sample, Trial
-from bgd.methods.bgd.guard import FORMS, CurvatureGuard
+from bgd.methods.bgd.guard import FORMS, CurvatureGuard, ranked
 
 VERSION = 1  # raised whenever the same sample may give other values
 BINS_PER_DECADE = 4
@@ -51,7 +51,7 @@ class LossChange:
     def _at(estimate: torch.Tensor, percent: float) -> float:
         """Return the percentile as the guard takes it: the value at the rounded rank."""
         rank = max(1, round(percent / 100 * len(estimate)))
-        return float(estimate.kthvalue(rank).values)
+        return float(ranked(estimate, rank))
 
 
 def _histogram(estimate: torch.Tensor) -> tuple[list[int], list[int]]:

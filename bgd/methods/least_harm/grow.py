@@ -20,8 +20,7 @@ def alone(harm: Harm, target: Target, tail: Tail, most: int, each: int) -> list[
     of them does it, those that lower the rival leave another one in front: then the right class's own are, which raise
     it above all.
     """
-    none = tail.support(torch.empty(0, dtype=torch.long))
-    nothing = torch.empty(0)
+    none, nothing = tail.nothing()
     margin, rise = target.rise(none, nothing)
     model = harm.model(none, nothing)
     step = (MARGIN - margin) / torch.where(rise.abs() < FLAT, torch.nan, rise)

@@ -98,7 +98,7 @@ class Distance:
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
         """Return the harm of changes; see `Price.harm`."""
-        return QuadraticHarm(tail, torch.ones(tail.size), drift(trial, tail))
+        return QuadraticHarm(tail, torch.ones(tail.size, device=tail.places.device), drift(trial, tail))
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Statistic:
 
     def of(self, curvature: Curvature, tail: Tail) -> torch.Tensor:
         """Return the F (P,) of a curvature."""
-        values = curvature.diagonal()[tail.places].cpu()
+        values = curvature.diagonal()[tail.places]
         return values.clamp_min(FLOOR * float(values.mean()) or 1.0)
 
 

@@ -120,7 +120,7 @@ class _KroneckerModel:
 
     def columns(self, support: Support) -> torch.Tensor:
         rows = self._gradient.new_empty(len(support), len(self._gradient))
-        for row, change in zip(rows, torch.eye(len(support)), strict=True):
+        for row, change in zip(rows, torch.eye(len(support), device=rows.device), strict=True):
             row.copy_(self._harm.times(support, change))
         return rows
 
@@ -128,7 +128,8 @@ class _KroneckerModel:
         return self._harm.multiply(vector)
 
     def on(self, support: Support) -> tuple[torch.Tensor, torch.Tensor]:
-        matrix = self._harm.ridge * torch.eye(len(support), dtype=torch.float64)
+        one = torch.eye(len(support), dtype=torch.float64, device=self._gradient.device)
+        matrix = self._harm.ridge * one
         for place, part in support.parts.items():
             block, rows = self._harm.blocks[place], part.rows[part.to]
             inputs = _with_bias(block)[part.columns[:, None], part.columns]

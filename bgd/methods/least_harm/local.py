@@ -84,7 +84,7 @@ class Local:
         self._edited = edited
         now = edited_weights(weights, support, change)
         classes = tail.classes
-        eye = torch.eye(classes, dtype=edited.logits.dtype)
+        eye = torch.eye(classes, dtype=edited.logits.dtype, device=edited.logits.device)
         self._count = edited.logits.shape[1] if chosen is None else len(chosen)
         # The logits' derivative with respect to each layer's outputs, (units, C, m), from the last layer down.
         self._slopes = [eye[:, :, None].expand(classes, classes, self._count)]
@@ -116,7 +116,7 @@ class Local:
 
     def forward(self, vector: torch.Tensor) -> torch.Tensor:
         """Return J_n v (C, m) for a vector (P,)."""
-        total = torch.zeros(self.tail.classes, self._count, dtype=self._slopes[0].dtype)
+        total = self._slopes[0].new_zeros(self.tail.classes, self._count)
         for place, (slope, matrix) in enumerate(zip(self._slopes, self.tail.unpack(vector), strict=True)):
             moved, top = matrix @ self._into[place].T, place + 1 == len(self._slopes)
             total += moved if top else torch.einsum("ucm,um->cm", slope, moved)
@@ -124,7 +124,7 @@ class Local:
 
     def columns(self, support: Support) -> torch.Tensor:
         """Return J_n's columns of a support's parameters (k, C, m)."""
-        slopes = torch.empty(len(support), self.tail.classes, self._count, dtype=self._slopes[0].dtype)
+        slopes = self._slopes[0].new_empty(len(support), self.tail.classes, self._count)
         for place, part in support.parts.items():
             into = self._edited.inputs(place)[part.columns][:, self._pick]
             slopes[part.which] = self._slopes[place][part.rows[part.to]] * into[:, None]

@@ -38,7 +38,7 @@ class Protection:
 
     def squares(self) -> torch.Tensor:
         """Return the sum over the samples of the squared gradient of m_i (P,), before any change."""
-        none, nothing = self._tail.support(torch.empty(0, dtype=torch.long)), torch.empty(0)
+        none, nothing = self._tail.nothing()
         edited = Edited(self._base, self._weights, none, nothing)
         _, slopes = self._margins(edited.logits)
         return Local(self._tail, self._weights, edited, none, nothing).squares(RankOneMetric(slopes))

@@ -94,8 +94,8 @@ class LeastHarm:
         best = now = singles[0] if singles else None
         if self.budget is None:
             return cheaper(best, everything(bench, self.iterations)), len(singles) + 1
-        support = now.support if now else tail.support(torch.empty(0, dtype=torch.long))
-        change, steps = now.change if now else torch.empty(0), len(singles)
+        support, change = (now.support, now.change) if now else tail.nothing()
+        steps = len(singles)
         while len(support) < self.budget and not (best and self.tolerable(best.toll)):
             tried = [
                 self._grown(bench, support, change, more) for more in self._choices(bench, support, change)
@@ -157,8 +157,9 @@ def cheaper(one: Solution | None, other: Solution | None) -> Solution | None:
 
 def everything(bench: Bench, iterations: int) -> Solution | None:
     """Return the change of all parameters of a tail with least harm; None where none was found."""
-    support = bench.tail.support(torch.arange(bench.tail.size))
-    return solve(bench.harm, bench.target, support, torch.zeros(bench.tail.size), iterations)
+    size, device = bench.tail.size, bench.tail.places.device
+    support = bench.tail.support(torch.arange(size, device=device))
+    return solve(bench.harm, bench.target, support, torch.zeros(size, device=device), iterations)
 
 
 def finished(

@@ -61,7 +61,7 @@ class Tail:
 
     Attributes:
         layers: From the first to the one that gives the logits.
-        places: Flat positions in the network of the tail's parameters (P,).
+        places: Flat positions in the network of the tail's parameters (P,), on the network's device.
         before: Names of the parameters that come before it.
     """
 
@@ -88,7 +88,8 @@ class Tail:
             bias = layer.bias is not None
             self.layers.append(Layer(name, layer.out_features, layer.in_features, bias, at))
         spans = [space.span(name) for name in self.tensors]
-        self.places = torch.cat([torch.arange(span.start, span.stop) for span in spans])
+        device = linear[0][1].weight.device
+        self.places = torch.cat([torch.arange(span.start, span.stop, device=device) for span in spans])
         inside = set(self.tensors)
         self.before = tuple(name for name in space.names if name not in inside)
 
@@ -148,6 +149,11 @@ class Tail:
         """Return parameters of the tail (k,) as a support."""
         return Support(self, indices)
 
+    def nothing(self) -> "tuple[Support, torch.Tensor]":
+        """Return the support without parameters, and the change (0,) of it."""
+        none = self.places[:0]
+        return Support(self, none), torch.empty(0, device=none.device)
+
 
 def _last_linears(network: nn.Module, scope: int, head: str) -> list[str]:
     """Return the names of the last linear layers with at most `scope` parameters, the head at least, in order.
@@ -188,10 +194,11 @@ class Support:
 
     def __init__(self, tail: Tail, indices: torch.Tensor) -> None:
         self.tail, self.indices = tail, indices
-        starts = torch.tensor([layer.start for layer in tail.layers])
+        starts, inputs, outputs = torch.tensor(
+            [[layer.start, layer.inputs, layer.units] for layer in tail.layers], device=indices.device
+        ).T.contiguous()
         self.layer = torch.searchsorted(starts, indices, right=True) - 1
-        width = torch.tensor([layer.inputs for layer in tail.layers])[self.layer]
-        units = torch.tensor([layer.units for layer in tail.layers])[self.layer]
+        width, units = inputs[self.layer], outputs[self.layer]
         within = indices - starts[self.layer]
         is_bias = within >= units * width
         self.unit = torch.where(is_bias, within - units * width, within.div(width, rounding_mode="floor"))

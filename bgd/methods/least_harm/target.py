@@ -34,7 +34,7 @@ class Target:
     @property
     def own(self) -> torch.Tensor:
         """The right class's own parameters in the last layer (inputs + 1,): on each the margin depends linearly."""
-        return self._tail.layers[-1].row(self._label)
+        return self._tail.layers[-1].row(self._label).to(self._tail.places.device)
 
     def margins(self, indices: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
         """Return the margins (B,) of networks, -inf where a logit is not finite.
@@ -47,7 +47,7 @@ class Target:
         places = self._tail.places[indices]
         values = self._trial.original[places] + changes.to(self._trial.original.dtype)
         rows = np.tile(np.arange(count), len(indices))
-        edits = Edits(count, rows, places.flatten().numpy(), values.flatten())
+        edits = Edits(count, rows, places.flatten().cpu().numpy(), values.flatten())
         self._trial.forward_passes += count
         logits = self._glimpse.of(edits)
         margins = logits[:, self._label] - self._rivals(logits.T).amax(0)
@@ -88,7 +88,7 @@ class Target:
             steps = change[:, None] * multiples
             return self.margins(columns.expand_as(steps), steps)[None]
 
-        factor = float(_first_right(look, 1)[0])
+        factor = float(_first_right(look, 1, change.device)[0])
         return change * factor if factor < float("inf") else None
 
     def smallest_alone(self, indices: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
@@ -100,23 +100,26 @@ class Target:
             which = indices[:, None].expand_as(steps).reshape(1, -1)
             return self.margins(which, flat).view_as(steps)
 
-        return changes * _first_right(look, len(indices))
+        return changes * _first_right(look, len(indices), changes.device)
 
 
-def _first_right(look: Callable[[torch.Tensor], torch.Tensor], count: int) -> torch.Tensor:
+def _first_right(
+    look: Callable[[torch.Tensor], torch.Tensor], count: int, device: torch.device
+) -> torch.Tensor:
     """Return, for each of `count` rays, the smallest multiple at which the sample is right, as far as a grid sees.
 
     Args:
         look: Gives the margins (count, G) at multiples (count, G).
         count: How many rays.
+        device: Of the multiples.
 
     Returns:
         float64 (count,), infinite where no multiple is right. The sample is right there, and at the grid's point
         just below it is wrong.
     """
-    multiples = torch.tensor(MULTIPLES, dtype=torch.float64).expand(count, -1)
-    low, high = torch.zeros(count, dtype=torch.float64), torch.full((count,), torch.inf, dtype=torch.float64)
-    grid = torch.arange(1, GRID + 1, dtype=torch.float64) / GRID
+    multiples = torch.tensor(MULTIPLES, dtype=torch.float64, device=device).expand(count, -1)
+    low, high = multiples.new_zeros(count), multiples.new_full((count,), torch.inf)
+    grid = torch.arange(1, GRID + 1, dtype=torch.float64, device=device) / GRID
     for _ in range(ROUNDS + 1):
         right = look(multiples) >= MARGIN
         found, first = right.max(1)

@@ -30,7 +30,9 @@ def _moved(images: torch.Tensor, degrees: float, scale: float, right: float, dow
     count, _, height, width = images.shape
     cos, sin = math.cos(math.radians(degrees)) / scale, math.sin(math.radians(degrees)) / scale
     matrix = torch.tensor(
-        [[cos, -sin, -2 * right / width], [sin, cos, -2 * down / height]], dtype=images.dtype
+        [[cos, -sin, -2 * right / width], [sin, cos, -2 * down / height]],
+        dtype=images.dtype,
+        device=images.device,
     )
     grid = F.affine_grid(matrix.expand(count, 2, 3), list(images.shape), align_corners=False)
     ground = images.amin((1, 2, 3), keepdim=True)

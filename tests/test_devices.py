@@ -1,0 +1,311 @@
+"""Every method, probe, curvature and evaluator with its tensors on a card: no operation mixes devices.
+
+The card is pretended (`tests/pretended.py`); its rules are held to those of a real one where there is one.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import known
+from oracles import flat, is_right, with_parameters
+from pretended import DeviceMix, devices_of, pretended_card
+from torch import nn
+
+import bgd.curvature
+from bgd import rng, training
+from bgd.build import build
+from bgd.bystanders import Bystanders
+from bgd.curvature.diagonal import TrueFisher
+from bgd.curvature.kfac import KFAC
+from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
+from bgd.flat import FlatNetwork
+from bgd.methods.base import Problem
+from bgd.parameters import ParameterSpace
+from bgd.patch import Patch
+from bgd.probes.survey import Survey
+from bgd.records import CORRECTED
+from bgd.settings import Stage, samples_of
+from bgd.store import Store
+from experiments.execute import execute
+from experiments.run import CONF
+from experiments.workbench import Place, Workshop
+
+METHODS, PROBES = (
+    sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("method", "probe")
+)
+EVALUATORS = {"full": FullEvaluator, "incremental": IncrementalEvaluator}
+
+
+@pytest.fixture
+def card():
+    with pretended_card():
+        yield "cuda"
+
+
+@pytest.fixture(params=["mlp", "alexnet"])
+def network(request, trained, trained_alexnet):
+    return {"mlp": trained, "alexnet": trained_alexnet}[request.param]
+
+
+def samples_on(network, tiny, device, count):
+    return samples_of(*tiny.test.tensors(device), training.misclassified(network, tiny), count)
+
+
+def stage_of(network, tiny, card, spec, count):
+    problem = Problem(network, known(network, tiny, card).restricted(spec.knows), card)
+    images, samples = Images.of(tiny, 60, 40, card), samples_on(network, tiny, card, count)
+    evaluator = IncrementalEvaluator(network, images)
+    logits = FullEvaluator(network, images).test_logits()
+    indices = [sample.index for sample in samples]
+    bystanders = Bystanders.of(logits, evaluator.base.test_predictions, images.test_labels, indices)
+    setting, method = build(spec.setting, "setting"), build(spec.method, "method")
+    return Stage(setting, method, 0, problem, evaluator, samples, bystanders)
+
+
+# A network that keeps corrections has the second one meet what the first one left behind; where it does not, what is
+# like the sample is looked at as well.
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("network", "setting", "count"),
+    [("mlp", "non_reloading", 2), ("alexnet", "reloading", 1)],
+    indirect=["network"],
+)
+def test_a_method_corrects_on_a_card(name, setting, count, network, tiny, card, spec_of):
+    stage = stage_of(network, tiny, card, spec_of(f"method={name}", f"setting={setting}"), count)
+    before = stage.problem.original.cpu()
+    for row in stage.rows():  # a patch that leaves its sample wrong is refused by the stage
+        assert row.reason or row.outcome == CORRECTED
+        if row.patch is not None and setting == "reloading":
+            after = before.clone()
+            after[row.patch["index"]] = torch.tensor(row.patch["new"])
+            assert is_right(
+                with_parameters(network, after), samples_on(network, tiny, "cpu", count)[row.position]
+            )
+    stage.retained()
+    assert devices_of([stage.problem.current.flat, stage.problem.original]) == {"cuda"}
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_probe_measures_on_a_card_as_on_the_cpu(name, network, tiny, card, spec_of):
+    probe, found = build(spec_of(f"probe={name}").probe, "probe"), []
+    for device in ("cpu", card):
+        problem = Problem(network, known(network, tiny, device), device)
+        evaluator = FullEvaluator(network, Images.of(tiny, 60, 40, device))
+        found += Survey(probe, problem, evaluator, samples_on(network, tiny, device, 1)).rows()
+    assert found[0].values.keys() == found[1].values.keys()
+    for column, values in found[0].values.items():
+        pairs = zip(values, found[1].values[column], strict=True)
+        for wanted, value in [pair for pair in pairs if all(isinstance(x, float) for x in pair)]:
+            assert value == pytest.approx(wanted, rel=1e-4, abs=1e-6), column
+
+
+def estimators():
+    """One of each class in `bgd.curvature` that estimates, and those that draw also with draws."""
+    arguments = {"InputMoments": {"layer": "lin2"}}
+    for module in pkgutil.iter_modules(bgd.curvature.__path__):
+        loaded = importlib.import_module(f"bgd.curvature.{module.name}")
+        for kind in vars(loaded).values():
+            own = (
+                inspect.isclass(kind)
+                and kind.__module__ == loaded.__name__
+                and dataclasses.is_dataclass(kind)
+            )
+            if own and hasattr(kind, "estimate"):
+                yield kind(images=20, **arguments.get(kind.__name__, {}))
+    yield from (TrueFisher(images=20, draws=2), KFAC(images=20, draws=2))
+
+
+ESTIMATORS = {str(estimator): estimator for estimator in estimators()}
+
+
+def estimated(estimator, network, tiny, device):
+    there, space = FlatNetwork(network, device).module, ParameterSpace.of(network)
+    images, labels = tiny.train.first(20).tensors(device)
+    return estimator.estimate(there, space, images, labels, rng.stream(0, "curvature")), space
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_curvature_is_the_same_on_a_card(name, network, tiny, card):
+    own, space = estimated(ESTIMATORS[name], network, tiny, "cpu")
+    made, _ = estimated(ESTIMATORS[name], network, tiny, card)
+    there = ESTIMATORS[name].restore(made.tensors(), space)
+    vector = torch.linspace(-1, 1, space.size)
+    for use in (
+        lambda curvature, vector: curvature.diagonal(),
+        lambda curvature, vector: curvature.multiply(vector),
+        lambda curvature, vector: curvature.solve(vector, 0.1),
+    ):
+        found = use(there, vector.to(card))
+        assert devices_of([found]) == {"cuda"}
+        torch.testing.assert_close(found.cpu(), use(own, vector), rtol=1e-3, atol=1e-6)
+
+
+def test_per_sample_gradients_of_any_layer_are_taken_on_a_card(tiny, card):
+    """`torch.func` takes them, for parameters that are in no linear layer and no convolution."""
+    odd = nn.Sequential(nn.Flatten(), nn.Linear(784, 6), nn.PReLU(6), nn.LayerNorm(6), nn.Linear(6, 10))
+    for kind in (TrueFisher(images=20), KFAC(images=20, draws=2)):
+        own, there = (estimated(kind, odd, tiny, device)[0].diagonal() for device in ("cpu", card))
+        assert devices_of([there]) == {"cuda"}
+        torch.testing.assert_close(there.detach().cpu(), own.detach(), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_an_evaluator_takes_patches_of_either_device(evaluator, where, network, tiny, card):
+    """A patch from a file is on the CPU."""
+    space, original = ParameterSpace.of(network), flat(network)
+    there, own = (EVALUATORS[evaluator](network, Images.of(tiny, 60, 40, device)) for device in (card, "cpu"))
+    stream = np.random.default_rng(0)
+    for name in [*space.weights, space.names[-1], None]:  # each layer, a bias, everywhere
+        span = slice(0, space.size) if name is None else space.span(name)
+        chosen = torch.from_numpy(stream.choice(np.arange(span.start, span.stop), 5, replace=False))
+        patch = Patch.sparse(space, chosen, original[chosen], original[chosen] + 0.5)
+        moved = Patch(space, patch.indices.to(where), patch.old.to(where), patch.new.to(where))
+        found, wanted = there.after(moved), own.after(patch)
+        assert found.figures.test_accuracy == wanted.figures.test_accuracy
+        assert found.figures.train_loss == pytest.approx(wanted.figures.train_loss, rel=1e-5)
+    there.advance(moved)
+    own.advance(patch)
+    assert there.base.figures.train_loss == pytest.approx(own.base.figures.train_loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["bgd_c", "least_harm_kfac"])
+def test_a_run_from_the_command_line_s_specification_is_made_on_a_card(
+    method, card, card_facts, spec_of, tmp_path
+):
+    """N0 is trained there, statistics are kept in files and read again, the header says how it was computed."""
+    spec, place = (
+        spec_of(f"method={method}", "scale.samples=2"),
+        Place(tmp_path / "data", tmp_path, "cuda", 1),
+    )
+    header = execute(spec, Workshop(place))
+    execute(spec_of(f"method={method}", "setting=non_reloading", "scale.samples=2"), Workshop(place))
+    assert len(Store(tmp_path / "runs").read(spec.run_id).rows) == 2
+    assert header.provenance["hardware"] == "a pretended card"
+    assert header.provenance["deterministic_algorithms"] is True
+
+
+# What CUDA does with tensors of two devices; `card` and `cpu` are vectors of three numbers, `one` a number on the CPU.
+ALLOWED = {
+    "a number on the CPU": lambda card, cpu, one: card * one,
+    "a number on the CPU and one on the card": lambda card, cpu, one: one + card[0],
+    "two numbers on the CPU, of a choice": lambda card, cpu, one: torch.where(card > 0, one, one),
+    "filled with a number on the CPU": lambda card, cpu, one: card.fill_(one),
+    "an index on the CPU": lambda card, cpu, one: card[torch.tensor([0, 2])],
+    "a list of indices": lambda card, cpu, one: card[[0, 2]],
+    "a mask on the CPU": lambda card, cpu, one: card[cpu > 0],
+    "written at an index on the CPU": lambda card, cpu, one: card.index_put_(
+        (torch.tensor([0]),), card[1:2] * 2
+    ),
+    "a number on the CPU written at an index": lambda card, cpu, one: card.__setitem__(
+        torch.tensor([0, 1]), one
+    ),
+    "written to a part": lambda card, cpu, one: card.__setitem__(slice(0, 2), cpu[:2]),
+    "copied": lambda card, cpu, one: card.copy_(cpu),
+    "copied back": lambda card, cpu, one: cpu.copy_(card),
+    "a list of its numbers": lambda card, cpu, one: torch.tensor([card[0], card[1]]) + cpu[:2],
+    "moved to where another is": lambda card, cpu, one: cpu.to(card) + card,
+    "whole numbers added up": lambda card, cpu, one: card.long().cumsum(0),
+    "counted": lambda card, cpu, one: card.long().bincount(),
+}
+REFUSED = {
+    "two vectors": lambda card, cpu, one: card + cpu,
+    "a step times multiples": lambda card, cpu, one: card[:, None] * cpu,
+    "a number on the card": lambda card, cpu, one: cpu * card[0],
+    "written to the CPU": lambda card, cpu, one: one.add_(card[0]),
+    "an index on the card": lambda card, cpu, one: cpu[card.long()],
+    "values on the CPU written at indices": lambda card, cpu, one: card.__setitem__(
+        torch.tensor([0, 1]), cpu[:2]
+    ),
+    "values on the card written at indices": lambda card, cpu, one: cpu.__setitem__(
+        torch.tensor([0, 1]), card[:2]
+    ),
+    "a product": lambda card, cpu, one: torch.outer(card, cpu) @ cpu,
+    "put together": lambda card, cpu, one: torch.cat([card, cpu]),
+    "stacked": lambda card, cpu, one: torch.stack([card[0], one]),
+    "compared": lambda card, cpu, one: torch.equal(card, cpu),
+    "looked up": lambda card, cpu, one: torch.searchsorted(card, cpu),
+    "gathered": lambda card, cpu, one: card.gather(0, torch.tensor([0])),
+    "selected": lambda card, cpu, one: card.index_select(0, torch.tensor([0])),
+    "solved": lambda card, cpu, one: torch.linalg.solve(torch.eye(3), card),
+    "through a layer": lambda card, cpu, one: nn.Linear(3, 2)(card),
+    "with a label elsewhere": lambda card, cpu, one: nn.functional.cross_entropy(
+        card[None], torch.tensor([1])
+    ),
+    "differentiated": lambda card, cpu, one: (
+        torch.autograd.grad((card.requires_grad_() * 2).sum(), card)[0] + cpu
+    ),
+    "as numpy": lambda card, cpu, one: card.numpy(),
+    "as numpy, silently": lambda card, cpu, one: np.asarray(card),
+}
+# Refused by the pretended card whether the flag is set or not; by a real one with deterministic algorithms on.
+NOT_DETERMINISTIC = {
+    "a histogram": lambda card, cpu, one: card.histc(),
+    "weighted counts": lambda card, cpu, one: card.long().bincount(card),
+    "put": lambda card, cpu, one: card.put_(card.long(), card),
+}
+# Refused in some versions of torch, so never to be used.
+REFUSED_SOMEWHERE = {
+    "the value of a rank": lambda card, cpu, one: card.kthvalue(1),
+    "numbers added up": lambda card, cpu, one: card.cumsum(0),
+}
+
+
+def outcome(case, device):
+    """What an operation does with a vector on a device, the same on the CPU, and a number there."""
+    return case(
+        torch.tensor([0.0, 1.0, 2.0], device=device), torch.tensor([0.0, 1.0, 2.0]), torch.tensor(1.0)
+    )
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_the_pretended_card_allows(name, card):
+    outcome(ALLOWED[name], card)
+
+
+@pytest.mark.parametrize("name", REFUSED | NOT_DETERMINISTIC | REFUSED_SOMEWHERE)
+def test_the_pretended_card_refuses(name, card):
+    with pytest.raises(DeviceMix):
+        outcome((REFUSED | NOT_DETERMINISTIC | REFUSED_SOMEWHERE)[name], card)
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA device: holds the pretended one to it"
+)
+@pytest.mark.parametrize("name", ALLOWED | REFUSED | NOT_DETERMINISTIC)
+def test_a_real_card_does_the_same(name, monkeypatch):
+    torch.use_deterministic_algorithms(True)
+    try:
+        if name in ALLOWED:
+            outcome(ALLOWED[name], "cuda")
+        else:
+            with pytest.raises((RuntimeError, TypeError)):
+                outcome((REFUSED | NOT_DETERMINISTIC)[name], "cuda")
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_parameters_copies_and_gradients_stay_where_they_are(card):
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3)).to(card)
+    images, labels = torch.zeros(2, 1, 4, 4, device=card), torch.tensor([1, 2], device=card)
+    copied = FlatNetwork(network, card)
+    loss = nn.functional.cross_entropy(copied.module(images), labels)
+    gradients = torch.autograd.grad(loss, list(copied.module.parameters()))
+    assert devices_of([*copied.module.parameters(), copied.flat, *gradients]) == {"cuda"}
+    copied.flat[:] = 0  # views share the memory, and the mark
+    assert not any(parameter.any() for parameter in copied.module.parameters())
+    network.to("cpu", memory_format=torch.channels_last)
+    assert devices_of(network.parameters()) == {"cpu"}
+
+
+def test_outside_the_block_there_is_no_card():
+    with pretended_card():
+        there = torch.zeros(3, device="cuda")
+        assert there.is_cuda
+    assert there.device.type == "cpu"
+    there + torch.zeros(3)
