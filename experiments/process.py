@@ -3,11 +3,9 @@
 import contextlib
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import torch
 
@@ -20,10 +18,6 @@ THREADS = 1
 SHARED = Path("/dev/shm")
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came: the same as Ctrl-C, but for the exit status."""
-
-
 def prepare(threads: int = THREADS) -> None:
     """Make this process compute with `threads` threads and, on an accelerator, in float32 proper.
 
@@ -32,6 +26,11 @@ def prepare(threads: int = THREADS) -> None:
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def budget(memory: str | float) -> int:
@@ -43,7 +42,7 @@ def budget(memory: str | float) -> int:
         ConfigError: It is neither.
     """
     if memory == "auto":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        return machine_memory() // 2
     try:
         gigabytes = float(memory)
     except ValueError:
@@ -62,20 +61,6 @@ def every_core() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Raise `Terminated` where SIGTERM finds the block."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from experiments.run import CONF
+from experiments.overrides import CONF
 
 
 def call(module, *arguments, cwd=CONF.parent, **environment):

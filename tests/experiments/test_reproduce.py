@@ -12,8 +12,8 @@ from bgd.report.build import Definitions
 from bgd.report.page import Document
 from bgd.store import Store
 from experiments import publish, reproduce
+from experiments.overrides import CONF
 from experiments.paper import MAIN, SLOW, TABLES
-from experiments.run import CONF
 
 
 @pytest.fixture
