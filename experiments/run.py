@@ -72,13 +72,12 @@ def place_of(config: DictConfig) -> Place:
     return place
 
 
-def prepared(overrides: Sequence[str]) -> tuple[RunSpec, Place]:
-    """Return what overrides describe and where it runs, and prepare this process for it.
+def prepared(config: DictConfig) -> tuple[RunSpec, Place]:
+    """Return the run that a configuration describes and where it is made, and prepare this process for it.
 
     Raises:
         ConfigError: Naming the key, the value and the nearest valid choice; or N0 is too large for this machine.
     """
-    config = composed(overrides)
     spec, place = RunSpec.of(config), place_of(config)
     with torch.device("meta"):  # allocates nothing
         parameters = sum(parameter.numel() for parameter in build(spec.network, "network").parameters())
@@ -128,7 +127,7 @@ def run(overrides: Sequence[str]) -> None:
     Raises:
         RunFailed: It failed; its traceback is kept.
     """
-    spec, place = prepared(overrides)
+    spec, place = prepared(composed(overrides))
     workshop = Workshop(place)
     with every_core():
         bench = workshop.bench(spec)  # trains N0, as `make reproduce` does

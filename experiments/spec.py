@@ -16,11 +16,12 @@ from bgd.identity import digest
 from bgd.knowledge import LEVELS, check_level
 from bgd.records import SCHEMA, subject
 from bgd.training import Recipe
+from experiments.overrides import CONF
 from experiments.titles import changes, default_dataset
 
 PARTS = ("network", "method", "setting", "scale", "profile")
 NUMBERS = ("seed", "order", "replica")
-OF_THE_PLACE = ("device", "threads", "memory", "data_dir", "output_dir")  # read where it is run
+KEYS = {*PARTS, "probe", *OmegaConf.load(CONF / "config.yaml")} - {"defaults", "hydra"}
 
 
 @dataclass(frozen=True)
@@ -228,8 +229,8 @@ class RunSpec:
 def _check_keys(plain: dict[str, Any]) -> None:
     """Check that a configuration has the keys of conf/config.yaml, and mappings where it has mappings."""
     for key in plain:
-        if key not in (known := (*PARTS, *NUMBERS, *OF_THE_PLACE, "probe")):
-            raise ConfigError(f"{key}: unknown key; {nearest(str(key), known)}")
+        if key not in KEYS:
+            raise ConfigError(f"{key}: unknown key; {nearest(str(key), KEYS)}")
     for key in (*PARTS, *NUMBERS):
         if key not in plain:
             raise ConfigError(f"{key}: missing, as conf/config.yaml has it")

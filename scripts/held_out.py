@@ -21,7 +21,7 @@ from bgd.settings import Stage
 from bgd.training import misclassified
 from experiments.ending import REFUSALS, ended
 from experiments.execute import Progress, outcome
-from experiments.overrides import CONF, jobs_of
+from experiments.overrides import CONF, composed, jobs_of
 from experiments.process import every_core
 from experiments.run import prepared
 from experiments.spec import RunSpec
@@ -83,7 +83,7 @@ def _command(arguments: list[str]) -> int:
         jobs = jobs_of(arguments)
         if len(jobs) != 1:
             raise ConfigError(f"{len(jobs)} runs: one at a time is looked at here, without -m")
-        spec, place = prepared(["scale.samples=null", "scale.train_images=100", *jobs[0]])
+        spec, place = prepared(composed(["scale.samples=null", "scale.train_images=100", *jobs[0]]))
     if spec.probe is not None:
         raise ConfigError("probe: only corrections are looked at here; use probe=null")
     with every_core():
