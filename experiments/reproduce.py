@@ -39,6 +39,7 @@ from experiments.spec import RunSpec
 from experiments.workbench import Place, Workbench, choose_device
 from experiments.workers import log_to_console, run_all
 
+JOBS_A_CORE = 4  # each is a process with a torch of its own
 COMMANDS = ("run", "plan", "tables", "reference")
 
 Specs = dict[str, list[RunSpec]]  # the runs of each preset
@@ -55,8 +56,9 @@ def _do(options: argparse.Namespace) -> int:
     check_methods()
     device = choose_device(options.device)
     jobs = default_jobs(device) if options.jobs == "auto" else int(options.jobs)
-    if jobs < 1:
-        raise ConfigError(f"jobs={jobs}: must be at least 1")
+    most = JOBS_A_CORE * (os.cpu_count() or 1)
+    if not 1 <= jobs <= most:
+        raise ConfigError(f"jobs={jobs}: must be from 1 to {most}, {JOBS_A_CORE} for each core, or auto")
     output = output_of(options.profile, options.output)
     partial = options.partial or not is_committed(output)
     members = specs_of_presets(options.profile)

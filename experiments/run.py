@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from bgd.build import KNOWS, ConfigError, build, convert, nearest
 from bgd.data import DataError
 from bgd.knowledge import LEVELS
-from bgd.metrics import EARLY, METRICS, measure
+from bgd.metrics import METRICS, label_of, measure
 from bgd.records import Measurement, Run
 from bgd.report.frames import build_frames
 from bgd.report.numbers import format_summary
@@ -106,10 +106,8 @@ def summary(run: Run) -> str:
     samples = build_frames([run]).samples
     lines = [first]
     for metric in METRICS.values():
-        if metric.setting in (None, run.header.spec["setting"]["name"]) and not (
-            metric.name == "early_test_accuracy" and len(run.rows) < EARLY
-        ):
-            lines.append(f"  {metric.label:26} {format_summary(measure(samples, metric))}")
+        if metric.setting in (None, run.header.spec["setting"]["name"]):
+            lines.append(f"  {label_of(metric, samples):26} {format_summary(measure(samples, metric))}")
     return "\n".join(lines)
 
 

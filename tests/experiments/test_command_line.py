@@ -317,4 +317,5 @@ def test_after_50_is_said_where_there_are_50(command, samples, printed):
     )
     assert status == 0
     assert ("Test accuracy after 50" in said) == printed
+    assert ("Test accuracy at the end, after 49" in said) != printed
     assert "Final test accuracy" in said
