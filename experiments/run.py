@@ -125,7 +125,8 @@ def run(overrides: Sequence[str]) -> None:
     Raises:
         RunFailed: It failed; its traceback is kept.
     """
-    spec, place = prepared(composed(overrides))
+    config = composed(overrides)
+    spec, place = prepared(config)
     workshop = Workshop(place)
     with every_core():
         bench = workshop.bench(spec)  # trains N0, as `make reproduce` does
