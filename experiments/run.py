@@ -154,6 +154,8 @@ def _rehearse(spec: RunSpec, bench: Workbench) -> None:
     try:
         next(iter(bench.stage(spec).rows()), None)
     except LookupError as error:
+        if type(error) is not LookupError:  # a missing key or place: a fault of the method's own
+            raise
         raise ConfigError(f"method.{KNOWS}={spec.knows}: {error}") from error
 
 
