@@ -5,18 +5,20 @@ JOBS    ?= auto#      processes of one thread; auto: one a core. No number depen
 MEMORY  ?= auto#      GiB for kept activations; auto: half of the machine's
 PYTHON  ?= python3#   3.11 to 3.13
 VENV    ?= .venv
+PARTIAL ?=#           1: tables, report and verdicts from this clone's runs even where some are missing
 
 python := $(VENV)/bin/python
 ready  := $(VENV)/.ready
 reproduce := $(python) -m experiments.reproduce
 from_records := $(python) -m experiments.from_records
+partial := $(if $(PARTIAL),--partial)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce plan tables report verify reference test smoke lint format bench clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'Options: PROFILE=smoke|laptop|thesis (laptop)  DEVICE=auto|cpu|cuda  JOBS=n  MEMORY=GiB  PYTHON=python3.12'
+	@echo 'Options: PROFILE=smoke|laptop|thesis (laptop)  DEVICE=auto|cpu|cuda  JOBS=n  MEMORY=GiB  PARTIAL=1  PYTHON=python3.12'
 
 $(ready): pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); ok or sys.exit("error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; use make PYTHON=...")'
@@ -28,19 +30,19 @@ $(ready): pyproject.toml
 setup: $(ready) ## Install into .venv
 
 reproduce: $(ready) ## Run everything that is not there yet, then write tables, figures and the report
-	@$(reproduce) run --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS) --memory $(MEMORY)
+	@$(reproduce) run --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS) --memory $(MEMORY) $(partial)
 
 plan: $(ready) ## Say what would run, what is cached and how long it takes
 	@$(reproduce) plan --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS)
 
 tables: $(ready) ## Write tables and figures from the records that are there
-	@$(reproduce) tables --profile $(PROFILE)
+	@$(reproduce) tables --profile $(PROFILE) $(partial)
 
 report: $(ready) ## Write outputs/report (report.md, index.html) from the records that are there
-	@$(from_records) report --profile $(PROFILE)
+	@$(from_records) report --profile $(PROFILE) $(partial)
 
 verify: $(ready) ## Fail if a verdict on a claim of the thesis is worse than the kept one
-	@$(from_records) verify --profile $(PROFILE)
+	@$(from_records) verify --profile $(PROFILE) $(partial)
 
 reference: $(ready) ## Make this clone's records the committed reference, and the README's table
 	@$(reproduce) reference --profile $(PROFILE)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 PACKAGE = "bgd."
+LARGEST = 2**63 - 1  # that a column of integers holds
 NAME = "name"  # a component's own name, for people; no argument
 KNOWS = "knows"  # what a method may know (bgd.knowledge): held to by whoever poses the problem; no argument
 
@@ -64,6 +65,8 @@ def build(config: Mapping[str, Any], where: str) -> Any:
 
 def build_as(target: Callable[..., Any], config: Mapping[str, Any], where: str) -> Any:
     """Build an object of a class that is known, as `build` does."""
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"{where}={config!r}: must be a mapping of keys to values")
     given = {key: value for key, value in config.items() if key not in ("_target_", NAME, KNOWS)}
     parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(target.__init__)
@@ -80,6 +83,8 @@ def build_as(target: Callable[..., Any], config: Mapping[str, Any], where: str) 
         raise
     except ValueError as error:
         raise ConfigError(f"{where}.{error}") from error
+    except (RuntimeError, OverflowError) as error:  # torch's, of sizes that do not fit in 64 bits
+        raise ConfigError(f"{where}: cannot be built ({str(error).splitlines()[0]})") from error
 
 
 def convert(value: Any, hint: Any, where: str) -> Any:
@@ -107,6 +112,10 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         if type(value) is not hint:
             kind = {int: "an integer", float: "a number", bool: "true or false", str: "text"}[hint]
             raise ConfigError(f"{where}={value!r}: must be {kind}")
+        if hint is int and not -LARGEST <= value <= LARGEST:
+            raise ConfigError(
+                f"{where}={value}: must be within -2^63 and 2^63, as records and tables keep integers"
+            )
         return value
     if isinstance(value, Mapping):
         return (

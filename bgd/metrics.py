@@ -215,13 +215,25 @@ METRICS = {
         Metric("training_accuracy_change", "Δ training accuracy", "samples", training_accuracy_change),
         Metric("sample_loss", "Sample loss", "samples", sample_loss),
         Metric(
-            "early_test_accuracy", "Test accuracy after 50", "seeds", early_test_accuracy, "non_reloading"
+            "early_test_accuracy",
+            f"Test accuracy after {EARLY}",
+            "seeds",
+            early_test_accuracy,
+            "non_reloading",
         ),
         Metric("final_test_accuracy", "Final test accuracy", "seeds", final_test_accuracy, "non_reloading"),
         Metric("final_training_loss", "Final training loss", "seeds", final_training_loss, "non_reloading"),
         Metric("retained", "Retained (%)", "seeds", retained, "non_reloading"),
     )
 }
+
+
+def label_of(metric: Metric, samples: pd.DataFrame) -> str:
+    """Return a metric's label as it is true of some samples: "after 50" where there are as many."""
+    count = 0 if samples.empty else int(samples["position"].max()) + 1
+    if metric.values is early_test_accuracy and 0 < count < EARLY:
+        return f"Test accuracy at the end, after {count}"
+    return metric.label
 
 
 def rounding_is_known(samples: pd.DataFrame) -> bool:

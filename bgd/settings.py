@@ -9,6 +9,7 @@ import torch
 
 from bgd import rng
 from bgd.accumulation import Accumulation, right_of
+from bgd.build import ConfigError
 from bgd.bystanders import Bystanders
 from bgd.evaluation import Evaluation, Evaluator
 from bgd.generality import Variations
@@ -267,6 +268,14 @@ def samples_of(
 
 
 def ordered(indices: Sequence[int], count: int | None = None, order: int = 0) -> list[int]:
-    """Return the first `count` indices, all for None, in the order that `samples_of` describes."""
+    """Return the first `count` indices, all for None, in the order that `samples_of` describes.
+
+    Raises:
+        ConfigError: There are fewer: a run would claim a number of samples that it does not have.
+    """
+    if count is not None and count > len(indices):
+        raise ConfigError(
+            f"scale.samples={count}: N0 gets {len(indices)} test images wrong; choose at most as many, or null for all"
+        )
     chosen = indices if order == 0 else rng.stream(order, "order").permutation(indices).tolist()
     return list(chosen[:count])

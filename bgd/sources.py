@@ -17,6 +17,7 @@ class Source:
         sha256: SHA-256 of each IDX file by its name: of the raw (uncompressed) bytes, or where a name ends in `.gz`, of
             the gzipped file as its makers publish it.
         held_out: Number of leading training images that are not part of D (the thesis: 6,000 of 60,000).
+        train_images, test_images: How many images the files hold, those held out included.
         mean, std: Of the training pixels in [0, 1], to normalise with.
         folder: Where its files lie, torchvision's name for it.
         title: Its name for people.
@@ -30,6 +31,8 @@ class Source:
     folder: str = "MNIST"
     title: str = "MNIST"
     fetched: bool = True
+    train_images: int = 60_000
+    test_images: int = 10_000
 
     def raw(self, root: Path) -> Path:
         """Return the folder of its files, in torchvision's layout."""
@@ -55,6 +58,8 @@ SOURCES = {
         },
         held_out=100,
         fetched=False,
+        train_images=1000,
+        test_images=400,
     ),
     # Sums of the next two: TensorFlow Datasets' url_checksums and torchvision's prototype data sets, which agree. Means
     # and deviations as usually given.

@@ -55,7 +55,7 @@ def _write(spec: RunSpec, bench: Workbench, writer: Writer) -> None:
     done = list(writer.rows)
     if done:
         log.info("going on: %s, %d of %d samples are done", spec.title, len(done), len(stage.samples))
-    progress = _Progress(spec.title, len(done), len(stage.samples))
+    progress = Progress(spec.title, len(done), len(stage.samples))
     try:
         for row in held(stage.rows(done), device):
             writer.append(row)
@@ -84,7 +84,7 @@ def outcome(rows: Sequence[Row | Measurement]) -> str:
     )
 
 
-class _Progress:
+class Progress:
     """Says now and then how far a run is and when it will end."""
 
     def __init__(self, title: str, done: int, total: int) -> None:
@@ -92,6 +92,7 @@ class _Progress:
         self._started = self._said = time.perf_counter()
 
     def step(self) -> None:
+        """Count a sample."""
         self._done += 1
         now = time.perf_counter()
         if now - self._said < EVERY:

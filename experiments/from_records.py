@@ -2,16 +2,16 @@
 
 import argparse
 import gc
-import sys
 from pathlib import Path
 
 from bgd.archive import Records
 from bgd.build import ConfigError
-from bgd.records import RecordError
-from bgd.report.frames import ReportError
-from experiments.members import kept_members, records_of
-from experiments.publish import is_published, publish, report, worse_verdicts
+from experiments.ending import ended
+from experiments.knowledge import check_methods
+from experiments.members import PARTIAL, Members, count, is_committed, kept_members, own_records, records_of
+from experiments.publish import PUBLISHED, is_published, publish, report, verdicts_of, worse_verdicts
 
+PARTIAL_HELP = "take this clone's runs even where some are missing, not the committed ones in their place"
 PROFILES = tuple(
     sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "profile").glob("*.yaml"))
 )
@@ -30,16 +30,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, help="default: outputs, and outputs/smoke for the smoke profile"
     )
+    parser.add_argument("--partial", action="store_true", help=PARTIAL_HELP)
     options = parser.parse_args(arguments)
-    output = output_of(options.profile, options.output)
     gc.disable()  # millions of small objects that live to the end: looking for garbage takes longer than reading them
-    try:
-        records, source = records_of(kept_members(output, options.profile), output, options.profile)
-        print(f"records: {source}", flush=True)
-        return verify(records) if options.command == "verify" else write_report(records, output, source)
-    except (ConfigError, RecordError, ReportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return ended(lambda: _do(options))
+
+
+def _do(options: argparse.Namespace) -> int:
+    check_methods()
+    profile, output = options.profile, output_of(options.profile, options.output)
+    if options.command == "verify":
+        kept = verdicts_of(profile)
+        if not kept.exists():
+            raise ConfigError(
+                f"profile {profile}: no verdicts are kept for it; make verify PROFILE={PUBLISHED}"
+            )
+        records, _ = records_for(kept_members(output, profile), output, profile, options.partial)
+        return verify(records, kept)
+    partial = options.partial or not is_committed(output)
+    records, source = records_for(kept_members(output, profile), output, profile, partial)
+    return write_report(records, output, source)
+
+
+def records_for(members: Members, output: Path, profile: str, partial: bool) -> tuple[Records, str]:
+    """Return records and which they are, as `records_of` does, and say so."""
+    records, source = records_of(members, output, profile, partial)
+    print(f"records: {source}", flush=True)
+    own = len(own_records(members, output).runs)
+    if own and not partial and own < count(members):
+        print(f"note: {own} of {count(members)} runs are in {output}, too few to take their place; {PARTIAL}")
+    return records, source
 
 
 def write_tables(records: Records, output: Path, source: str) -> int:
@@ -60,9 +80,9 @@ def write_report(records: Records, output: Path, source: str) -> int:
     return 0
 
 
-def verify(records: Records) -> int:
+def verify(records: Records, kept: Path) -> int:
     """Say which verdicts are worse than the kept ones; return the exit status."""
-    worse = worse_verdicts(records)
+    worse = worse_verdicts(records, kept)
     for line in worse:
         print(line)
     print(

@@ -10,6 +10,8 @@ from bgd.store import Store
 
 REFERENCE_RECORDS = Path(__file__).parents[1] / "outputs" / "reference"
 
+PARTIAL = "--partial (PARTIAL=1 with make) for what is there"
+
 Members = Mapping[str, Sequence[str]]  # the run ids of each preset
 
 
@@ -52,17 +54,33 @@ def own_records(members: Members, output: Path) -> Records:
     return Records(OnDemand({run_id: store.header(run_id) for run_id in sorted(done)}, store.read), presets)
 
 
-def records_of(members: Members, output: Path, profile: str) -> tuple[Records, str]:
-    """Return this clone's records, or the committed ones where it has none, and which they are, in words.
+def is_committed(output: Path) -> bool:
+    """Return whether the tables, figures and report in a folder are the ones that are part of the repository."""
+    return output.resolve() == REFERENCE_RECORDS.parent
+
+
+def records_of(members: Members, output: Path, profile: str, partial: bool = True) -> tuple[Records, str]:
+    """Return this clone's records, or the committed ones in their place, and which they are, in words.
+
+    Args:
+        members: The runs of each preset.
+        output: Where this clone's are.
+        profile: Name of the profile.
+        partial: Whether some of the runs will do; otherwise all have to be there.
 
     Raises:
         ConfigError: There are neither.
     """
     records, reference = own_records(members, output), reference_folder(profile)
-    source = f"{len(records.runs)} of {count(members)} runs of profile {profile}, run in this clone"
-    if not records.runs and reference.is_dir():
+    there = f"{len(records.runs)} of {count(members)} runs of profile {profile}"
+    if records.runs and (partial or len(records.runs) == count(members)):
+        return records, f"{there}, run in this clone"
+    if reference.is_dir():
         records = load(reference)
         source = f"the {len(records.runs)} committed reference runs in outputs/reference/{profile}; none was run here"
-    if not records.runs:
-        raise ConfigError(f"no records for profile {profile}: run make reproduce PROFILE={profile}")
-    return records, source
+        return records, source
+    if records.runs:
+        raise ConfigError(
+            f"{there} are there: run make reproduce PROFILE={profile} for the rest, or add {PARTIAL}"
+        )
+    raise ConfigError(f"no records for profile {profile}: run make reproduce PROFILE={profile}")

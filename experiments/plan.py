@@ -7,18 +7,17 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from bgd.records import Header, subject
 from bgd.store import Store
-from experiments.run import CONF
+from experiments.overrides import CONF, check_name, composed, is_group, parsed, preset_params
 from experiments.spec import RunSpec
 
 Kind = tuple[str, str, str, int]  # network, setting, method, how many images are evaluated
@@ -73,9 +72,9 @@ class _Composer:
 
     def spec(self, choice: Choice) -> RunSpec:
         """Return the run of a choice of overrides."""
-        chosen = {key: value for key, value in choice if _is_group(key)}
+        chosen = {key: value for key, value in choice if is_group(key)}
         groups = tuple(f"{key}={value}" for key, value in chosen.items())
-        values = [(key, value) for key, value in choice if not _is_group(key)]
+        values = [(key, value) for key, value in choice if not is_group(key)]
         name = (*groups, *map(repr, values))
         if name not in self._specs:
             config = self._config(chosen)
@@ -89,29 +88,30 @@ class _Composer:
         method = None if "variant" in chosen else chosen.pop("method", None)
         groups = tuple(f"{key}={value}" for key, value in chosen.items())
         if groups not in self._composed:
-            self._composed[groups] = compose("config", overrides=[f"profile={self._profile}", *groups])
+            self._composed[groups] = composed([f"profile={self._profile}", *groups])
         config = copy.deepcopy(self._composed[groups])
         if method is not None:
-            config.method = OmegaConf.load(CONF / "method" / f"{method}.yaml")
+            config.method = _method(method)
         return config
 
 
-def _is_group(key: str) -> bool:
-    return (CONF / key).is_dir()
+@lru_cache
+def _method(name: str) -> Any:
+    config = OmegaConf.load(CONF / "method" / f"{name}.yaml")
+    check_name("method", name, config)  # type: ignore[arg-type]
+    return config
 
 
 def _choices(preset: str) -> Iterator[Choice]:
     """Yield the overrides of each run of a preset."""
     content = OmegaConf.load(CONF / "experiment" / f"{preset}.yaml")
     fixed = [("experiment", preset)] if set(content) != {"hydra"} else []
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     axes = []
-    params = content["hydra"]["sweeper"]["params"]
-    for override in parser.parse_overrides([f"{key}={value}" for key, value in params.items()]):
+    for override in parsed([f"{key}={value}" for key, value in preset_params(preset).items()]):
         key = override.get_key_element()
         if not override.is_sweep_override():
             values = [override.value()]
-        elif _is_group(key):
+        elif is_group(key):
             values = list(override.sweep_string_iterator())
         else:
             values = list(override.sweep_iterator())
@@ -142,13 +142,15 @@ class Plan:
         todo: Runs that are not complete, those of one N0 and its images together, dear ones first.
         done: Runs that are.
         untrained: Titles of the networks whose N0 has to be trained.
-        seconds: Seconds of one core for `todo`, as measured before; None where nothing like it was measured.
+        seconds: Seconds of one core for `todo`, as `cost_of_sample` has it; None where no run was measured at all.
+        guessed: How many of `todo` are of a kind that no record tells the time of.
     """
 
     todo: list[RunSpec]
     done: list[RunSpec]
     untrained: list[str]
     seconds: float | None
+    guessed: int
 
     @classmethod
     def of(cls, runs: list[RunSpec], output: Path, costs: dict[Kind, float]) -> "Plan":
@@ -161,9 +163,9 @@ class Plan:
         missing = {
             spec.network["name"] for spec in runs if not (output / "bases" / f"{spec.base_id}.json").exists()
         }
-        known = all(kind_of(spec.identity) in costs for spec in todo)
-        seconds = sum(cost_of(spec, costs, store) for spec in todo) if known else None
-        return cls(todo, done, sorted(missing), seconds)
+        guessed = sum(kind_of(spec.identity) not in costs for spec in todo)
+        seconds = sum(cost_of(spec, costs, store) for spec in todo) if costs else None
+        return cls(todo, done, sorted(missing), seconds, guessed)
 
     def text(self, jobs: int) -> str:
         """Return the plan in words."""
@@ -173,12 +175,15 @@ class Plan:
         groups = Counter(subject(spec.identity) for spec in self.todo)
         for (network, setting, method), count in sorted(groups.items()):
             lines.append(f"  {network:8} {setting:14} {method:16} {count:4} run{'s' if count > 1 else ''}")
-        if self.todo and self.seconds is not None:
-            lines.append(
-                f"about {self.seconds / jobs / 60:.0f} min with {jobs} jobs, by the times in the records"
+        if self.todo and self.seconds is None:
+            lines.append("no record tells how long any of them takes")
+        elif self.todo and self.seconds is not None:
+            guessed = (
+                f"; {self.guessed} of the runs are of a kind without one: guessed" if self.guessed else ""
             )
-        elif self.todo:
-            lines.append("no record tells how long some of them take")
+            lines.append(
+                f"about {self.seconds / jobs / 60:.0f} min with {jobs} jobs, by the times in the records{guessed}"
+            )
         return "\n".join(lines)
 
 

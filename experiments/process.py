@@ -3,11 +3,9 @@
 import contextlib
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import torch
 
@@ -20,13 +18,14 @@ THREADS = 1
 SHARED = Path("/dev/shm")
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came: the same as Ctrl-C, but for the exit status."""
-
-
 def prepare(threads: int = THREADS) -> None:
     """Make this process compute with `threads` threads; `experiments.arithmetic` is settled by whatever computes."""
     torch.set_num_threads(threads)
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def budget(memory: str | float) -> int:
@@ -38,7 +37,7 @@ def budget(memory: str | float) -> int:
         ConfigError: It is neither.
     """
     if memory == "auto":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        return machine_memory() // 2
     try:
         gigabytes = float(memory)
     except ValueError:
@@ -57,20 +56,6 @@ def every_core() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Raise `Terminated` where SIGTERM finds the block."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

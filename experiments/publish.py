@@ -13,6 +13,7 @@ from experiments.paper import PAPER, REFERENCE
 from experiments.report import LEDGER, REPORT, VERDICTS
 
 ROOT = Path(__file__).parents[1]
+PUBLISHED = "laptop"  # the profile whose table is in the README
 
 
 def publish(records: Records, output: Path, source: str) -> list[str]:
@@ -47,12 +48,17 @@ def verdicts(records: Records) -> bytes:
     return LEDGER.files(records.of(*LEDGER.presets))["report/verdicts.json"]
 
 
-def worse_verdicts(records: Records, kept: Path = VERDICTS) -> list[str]:
+def verdicts_of(profile: str) -> Path:
+    """Return where the verdicts of a profile are kept, or would be."""
+    return VERDICTS if profile == PUBLISHED else VERDICTS.with_stem(f"{VERDICTS.stem}.{profile}")
+
+
+def worse_verdicts(records: Records, kept: Path) -> list[str]:
     """Return a line for each claim whose verdict is worse now than the kept one."""
     return compare_verdicts(json.loads(kept.read_text()), json.loads(verdicts(records)))
 
 
-def keep_verdicts(records: Records, kept: Path = VERDICTS) -> None:
+def keep_verdicts(records: Records, kept: Path) -> None:
     """Make what these records say the verdicts that others are held against."""
     kept.write_bytes(verdicts(records))
 

@@ -9,28 +9,37 @@ from pathlib import Path
 from bgd.archive import export, load
 from bgd.build import ConfigError, nearest
 from bgd.data import DataError
-from bgd.records import RecordError
-from bgd.report.frames import ReportError
 from bgd.store import Store
-from experiments.from_records import output_of, write_report, write_tables
+from experiments.ending import REFUSALS, ended
+from experiments.from_records import PARTIAL_HELP, output_of, records_for, write_report, write_tables
+from experiments.knowledge import check_methods
 from experiments.members import (
+    PARTIAL,
     Members,
     count,
+    is_committed,
     keep_members,
     own_records,
-    records_of,
     reference_folder,
 )
+from experiments.overrides import choices_in
 from experiments.paper import MAIN
 from experiments.plan import Kind, Plan, default_jobs, seconds_per_sample, specs_of_presets
-from experiments.process import THREADS, Terminated, budget, every_core, prepare, shared_memory, terminable
+from experiments.process import THREADS, budget, every_core, prepare, shared_memory
 from experiments.progress import Progress, Stopwatch
-from experiments.publish import is_published, is_reported, keep_verdicts, update_readme
-from experiments.run import CONF
+from experiments.publish import (
+    PUBLISHED,
+    is_published,
+    is_reported,
+    keep_verdicts,
+    update_readme,
+    verdicts_of,
+)
 from experiments.spec import RunSpec
 from experiments.workbench import Place, Workbench, choose_device
 from experiments.workers import log_to_console, run_all
 
+JOBS_A_CORE = 4  # each is a process with a torch of its own
 COMMANDS = ("run", "plan", "tables", "reference")
 
 Specs = dict[str, list[RunSpec]]  # the runs of each preset
@@ -40,30 +49,25 @@ def main(arguments: list[str] | None = None) -> int:
     """Do one of `COMMANDS`. Return the exit status."""
     options = _parse(arguments)
     log_to_console()
-    try:
-        with terminable():
-            return _do(options)
-    except (ConfigError, DataError, RecordError, ReportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print("stopped: the rows so far are kept, the same command goes on from there", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
+    return ended(lambda: _do(options), (*REFUSALS, DataError))
 
 
 def _do(options: argparse.Namespace) -> int:
+    check_methods()
     device = choose_device(options.device)
     jobs = default_jobs(device) if options.jobs == "auto" else int(options.jobs)
-    if jobs < 1:
-        raise ConfigError(f"jobs={jobs}: must be at least 1")
+    most = JOBS_A_CORE * (os.cpu_count() or 1)
+    if not 1 <= jobs <= most:
+        raise ConfigError(f"jobs={jobs}: must be from 1 to {most}, {JOBS_A_CORE} for each core, or auto")
     output = output_of(options.profile, options.output)
+    partial = options.partial or not is_committed(output)
     members = specs_of_presets(options.profile)
     if options.command != "plan":
         keep_members(_ids(members), output, options.profile)
     if options.command == "reference":
         return _reference(members, output, options.profile)
     if options.command == "tables":
-        return _tables(members, output, options.profile)
+        return _tables(members, output, options.profile, partial)
     runs = list({spec.run_id: spec for each in members.values() for spec in each}.values())
     committed = _committed_costs(options.profile)
     plan = Plan.of(runs, output, {**committed, **seconds_per_sample(Store(output / "runs").headers())})
@@ -71,11 +75,11 @@ def _do(options: argparse.Namespace) -> int:
     if options.command == "plan":
         return 0
     place = Place(options.data, output, device, THREADS, options.memory)
-    return _run(plan, members, options.profile, place, jobs, committed)
+    return _run(plan, members, options.profile, place, jobs, committed, partial)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    profiles = sorted(path.stem for path in (CONF / "profile").glob("*.yaml"))
+    profiles = choices_in("profile")
     parser = argparse.ArgumentParser(prog="python -m experiments.reproduce", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--profile", default="laptop", help=f"one of {', '.join(profiles)}")
@@ -90,6 +94,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, help="default: outputs, and outputs/smoke for the smoke profile"
     )
+    parser.add_argument("--partial", action="store_true", help=PARTIAL_HELP)
     options = parser.parse_args(arguments)
     if options.profile not in profiles:
         parser.error(
@@ -110,7 +115,15 @@ def _committed_costs(profile: str) -> dict[Kind, float]:
     return seconds_per_sample(load(reference).headers) if reference.is_dir() else {}
 
 
-def _run(plan: Plan, members: Specs, profile: str, place: Place, jobs: int, costs: dict[Kind, float]) -> int:
+def _run(
+    plan: Plan,
+    members: Specs,
+    profile: str,
+    place: Place,
+    jobs: int,
+    costs: dict[Kind, float],
+    partial: bool,
+) -> int:
     done = [spec.run_id for spec in plan.done]
     if not plan.todo and is_published(done, place.output) and is_reported(done, place.output):
         print(
@@ -126,7 +139,11 @@ def _run(plan: Plan, members: Specs, profile: str, place: Place, jobs: int, cost
         with shared_memory(jobs, place.memory) as shared:
             place = replace(place, jobs=jobs, shared=shared)
             failed = run_all(plan.todo, place, Progress(plan.todo, place.output, costs).say)
-    status = _tables(members, place.output, profile, report=True)
+    if failed and not partial:
+        print(f"tables, figures and report stay as they are, {len(failed)} runs are missing: {PARTIAL}")
+        status = 1
+    else:
+        status = _tables(members, place.output, profile, partial, report=True)
     store = Store(place.output / "runs")
     print(watch.text(store.header(spec.run_id) for spec in plan.todo if store.finished(spec.run_id)))
     for title in failed:
@@ -138,10 +155,9 @@ def _ids(members: Specs) -> Members:
     return {name: [spec.run_id for spec in specs] for name, specs in members.items()}
 
 
-def _tables(members: Specs, output: Path, profile: str, report: bool = False) -> int:
+def _tables(members: Specs, output: Path, profile: str, partial: bool, report: bool = False) -> int:
     """Write tables and figures, and the report where it is asked for."""
-    records, source = records_of(_ids(members), output, profile)
-    print(f"records: {source}")
+    records, source = records_for(_ids(members), output, profile, partial)
     for failure in Store(output / "runs").failures():
         print(f"note: there is a failed run, {failure}")
     return write_tables(records, output, source) or (write_report(records, output, source) if report else 0)
@@ -155,14 +171,15 @@ def _reference(members: Specs, output: Path, profile: str) -> int:
         print(f"error: {missing} of {count(ids)} runs are missing: make reproduce", file=sys.stderr)
         return 2
     files = export(records, reference_folder(profile), whole=(MAIN,))
-    status = _tables(members, output, profile, report=True)
-    keep_verdicts(records)
-    update_readme(output)
+    status = _tables(members, output, profile, partial=False, report=True)
+    keep_verdicts(records, verdicts_of(profile))
+    if profile == PUBLISHED:
+        update_readme(output)
     size = sum(file.stat().st_size for file in files)
     print(
         f"{len(records.runs)} runs in {len(files)} files, {size / 1e6:.1f} MB, in {reference_folder(profile)}"
     )
-    print("README and experiments/reference/verdicts.json updated")
+    print(f"{verdicts_of(profile).name} updated" + (", and the README" if profile == PUBLISHED else ""))
     return status
 
 

@@ -11,50 +11,91 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig
+import torch
+from hydra import initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 
-from bgd.build import ConfigError, convert, nearest
+from bgd.build import KNOWS, ConfigError, build, convert, nearest
 from bgd.data import DataError
-from bgd.metrics import METRICS, measure
+from bgd.knowledge import LEVELS
+from bgd.metrics import METRICS, label_of, measure
 from bgd.records import Measurement, Run
 from bgd.report.frames import build_frames
 from bgd.report.numbers import format_summary
+from bgd.settings import ordered
+from experiments.ending import REFUSALS, REFUSED, complaint, ended, ends_everything, first_line
 from experiments.execute import execute, outcome, store_of
-from experiments.process import budget, every_core, prepare
+from experiments.overrides import CONF, SWEEP, composed, jobs_of
+from experiments.process import budget, every_core, machine_memory, prepare
 from experiments.spec import RunSpec
-from experiments.workbench import Place, Workshop, choose_device
+from experiments.workbench import Place, Workbench, Workshop, choose_device
+from experiments.workers import log_to_console
 
 log = logging.getLogger(__name__)
 
-CONF = Path(__file__).parents[1] / "conf"
-GROUPS = ("network", "method", "setting", "probe", "variant", "profile", "experiment")
+ASKING = (
+    "-h",
+    "--help",
+    "--hydra-help",
+    "--version",
+    "-c",
+    "--cfg",
+    "-i",
+    "--info",
+)  # Hydra answers, nothing runs
+COPIES = 4  # of the parameters while N0 is trained: themselves, gradient, momentum, what is kept of them
+THREADS_A_CORE = 4  # more of them only wait for each other, and a hundred thousand end the process
+INDICES = ("parameter",)  # columns of probes that number things: a mean of them means nothing
+
+
+class RunFailed(RuntimeError):
+    """A run came to a bad end; its traceback is kept in the store."""
+
+    status = 1
 
 
 def place_of(config: DictConfig) -> Place:
-    """Return where a configuration runs, and prepare this process for it."""
-    threads = config.threads
-    count = os.cpu_count() or 1 if threads == "auto" else convert(threads, int, "threads")
-    if count < 1:
-        raise ConfigError(f"threads={count}: must be at least 1")
-    prepare(count)
-    data, output = Path(config.data_dir), Path(config.output_dir)
-    return Place(data, output, choose_device(config.device), count, budget(config.memory))
-
-
-def check_choices(arguments: list[str]) -> None:
-    """Check the group choices on a command line before Hydra does, to name the nearest valid one.
+    """Return where a configuration runs, and prepare this process for it.
 
     Raises:
-        ConfigError: A choice does not exist.
+        ConfigError: Naming the key and the value.
     """
-    for argument in arguments:
-        group, equals, choices = argument.partition("=")
-        if group not in GROUPS or not equals or "(" in choices:
-            continue
-        known = [path.stem for path in (CONF / group).glob("*.yaml")]
-        for choice in choices.split(","):
-            if choice not in (*known, "null"):
-                raise ConfigError(f"{group}={choice!r}: there is no such {group}; {nearest(choice, known)}")
+    cores = os.cpu_count() or 1
+    count = cores if config.threads == "auto" else convert(config.threads, int, "threads")
+    if not 1 <= count <= THREADS_A_CORE * cores:
+        raise ConfigError(
+            f"threads={count}: must be from 1 to {THREADS_A_CORE * cores}, {THREADS_A_CORE} for each core, or auto"
+        )
+    data, output = (_folder(config, key) for key in ("data_dir", "output_dir"))
+    place = Place(data, output, choose_device(config.device), count, budget(config.memory))
+    prepare(count)
+    return place
+
+
+def prepared(config: DictConfig) -> tuple[RunSpec, Place]:
+    """Return the run that a configuration describes and where it is made, and prepare this process for it.
+
+    Raises:
+        ConfigError: Naming the key, the value and the nearest valid choice; or N0 is too large for this machine.
+    """
+    spec, place = RunSpec.of(config), place_of(config)
+    with torch.device("meta"):  # allocates nothing
+        parameters = sum(parameter.numel() for parameter in build(spec.network, "network").parameters())
+    needed, there = COPIES * 4 * parameters, machine_memory()
+    if needed > there:
+        raise ConfigError(
+            f"network: training {parameters:,} parameters takes {needed / 2**30:,.0f} GiB, this machine has"
+            f" {there / 2**30:,.0f}; choose a smaller one"
+        )
+    place.output.mkdir(parents=True, exist_ok=True)
+    return spec, place
+
+
+def _folder(config: DictConfig, key: str) -> Path:
+    name = convert(config[key], str, key)
+    if not name.strip():
+        raise ConfigError(f"{key}={name!r}: must name a folder")
+    return Path(name)
 
 
 def summary(run: Run) -> str:
@@ -66,7 +107,7 @@ def summary(run: Run) -> str:
     lines = [first]
     for metric in METRICS.values():
         if metric.setting in (None, run.header.spec["setting"]["name"]):
-            lines.append(f"  {metric.label:26} {format_summary(measure(samples, metric))}")
+            lines.append(f"  {label_of(metric, samples):26} {format_summary(measure(samples, metric))}")
     return "\n".join(lines)
 
 
@@ -74,32 +115,99 @@ def _means(measurements: Sequence[Measurement]) -> Iterator[str]:
     """Yield the mean of each column that holds numbers, over every sample and place."""
     for name in measurements[0].values:
         numbers = [x for one in measurements for x in one.values[name] if isinstance(x, (int, float))]
-        if numbers:
+        if numbers and name not in INDICES:
             yield f"  {name:32} mean {statistics.fmean(numbers):.4g} of {len(numbers)} values"
 
 
-@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
-def run(config: DictConfig) -> None:
-    """Run one configuration."""
+def run(overrides: Sequence[str]) -> None:
+    """Make one run and print what came out.
+
+    Raises:
+        RunFailed: It failed; its traceback is kept.
+    """
+    config = composed(overrides)
+    spec, place = prepared(config)
+    workshop = Workshop(place)
+    with every_core():
+        bench = workshop.bench(spec)  # trains N0, as `make reproduce` does
+    ordered(bench.base.errors, spec.scale.samples)  # refuses more samples than there are
+    if not store_of(place.output).finished(spec.run_id):
+        _rehearse(spec, bench)
     try:
-        spec, place = RunSpec.of(config), place_of(config)
-        workshop = Workshop(place)
-        with every_core():
-            workshop.bench(spec)  # trains N0, as `make reproduce` does
         execute(spec, workshop)
-        print(summary(store_of(place.output).read(spec.run_id)))
-    except (ConfigError, DataError) as error:
-        raise SystemExit(f"error: {error}") from error
+    except Exception as error:
+        if isinstance(error, (*REFUSALS, DataError)) or complaint(error) or ends_everything(error):
+            raise
+        raise RunFailed(f"{type(error).__name__}: {first_line(error)}") from error
+    print(summary(store_of(place.output).read(spec.run_id)), flush=True)
 
 
-def main() -> None:
-    """Check the command line, then let Hydra compose and run."""
+def _rehearse(spec: RunSpec, bench: Workbench) -> None:
+    """Correct one sample, and keep nothing, where a method may know less than its file says: it may need it.
+
+    Raises:
+        ConfigError: It does.
+    """
+    file = CONF / "method" / f"{spec.method['name']}.yaml"
+    if spec.probe is not None or LEVELS.index(spec.knows) >= LEVELS.index(OmegaConf.load(file)[KNOWS]):
+        return
     try:
-        check_choices(sys.argv[1:])
-    except ConfigError as error:
-        raise SystemExit(f"error: {error}") from error
-    run()
+        next(iter(bench.stage(spec).rows()), None)
+    except LookupError as error:
+        if type(error) is not LookupError:  # a missing key or place: a fault of the method's own
+            raise
+        raise ConfigError(f"method.{KNOWS}={spec.knows}: {error}") from error
+
+
+def sweep(jobs: Sequence[Sequence[str]]) -> int:
+    """Make each run, whatever becomes of the others; list at the end what failed and return the exit status."""
+    failures, refused = [], 0
+    for number, overrides in enumerate(jobs, 1):
+        job = " ".join(overrides)
+        log.info("job %d of %d: %s", number, len(jobs), job)
+        try:
+            run(overrides)
+        except Exception as error:
+            if ends_everything(error):
+                raise
+            known = isinstance(error, (*REFUSALS, DataError))
+            said = str(error) if known or isinstance(error, RunFailed) else complaint(error)
+            if said is None:
+                log.exception("job %d failed", number)
+            failures.append(f"failed: {job}: {said or first_line(error)}")
+            refused += known
+    if failures:
+        print(f"{len(failures)} of {len(jobs)} jobs failed:", *failures, sep="\n", file=sys.stderr)
+    return REFUSED if refused == len(jobs) else min(1, len(failures))
+
+
+def _command(arguments: Sequence[str]) -> int:
+    """Do what a command line asks for and return the exit status."""
+    for argument in arguments:
+        if argument.startswith("-") and argument not in SWEEP:
+            raise ConfigError(f"{argument}: no such option; {nearest(argument, (*SWEEP, *ASKING))}")
+    log_to_console()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        jobs = jobs_of(arguments)
+        if any(argument in SWEEP for argument in arguments):
+            return sweep(jobs)
+        run(jobs[0])
+        return 0
+
+
+@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+def _answer(config: DictConfig) -> None:
+    """Let Hydra answer `--help`, `--cfg job`, `--info`: it reads the command line itself, and runs nothing."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make a run or a sweep. Return the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if any(argument.partition("=")[0] in ASKING for argument in given):
+        _answer()
+        return 0
+    return ended(lambda: _command(given), (*REFUSALS, DataError, RunFailed))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

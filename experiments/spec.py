@@ -10,14 +10,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bgd import evaluation, settings, training
-from bgd.build import KNOWS, ConfigError, build, build_as, convert
-from bgd.data import SOURCES
+from bgd.build import KNOWS, ConfigError, build, build_as, convert, nearest
+from bgd.data import SOURCES, Source
 from bgd.identity import digest
 from bgd.knowledge import LEVELS, check_level
 from bgd.records import SCHEMA, subject
 from bgd.training import Recipe
+from experiments.overrides import CONF
+from experiments.titles import changes, default_dataset
 
-EXAMPLES = {"network": "mlp", "method": "bgd_ii", "setting": "reloading"}
+PARTS = ("network", "method", "setting", "scale", "profile")
+NUMBERS = ("seed", "order", "replica")
+KEYS = {*PARTS, "probe", *OmegaConf.load(CONF / "config.yaml")} - {"defaults", "hydra"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,19 @@ class Scale:
             raise ValueError(
                 f"expected_errors={list(self.expected_errors)}: must be the lowest and the highest number"
             )
+
+    def check_images(self, source: Source) -> None:
+        """Check that a data set has so many images: an identity names no number that is not run.
+
+        Raises:
+            ConfigError: It has fewer.
+        """
+        there = {"train_images": source.train_images - source.held_out, "test_images": source.test_images}
+        for key, most in there.items():
+            if getattr(self, key) > most:
+                raise ConfigError(
+                    f"scale.{key}={getattr(self, key)}: must be at most {most}, the data set has no more"
+                )
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,8 @@ class RunSpec:
         except OmegaConfBaseException as error:
             raise ConfigError(str(error).splitlines()[0]) from error
         assert isinstance(plain, dict)
-        dataset = convert(plain["profile"]["dataset"], str, "profile.dataset")
+        _check_keys(plain)
+        dataset = convert(plain["profile"].get("dataset"), str, "profile.dataset")
         if dataset not in SOURCES:
             raise ConfigError(f"profile.dataset={dataset!r}: must be one of {', '.join(sorted(SOURCES))}")
         spec = cls(
@@ -107,16 +125,15 @@ class RunSpec:
             seed=convert(plain["seed"], int, "seed"),
             order=convert(plain["order"], int, "order"),
             replica=convert(plain["replica"], int, "replica"),
-            profile=plain["profile"]["name"],
+            profile=convert(plain["profile"].get("name"), str, "profile.name"),
         )
+        spec.scale.check_images(SOURCES[dataset])
         if spec.replica < 0:
             raise ConfigError(f"replica={spec.replica}: must be 0, N0 itself, or above")
         with torch.device(
             "meta"
         ):  # checks names, types and ranges before anything is run, and allocates nothing
             for key in ("network", "method", "setting"):
-                if getattr(spec, key) is None:
-                    raise ConfigError(f"{key}=null: choose one, for example {key}={EXAMPLES[key]}")
                 build(getattr(spec, key), key)
             if spec.probe is not None:
                 build(spec.probe, "probe")
@@ -190,10 +207,15 @@ class RunSpec:
 
     @property
     def title(self) -> str:
-        """The run in a few words."""
+        """The run in a few words; no two runs of a plan have the same."""
         network, setting, name = subject(self.identity)
-        words = [network, name, setting]
-        if self.probe is None:
+        corrected = self.probe is None
+        sections = {"method": self.method} if corrected else {"probe": self.probe or {}}
+        sections |= {"network": self.network, "scale": self.identity["scale"]}
+        words = [network, name, setting, *changes(self.profile, sections, self.setting["name"])]
+        if self.dataset != default_dataset(self.profile):
+            words.append(f"dataset={self.dataset}")
+        if corrected:
             words.append(f"seed={self.seed}")
         if self.order:
             words.append(f"order={self.order}")
@@ -202,6 +224,19 @@ class RunSpec:
         if self.scale.recipe.seed:
             words.append(f"N0={self.scale.recipe.seed}")
         return " ".join(words)
+
+
+def _check_keys(plain: dict[str, Any]) -> None:
+    """Check that a configuration has the keys of conf/config.yaml, and mappings where it has mappings."""
+    for key in plain:
+        if key not in KEYS:
+            raise ConfigError(f"{key}: unknown key; {nearest(str(key), KEYS)}")
+    for key in (*PARTS, *NUMBERS):
+        if key not in plain:
+            raise ConfigError(f"{key}: missing, as conf/config.yaml has it")
+    for key in (*PARTS, *(["probe"] if plain.get("probe") is not None else [])):
+        if not isinstance(plain[key], dict):
+            raise ConfigError(f"{key}={plain[key]!r}: must be a mapping, or the name of a file in conf/{key}")
 
 
 def _version(config: dict[str, Any]) -> int:

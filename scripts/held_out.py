@@ -12,19 +12,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
+from hydra import initialize_config_dir
 
 from bgd.build import ConfigError
 from bgd.data import DataError
 from bgd.records import CORRECTED, Row
 from bgd.settings import Stage
 from bgd.training import misclassified
-from experiments.execute import outcome
+from experiments.ending import REFUSALS, ended
+from experiments.execute import Progress, outcome
+from experiments.overrides import CONF, composed, jobs_of
 from experiments.process import every_core
-from experiments.run import CONF, check_choices, place_of
+from experiments.run import prepared
 from experiments.spec import RunSpec
 from experiments.workbench import Place, Workbench
+from experiments.workers import log_to_console
 
 
 class HeldOut(Workbench):
@@ -72,20 +74,27 @@ def _accumulated(stage: Stage, rows: list[Row]) -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     """Correct the errors and print what came out. Return the exit status."""
-    try:
-        check_choices(arguments)
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("config", overrides=["scale.samples=null", "scale.train_images=100", *arguments])
-        spec = RunSpec.of(config)
-        with every_core():
-            bench = HeldOut(spec, place_of(config))
-        stage = bench.stage(spec)
-        if not isinstance(stage, Stage):
-            raise ConfigError("probe: only corrections are looked at here; use probe=null")
-        print(text(bench, stage, list(stage.rows())))
-    except (ConfigError, DataError, HydraException) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return ended(lambda: _command(arguments), (*REFUSALS, DataError))
+
+
+def _command(arguments: list[str]) -> int:
+    log_to_console()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        jobs = jobs_of(arguments)
+        if len(jobs) != 1:
+            raise ConfigError(f"{len(jobs)} runs: one at a time is looked at here, without -m")
+        spec, place = prepared(composed(["scale.samples=null", "scale.train_images=100", *jobs[0]]))
+    if spec.probe is not None:
+        raise ConfigError("probe: only corrections are looked at here; use probe=null")
+    with every_core():
+        bench = HeldOut(spec, place)
+    stage = bench.stage(spec)
+    assert isinstance(stage, Stage)
+    progress, rows = Progress(spec.title, 0, len(stage.samples)), []
+    for row in stage.rows():
+        rows.append(row)
+        progress.step()
+    print(text(bench, stage, rows))
     return 0
 
 

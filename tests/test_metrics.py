@@ -184,6 +184,11 @@ def test_what_the_network_is_after_50_samples_and_at_the_end():
     assert metrics.final_training_loss(long) == [59.0]
     short = samples_of(run(tuple(row(place, figures=after(place)) for place in range(3))))
     assert metrics.early_test_accuracy(short) == pytest.approx([0.88]), "fewer samples: the last"
+    metric = metrics.METRICS["early_test_accuracy"]
+    assert metrics.label_of(metric, long) == "Test accuracy after 50"
+    assert metrics.label_of(metric, short) == "Test accuracy at the end, after 3"
+    assert metrics.label_of(metric, long.iloc[:0]) == "Test accuracy after 50"
+    assert metrics.label_of(metrics.METRICS["POC"], short) == "POC (%)"
 
 
 def test_the_sample_loss_is_over_corrected_samples():

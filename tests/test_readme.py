@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
 import bgd.methods
@@ -14,7 +15,9 @@ from bgd.report.build import result_table
 from bgd.store import Store
 from experiments.execute import execute
 from experiments.members import reference_folder
+from experiments.overrides import CONF, composed, jobs_of
 from experiments.paper import MAIN
+from experiments.spec import RunSpec
 from experiments.workbench import Place, Workshop
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +46,15 @@ def test_every_file_and_target_it_names_exists():
             assert anchor in {
                 re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
             }
+
+
+def test_every_command_in_it_is_one():
+    commands = re.findall(r"^python (?:-m experiments.run|scripts/held_out.py) ([^#\n]*)", README, re.M)
+    assert len(commands) > 10
+    for command in commands:
+        if "one_weight" not in command:  # the reader's own
+            with initialize_config_dir(str(CONF), version_base="1.3"):
+                RunSpec.of(composed(jobs_of(command.split())[0]))
 
 
 def block(title, language):

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bgd.metrics import METRICS, MISSING, NOT_FINITE, Summary, Values, measure, summarize
+from bgd.metrics import METRICS, MISSING, NOT_FINITE, Summary, Values, label_of, measure, summarize
 from bgd.records import PROBE, Run
 from bgd.report.canvas import blank, draw
 from bgd.report.captions import describe_base, describe_scale, warnings
@@ -201,7 +201,7 @@ class Orders:
         }
         thesis = printed(self.reference, (self.table,), self.network)
         header = ["method", "orders", "POC (%)", "POC, sd over replicas", "order 0", f"thesis ({self.table})"]
-        header += [METRICS[name].label for name in ORDER_METRICS[1:]]
+        header += [label_of(METRICS[name], frames.samples) for name in ORDER_METRICS[1:]]
         caption = (
             f"How the order of the samples changes what accumulates. {self._about(frames)} Order 0 is that of the test"
             " set, the thesis' kind; the others are permutations of N0's misclassified samples, and where a run does"

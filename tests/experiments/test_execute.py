@@ -103,7 +103,7 @@ def test_a_failure_is_kept_and_raised(workshop, spec_of, tmp_path, monkeypatch):
 def test_a_network_with_nothing_to_correct_gives_an_empty_run(
     workshop, spec_of, tmp_path, monkeypatch, caplog
 ):
-    spec = spec_of()
+    spec = spec_of("scale.samples=null")
     bench = workshop.bench(spec)
     monkeypatch.setattr(bench, "base", replace(bench.base, errors=()))
     with caplog.at_level(logging.WARNING):

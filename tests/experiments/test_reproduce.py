@@ -12,8 +12,9 @@ from bgd.report.build import Definitions
 from bgd.report.page import Document
 from bgd.store import Store
 from experiments import publish, reproduce
+from experiments.ending import Terminated
+from experiments.overrides import CONF
 from experiments.paper import MAIN, SLOW, TABLES
-from experiments.run import CONF
 
 
 @pytest.fixture
@@ -57,8 +58,9 @@ def test_a_reference_is_of_every_run_or_not_made(call, capsys, monkeypatch, tmp_
 
 
 def test_bad_options_name_what_is_valid(call, capsys):
-    assert call("plan", "--jobs", "0") == 2
-    assert "error: jobs=0: must be at least 1" in capsys.readouterr().err
+    for jobs in ("0", "100000"):
+        assert call("plan", "--jobs", jobs) == 2
+        assert f"error: jobs={jobs}: must be from 1 to " in capsys.readouterr().err
     assert call("plan", "--device", "tpu") == 2
     assert "error: device='tpu': must be one of auto, cpu, cuda" in capsys.readouterr().err
     for options, message in (
@@ -105,6 +107,48 @@ def test_a_failing_run_does_not_stop_the_others_and_makes_the_exit_status_1(
     assert call("run", "--jobs", "1") == 0
     assert "nothing to do: every run is done" in capsys.readouterr().out
     assert (tmp_path / "runs" / sound.run_id / "rows.jsonl").stat().st_mtime_ns == stamp
+
+
+def test_r16_a_failing_run_leaves_committed_tables_as_they_are(
+    call, every_run, capsys, monkeypatch, tmp_path
+):
+    failing, sound = sorted(
+        (s for s in every_run("smoke", "table_4_2") if s.method["name"] in ("top_k", "fine_tune")),
+        key=lambda spec: spec.title,
+    )
+    monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: [failing, sound]})
+    monkeypatch.setattr(reproduce, "is_committed", lambda output: True)
+    monkeypatch.setattr(reproduce, "run_all", lambda *_: [f"{failing.title}: no"])
+    assert call("run", "--jobs", "1") == 1
+    said = capsys.readouterr().out
+    assert "tables, figures and report stay as they are, 1 runs are missing" in said
+    assert f"failed: {failing.title}: no" in said
+    assert not (tmp_path / "tables").exists()
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "tables", "reference"])
+@pytest.mark.parametrize(("stop", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_a_signal_while_composing_is_a_sentence(call, capsys, monkeypatch, command, stop, status):
+    def stopped(*_):
+        try:
+            raise stop
+        except KeyboardInterrupt:
+            raise AssertionError("trying to pop from empty mode stack")  # noqa: B904
+
+    monkeypatch.setattr(reproduce, "specs_of_presets", stopped)
+    assert call(command) == status
+    assert capsys.readouterr().err.startswith("stopped: the rows so far are kept")
+
+
+@pytest.mark.parametrize("command", ["run", "tables", "reference"])
+def test_an_output_folder_that_is_none_is_a_sentence(every_run, capsys, monkeypatch, tmp_path, command):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(reproduce, "specs_of_presets", every_run.members)
+    options = ["--profile", "smoke", "--device", "cpu", "--output", str(tmp_path / "file" / "outputs")]
+    assert reproduce.main([command, *options]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: cannot read or write: ")
+    assert said.endswith("(Not a directory)\n")
 
 
 def test_stopping_it_says_that_it_can_go_on(call, capsys, monkeypatch):

@@ -1,5 +1,6 @@
 """A run's identity, the presets and the plan."""
 
+import json
 from itertools import product
 from types import SimpleNamespace
 
@@ -8,15 +9,17 @@ from hydra import initialize_config_dir
 
 from bgd import settings, training
 from bgd.build import ConfigError, build
+from bgd.data import SOURCES
 from bgd.evaluation import full
 from bgd.methods.bgd import search
 from bgd.records import subject
 from bgd.report.figures import FigureSpec
 from bgd.store import Store
 from experiments import spec as spec_module
+from experiments.members import reference_folder
+from experiments.overrides import CONF, jobs_of
 from experiments.paper import PAPER
 from experiments.plan import Plan, _choices, kind_of, presets, specs
-from experiments.run import CONF, check_choices
 
 
 def test_the_identity_changes_with_what_can_change_a_number_and_with_nothing_else(spec_of):
@@ -97,10 +100,14 @@ def test_bad_input_is_named(spec_of, override, message):
     ],
 )
 def test_an_unknown_choice_names_the_nearest(argument, message):
-    with pytest.raises(ConfigError) as caught:
-        check_choices([argument])
-    assert message in str(caught.value)
-    check_choices(["network=mlp,alexnet", "method=glob(*)", "experiment=table_4_2", "seed=0", "-m"])
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        with pytest.raises(ConfigError) as caught:
+            jobs_of([argument, "-m"])
+        assert message in str(caught.value)
+        sound = ["network=mlp,alexnet", "method=glob(bgd_i*)", "experiment=table_4_2", "seed=0", "-m"]
+        jobs = jobs_of(sound)
+    assert len(jobs) == len({tuple(job) for job in jobs}) == 2 * len(list((CONF / "method").glob("bgd_i*")))
+    assert all({"experiment=table_4_2", "seed=0", "setting=reloading"} < set(job) for job in jobs)
 
 
 THESIS = ("bgd_ii", "bgd_i", "bgd_c", "bgd_norm", "retrain", "fine_tune", "top_k", "l1", "random")
@@ -225,4 +232,53 @@ def test_a_plan_says_what_there_is_to_do(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert "N0 to train: mlp" in Plan.of(runs[2:], tmp_path, costs).text(jobs=2)
     assert "about 12 min with 2 jobs" in text
+    assert "guessed" not in text
     assert "no record tells" in Plan.of(runs, tmp_path, {}).text(1)
+
+
+def test_a_plan_has_an_estimate_for_a_method_that_no_record_has(tmp_path):
+    known, new = (specs("smoke", ["table_4_2"])[place] for place in (0, 1))
+    costs = {kind_of(known.identity): 60.0}
+    both = Plan.of([known, new], tmp_path, costs)
+    assert both.guessed == 1
+    assert both.seconds == 60.0 * (known.scale.samples + new.scale.samples), "by the mean of its network"
+    assert (
+        "about 12 min with 1 jobs, by the times in the records; 1 of the runs are of a kind without"
+        in both.text(1)
+    )
+    assert "about 6 min" in Plan.of([new], tmp_path, costs).text(1)
+
+
+def test_no_two_runs_of_the_laptop_plan_share_a_title_and_their_ids_are_the_committed_ones(every_run):
+    runs = every_run("laptop")
+    assert len({spec.title for spec in runs}) == len(runs)
+    committed = json.loads((reference_folder("laptop") / "presets.json").read_text())
+    members = every_run.members("laptop")
+    ids = {name: sorted(spec.run_id for spec in members[name]) for name in committed}
+    assert ids == {name: sorted(runs) for name, runs in committed.items()}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "title"),
+    [
+        ((), "mlp bgd_ii reloading seed=0"),
+        (("network=alexnet", "method=top_k"), "alexnet top_k reloading seed=0"),
+        (("variant=no_pruning",), "mlp bgd_ii reloading prune=False seed=0"),
+        (("variant=random_prior", "seed=1"), "mlp bgd_ii reloading prior=UniformPrior seed=1"),
+        (("method.update.form=full_norm", "order=2"), "mlp bgd_ii reloading update.form=full_norm seed=0 order=2"),
+        (("scale.samples=null", "scale.test_images=9"), "mlp bgd_ii reloading samples=all test_images=9 seed=0"),
+        (("method=retrain", "scale.sample_steps=3"), "mlp retrain reloading steps=3 seed=0"),
+        (("network.hidden1=13", "scale.recipe.epochs=1"), "mlp bgd_ii reloading network.hidden1=13 recipe.epochs=1 seed=0"),  # noqa: E501
+        (("profile.dataset=mnist",), "mlp bgd_ii reloading dataset=mnist seed=0"),
+        (("probe=gradient_ranks", "probe.count=9"), "mlp gradient_ranks probe count=9"),
+    ],
+)  # fmt: skip
+def test_a_title_names_every_option_that_is_not_as_in_the_files(spec_of, overrides, title):
+    assert spec_of(*overrides).title == title
+
+
+def test_the_sizes_of_the_data_sets_are_theirs(tiny):
+    source = SOURCES["tiny"]
+    assert len(tiny.test) == source.test_images
+    assert len(tiny.train) == source.train_images - source.held_out
+    assert len(tiny.held_out) == source.held_out

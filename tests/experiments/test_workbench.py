@@ -37,7 +37,7 @@ def test_figures_are_over_the_images_that_the_scale_says(place, spec_of):
         assert found == pytest.approx(evaluate(bench.base.network, images, labels)[0], rel=1e-5)
 
 
-@pytest.mark.parametrize(("wanted", "samples"), [("2", 2), ("null", None), ("10000", None)])
+@pytest.mark.parametrize(("wanted", "samples"), [("2", 2), ("null", None)])
 def test_a_run_has_as_many_samples_as_asked_for_or_as_there_are(place, spec_of, wanted, samples):
     spec = spec_of(f"scale.samples={wanted}")
     bench = Workbench(spec, place)

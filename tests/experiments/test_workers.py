@@ -18,10 +18,11 @@ from bgd.report.build import Definitions
 from bgd.report.page import Document
 from bgd.store import Store
 from experiments import publish, reproduce
+from experiments.ending import Terminated, terminable
 from experiments.execute import execute
+from experiments.overrides import CONF
 from experiments.paper import MAIN, TABLES
-from experiments.process import Terminated, every_core, prepare, terminable
-from experiments.run import CONF
+from experiments.process import every_core, prepare
 from experiments.workbench import Place, Workshop
 
 TIMED = {"search_seconds", "evaluation_seconds"}
@@ -29,9 +30,10 @@ LONG = """
 import sys
 from hydra import compose, initialize_config_dir
 from experiments import reproduce
+from experiments.overrides import CONF
 from experiments.spec import RunSpec
 
-with initialize_config_dir(str(reproduce.CONF), version_base="1.3"):
+with initialize_config_dir(str(CONF), version_base="1.3"):
     words = ["profile=smoke", "network=alexnet", "network.width=0.1", "scale.recipe.epochs=1", "scale.samples=null"]
     specs = [RunSpec.of(compose("config", overrides=[*words, "method=retrain", f"seed={seed}"])) for seed in (1, 2)]
 reproduce.specs_of_presets = lambda profile: {"preset": specs}
