@@ -28,9 +28,8 @@ def writable(path: Path) -> Iterator[None]:
         raise RecordError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to be written that takes the place of `path` once the block ends well: whole, or not at all.
+def write(path: Path, content: bytes | memoryview) -> None:
+    """Write a file that takes the place of `path` when it is on the disk: whole, or not at all.
 
     Raises:
         RecordError: It cannot be written.
@@ -40,19 +39,13 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
-                yield file
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file as `writing` does."""
-    with writing(path) as file:
-        file.write(content)
 
 
 def append(file: IO[bytes], content: bytes) -> None:

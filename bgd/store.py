@@ -131,10 +131,21 @@ class Store:
         """Read the header of every complete run of this schema; those of another one stay where they are."""
         yield from map(self.header, self.complete())
 
+    def begun(self, run_id: str) -> Header | None:
+        """Return the header of a partial run; None where there is none that can be read."""
+        with contextlib.suppress(RecordError):
+            return header_in(read(self.root / f"{run_id}{PARTIAL}" / HEADER))
+        return None
+
     def discard(self, run_id: str) -> None:
-        """Remove a run, complete or partial, for example one made with another N0."""
-        for folder in (self.root / run_id, self.root / f"{run_id}{PARTIAL}"):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Remove a run, complete or partial, for example one made with another N0.
+
+        Raises:
+            BusyError: Another process is writing it.
+        """
+        with self._held(run_id):
+            for folder in (self.root / run_id, self.root / f"{run_id}{PARTIAL}"):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def fail(self, run_id: str, spec: dict[str, Any], error: BaseException) -> Path:
         """Keep a failure with its traceback; return where.
@@ -163,11 +174,7 @@ class Store:
             RecordError: It cannot be written.
         """
         run_id = header.run_id
-        with contextlib.ExitStack() as held:
-            try:
-                held.enter_context(locked(self.root / f"{run_id}{LOCK}", wait=False))
-            except BusyError as error:
-                raise BusyError(f"run {run_id} is being written by another process") from error
+        with self._held(run_id):
             if self.finished(run_id):
                 raise BusyError(f"run {run_id} has just been completed by another process")
             self._clear(run_id)
@@ -176,6 +183,16 @@ class Store:
                 yield writer
             finally:
                 writer.close()
+
+    @contextlib.contextmanager
+    def _held(self, run_id: str) -> Iterator[None]:
+        """Keep other processes from writing a run inside the block."""
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(locked(self.root / f"{run_id}{LOCK}", wait=False))
+            except BusyError as error:
+                raise BusyError(f"run {run_id} is being written by another process") from error
+            yield
 
     def _clear(self, run_id: str) -> None:
         """Put aside what is in a run's place."""

@@ -38,12 +38,13 @@ class Writer:
         header: Of the run.
 
     Attributes:
+        header: Of the run.
         rows: Every row so far, those of an earlier attempt included.
         begun: The header of that attempt; None where this is the first.
     """
 
     def __init__(self, folder: Path, header: Header) -> None:
-        self._folder, self._header = folder, header
+        self._folder, self.header = folder, header
         self._rows, self._sums = folder / ROWS, folder / ROW_SUMS
         with writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ class Writer:
         path, header = self._folder / HEADER, None
         try:
             header = header_in(read(path))
-            if header.base != self._header.base:
+            if header.base != self.header.base:
                 raise RecordError(f"{path} is of another N0")
         except RecordError as error:
             header = None
@@ -70,7 +71,7 @@ class Writer:
         if header is None:
             for name in (ROWS, ROW_SUMS, STATE):
                 (self._folder / name).unlink(missing_ok=True)
-            write(path, dump(self._header).encode())
+            write(path, dump(self.header).encode())
         return header
 
     def _recover(self) -> None:
@@ -110,9 +111,9 @@ class Writer:
                 raise RecordError(f"line {place + 1} is not what was written")
             try:
                 row = row_in(line)
-                check_place(self._header, place, row, seen)
+                check_place(self.header, place, row, seen)
                 if marks is None:
-                    check_figures(self._header, [row])
+                    check_figures(self.header, [row])
             except RecordError as error:
                 raise RecordError(f"line {place + 1}: {error}") from error
             yield line, row
@@ -178,18 +179,16 @@ class Writer:
         Raises:
             RecordError: Rows are missing, or it cannot be written.
         """
-        if len(self.rows) != self._header.samples:
-            raise RecordError(
-                f"run {self._header.run_id} has {len(self.rows)} rows of {self._header.samples}"
-            )
+        if len(self.rows) != self.header.samples:
+            raise RecordError(f"run {self.header.run_id} has {len(self.rows)} rows of {self.header.samples}")
         with writable(self._folder):
             os.fsync(self._row_file.fileno())
-            write(self._folder / HEADER, dump(replace(self._header, summary=summary)).encode())
+            write(self._folder / HEADER, dump(replace(self.header, summary=summary)).encode())
             write_sums(self._folder, (HEADER, ROWS))
             for path in self._folder.iterdir():
                 if path.name not in (HEADER, ROWS, SUMS):
                     path.unlink()
-            run = self._folder.with_name(self._header.run_id)
+            run = self._folder.with_name(self.header.run_id)
             self._folder.rename(run)
             run.with_name(f"{run.name}{FAILED}").unlink(missing_ok=True)
 

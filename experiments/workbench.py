@@ -28,6 +28,7 @@ from bgd.settings import Stage, ordered, samples_of
 from bgd.training import Base
 from experiments.provenance import provenance
 from experiments.spec import RunSpec
+from experiments.stale import SOURCES, sources
 
 log = logging.getLogger(__name__)
 
@@ -238,6 +239,7 @@ class Workbench:
             provenance={
                 "profile": spec.profile,
                 **provenance(spec.dataset, self.place.device, self.place.threads),
+                SOURCES: sources(spec),
             },
         )
 
