@@ -47,9 +47,11 @@ class Store:
         if not folder.exists():
             return None
         stamp = _stamp(folder)
-        if self._looked_at.get(run_id, ((), None))[0] != stamp:
-            self._looked_at[run_id] = stamp, self._fault(run_id)
-        return self._looked_at[run_id][1]
+        seen, fault = self._looked_at.get(run_id, (None, None))
+        if seen != stamp:
+            fault = self._fault(run_id)
+            self._looked_at[run_id] = stamp, fault
+        return fault
 
     def _fault(self, run_id: str) -> str | None:
         try:

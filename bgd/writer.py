@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -63,11 +64,11 @@ class Writer:
         try:
             header = header_in(read(path))
             if header.base != self.header.base:
-                raise RecordError(f"{path} is of another N0")
+                raise RecordError("it is of another N0")
         except RecordError as error:
             header = None
             if self._rows.exists() and self._rows.stat().st_size:
-                log.warning("%s: its rows are in %s, the run starts anew", error, self._put_aside())
+                log.warning("%s: %s; the run starts anew, its rows are in %s", path, error, self._put_aside())
         if header is None:
             for name in (ROWS, ROW_SUMS, STATE):
                 (self._folder / name).unlink(missing_ok=True)
@@ -186,7 +187,9 @@ class Writer:
             write(self._folder / HEADER, dump(replace(self.header, summary=summary)).encode())
             write_sums(self._folder, (HEADER, ROWS))
             for path in self._folder.iterdir():
-                if path.name not in (HEADER, ROWS, SUMS):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name not in (HEADER, ROWS, SUMS):
                     path.unlink()
             run = self._folder.with_name(self.header.run_id)
             self._folder.rename(run)

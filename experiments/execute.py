@@ -28,7 +28,7 @@ def store_of(output: Path) -> Store:
     return Store(output / "runs")
 
 
-def execute(spec: RunSpec, workshop: Workshop, anew: str = "no") -> Header:
+def execute(spec: RunSpec, workshop: Workshop, anew: str | None = None) -> Header:
     """Run what is not there yet and return the header of the complete run.
 
     A finished run made with the same N0 is left as it is; an interrupted one goes on. What fails is kept in the
@@ -37,7 +37,7 @@ def execute(spec: RunSpec, workshop: Workshop, anew: str = "no") -> Header:
     Args:
         spec: The run.
         workshop: Where its network is found.
-        anew: Whether a run that is there is made again: one of `experiments.stale.WHICH`.
+        anew: Which of `experiments.stale.WHICH` are made again though they are there; None for none.
 
     Raises:
         BusyError: Another process is making the run.
@@ -113,7 +113,7 @@ def _write(spec: RunSpec, bench: Workbench, writer: Writer) -> None:
 def _append(spec: RunSpec, stage: Stage | Survey, writer: Writer) -> None:
     """Append the rows that are not there yet."""
     done = list(writer.rows)
-    progress, snapshots = _Progress(spec.title, len(done), len(stage.samples)), _Snapshots(stage, writer)
+    progress, snapshots = Progress(spec.title, len(done), len(stage.samples)), _Snapshots(stage, writer)
     rows = stage.rows(done, snapshots.last()) if isinstance(stage, Stage) else stage.rows(done)
     for row in rows:
         writer.append(row)
@@ -162,7 +162,7 @@ class _Snapshots:
         self._due = now + max(AT_MOST, (now - started) / SHARE)
 
 
-class _Progress:
+class Progress:
     """Says now and then how far a run is and when it will end."""
 
     def __init__(self, title: str, done: int, total: int) -> None:
@@ -170,6 +170,7 @@ class _Progress:
         self._started = self._said = time.perf_counter()
 
     def step(self) -> None:
+        """Count a sample."""
         self._done += 1
         now = time.perf_counter()
         if now - self._said < EVERY:

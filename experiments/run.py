@@ -16,12 +16,13 @@ from omegaconf import DictConfig
 from bgd.build import ConfigError, convert, nearest
 from bgd.data import DataError
 from bgd.metrics import METRICS, measure
-from bgd.records import Measurement, Run
+from bgd.records import Measurement, RecordError, Run
 from bgd.report.frames import build_frames
 from bgd.report.numbers import format_summary
 from experiments.execute import execute, outcome, store_of
 from experiments.process import budget, every_core, prepare
 from experiments.spec import RunSpec
+from experiments.stale import rerun_of
 from experiments.workbench import Place, Workshop, choose_device
 
 log = logging.getLogger(__name__)
@@ -82,13 +83,13 @@ def _means(measurements: Sequence[Measurement]) -> Iterator[str]:
 def run(config: DictConfig) -> None:
     """Run one configuration."""
     try:
-        spec, place = RunSpec.of(config), place_of(config)
+        spec, place, anew = RunSpec.of(config), place_of(config), rerun_of(config.rerun)
         workshop = Workshop(place)
         with every_core():
             workshop.bench(spec)  # trains N0, as `make reproduce` does
-        execute(spec, workshop)
+        execute(spec, workshop, anew)
         print(summary(store_of(place.output).read(spec.run_id)))
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, RecordError) as error:
         raise SystemExit(f"error: {error}") from error
 
 

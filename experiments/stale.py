@@ -16,13 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bgd.build import resolve
+from bgd.build import ConfigError, nearest, resolve
 from bgd.files import BusyError
 from bgd.store import Store
 from experiments.spec import RunSpec
 
 SOURCES = "sources"  # in a header's provenance
-WHICH = ("no", "changed", "all")  # finished runs to make again
+WHICH = ("changed", "all")  # runs to make again: those that other source made, or every one
 ROOT = Path(__file__).parents[1]
 ALWAYS = ("bgd.training", "bgd.evaluation")  # what every run goes through and has a version
 
@@ -59,13 +59,24 @@ def stale_runs(specs: Iterable[RunSpec], store: Store) -> dict[str, list[str]]:
     return {run_id: paths for run_id, paths in found.items() if paths}
 
 
-def renew(specs: Iterable[RunSpec], store: Store, which: str) -> None:
+def rerun_of(value: Any) -> str | None:
+    """Return one of `WHICH`, or None.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if value is not None and value not in WHICH:
+        raise ConfigError(f"rerun={value!r}: {nearest(str(value), (*WHICH, 'null'))}")
+    return value
+
+
+def renew(specs: Iterable[RunSpec], store: Store, which: str | None) -> None:
     """Discard runs so that they are made again.
 
     Args:
         specs: The runs.
         store: Where they are.
-        which: One of `WHICH`: no run, those that other source made, or all.
+        which: One of `WHICH`; None for no run.
     """
     chosen = list(specs) if which == "all" else []
     if which == "changed":
