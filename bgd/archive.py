@@ -107,7 +107,7 @@ def export(records: Records, folder: Path, whole: Iterable[str]) -> list[Path]:
 
 
 def _name(spec: dict[str, Any], whole: bool) -> str:
-    sweep = "" if whole or PROBE in spec else ".sweep"
+    sweep = "" if whole or PROBE in spec else ".replicas" if "replica" in spec else ".sweep"
     return f"{'.'.join(subject(spec))}{sweep}.jsonl.gz"
 
 

@@ -6,14 +6,14 @@ NaN.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bgd.records import ALREADY_RIGHT, CORRECTED
+from bgd.records import ALREADY_RIGHT, CORRECTED, NON_RELOADING
 
 EARLY = 50  # samples: section 4.7
 
@@ -224,13 +224,21 @@ METRICS = {
 }
 
 
+def rounding_is_known(samples: pd.DataFrame) -> bool:
+    """Whether the spread of these runs holds that of rounding; in the non-reloading setting only replicas show it."""
+    return not (samples["setting"] == NON_RELOADING).any() or bool((samples["replica"] > 0).any())
+
+
 def measure(samples: pd.DataFrame, metric: Metric, population: Population = "corrected") -> Summary:
-    """Return a metric's mean and spread over the samples of one network, setting and method.
+    """Summarize a metric over the samples of one network, setting and method.
 
     Metrics per sample are averaged over the pooled pairs of seed and sample in `population`; metrics per seed
-    use every sample.
+    use every sample. In the non-reloading setting there is no spread without replicas of N0: that over seeds alone
+    leaves out what another machine's rounding does.
     """
     if metric.over == "seeds":
-        return summarize(metric.values(samples), "seeds", NOT_RECORDED if len(samples) else NO_SAMPLES)
-    chosen = of_population(samples, population)
-    return summarize(metric.values(chosen), "samples", NONE_CORRECTED if len(samples) else NO_SAMPLES)
+        found = summarize(metric.values(samples), "seeds", NOT_RECORDED if len(samples) else NO_SAMPLES)
+    else:
+        values = metric.values(of_population(samples, population))
+        found = summarize(values, "samples", NONE_CORRECTED if len(samples) else NO_SAMPLES)
+    return found if rounding_is_known(samples) else replace(found, sd=None)

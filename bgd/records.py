@@ -167,6 +167,7 @@ class Row:
 
 PATCH_LIMIT = 1000  # values; larger patches are not kept in a row
 
+NON_RELOADING = "non_reloading"  # the setting whose samples depend on those before them
 PROBE = "probe"  # in the place of a setting, where a run measures samples instead of correcting them
 
 
@@ -215,11 +216,11 @@ class Header:
     Attributes:
         run_id: Hash of `spec`, also the folder's name.
         spec: Everything that can change a number: `network`, `method`, `setting` (each with its `name`),
-            `scale`, `dataset`, `seed`, `order`, `versions`. A run of measurements has `probe` in place of
-            `method`, `setting` and `seed`.
+            `scale`, `dataset`, `seed`, `order`, `versions`, and `replica` where it is not N0 itself. A run of
+            measurements has `probe` in place of `method`, `setting` and `seed`.
         base: The N0: `id`, `sha256`, `errors` (how many test images it gets wrong), `expected_errors`
             (`[low, high]`), `parameters` (how many it has) and `tensors` (the shape of each, in the order of
-            the flat vector).
+            the flat vector). Of a replica: `replica_sha256`, its own; `errors` is its own, too.
         figures: Of N0.
         baseline: Of N0 too.
         samples: How many samples the run has.

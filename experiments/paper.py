@@ -12,6 +12,7 @@ from bgd.report.aims import Aims
 from bgd.report.base_networks import BaseNetworks
 from bgd.report.build import Definitions
 from bgd.report.figures import FigureSpec
+from bgd.report.frames import REPLICAS
 from bgd.report.frontier import Frontier
 from bgd.report.generality import Generality
 from bgd.report.gradient_ranks import GradientRanksPart
@@ -20,6 +21,7 @@ from bgd.report.in_a_row import InARow
 from bgd.report.layer_gradients import LayerGradientsPart
 from bgd.report.loss_change import LossChangePart
 from bgd.report.part import Part
+from bgd.report.rounding import Rounding
 from bgd.report.sensitivity import Sensitivity
 from bgd.report.standings import Aim
 from bgd.report.steps import FirstOrderStep
@@ -204,6 +206,7 @@ STUDIES: tuple[Part, ...] = (
     Orders(REFERENCE, thesis_errors=ERRORS["mlp"], knowledge=KNOWLEDGE),
     BaseNetworks(REFERENCE, thesis_errors=ERRORS["mlp"], knowledge=KNOWLEDGE),
     Variance(thesis_errors=ERRORS["mlp"]),
+    Rounding(thesis_errors=THESIS_ERRORS),
 )
 
-PAPER = Definitions(MAIN, TABLES, FIGURES, (*PARTS, *BEYOND, *STUDIES), KNOWLEDGE)
+PAPER = Definitions(MAIN, TABLES, FIGURES, (*PARTS, *BEYOND, *STUDIES), KNOWLEDGE, REPLICAS)

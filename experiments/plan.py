@@ -49,11 +49,12 @@ def specs_of_presets(profile: str, names: Iterable[str] | None = None) -> dict[s
 
 
 def _runs(preset: str, composer: "_Composer") -> Iterator[RunSpec]:
-    """Yield the runs of a preset whose seeds are among those of their scale; where no seed matters, the first."""
+    """Yield the runs of a preset with the seeds and replicas of their scale; where no seed matters, the first seed."""
     found: dict[str, RunSpec] = {}
     for choice in _choices(preset):
         spec = composer.spec(choice)
-        if spec.seed in (spec.scale.seeds if spec.draws else spec.scale.seeds[:1]):
+        seeds = spec.scale.seeds if spec.draws else spec.scale.seeds[:1]
+        if spec.seed in seeds and spec.replica <= spec.scale.replicas:
             found[spec.run_id] = spec
     yield from found.values()
 

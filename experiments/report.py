@@ -209,6 +209,12 @@ OPEN = Chapter(
         _figure("orders", "Other orders, drawn", "Test accuracy after each correction under five orders"),
         _table("base_networks", "Other base networks"),
         _table("variance", "What varies"),
+        _table("rounding", "What rounding does"),
+        _figure(
+            "rounding",
+            "What rounding does, drawn",
+            "A dot for each run: replicas of N0 beside method seeds, orders and base networks, method by method",
+        ),
         _table("idealized_selector", "The idealized selector"),
     ),
 )

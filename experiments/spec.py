@@ -32,6 +32,7 @@ class Scale:
         sample_steps: What method configurations refer to; no part of a run's identity by itself.
         expected_errors: Lowest and highest number of test images that N0 should get wrong.
         recipe: How N0 is trained.
+        replicas: How many replicas of N0 `make reproduce` runs; no part of a run's identity.
     """
 
     samples: int | None
@@ -41,6 +42,7 @@ class Scale:
     sample_steps: int
     expected_errors: tuple[int, ...]
     recipe: Recipe
+    replicas: int = 0
 
     def __post_init__(self) -> None:
         for key in ("samples", "train_images", "test_images"):
@@ -65,6 +67,7 @@ class RunSpec:
         dataset: A key of `bgd.data.SOURCES`.
         seed: Of the method's random streams.
         order: Of the samples; see `bgd.settings.samples_of`.
+        replica: Of N0; 0 is N0 itself and no part of the identity. See `bgd.replicas`.
         profile: The name of the scale's profile, for people; no part of the identity.
     """
 
@@ -76,6 +79,7 @@ class RunSpec:
     dataset: str
     seed: int
     order: int
+    replica: int
     profile: str
 
     @classmethod
@@ -102,8 +106,11 @@ class RunSpec:
             dataset=dataset,
             seed=convert(plain["seed"], int, "seed"),
             order=convert(plain["order"], int, "order"),
+            replica=convert(plain["replica"], int, "replica"),
             profile=plain["profile"]["name"],
         )
+        if spec.replica < 0:
+            raise ConfigError(f"replica={spec.replica}: must be 0, N0 itself, or above")
         with torch.device(
             "meta"
         ):  # checks names, types and ranges before anything is run, and allocates nothing
@@ -138,6 +145,7 @@ class RunSpec:
             "network": self.network,
             **work,
             "order": self.order,
+            **({"replica": self.replica} if self.replica else {}),
             "scale": {
                 "samples": self.scale.samples,
                 "train_images": self.scale.train_images,
@@ -176,7 +184,9 @@ class RunSpec:
     def bench_id(self) -> str:
         """Identity of N0 and of the images that it is evaluated on: what runs of one workbench share."""
         scale = self.scale
-        return digest([self.base_id, scale.train_images, scale.test_images, scale.expected_errors])
+        return digest(
+            [self.base_id, self.replica, scale.train_images, scale.test_images, scale.expected_errors]
+        )
 
     @property
     def title(self) -> str:
@@ -187,6 +197,8 @@ class RunSpec:
             words.append(f"seed={self.seed}")
         if self.order:
             words.append(f"order={self.order}")
+        if self.replica:
+            words.append(f"replica={self.replica}")
         if self.scale.recipe.seed:
             words.append(f"N0={self.scale.recipe.seed}")
         return " ".join(words)

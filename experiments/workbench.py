@@ -24,6 +24,7 @@ from bgd.methods.base import Problem
 from bgd.parameters import ParameterSpace
 from bgd.probes.survey import Survey
 from bgd.records import Header
+from bgd.replicas import replica_of
 from bgd.settings import Stage, ordered, samples_of
 from bgd.training import Base
 from experiments.provenance import provenance
@@ -91,7 +92,7 @@ class Workbench:
         self.data = load_data(spec.dataset, place.data)
         self._bases = place.output / "bases"
         self._variations = Variations()
-        self.base: Base = training.obtain(
+        self.trained: Base = training.obtain(
             self._bases,
             spec.base_id,
             lambda: build(spec.network, "network"),
@@ -99,6 +100,7 @@ class Workbench:
             self.data,
             place.device,
         )
+        self.base = replica_of(self.trained, spec.replica, self.data)
         self.report_errors()
 
     def report_errors(self) -> None:
@@ -132,7 +134,8 @@ class Workbench:
     def _evaluator(self) -> IncrementalEvaluator:
         """Of N0; what it keeps is shared by the runs of this workbench, and where it is large by those of all jobs."""
         memory, shelf = self.place.memory // self.place.jobs, None
-        if self.place.shared and self.place.device == "cpu":
+        own = self.base.sha256 == self.trained.sha256  # a replica serves a few runs, of one job
+        if self.place.shared and self.place.device == "cpu" and own:
             name = f"{self.base.sha256[:16]}-{len(self.images.train)}-{len(self.images.test)}"
             memory, shelf = self.place.memory, Shelf(self.place.shared / name)
         return IncrementalEvaluator(
@@ -223,7 +226,8 @@ class Workbench:
             spec=spec.identity,
             base={
                 "id": self.base.id,
-                "sha256": self.base.sha256,
+                "sha256": self.trained.sha256,
+                **({"replica_sha256": self.base.sha256} if spec.replica else {}),
                 "errors": len(errors),
                 "expected_errors": list(self.scale.expected_errors),
                 "parameters": sum(parameter.numel() for parameter in self.base.network.parameters()),

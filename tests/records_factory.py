@@ -130,10 +130,11 @@ def run(
     retained: float | None = 0.5,
     order: int = 0,
     network_seed: int = 0,
+    replica: int = 0,
     options: dict[str, object] | None = None,
 ) -> Run:
     """A run of these rows; N0 has as many errors as there are rows unless said otherwise."""
-    more = {"order": order, "network": network_seed, "options": options}
+    more = {"order": order, "network": network_seed, "replica": replica, "options": options}
     extra = "".join(f"-{key}={value}" for key, value in more.items() if value)
     header = Header(
         run_id=f"{network}-{setting}-{method}-{seed}{extra}",
@@ -145,6 +146,7 @@ def run(
             "dataset": "mnist",
             "seed": seed,
             **({"order": order} if order else {}),
+            **({"replica": replica} if replica else {}),
             "versions": {},
         },
         base={

@@ -11,14 +11,14 @@ starts at 0.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from bgd.metrics import MISSING, NONE_CORRECTED, NOT_FINITE, Summary, Values, summarize
 from bgd.records import Run
-from bgd.report.frames import Frames
+from bgd.report.frames import REPLICA, REPLICAS, Frames
 from bgd.report.knowledge import Knowledge
 from bgd.report.numbers import format_summary
 from bgd.report.scope import EVERY_METHOD, Scope
@@ -164,16 +164,18 @@ def measured(scope: Scope, trails: pd.DataFrame) -> Found:
 
 
 def summary_of(item: Measure, by_seed: dict[int, dict[str, float]]) -> Summary:
-    """Return the mean of a measure over seeds, or in a note why there is none."""
+    """Summarize a measure over runs; a note says why there is no mean. Without a replica of N0 there is no spread."""
     if not by_seed:
         return Summary(None, None, 0, "seeds", note=MISSING)
     values = np.array([each[item.name] for each in by_seed.values()], dtype=np.float64)
     summary = summarize(values, "seeds")
+    if max(by_seed) < REPLICA:
+        summary = replace(summary, sd=None)
     return summary if summary.n else Summary(None, None, 0, "seeds", summary.left_out, item.nothing)
 
 
 def cell_text(item: Measure, summary: Summary) -> str:
-    """Return "mean ± sd", and in how many seeds there is no value."""
+    """Return "mean ± sd", and in how many runs there is no value."""
     text = format_summary(summary)
     if not summary.n or not summary.left_out:
         return text
@@ -192,7 +194,7 @@ class Accumulation:
         knowledge: The level of each method, for the caption.
     """
 
-    presets: tuple[str, ...] = ("every_method",)
+    presets: tuple[str, ...] = ("every_method", *REPLICAS)
     networks: tuple[str, ...] = tuple(NETWORKS)
     methods: tuple[str, ...] = EVERY_METHOD
     name: str = "accumulation"
@@ -220,7 +222,7 @@ class Accumulation:
         found = measured(scope, frames.samples)
         blocks = []
         for title, group in GROUPS.items():
-            header = ["network", "method", "seeds", *(item.label for item in group)]
+            header = ["network", "method", "runs", *(item.label for item in group)]
             lines = [
                 [
                     *(network_label(key[0]), method_style(key[1]).label, str(len(by_seed))),
@@ -235,35 +237,36 @@ class Accumulation:
             caption=" ".join([_CAPTION, *scope.caption(frames)]),
             warnings=scope.warnings(frames),
             blocks=blocks,
-            columns=("network", "method", "quantity", "seed", "value", "sd", "n", "without"),
+            columns=("network", "method", "quantity", "seed", "replica", "value", "sd", "n", "without"),
             records=[record for key, by_seed in found.items() for record in _records(key, by_seed)],
         )
 
 
 def _records(key: Key, by_seed: dict[int, dict[str, float]]) -> list[tuple[object, ...]]:
-    """Return a line per measure and seed, then the mean over seeds; words where there is no value."""
+    """Return a line per measure and run, then the mean over runs; words where there is no value."""
     records: list[tuple[object, ...]] = []
     for item in MEASURES:
         for seed, values in by_seed.items():
             value = values[item.name]
             finite = bool(np.isfinite(value))
-            records.append(
-                (*key, item.name, seed, value if finite else item.nothing, None, int(finite), int(not finite))
-            )
+            draw = (seed % REPLICA, seed // REPLICA)
+            told = value if finite else item.nothing
+            records.append((*key, item.name, *draw, told, None, int(finite), int(not finite)))
         summary = summary_of(item, by_seed)
         mean: object = summary.note if summary.mean is None else summary.mean
-        records.append((*key, item.name, "all", mean, summary.sd, summary.n, summary.left_out))
+        records.append((*key, item.name, "all", "all", mean, summary.sd, summary.n, summary.left_out))
     return records
 
 
 _CAPTION = (
     "Non-reloading setting: each sample is corrected on the network that the corrections before it left behind. Cells:"
-    " mean over seeds ± sample standard deviation over seeds (ddof = 1); a single seed has no ±. Retention: the share"
+    " mean ± sample standard deviation (ddof = 1) over runs: seeds, and replicas of N0; without a replica, which alone"
+    " shows what rounding does, there is no ±. Retention: the share"
     " of the samples corrected before the last (halfway: before the one in the middle of the work list) that the"
     " network gets right after that one's turn; samples that were already right when their turn came are not counted."
     " Parameters ever changed: those that any correction has changed, out of all. The total change is the difference"
     " of all parameters to N0's. Untouched accuracy: over the test images that are not on the work list. The samples"
     " are test images themselves, so the test accuracy also counts what is merely retained: the part from the work"
     " list is the number of images of the work list that are right, less those that N0 gets right, over all test"
-    " images. A mean is over the seeds that have a value; the cell says how many have none."
+    " images. A mean is over the runs that have a value; the cell says how many have none."
 )

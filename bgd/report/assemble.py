@@ -57,7 +57,7 @@ def assemble(records: Records, definitions: Definitions, report: Report, folder:
     refuse_mixtures(every)
     sources = _sources(records, definitions, report)
     files = _made(report.parts, records)
-    files[HEADLINE] = result_table(records.of(definitions.main)).encode()
+    files[HEADLINE] = result_table(definitions.main_runs(records)).encode()
     files |= provenance_files(every, sources)
     built = {name: _read(folder / name) for name in report.document.names if name not in files}
     document, annotated = _annotated(
@@ -117,7 +117,7 @@ def _sources(records: Records, definitions: Definitions, report: Report) -> dict
     sources = definitions.sources(records)
     for part in report.parts:
         sources |= dict.fromkeys(part.names, records.headers_of(*part.presets))
-    sources[HEADLINE] = records.headers_of(definitions.main)
+    sources[HEADLINE] = [run.header for run in definitions.main_runs(records)]
     return {name: sources[name] for name in report.document.names if name in sources}
 
 
@@ -126,7 +126,7 @@ def _notes(
 ) -> dict[str, str]:
     """Return, by file, how many runs of which presets it is from."""
     presets: dict[str, tuple[str, ...]] = dict.fromkeys(
-        (*definitions.main_names, HEADLINE), (definitions.main,)
+        (*definitions.main_names, HEADLINE), definitions.main_presets
     )
     for part in (*definitions.parts, *report.parts):
         presets |= dict.fromkeys(part.names, part.presets)

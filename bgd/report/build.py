@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from bgd.archive import Records
-from bgd.records import Header, subject
+from bgd.records import Header, Run, subject
 from bgd.report.figures import FigureSpec, render
-from bgd.report.frames import Frames, build_frames
+from bgd.report.frames import Frames, build_frames, draws
 from bgd.report.knowledge import Knowledge
 from bgd.report.numbers import format_count
 from bgd.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
@@ -29,6 +29,7 @@ class Definitions:
 
     Attributes:
         main: Name of the preset whose runs `tables`, `figures` and the overview are of.
+        replicas: Presets with runs from replicas of N0: in the non-reloading setting these are more draws of the same.
         tables, figures: Those of the thesis.
         parts: What has presets of its own.
         knowledge: The level of each method, for the overview's caption.
@@ -39,6 +40,16 @@ class Definitions:
     figures: tuple[FigureSpec, ...]
     parts: tuple[Part, ...] = ()
     knowledge: Knowledge = ()
+    replicas: tuple[str, ...] = ()
+
+    @property
+    def main_presets(self) -> tuple[str, ...]:
+        """The presets behind `main_names`."""
+        return (self.main, *self.replicas)
+
+    def main_runs(self, records: Records) -> list[Run]:
+        """Select the runs behind `main_names`."""
+        return draws(records.of(*self.main_presets))
 
     @property
     def main_names(self) -> tuple[str, ...]:
@@ -55,7 +66,7 @@ class Definitions:
 
     def sources(self, records: Records) -> dict[str, list[Header]]:
         """Return the headers of the runs that each file is made from."""
-        main = records.headers_of(self.main)
+        main = [run.header for run in self.main_runs(records)]
         found = dict.fromkeys(self.main_names, main)
         specs: tuple[TableSpec | FigureSpec, ...] = (*self.tables, *self.figures)
         for spec in specs:
@@ -93,7 +104,7 @@ def build(
     Raises:
         ReportError: Two runs of a table have the same network, setting, method and seed.
     """
-    frames = build_frames(records.of(definitions.main))
+    frames = build_frames(definitions.main_runs(records))
     files = dict(_table_files(frames, definitions, reference))
     for spec in definitions.figures:
         for kind, image in render(spec, frames).items():

@@ -10,6 +10,7 @@ from bgd.report.style import method_order, method_style
 FULL_TRAIN_IMAGES, FULL_TEST_IMAGES = 54_000, 10_000  # the thesis' D and test set
 
 Sizes = tuple[int, ...]
+Draw = tuple[int, int]  # the columns `seed` and `replica` of `bgd.report.frames`
 _SIZES = ["run_samples", "errors", "train_images", "test_images"]
 
 
@@ -21,15 +22,16 @@ def is_reduced(runs: pd.DataFrame) -> bool:
 
 
 def describe_scale(runs: pd.DataFrame) -> str:
-    """Return how many samples, images and seeds runs have, method by method where methods differ."""
+    """Say how many samples, images, seeds and replicas runs have, method by method where methods differ."""
     if runs.empty:
         return "No runs."
-    seeds_of: dict[tuple[str, Sizes], set[int]] = {}
-    for method, seed, *values in zip(*(runs[name] for name in ("method", "seed", *_SIZES)), strict=True):
-        seeds_of.setdefault((str(method), tuple(map(int, values))), set()).add(int(seed))
-    parts: dict[tuple[Sizes, tuple[int, ...]], list[str]] = {}
-    for (method, sizes), seeds in sorted(seeds_of.items()):
-        parts.setdefault((sizes, tuple(sorted(seeds))), []).append(method)
+    draws_of: dict[tuple[str, Sizes], set[Draw]] = {}
+    columns = (runs[name] for name in ("method", "seed", "replica", *_SIZES))
+    for method, seed, replica, *values in zip(*columns, strict=True):
+        draws_of.setdefault((str(method), tuple(map(int, values))), set()).add((int(seed), int(replica)))
+    parts: dict[tuple[Sizes, tuple[Draw, ...]], list[str]] = {}
+    for (method, sizes), draws in sorted(draws_of.items()):
+        parts.setdefault((sizes, tuple(sorted(draws))), []).append(method)
     described = []
     for (sizes, shared), methods in parts.items():
         text = _describe([format_count(size) for size in sizes], shared)
@@ -41,7 +43,7 @@ def describe_scale(runs: pd.DataFrame) -> str:
 def describe_scale_briefly(runs: pd.DataFrame) -> str:
     """Return the same as one phrase, with ranges instead of method by method."""
     size = "reduced scale" if is_reduced(runs) else "full scale"
-    return f"{size}, {_describe([_span(runs[name]) for name in _SIZES], sorted(set(runs['seed'])))}"
+    return f"{size}, {_describe([_span(runs[name]) for name in _SIZES], _draws(runs))}"
 
 
 def _span(values: "pd.Series[int]") -> str:
@@ -49,11 +51,26 @@ def _span(values: "pd.Series[int]") -> str:
     return format_count(low) if low == high else f"{format_count(low)} to {format_count(high)}"
 
 
-def _describe(sizes: Sequence[str], seeds: Sequence[int]) -> str:
+def _draws(runs: pd.DataFrame) -> list[Draw]:
+    return sorted(
+        {(int(seed), int(replica)) for seed, replica in zip(runs["seed"], runs["replica"], strict=True)}
+    )
+
+
+def over_seeds(runs: pd.DataFrame) -> str:
+    """Say what the values of runs vary over: "seeds", or "seeds and replicas of N0"."""
+    return "seeds and replicas of N0" if (runs["replica"] > 0).any() else "seeds"
+
+
+def _describe(sizes: Sequence[str], draws: Sequence[Draw]) -> str:
     samples, errors, train_images, test_images = sizes
     count = f"all {errors}" if samples == errors else f"{samples} of {errors}"
     images = f"{train_images} training and {test_images} test images"
-    which = f"seed{'s' if len(seeds) > 1 else ''} {listing([str(seed) for seed in seeds])}"
+    seeds = [str(seed) for seed, replica in draws if not replica]
+    which = f"seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}" if seeds else "no seed of N0 itself"
+    replicas = len(draws) - len(seeds)
+    if replicas:
+        which += f" and {replicas} replica{'s' if replicas > 1 else ''} of N0"
     return f"{count} misclassified samples, {images}, {which}"
 
 

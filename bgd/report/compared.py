@@ -25,7 +25,7 @@ class Compared:
         ours: What is compared with it; None where there is none.
         verdict: By `bgd.report.verdicts.RULE`.
         interval: 95 %, of ours.
-        kind: Of the interval: "wilson" or "bootstrap"; empty where there is none.
+        kind: Of the interval: "wilson", "bootstrap" or "range"; empty where there is none.
         n: Pairs of seed and sample, or samples, behind ours.
         other_reading: Ours by the other reading of the printed number, where it has two: dTL by the definition of
             section 4.2, the share at a gradient rank by "best mean".

@@ -10,7 +10,7 @@ import numpy as np
 from bgd.metrics import METRICS, MISSING
 from bgd.records import Run
 from bgd.report.compared import RANK, SHARE, Compared
-from bgd.report.frames import Frames
+from bgd.report.frames import REPLICAS, Frames, draws
 from bgd.report.gradient_ranks import GradientRanksPart
 from bgd.report.numbers import format_count, format_number
 from bgd.report.rank_cells import ONE_PARAMETER, RankCells
@@ -60,8 +60,10 @@ ABOUT = (
     " values as in outputs/tables. Low and high: 95 % interval of ours. For POC it is Wilson's, over the pooled pairs"
     " of seed and sample, as if they were independent; for the other metrics a hierarchical bootstrap that draws seeds"
     f" and samples with replacement ({RESAMPLES:,} resamples); for a gradient rank a bootstrap over samples, and for"
-    " the share of samples at the thesis' rank Wilson's. No interval holds the chance of N0, and the thesis' N0 is"
-    " another one than ours. What the thesis' ± is over is not stated, so no verdict uses it. n: pairs of seed and"
+    " the share of samples at the thesis' rank Wilson's. In the"
+    " non-reloading setting a run is one draw: low and high are the least and the largest of the runs, over seeds and"
+    " replicas of N0, and without a replica there is no verdict. No interval holds the chance of N0, and the thesis' N0"
+    " is another one than ours. What the thesis' ± is over is not stated, so no verdict uses it. n: pairs of seed and"
     " sample; for single updates, samples. Other reading: ours by the other reading of a printed number that has two."
 )
 
@@ -74,20 +76,20 @@ class Comparison:
         tables: Of methods.
         ranks: Of gradient ranks.
         reference: The values of the thesis for `tables`; those for `ranks` are named there.
-        main: The preset whose runs `tables` are of.
+        main: The presets whose runs `tables` are of.
         networks: The preset with runs from N0 of several seeds.
     """
 
     tables: tuple[TableSpec, ...]
     ranks: tuple[GradientRanksPart, ...]
     reference: Path
-    main: str = "every_method"
+    main: tuple[str, ...] = ("every_method", *REPLICAS)
     networks: str = "base_networks"
 
     @property
     def presets(self) -> tuple[str, ...]:
         """Whose runs."""
-        every = (self.main, self.networks, *(preset for part in self.ranks for preset in part.presets))
+        every = (*self.main, self.networks, *(preset for part in self.ranks for preset in part.presets))
         return tuple(dict.fromkeys(every))
 
     @property
@@ -109,7 +111,7 @@ class Comparison:
 
     def cells(self, runs: Sequence[Run]) -> list[Compared]:
         """Return every cell, in the order of the thesis' tables."""
-        every = corrections_of(runs, order=(0,))
+        every = corrections_of(draws(runs), order=(0,))
         known: Intervals = {}
         found: list[Compared] = []
         for network, setting in dict.fromkeys((spec.network, spec.setting) for spec in self.tables):

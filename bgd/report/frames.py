@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bgd.records import PROBE, Accumulated, Baseline, Figures, Header, Row, Run, SideEffects, subject
+from bgd.records import (
+    NON_RELOADING,
+    PROBE,
+    Accumulated,
+    Baseline,
+    Figures,
+    Header,
+    Row,
+    Run,
+    SideEffects,
+    subject,
+)
 
 FIGURES = tuple(item.name for item in fields(Figures))
 _NOT_COLUMNS = {  # flattened; too large; lists
@@ -25,7 +36,7 @@ SAMPLE, SIDE_EFFECTS, ACCUMULATED = _columns(Row), _columns(SideEffects), _colum
 IDENTITY = ("network", "setting", "method", "seed", "order", "network_seed", "run_id")
 BASELINE = _columns(Baseline)
 BASE = tuple(f"base_{name}" for name in (*FIGURES, *BASELINE))
-RUN = ("base_id", "parameters", "errors", "run_samples", "train_images", "test_images", "retained")
+RUN = ("base_id", "replica", "parameters", "errors", "run_samples", "train_images", "test_images", "retained")
 _REAL = {
     *FIGURES,
     *BASE,
@@ -34,6 +45,10 @@ _REAL = {
     *("sample_loss_before", "sample_loss_after", "retained"),
 }
 _TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id"}
+
+
+REPLICAS = ("rounding", "rounding_dense", "rounding_alexnet")  # presets with runs from replicas of N0
+REPLICA = 2**40  # seeds are below it
 
 
 class ReportError(ValueError):
@@ -53,8 +68,9 @@ class Frames:
             `expected_errors` (a pair or None), `run_samples`, `train_images`, `test_images`, `parameters`,
             `retained`, N0's figures.
 
-    Both have `order` (of the samples) and `network_seed` (of N0's recipe), and a column for each of the `axes`
-    that `build_frames` was asked for.
+    A run from a replica of N0 is another draw of the same method: its `seed` is the method's seed plus `REPLICA` times
+    the number of the replica, which is in the column `replica`, 0 for N0 itself. Both have `order` (of the samples) and
+    `network_seed` (of N0's recipe), and a column for each of the `axes` that `build_frames` was asked for.
     """
 
     samples: pd.DataFrame
@@ -91,11 +107,25 @@ def _run_values(header: Header) -> tuple[Any, ...]:
         raise ReportError(f"run {header.run_id} is of a probe: it corrects nothing")
     network, setting, method = subject(spec)
     network_seed = option(spec, "scale.recipe.seed") or 0
-    identity = (network, setting, method, spec["seed"], spec.get("order", 0), network_seed)
+    replica = spec.get("replica", 0)
+    seed = spec["seed"] + REPLICA * replica
+    identity = (network, setting, method, seed, spec.get("order", 0), network_seed)
     scale = (header.samples, header.train_images, header.test_images)
     retained = header.summary.get("retained")
-    about = (str(base.get("id", "")), base["parameters"], base["errors"], *scale, retained)
+    about = (str(base.get("id", "")), replica, base["parameters"], base["errors"], *scale, retained)
     return (*identity, header.run_id, *about, *_of_figures(header.figures), *_of_baseline(header.baseline))
+
+
+def draws(runs: Sequence[Run]) -> list[Run]:
+    """Select runs from N0 itself, and in the non-reloading setting from its replicas as well.
+
+    There a decision that rounding turns changes everything after it: a replica is as good a draw as another seed.
+    """
+    return [
+        run
+        for run in runs
+        if not run.header.spec.get("replica") or subject(run.header.spec)[1] == NON_RELOADING
+    ]
 
 
 def option(spec: dict[str, Any], key: str) -> Any:

@@ -226,6 +226,7 @@ _CAPTION = (
     " difference of all parameters to N0's. Seconds: of all searches. Where a method breaks: the number of samples met"
     " after which the untouched accuracy is 1, 5 and 10 points below N0's, and retention below 95 %, and stays so to"
     " the end. ✓ and ✗: whether what this project aims at is reached. A method with several seeds has the mean over"
-    " them ± sample standard deviation. Sorted by what a method knows. A lookup table has no side effect and forgets"
-    " nothing, whatever the number of samples."
+    " them. There is no ±: these are runs from N0 itself, and rounding moves the end of a run of a method that draws"
+    " (table `rounding`), its ✓ and ✗ with it. Sorted by what a method knows. A lookup table has no side effect and"
+    " forgets nothing, whatever the number of samples."
 )

@@ -45,8 +45,9 @@ def all_methods_csv(frames: Frames) -> str:
 
 
 _MEANING = (
-    "Every method among the records. Mean ± sample standard deviation (ddof = 1): over seeds for POC, final"
-    " test accuracy and retained, over the pooled pairs of seed and corrected sample (n) for the rest."
+    "Every method among the records. Mean ± sample standard deviation (ddof = 1): over seeds, and in the"
+    " non-reloading setting over replicas of N0 as well, for POC, final test accuracy and retained (no ± where rounding"
+    " is not known: no replica), over the pooled pairs of seed and corrected sample (n) for the rest."
     " Changes are against N0 and signed."
 )
 

@@ -22,7 +22,8 @@ COLUMNS = {
 
 MEANING = (
     "Reloading unless the column says otherwise. Mean ± sample standard deviation (ddof = 1): over seeds for"
-    " POC and final test accuracy, over corrected samples and seeds pooled for POPA, ΔTL and ΔTA (negative:"
+    " POC, over seeds and replicas of N0 for what is non-reloading (no ± without a replica), over corrected samples and"
+    " seeds pooled for POPA, ΔTL and ΔTA (negative:"
     " accuracy lost)."
 )
 ABSENT = Summary(None, None, 0, "", note=MISSING)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bgd.metrics import METRICS, Summary, correct, of_population, summarize
+from bgd.metrics import METRICS, Summary, correct, of_population, rounding_is_known, summarize
+from bgd.records import NON_RELOADING
 from bgd.report.captions import describe_scale_briefly, is_reduced
 from bgd.report.compared import Compared, read_texts
 from bgd.report.frames import Frames, ReportError
@@ -24,6 +25,7 @@ OTHER_ACCOUNTING = (
     "not compared: the released accounting, which ours is by, gives the other sign whatever the correction does;"
     " how the printed value was accounted for is not known; the other reading is the definition's"
 )
+NO_REPLICA = "not compared: no replica of N0 is among the records, and rounding alone may move such a value"
 LEFT_OUT = "rows left out because a loss is not finite: {:,}"
 
 Intervals = dict[tuple[str, ...], Interval]
@@ -86,6 +88,8 @@ class TableCells:
         ours = None if summary.mean is None else sign * summary.mean
         interval, kind, n = self._interval(measured, method, summary, sign)
         found, remark = judge(metric, printed, ours, interval, sign)
+        if ours is not None and not rounding_is_known(self._samples[self._samples["method"] == method]):
+            found, interval, kind, remark = NOT_COMPARABLE, None, "", NO_REPLICA
         networks = self._over_networks(measured, method)
         spec = self.spec
         return Compared(
@@ -114,6 +118,10 @@ class TableCells:
         """Return the interval of a mean, of what kind it is, and how many pairs are behind the mean."""
         if summary.mean is None:
             return None, "", 0
+        if self.spec.setting == NON_RELOADING and METRICS[metric].over == "seeds":
+            rows = self._samples[self._samples["method"] == method]
+            values = METRICS[metric].values(rows)
+            return Interval(float(values.min()), float(values.max())), "range", summary.n
         if metric == "POC":
             right = correct(self._samples[self._samples["method"] == method])
             share = wilson(int(right.sum()), right.size)

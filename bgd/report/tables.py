@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from bgd.metrics import METRICS, MISSING, Summary, corrected, measure
-from bgd.report.captions import describe_base, describe_scale, warnings
+from bgd.records import NON_RELOADING
+from bgd.report.captions import describe_base, describe_scale, over_seeds, warnings
 from bgd.report.frames import Frames, ReportError
 from bgd.report.knowledge import Knowledge, describe_knowledge
 from bgd.report.numbers import format_count, listing
@@ -145,7 +146,7 @@ def _caption(spec: TableSpec, chosen: Frames, cells: dict[tuple[str, str], Cell]
         describe_base(chosen.runs, spec.thesis_errors),
         describe_scale(chosen.runs),
         describe_knowledge(spec.methods, spec.knowledge),
-        _meaning(spec),
+        _meaning(spec, over_seeds(chosen.runs)),
         _about_common(spec, cells) if spec.common_samples else "",
         _about_sign(spec),
         _about_left_out(cells),
@@ -154,18 +155,27 @@ def _caption(spec: TableSpec, chosen: Frames, cells: dict[tuple[str, str], Cell]
     return " ".join(part for part in parts if part)
 
 
-def _meaning(spec: TableSpec) -> str:
+def _meaning(spec: TableSpec, seeds: str) -> str:
     """Return what the means and every ± are."""
     labels = [
         METRICS[name].label.removesuffix(" (%)") for name in spec.metrics if METRICS[name].over == "seeds"
     ]
-    text = f"Ours: mean ± sample standard deviation (ddof = 1), over seeds for {listing(labels)}"
+    text = f"Ours: mean ± sample standard deviation (ddof = 1), over {seeds} for {listing(labels)}"
     if len(labels) < len(spec.metrics):
         text += (
             ", and for every other row over the pooled pairs of seed and sample that the method corrected"
             " (their number n is in the last row)"
         )
-    return f"{text}; no ± stands where there is one value. The thesis does not say what its ± is over."
+    rounding = ""
+    if spec.setting == NON_RELOADING:
+        rounding = (
+            " In this setting a decision that rounding turns changes all that follow: runs from replicas of N0, each"
+            " parameter a neighbouring float or the same, are draws like other seeds, and a method without any has no ±"
+            " (table `rounding`)."
+        )
+    return (
+        f"{text}; no ± stands where there is one value.{rounding} The thesis does not say what its ± is over."
+    )
 
 
 def _about_common(spec: TableSpec, cells: dict[tuple[str, str], Cell]) -> str:

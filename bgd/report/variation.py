@@ -16,9 +16,9 @@ from bgd.records import PROBE, Run
 from bgd.report.canvas import blank, draw
 from bgd.report.captions import describe_base, describe_scale, warnings
 from bgd.report.curves import LABELS, Curve, curve
-from bgd.report.frames import Frames, build_frames
+from bgd.report.frames import REPLICAS, Frames, build_frames, draws
 from bgd.report.knowledge import Knowledge, describe_knowledge
-from bgd.report.numbers import format_count, format_printed, format_summary, listing
+from bgd.report.numbers import format_count, format_number, format_printed, format_summary, listing
 from bgd.report.sheet import Block, Sheet, sheet_names
 from bgd.report.style import DOUBLE_COLUMN, method_style, network_label, setting_label
 from bgd.report.tables import read_reference
@@ -126,7 +126,7 @@ class Orders:
     """
 
     reference: pd.DataFrame | Path
-    presets: tuple[str, ...] = ("orders",)
+    presets: tuple[str, ...] = ("orders", *REPLICAS)
     network: str = "mlp"
     methods: tuple[str, ...] = NON_RELOADING
     orders: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -145,9 +145,11 @@ class Orders:
         frames = corrections_of(
             runs, **about, method=self.methods, order=self.orders, seed=(SEED,), network_seed=(0,)
         )
+        nudged = corrections_of(draws(runs), **about, method=self.methods, order=(0,), network_seed=(0,))
+        nudged = Frames(*(frame[frame["replica"] > 0] for frame in (nudged.samples, nudged.runs)))
         images = draw(lambda figure: self._paint(figure, frames))
         return {
-            **self._sheet(frames).files(),
+            **self._sheet(frames, nudged).files(),
             **{f"figures/orders.{kind}": image for kind, image in images.items()},
         }
 
@@ -188,14 +190,17 @@ class Orders:
         )
         return [meaning, self._about(frames), *notes, *warnings(frames.runs)]
 
-    def _sheet(self, frames: Frames) -> Sheet:
+    def _sheet(self, frames: Frames, nudged: Frames) -> Sheet:
+        rounding = {
+            method: across(by_run(nudged, method, "POC", "replica"), "replicas") for method in self.methods
+        }
         found = {
             (metric, method): by_run(frames, method, metric, "order")
             for metric in ORDER_METRICS
             for method in self.methods
         }
         thesis = printed(self.reference, (self.table,), self.network)
-        header = ["method", "orders", "POC (%)", "order 0", f"thesis ({self.table})"]
+        header = ["method", "orders", "POC (%)", "POC, sd over replicas", "order 0", f"thesis ({self.table})"]
         header += [METRICS[name].label for name in ORDER_METRICS[1:]]
         caption = (
             f"How the order of the samples changes what accumulates. {self._about(frames)} Order 0 is that of the test"
@@ -203,7 +208,8 @@ class Orders:
             " not meet all of them another choice too. Mean ± sample standard deviation"
             ' (ddof = 1) over orders, one seed; no ± stands where there is one value. "order 0": the POC of that order'
             " alone. Retained: share of the samples that the last network gets right. The csv has the smallest and the"
-            f" largest value. The thesis does not say what its ± is over."
+            " largest value. Beside the ± of POC stands its standard deviation over replicas of N0, which is rounding's"
+            f" alone (table `rounding`). The thesis does not say what its ± is over."
         )
         more = (describe_knowledge(self.methods, self.knowledge), left_out(found, "Orders"))
         return Sheet(
@@ -213,7 +219,12 @@ class Orders:
             warnings=warnings(frames.runs),
             blocks=[
                 Block(
-                    "", header, [_order_line(found, name, thesis.get(("POC", name))) for name in self.methods]
+                    "",
+                    header,
+                    [
+                        _order_line(found, name, thesis.get(("POC", name)), rounding[name])
+                        for name in self.methods
+                    ],
                 )
             ],
             columns=(*("method", "metric", "mean", "sd", "min", "max", "n", "left_out"), "order_0", *THESIS),
@@ -229,13 +240,14 @@ THESIS = ("thesis_mean", "thesis_sd")
 
 
 def _order_line(
-    found: dict[tuple[str, str], dict[int, Summary]], method: str, thesis: Printed | None
+    found: dict[tuple[str, str], dict[int, Summary]], method: str, thesis: Printed | None, rounding: Summary
 ) -> list[str]:
     cells = [format_summary(across(found[metric, method], "orders")) for metric in ORDER_METRICS]
     own = found["POC", method]
     first = format_summary(own[0]) if 0 in own else MISSING
     label, theirs = method_style(method).label, "" if thesis is None else format_printed(*thesis)
-    return [label, str(len(own)), cells[0], first, theirs, *cells[1:]]
+    spread = MISSING if rounding.sd is None else f"{format_number(rounding.sd)} ({rounding.n})"
+    return [label, str(len(own)), cells[0], spread, first, theirs, *cells[1:]]
 
 
 def _order_record(

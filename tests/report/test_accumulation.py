@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bgd.report.accumulation import MEASURES, Accumulation, first_fall, measured, with_trails
+from bgd.report.frames import REPLICAS
 from bgd.report.part import Part
 from bgd.report.scope import Scope
 from bgd.rng import stream
@@ -14,7 +15,7 @@ PART = Accumulation(methods=("bgd_ii", "retrain"))
 SCOPE = Scope("non_reloading", PART.networks, PART.methods)
 
 
-def trail(accuracies, seed=0, untouched=None, **changes):
+def trail(accuracies, seed=0, untouched=None, replica=0, **changes):
     """A non-reloading run with these test accuracies; `changes` have a list each of `Accumulated`'s values."""
     samples = []
     for place, accuracy in enumerate(accuracies):
@@ -28,7 +29,7 @@ def trail(accuracies, seed=0, untouched=None, **changes):
                 accumulated=so_far,
             )
         )
-    return run(tuple(samples), setting="non_reloading", seed=seed)
+    return run(tuple(samples), setting="non_reloading", seed=seed, replica=replica)
 
 
 def measures(runs, method="bgd_ii", seed=0):
@@ -87,7 +88,7 @@ def test_mean_and_sd_are_over_seeds_and_what_never_happens_is_counted():
     runs = [
         trail([0.8, 0.70], seed=0, earlier_right=[0, 1], drift=[1.0, 2.0]),
         trail([0.74, 0.75], seed=1, earlier_right=[0, 0], drift=[1.0, 4.0]),
-        trail([0.8, 0.81], seed=2, earlier_right=[0, 1], drift=[1.0, None]),
+        trail([0.8, 0.81], seed=2, earlier_right=[0, 1], drift=[1.0, None], replica=1),
         run((row(0, accumulated=accumulated()),), method="retrain", setting="non_reloading"),
     ]
     files = PART.files(runs)
@@ -125,6 +126,13 @@ def test_files_do_not_depend_on_the_order_and_work_without_runs():
     assert b"missing, no runs of MLP in the non-reloading setting" in files["tables/accumulation.md"]
 
 
+def test_without_a_replica_there_is_no_spread():
+    files = PART.files([trail([0.8, 0.7], seed=seed) for seed in range(3)])
+    lines = [line for line in rows_of(files["tables/accumulation.csv"]) if line["seed"] == "all"]
+    assert {line["sd"] for line in lines} == {""}
+    assert "±" not in files["tables/accumulation.md"].decode().split("|", 1)[1]
+
+
 def test_it_is_a_part():
     checked: Part = PART
-    assert checked.presets == ("every_method",)
+    assert checked.presets == ("every_method", *REPLICAS)

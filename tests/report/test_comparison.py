@@ -8,7 +8,7 @@ import pytest
 from bgd.metrics import METRICS, MISSING
 from bgd.report.compared import RANK, SHARE
 from bgd.report.comparison import Comparison
-from bgd.report.frames import ReportError, build_frames
+from bgd.report.frames import REPLICAS, ReportError, build_frames
 from bgd.report.gradient_ranks import GradientRanksPart
 from bgd.report.part import Part
 from bgd.report.statistics import Interval, wilson
@@ -209,7 +209,7 @@ def test_gradient_ranks():
     part = GradientRanksPart(("a",), "mlp", "table_4_10", "figure_4_12", GRADIENT_RANKS)
     runs = [probe_run("gradient_ranks", SAMPLES), *RUNS]
     comparison = Comparison((), (part,), REFERENCE)
-    assert comparison.presets == ("every_method", "base_networks", "a")
+    assert comparison.presets == ("every_method", *REPLICAS, "base_networks", "a")
     found = {(cell.metric, cell.method): cell for cell in comparison.cells(runs)}
     assert len(found) == 18
     # Best by testing accuracy: rank 2 (a tie with 3), rank 1, rank 1, none. The thesis: ranks 1, 19 and 40.

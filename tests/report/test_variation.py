@@ -6,6 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from bgd.report.base_networks import BaseNetworks
+from bgd.report.frames import REPLICAS
 from bgd.report.part import Part
 from bgd.report.tables import REFERENCE_COLUMNS
 from bgd.report.variation import Orders, corrections_of, printed
@@ -94,13 +95,19 @@ def test_a_loss_that_is_not_finite_and_a_missing_order_are_told():
     assert order_lines(files)["retrain", "POC"]["mean"] == "missing"
     assert numbers(order_lines(files)["retrain", "POC"], "thesis_mean") == [99.69]
     text = files["tables/orders.md"].decode()
-    assert "| BGD-II | 3 | 50 ± 50 | 100 | 25.87 ± 0 |" in text
-    assert "| Re-training | 0 | missing | missing | 99.69 |" in text
+    assert "| BGD-II | 3 | 50 ± 50 | missing | 100 | 25.87 ± 0 |" in text
+    assert "| Re-training | 0 | missing | missing | missing | 99.69 |" in text
     assert "Missing, no run among the records: BGD-I for order 1; Re-training for any order." in text
     assert "Orders left out because a loss is not finite: Final training loss of BGD-I: 1." in text
     assert "3 orders of the samples (0, 1 and 2)" in text
     assert "N0 gets 2 test images wrong (thesis: 947)." in text
     assert "Full scale" in text
+
+
+def test_the_spread_over_replicas_stands_beside_that_over_orders():
+    nudged = [ordered(0, (1, right), [(0.7, 0.8, 0.5)] * 2, replica=1 + right) for right in (0, 1)]
+    text = ORDERS.files([*RUNS, *nudged])["tables/orders.md"].decode()
+    assert "| BGD-II | 3 | 50 ± 50 | 35.36 (2) | 100 |" in text
 
 
 def test_only_the_runs_of_the_preset_are_looked_at():
@@ -258,4 +265,4 @@ def test_the_same_bytes_in_any_order(part, runs):
 
 def test_they_are_parts():
     checked: tuple[Part, ...] = (ORDERS, NETWORKS)
-    assert [part.presets for part in checked] == [("orders",), ("base_networks",)]
+    assert [part.presets for part in checked] == [("orders", *REPLICAS), ("base_networks",)]

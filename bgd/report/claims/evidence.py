@@ -20,7 +20,18 @@ from bgd.report.style import method_style, network_label, setting_label
 from bgd.report.surveys import by_network
 
 _USED = [  # of the columns of `bgd.report.frames`: the fewer there are, the faster a selection
-    *("network", "setting", "method", "seed", "run_id", "run_samples", "position", "index", "outcome"),
+    *(
+        "network",
+        "setting",
+        "method",
+        "seed",
+        "replica",
+        "run_id",
+        "run_samples",
+        "position",
+        "index",
+        "outcome",
+    ),
     *("altered", "parameters", "l2", "linf", "forward_passes", "sample_loss_after", "retained"),
     *("train_loss", "base_train_loss", "released_after", "base_released_before"),
     *("test_accuracy", "base_test_accuracy", "train_accuracy", "base_train_accuracy"),

@@ -1,8 +1,9 @@
-"""Tests on values per seed: the non-reloading setting, whose samples depend on those before them.
+"""Tests on values per run: the non-reloading setting, whose samples depend on those before them.
 
-A sample's outcome there is not independent of the one before it, so no test pairs samples: a run is one value. With
-three seeds the smallest two-sided p value that an exact permutation could give is 0.1, so there is none; the rule is
-that the seeds do not overlap, which is weak, and the outcome says of how many.
+A sample's outcome there is not independent of the one before it, so no test pairs samples: a run is one value. The runs
+of a method are draws over its seeds and over replicas of N0 (`bgd.replicas`): without replicas the spread leaves out
+what rounding does, and there is no verdict. The rule is that the runs of two methods do not overlap; the outcome says
+how many there are.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from bgd.metrics import Values
+from bgd.metrics import Values, rounding_is_known
 from bgd.report.claims.evidence import PER_SEED, Evidence, Missing, Outcome, shown
 from bgd.report.claims.on_samples import Choices
 from bgd.report.numbers import format_number
@@ -20,6 +21,7 @@ from bgd.report.style import method_style, network_label
 
 ENOUGH = 3  # seeds of one of the two, for an order of seeds to say more than the order of two runs
 NO_VALUE = "missing: no seed has a value"
+NO_REPLICA = "missing: no replica of N0 is among the records, and rounding alone may move the end of a run"
 
 
 def separated(first: Values, second: Values, less: bool) -> tuple[bool, bool]:
@@ -34,7 +36,7 @@ def weakness(first: int, second: int) -> str:
     """Return how little a separation of so many seeds says."""
     smallest = min(1.0, 2 / comb(first + second, first))
     return (
-        f"{first} against {second} seed{'s' if second > 1 else ''}: at best p = {format_number(smallest)}"
+        f"{first} against {second} run{'s' if second > 1 else ''}: at best p = {format_number(smallest)}"
         " by permutation"
     )
 
@@ -81,10 +83,12 @@ def _compared(first: Values, second: Values, less: bool) -> Outcome:
 
 
 def seed_values(evidence: Evidence, network: str, setting: str, method: str, metric: str) -> Values | Missing:
-    """Return a quantity's value for each seed of a method."""
+    """Return a quantity's value for each seed of a method, and for each replica of N0."""
     samples = evidence.samples(network, setting, method)
     if isinstance(samples, Missing):
         return samples
+    if not rounding_is_known(samples):
+        return Missing(NO_REPLICA)
     values = PER_SEED[metric].values(samples)
     values = values[~np.isnan(values)]
     return values if values.size else Missing(NO_VALUE)
@@ -128,7 +132,7 @@ class Level:
         mean = float(values.mean())
         within = bool((values >= self.low).all() and (values <= self.high).all())
         near = self.low - self.near <= mean <= self.high + self.near
-        note = f"{shown(values.min())} to {shown(values.max())}" if values.size > 1 else "one seed"
+        note = f"{shown(values.min())} to {shown(values.max())}" if values.size > 1 else "one run"
         return Outcome(mean, None, mean, None, None, near, within, values.size, values.size, note=note)
 
 
@@ -166,6 +170,8 @@ class Sooner:
             samples = evidence.samples(network, "non_reloading", self.method)
             if isinstance(samples, Missing):
                 return samples
+            if not rounding_is_known(samples):
+                return Missing(NO_REPLICA)
             found.append(first_below(samples, self.below))
         return _compared(found[0], found[1], less=True)
 

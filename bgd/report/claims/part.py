@@ -14,6 +14,7 @@ from bgd.report.captions import describe_scale_briefly, warnings
 from bgd.report.claims.data import Ledger, read_ledger
 from bgd.report.claims.evidence import Evidence, Missing, shown
 from bgd.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge, on
+from bgd.report.frames import REPLICAS, draws
 from bgd.report.numbers import format_number, listing
 from bgd.report.render import csv_text, loud_markdown, markdown
 from bgd.report.sheet import plain
@@ -66,6 +67,7 @@ class Claims:
     path: Path
     presets: tuple[str, ...] = (
         "every_method",
+        *REPLICAS,
         "table_4_9",
         "table_4_10",
         "figure_4_13",
@@ -84,7 +86,7 @@ class Claims:
             ReportError: The data are not as they should be, or two runs cannot be told apart.
         """
         ledger = read_ledger(self.path)
-        evidence = Evidence.of(runs)
+        evidence = Evidence.of(draws(runs))
         rulings = sorted(judge(ledger.claims, evidence), key=lambda item: _natural(item.claim.id))
         texts = (
             _markdown(ledger, rulings, _scale(evidence)),

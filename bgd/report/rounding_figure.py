@@ -1,0 +1,87 @@
+"""A dot for each run: replicas of N0 beside method seeds, orders and base networks."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bgd.metrics import Values
+from bgd.records import NON_RELOADING
+from bgd.report.canvas import blank
+from bgd.report.style import DOUBLE_COLUMN, METHODS, method_style
+
+NETWORK = "mlp"  # which has orders and other base networks beside replicas
+# Axis of a run: marker, shade and shift of its dots from the method's line.
+LOOKS: Mapping[str, tuple[str, str, float]] = {
+    "replicas": ("o", "#0072B2", -0.27),
+    "seeds": ("s", "#E69F00", -0.09),
+    "orders": ("D", "#009E73", 0.09),
+    "networks": ("^", "#CC79A7", 0.27),
+}
+NAMES = {
+    "replicas": "replicas of N0",
+    "seeds": "method seeds",
+    "orders": "orders",
+    "networks": "base networks",
+}
+PANELS = (
+    ("reloading", "POC", "POC (%), one correction at a time"),
+    (NON_RELOADING, "POC", "POC (%), one after the other"),
+    (NON_RELOADING, "final_test_accuracy", "test accuracy at the end"),
+)
+
+
+class Values1d(Protocol):
+    """A metric's value in each run along an axis."""
+
+    def values(self, axis: str, metric: str) -> Values:
+        """Give the values."""
+        ...
+
+
+def draw_spread(figure: Figure, groups: Mapping[tuple[str, str, str], Values1d]) -> list[str]:
+    """Draw a panel per metric, a line per method of the thesis; return notes.
+
+    Args:
+        figure: Empty.
+        groups: By network, setting and method.
+    """
+    figure.set_size_inches(DOUBLE_COLUMN, 3.4)
+    panels = figure.subplots(1, len(PANELS))
+    methods = [name for name in METHODS if (NETWORK, NON_RELOADING, name) in groups]
+    for axes, (setting, metric, title) in zip(panels, PANELS, strict=True):
+        axes.set_title(title)
+        if not methods:
+            blank(axes, "missing:\nno replica of the MLP\nis among the records")
+            continue
+        for place, method in enumerate(methods):
+            if (NETWORK, setting, method) in groups:
+                _draw_method(axes, place, groups[NETWORK, setting, method], metric)
+        axes.set_yticks(range(len(methods)), [method_style(name).short for name in methods])
+        axes.set_ylim(len(methods) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.grid(visible=True, axis="x")
+        axes.tick_params(axis="y", length=0, labelleft=axes is panels[0])
+    look: dict[str, Any] = {"loc": "outside upper center", "ncols": len(LOOKS), "frameon": False}
+    if methods:
+        figure.legend(handles=_key(), **look)
+    return ["MLP. A dot is a run; what a row's dots spread over, its colour says."]
+
+
+def _draw_method(axes: Axes, place: int, group: Values1d, metric: str) -> None:
+    for axis, (marker, colour, shift) in LOOKS.items():
+        values = group.values(axis, metric)
+        if values.size < 2 and axis != "replicas":
+            continue  # the run of seed 0, order 0 and N0 itself alone
+        dots: dict[str, Any] = {"color": colour, "markersize": 3.2, "alpha": 0.75, "markeredgewidth": 0}
+        axes.plot(values, np.full(values.size, place + shift), marker, linewidth=0, **dots)
+
+
+def _key() -> list[Line2D]:
+    return [
+        Line2D([], [], color=colour, marker=marker, linewidth=0, markersize=4, label=NAMES[axis])
+        for axis, (marker, colour, _) in LOOKS.items()
+    ]
