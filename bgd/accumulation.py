@@ -30,6 +30,17 @@ class Accumulation:
         self._union = int(self._changed.sum())
         self._corrected.append(sample)
 
+    @property
+    def changed(self) -> torch.Tensor:
+        """Mask (|W|,) of the parameters that any correction so far has changed."""
+        return self._changed
+
+    def restore(self, corrected: Sequence[Sample], changed: torch.Tensor) -> None:
+        """Take note of corrections that the network has had, of which only the sum is known."""
+        self._corrected = list(corrected)
+        self._changed = changed.to(self._origin.device)
+        self._union = int(self._changed.sum())
+
     def state(self, sample: Sample) -> Accumulated:
         """Return how far the network is from N0 after the turn of `sample`, which is not among the earlier ones."""
         earlier = [other for other in self._corrected if other.index != sample.index]

@@ -2,13 +2,17 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bgd.records import PROBE, Header, RecordError, Row, Run, dump, header_from, row_from, subject
+from bgd.checks import check_figures, check_header, check_order
+from bgd.files import write
+from bgd.records import PROBE, Header, RecordError, Row, Run, dump, header_in, row_in, subject
+from bgd.sums import Sums, read, read_sums, write_sums
 
 PRESETS = "presets.json"
 
@@ -71,9 +75,10 @@ class Records:
 
 
 def export(records: Records, folder: Path, whole: Iterable[str]) -> list[Path]:
-    """Write records as compressed files, one for each network, setting and method, and `presets.json`.
+    """Write records as compressed files, one for each network, setting and method, `presets.json` and checksums.
 
-    A file holds, for each run in order of seed, its header line and then its rows, a JSON object a line.
+    A file holds, for each run in order of seed, its header line and then its rows, a JSON object a line. The checksums
+    are `SHA256SUMS`, which `sha256sum -c` reads.
 
     Args:
         records: What to write.
@@ -94,10 +99,11 @@ def export(records: Records, folder: Path, whole: Iterable[str]) -> list[Path]:
             for run in sorted(group, key=lambda run: (run.header.spec.get("seed", 0), run.header.run_id))
             for line in _lines(run, run.header.run_id in kept)
         ]
-        (folder / name).write_bytes(gzip.compress("".join(lines).encode(), 9, mtime=0))
+        write(folder / name, gzip.compress("".join(lines).encode(), 9, mtime=0))
     presets = {name: sorted(ids) for name, ids in sorted(records.presets.items())}
-    (folder / PRESETS).write_text(json.dumps(presets, indent=1) + "\n")
-    return sorted(folder / name for name in (*groups, PRESETS))
+    write(folder / PRESETS, (json.dumps(presets, indent=1) + "\n").encode())
+    names = (*groups, PRESETS)
+    return sorted([write_sums(folder, names), *(folder / name for name in names)])
 
 
 def _name(spec: dict[str, Any], whole: bool) -> str:
@@ -119,37 +125,77 @@ def load(folder: Path) -> Records:
     """Read a folder that `export` wrote: the headers now, the rows of a run when they are asked for.
 
     Raises:
-        RecordError: A file is cut short, or the presets name a run that is not there.
+        RecordError: A file is not what its checksum says, is cut short or missing, or the presets name a run that is
+            not there. In a folder without checksums, rows are held to their header and to each other instead.
     """
+    sums = read_sums(folder)
     headers: dict[str, Header] = {}
     places: dict[str, tuple[Path, int]] = {}
-    for path in sorted(folder.glob("*.jsonl.gz")):
-        lines, start = _unpacked(path), 0
-        while start < len(lines):
-            header = header_from(json.loads(lines[start]))
-            start += 1
-            if len(lines) < start + header.samples:
-                raise RecordError(
-                    f"{path}: run {header.run_id} has {len(lines) - start} rows of {header.samples}"
-                )
-            headers[header.run_id], places[header.run_id] = header, (path, start)
-            start += header.samples
+    unpacked = lru_cache(maxsize=2)(
+        lambda path: _unpacked(path, sums)
+    )  # runs of one file are asked for in a row
+    for path in _files(folder, sums):
+        for number, header in _headers(path, unpacked(path), sums):
+            headers[header.run_id], places[header.run_id] = header, (path, number)
 
-    def read(run_id: str) -> Run:
+    def read_run(run_id: str) -> Run:
         header, (path, start) = headers[run_id], places[run_id]
-        lines = _unpacked(path)[start : start + header.samples]
-        return Run.of(header, (row_from(json.loads(line)) for line in lines))
+        lines = unpacked(path)[start : start + header.samples]
+        try:
+            rows = [row_in(line) for line in lines]
+            check_order(header, rows)
+            if sums is None:
+                check_figures(header, rows)
+        except RecordError as error:
+            raise RecordError(f"{path}, run {run_id}: {error}") from error
+        return Run.of(header, rows)
 
-    presets = {name: tuple(ids) for name, ids in json.loads((folder / PRESETS).read_text()).items()}
+    return Records(OnDemand(headers, read_run), _presets(folder, sums, headers))
+
+
+def _files(folder: Path, sums: Sums | None) -> list[Path]:
+    """Return the record files of a folder; with checksums, those that these name, whether they are there or not."""
+    found = set(folder.glob("*.jsonl.gz"))
+    named = {folder / name for name in sums or () if name.endswith(".jsonl.gz")}
+    return sorted(found | named)
+
+
+def _headers(path: Path, lines: list[bytes], sums: Sums | None) -> Iterator[tuple[int, Header]]:
+    """Yield the header of each run in a file, and where its rows begin."""
+    start = 0
+    while start < len(lines):
+        try:
+            header = header_in(lines[start])
+            if sums is None:
+                check_header(header)
+        except RecordError as error:
+            raise RecordError(f"{path}, line {start + 1}: {error}") from error
+        start += 1
+        if len(lines) < start + header.samples:
+            raise RecordError(
+                f"{path}: run {header.run_id} has {len(lines) - start} rows of {header.samples}"
+            )
+        yield start, header
+        start += header.samples
+
+
+def _presets(folder: Path, sums: Sums | None, headers: Mapping[str, Header]) -> dict[str, tuple[str, ...]]:
+    path = folder / PRESETS
+    try:
+        found = json.loads(read(path, sums))
+        presets = {name: tuple(map(str, ids)) for name, ids in found.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise RecordError(f"{path}: no presets can be read there ({error})") from error
     absent = {run_id for ids in presets.values() for run_id in ids} - set(headers)
     if absent:
-        raise RecordError(
-            f"{folder / PRESETS} names {len(absent)} runs that are not there, {min(absent)} first"
-        )
-    return Records(OnDemand(headers, read), presets)
+        raise RecordError(f"{path} names {len(absent)} runs that are not there, {min(absent)} first")
+    return presets
 
 
-@lru_cache(maxsize=2)
-def _unpacked(path: Path) -> list[bytes]:
-    """Return the lines of a file; the runs of one file are asked for one after the other."""
-    return gzip.decompress(path.read_bytes()).splitlines()
+def _unpacked(path: Path, sums: Sums | None) -> list[bytes]:
+    """Return the lines of a file that has been held to its checksum."""
+    content = read(path, sums)
+    try:
+        return gzip.decompress(content).splitlines()
+    except (OSError, EOFError, zlib.error) as error:
+        raise RecordError(f"{path} cannot be unpacked: {error}") from error

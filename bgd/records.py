@@ -5,9 +5,11 @@ Nothing here imports torch.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 SCHEMA = 2  # version of header and row; raised when a reader of the old ones would misread the new
 
@@ -294,6 +296,31 @@ def row_from(value: dict[str, Any]) -> Row | Measurement:
         "generality": None if generality is None else Generality(**generality),
     }
     return Row(**{**value, **parts})
+
+
+def header_in(line: bytes | str) -> Header:
+    """Return the header in a line of JSON.
+
+    Raises:
+        RecordError: It is none, or was written by another schema.
+    """
+    return _understood(line, header_from, "header")
+
+
+def row_in(line: bytes | str) -> Row | Measurement:
+    """Return the row or the measurement in a line of JSON.
+
+    Raises:
+        RecordError: It is neither.
+    """
+    return _understood(line, row_from, "row")
+
+
+def _understood(line: bytes | str, make: Callable[[dict[str, Any]], T], kind: str) -> T:
+    try:
+        return make(json.loads(line))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise RecordError(f"no {kind} can be read there ({error})") from error
 
 
 def dump(value: Header | Row | Measurement) -> str:

@@ -16,6 +16,8 @@ from bgd.generality import Variations
 from bgd.methods.base import Correction, Look, Method, Problem, Sample, Trial
 from bgd.patch import Patch
 from bgd.records import ALREADY_RIGHT, CORRECTED, PATCH_LIMIT, UNCORRECTED, Generality, Row, finite
+from bgd.resume import Return, kept_in_rows
+from bgd.snapshot import Snapshot, pack
 from bgd.sources import MEAN, STD
 
 log = logging.getLogger(__name__)
@@ -34,10 +36,6 @@ class Setting:
     """
 
     accumulate: bool
-
-
-class ReplayError(RuntimeError):
-    """The corrections of an interrupted run do not come out again as they were recorded."""
 
 
 @dataclass
@@ -66,22 +64,45 @@ class Stage:
 
     def __post_init__(self) -> None:
         self._accumulation = Accumulation(self.problem.current) if self.setting.accumulate else None
+        self._beyond_rows = False  # whether a correction is not in its row
 
-    def rows(self, done: Sequence[Row] = ()) -> Iterator[Row]:
+    def rows(self, done: Sequence[Row] = (), saved: Snapshot | None = None) -> Iterator[Row]:
         """Correct each sample and yield its row.
 
         Args:
-            done: Rows of an earlier attempt; they are not made again. Where corrections accumulate they are
-                found again, without the evaluation, to get to the network they led to.
+            done: Rows of an earlier attempt; they are not made again. Where corrections accumulate, the network that
+                they led to is (`bgd.resume`).
+            saved: A snapshot of that attempt.
 
         Raises:
             ReplayError: A row of `done` does not come out again.
         """
-        if self.setting.accumulate:
-            for row in done:
-                self._replay(row)
+        if self._accumulation is not None and done:
+            self._beyond_rows = any(row.outcome == CORRECTED and row.patch is None for row in done)
+            Return(
+                self.problem,
+                self.evaluator,
+                self._accumulation,
+                self.method,
+                self.samples,
+                self._correct,
+                done,
+                saved,
+            ).go()
         for position in range(len(done), len(self.samples)):
             yield self._row(position, self.samples[position])
+
+    def snapshot(self, rows: int) -> Snapshot | None:
+        """Return what going on after so many rows takes; None where the rows alone are enough.
+
+        Raises:
+            StateError: The method hands on something that cannot be kept.
+        """
+        carried = self.problem.carry is not None and not hasattr(self.method, "carry_after")
+        if self._accumulation is None or not (self._beyond_rows or carried):
+            return None
+        flat, changed = self.problem.original.cpu(), self._accumulation.changed.cpu()
+        return Snapshot(rows, flat, changed, pack(self.problem.carry) if carried else None)
 
     def retained(self) -> float | None:
         """Return the share of the samples that the network as it is now gets right.
@@ -147,6 +168,7 @@ class Stage:
         return self.variations.measure(self.problem.current, sample, patch, alike)
 
     def _advance(self, sample: Sample, patch: Patch) -> None:
+        self._beyond_rows |= not kept_in_rows(patch)
         self.problem.advance(patch)
         self.evaluator.advance(patch)
         if self._accumulation is not None:
@@ -161,19 +183,6 @@ class Stage:
                 f"{type(self.method).__name__} returned a patch for sample {sample.index} that leaves it wrong"
             )
         return answer
-
-    def _replay(self, row: Row) -> None:
-        if row.outcome == ALREADY_RIGHT:
-            return
-        sample = self.samples[row.position]
-        correction, trial, _ = self._correct(sample)
-        outcome = UNCORRECTED if correction.patch is None else CORRECTED
-        found = (sample.index, outcome, correction.altered, correction.steps, trial.forward_passes)
-        recorded = (row.index, row.outcome, row.altered, row.steps, row.forward_passes)
-        if found != recorded:
-            raise ReplayError(f"sample {row.index} came out as {found}, recorded as {recorded}")
-        if correction.patch is not None:
-            self._advance(sample, correction.patch)
 
     def _describe(
         self,

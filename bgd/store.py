@@ -1,21 +1,30 @@
-"""Runs on disk: nothing lost, nothing half-written.
+"""Runs on disk: nothing lost, nothing half-written, nothing taken for what it is not.
 
-A run is a folder `runs/<run_id>/` with `run.json` (the header) and `rows.jsonl` (one row a line). While it is
-being made the folder is `<run_id>.partial`; the rename at the end is what makes it complete. Rows of a partial
-run survive a kill. A failure is kept apart as `<run_id>.failed.json`.
+A run is a folder `runs/<run_id>/` with `run.json` (the header), `rows.jsonl` (one row a line) and their checksums,
+`SHA256SUMS`. While it is being made the folder is `<run_id>.partial`; the rename at the end is what makes it complete.
+Rows of a partial run survive a kill. A failure is kept apart as `<run_id>.failed.json`. A run that is not what its
+header and checksums say is never used: it is put aside as `<run_id>.damaged-1` when it is made again.
 """
 
 import contextlib
-import fcntl
 import json
-import os
+import logging
 import shutil
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bgd.records import Header, Measurement, RecordError, Row, Run, dump, header_from, row_from
+from bgd.checks import check_figures, check_header, check_order
+from bgd.files import BusyError, locked, writable, write
+from bgd.records import Header, RecordError, Run, header_in, row_in
+from bgd.sums import Sums, read, read_sums
+from bgd.writer import FAILED, HEADER, PARTIAL, ROWS, Writer, aside
+
+log = logging.getLogger(__name__)
+
+LOCK, PRESETS = ".lock", "presets."  # what else is beside the runs
+Stamp = tuple[tuple[int, int, int], ...]
 
 
 class Store:
@@ -23,127 +32,190 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._looked_at: dict[str, tuple[Stamp, str | None]] = {}
 
     def finished(self, run_id: str) -> bool:
-        """Return whether the run is complete."""
-        return (self.root / run_id).is_dir()
+        """Return whether the run is complete and what it says it is."""
+        return (self.root / run_id).is_dir() and self.fault(run_id) is None
+
+    def fault(self, run_id: str) -> str | None:
+        """Return why what is in the place of a complete run is none, in a sentence; None for a sound run or nothing.
+
+        A run without checksums is held to the number of its rows here, and to everything else by `read`.
+        """
+        folder = self.root / run_id
+        if not folder.exists():
+            return None
+        stamp = _stamp(folder)
+        seen, fault = self._looked_at.get(run_id, (None, None))
+        if seen != stamp:
+            fault = self._fault(run_id)
+            self._looked_at[run_id] = stamp, fault
+        return fault
+
+    def _fault(self, run_id: str) -> str | None:
+        try:
+            header, sums = self._header(run_id)
+            path = self.root / run_id / ROWS
+            content = read(path, sums)
+            count = content.count(b"\n")
+            if count != header.samples:
+                return f"{path} has {count} rows of {header.samples}"
+        except RecordError as error:
+            return str(error)
+        return None
+
+    def faults(self) -> list[str]:
+        """Return a sentence for each thing in the folder that is neither a sound run nor beside one."""
+        found = []
+        for path in sorted(self.root.iterdir()) if self.root.is_dir() else []:
+            if path.is_dir() and "." not in path.name:
+                found.append(self.fault(path.name))
+            elif not _is_known(path.name):
+                found.append(f"{path} is no run")
+        return [fault for fault in found if fault]
 
     def done_rows(self, run_id: str) -> int:
         """Return how many rows the run has so far, complete or not."""
-        for folder in (self.root / run_id, self.root / f"{run_id}.partial"):
-            with contextlib.suppress(FileNotFoundError):
-                return (folder / "rows.jsonl").read_bytes().count(b"\n")
+        if self.finished(run_id):
+            return self.header(run_id).samples
+        with contextlib.suppress(OSError):
+            return (self.root / f"{run_id}{PARTIAL}" / ROWS).read_bytes().count(b"\n")
         return 0
 
     def header(self, run_id: str) -> Header:
-        """Read the header of a complete run."""
-        return header_from(json.loads((self.root / run_id / "run.json").read_text()))
+        """Read the header of a complete run.
+
+        Raises:
+            RecordError: It is not what was written.
+        """
+        return self._header(run_id)[0]
+
+    def _header(self, run_id: str) -> tuple[Header, Sums | None]:
+        """Return the header of a complete run, and the checksums it has been held to."""
+        path = self.root / run_id / HEADER
+        sums = read_sums(path.parent)
+        content = read(path, sums)
+        try:
+            header = header_in(content)
+            if header.run_id != run_id:
+                raise RecordError(f"it is of run {header.run_id}")
+            if sums is None:
+                check_header(header)
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from error
+        return header, sums
 
     def read(self, run_id: str) -> Run:
-        """Read a complete run."""
-        lines = (self.root / run_id / "rows.jsonl").read_text().splitlines()
-        return Run.of(self.header(run_id), (row_from(json.loads(line)) for line in lines))
+        """Read a complete run.
+
+        Raises:
+            RecordError: It is not what its header and its checksums say.
+        """
+        header, sums = self._header(run_id)
+        path = self.root / run_id / ROWS
+        lines = read(path, sums).splitlines()
+        try:
+            rows = [row_in(line) for line in lines]
+            check_order(header, rows)
+            if sums is None:
+                check_figures(header, rows)
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from error
+        return Run.of(header, rows)
 
     def complete(self) -> list[str]:
         """Return the ids of the complete runs, in order."""
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
-        return [folder.name for folder in folders if folder.is_dir() and "." not in folder.name]
+        return [path.name for path in folders if "." not in path.name and self.finished(path.name)]
 
     def headers(self) -> Iterator[Header]:
         """Read the header of every complete run of this schema; those of another one stay where they are."""
-        for run_id in self.complete():
-            with contextlib.suppress(RecordError):
-                yield self.header(run_id)
+        yield from map(self.header, self.complete())
+
+    def begun(self, run_id: str) -> Header | None:
+        """Return the header of a partial run; None where there is none that can be read."""
+        with contextlib.suppress(RecordError):
+            return header_in(read(self.root / f"{run_id}{PARTIAL}" / HEADER))
+        return None
 
     def discard(self, run_id: str) -> None:
-        """Remove a run, complete or partial, for example one made with another N0."""
-        for folder in (self.root / run_id, self.root / f"{run_id}.partial"):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Remove a run, complete or partial, for example one made with another N0.
+
+        Raises:
+            BusyError: Another process is writing it.
+        """
+        with self._held(run_id):
+            for folder in (self.root / run_id, self.root / f"{run_id}{PARTIAL}"):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def fail(self, run_id: str, spec: dict[str, Any], error: BaseException) -> Path:
-        """Keep a failure with its traceback; return where."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        path = self.root / f"{run_id}.failed.json"
+        """Keep a failure with its traceback; return where.
+
+        Raises:
+            RecordError: It cannot be written.
+        """
+        path = self.root / f"{run_id}{FAILED}"
         text = "".join(traceback.format_exception(error))
-        path.write_text(json.dumps({"run_id": run_id, "spec": spec, "traceback": text}, indent=1) + "\n")
+        content = json.dumps({"run_id": run_id, "spec": spec, "traceback": text}, indent=1) + "\n"
+        write(path, content.encode())
         return path
 
     def failures(self) -> list[Path]:
         """Return the failure records."""
-        return sorted(self.root.glob("*.failed.json"))
+        return sorted(self.root.glob(f"*{FAILED}"))
 
     @contextlib.contextmanager
-    def writing(self, header: Header) -> Iterator["Writer"]:
+    def writing(self, header: Header) -> Iterator[Writer]:
         """Open a run to append rows to; the writer holds the rows that an earlier attempt left.
 
+        What is in the run's place and is no sound run is put aside.
+
         Raises:
-            RecordError: Another process is writing it.
+            BusyError: Another process is writing it, or has just completed it.
+            RecordError: It cannot be written.
         """
-        folder = self.root / f"{header.run_id}.partial"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RecordError(f"run {header.run_id} is being written by another process") from error
-            writer = Writer(self, folder, header)
+        run_id = header.run_id
+        with self._held(run_id):
+            if self.finished(run_id):
+                raise BusyError(f"run {run_id} has just been completed by another process")
+            self._clear(run_id)
+            writer = Writer(self.root / f"{run_id}{PARTIAL}", header)
             try:
                 yield writer
             finally:
                 writer.close()
 
+    @contextlib.contextmanager
+    def _held(self, run_id: str) -> Iterator[None]:
+        """Keep other processes from writing a run inside the block."""
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(locked(self.root / f"{run_id}{LOCK}", wait=False))
+            except BusyError as error:
+                raise BusyError(f"run {run_id} is being written by another process") from error
+            yield
 
-class Writer:
-    """Appends rows to a partial run and makes it complete.
+    def _clear(self, run_id: str) -> None:
+        """Put aside what is in a run's place."""
+        fault = self.fault(run_id)
+        if fault is not None:
+            place = aside(self.root / run_id)
+            with writable(place):
+                (self.root / run_id).rename(place)
+            log.warning("%s: it is now %s, the run is made again", fault, place)
 
-    Attributes:
-        rows: Every row so far, those of an earlier attempt included.
-    """
 
-    def __init__(self, store: Store, folder: Path, header: Header) -> None:
-        self._store, self._folder, self._header = store, folder, header
-        self.rows = self._recover(folder / "rows.jsonl", folder / "run.json")
-        self._file = (folder / "rows.jsonl").open("a")
+def _stamp(folder: Path) -> Stamp:
+    """Return what changes when a file of a folder does."""
+    if not folder.is_dir():
+        return ((0, 0, 0),)
+    states = [entry.stat() for entry in sorted(folder.iterdir())]
+    return tuple((state.st_ino, state.st_mtime_ns, state.st_size) for state in states)
 
-    def _recover(self, rows: Path, header: Path) -> list[Row | Measurement]:
-        """Return the whole rows of an earlier attempt with the same N0, and cut off a torn last line."""
-        same = False
-        with contextlib.suppress(FileNotFoundError, ValueError, RecordError):
-            same = header_from(json.loads(header.read_text())).base == self._header.base
-        if not same:
-            rows.unlink(missing_ok=True)
-            header.write_text(dump(self._header))
-            return []
-        with contextlib.suppress(FileNotFoundError):
-            content = rows.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            if whole != content:
-                rows.write_bytes(whole)
-            return [row_from(json.loads(line)) for line in whole.splitlines()]
-        return []
 
-    def append(self, row: Row | Measurement) -> None:
-        """Add one row; it is on its way to the disk when this returns."""
-        self._file.write(dump(row))
-        self._file.flush()
-        self.rows.append(row)
-
-    def restart(self) -> None:
-        """Forget the rows of an earlier attempt."""
-        self._file.truncate(0)
-        self.rows.clear()
-
-    def complete(self, summary: dict[str, Any]) -> None:
-        """Write the header with its summary and make the run complete."""
-        os.fsync(self._file.fileno())
-        header = Header(**{**vars(self._header), "summary": summary})
-        partial = self._folder / "run.json.partial"
-        partial.write_text(dump(header))
-        partial.replace(self._folder / "run.json")
-        (self._folder / "lock").unlink(missing_ok=True)
-        self._folder.rename(self._store.root / self._header.run_id)
-        (self._store.root / f"{self._header.run_id}.failed.json").unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Close the file; what was appended stays."""
-        self._file.close()
+def _is_known(name: str) -> bool:
+    """Return whether a name is that of something beside the runs: a failure, a lock, a list of presets."""
+    return (
+        name.endswith((FAILED, LOCK, PARTIAL, ".writing")) or ".damaged-" in name or name.startswith(PRESETS)
+    )

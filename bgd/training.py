@@ -1,12 +1,12 @@
 """The base network N0: trained once, cached by what made it, with the test samples it gets wrong."""
 
+import io
 import json
 import logging
-import os
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import nn
 
 from bgd import rng
 from bgd.data import Data
+from bgd.files import locked, write
 from bgd.identity import digest, state_sha256
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 VERSION = 1  # raised whenever training the same recipe may give another network
 # What reading a damaged file may raise.
 DAMAGED = (ValueError, LookupError, TypeError, RuntimeError, EOFError, OSError, pickle.UnpicklingError)
+DIGEST = "digest"  # of the other facts beside kept weights
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -94,7 +96,8 @@ def obtain(
 ) -> Base:
     """Return the N0 kept in `folder`, or train it and keep it.
 
-    A kept file that does not have its recorded checksum is reported and trained again, never used.
+    A kept file that does not have its recorded checksum is reported and trained again, never used; one whose list of
+    errors is altered is evaluated again.
 
     Args:
         folder: Where base networks are kept; `base_id` names the files.
@@ -105,40 +108,46 @@ def obtain(
         device: Where to train it.
     """
     weights, facts = folder / f"{base_id}.pt", folder / f"{base_id}.json"
-    if weights.exists() and facts.exists():
-        try:
-            return _read(weights, facts, base_id, build())
-        except DAMAGED as error:
-            log.warning("kept N0 %s is damaged (%s): training it again", weights, error)
-    folder.mkdir(parents=True, exist_ok=True)
-    with rng.torch_seeded(rng.stream(recipe.seed, "init")):
-        network = build()
-    started = time.perf_counter()
-    train(network, recipe, data, device, checkpoint=folder / f"{base_id}.partial.pt")
-    errors = misclassified(network, data)
-    base = Base(base_id, network, state_sha256(network.state_dict()), errors)
-    save_tensors(network.state_dict(), weights)
-    record = {
-        "base_id": base_id,
-        "sha256": base.sha256,
-        "recipe": asdict(recipe),
-        "seconds": round(time.perf_counter() - started, 1),
-        "errors": list(errors),
-    }
-    partial = facts.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.replace(facts)
-    (folder / f"{base_id}.partial.pt").unlink(missing_ok=True)
-    return base
+    with locked(folder / f"{base_id}.lock", wait=True):  # of two processes one trains it, the other reads it
+        if weights.exists() and facts.exists():
+            try:
+                return _read(weights, facts, base_id, build(), data)
+            except DAMAGED as error:
+                log.warning("kept N0 %s is damaged (%s): training it again", weights, error)
+        with rng.torch_seeded(rng.stream(recipe.seed, "init")):
+            network = build()
+        started = time.perf_counter()
+        train(network, recipe, data, device, checkpoint=folder / f"{base_id}.partial.pt")
+        base = Base(base_id, network, state_sha256(network.state_dict()), misclassified(network, data))
+        save_tensors(network.state_dict(), weights)
+        seconds = round(time.perf_counter() - started, 1)
+        _write_facts(facts, base, {"recipe": asdict(recipe), "seconds": seconds})
+        (folder / f"{base_id}.partial.pt").unlink(missing_ok=True)
+        return base
 
 
-def _read(weights: Path, facts: Path, base_id: str, network: nn.Module) -> Base:
+def _write_facts(path: Path, base: Base, more: dict[str, Any]) -> None:
+    facts = {"base_id": base.id, "sha256": base.sha256, **more, "errors": list(base.errors)}
+    write(path, (json.dumps({**facts, DIGEST: digest(facts)}, indent=1) + "\n").encode())
+
+
+def _read(weights: Path, facts: Path, base_id: str, network: nn.Module, data: Data) -> Base:
+    """Return a kept N0; where only the facts beside its weights are altered, they are found anew."""
     record = json.loads(facts.read_text())
+    said = record.pop(DIGEST, None)
     network.load_state_dict(torch.load(weights, weights_only=True))
     sha256 = state_sha256(network.state_dict())
     if sha256 != record["sha256"]:
         raise ValueError(f"SHA-256 is {sha256}, recorded {record['sha256']}")
-    return Base(base_id, network.eval(), sha256, tuple(record["errors"]))
+    base = Base(base_id, network.eval(), sha256, tuple(record["errors"]))
+    if said == digest(record):
+        return base
+    errors = misclassified(network, data)  # its facts are altered, or from before they had a digest
+    if said is not None or errors != base.errors:
+        log.warning("%s is not what was written: N0 is evaluated again from its weights", facts)
+    base = replace(base, errors=errors)
+    _write_facts(facts, base, {key: record.get(key) for key in ("recipe", "seconds")})
+    return base
 
 
 def train(
@@ -259,9 +268,8 @@ def keep_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
 
 def save_tensors(state: Any, path: Path) -> None:
     """Write tensors, or a dict of them, to a file that is either whole or not there."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.writing")  # workers may write the same file
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    content = io.BytesIO()
+    torch.save(
+        state, content
+    )  # into a file that cannot be written it fails with "unexpected pos", no word of the disk
+    write(path, content.getbuffer())

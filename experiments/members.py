@@ -1,12 +1,18 @@
 """Which runs belong to which preset, kept beside the runs so that a report needs no configuration and no torch."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bgd.archive import OnDemand, Records, load
 from bgd.build import ConfigError
+from bgd.files import write
+from bgd.records import RecordError
 from bgd.store import Store
+from bgd.sums import read
+
+log = logging.getLogger(__name__)
 
 REFERENCE_RECORDS = Path(__file__).parents[1] / "outputs" / "reference"
 
@@ -26,19 +32,27 @@ def _path(output: Path, profile: str) -> Path:
 
 def keep_members(members: Members, output: Path, profile: str) -> None:
     """Write which runs a profile's presets have, whether they are there yet or not."""
-    path, plain = _path(output, profile), {name: list(ids) for name, ids in members.items()}
-    if kept_members(output, profile) == plain:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(plain, indent=1) + "\n")
-    partial.replace(path)
+    content = json.dumps({name: list(ids) for name, ids in members.items()}, indent=1) + "\n"
+    path = _path(output, profile)
+    if not path.exists() or read(path) != content.encode():
+        write(path, content.encode())
 
 
 def kept_members(output: Path, profile: str) -> Members:
-    """Return what `keep_members` wrote, nothing where it never did."""
+    """Return what `keep_members` wrote, nothing where it never did.
+
+    Raises:
+        RecordError: The file is not what was written.
+    """
     path = _path(output, profile)
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return {name: [str(run_id) for run_id in ids] for name, ids in json.loads(read(path)).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise RecordError(
+            f"{path}: no presets can be read there ({error}); make tables writes it anew"
+        ) from error
 
 
 def count(members: Members) -> int:
@@ -47,9 +61,12 @@ def count(members: Members) -> int:
 
 
 def own_records(members: Members, output: Path) -> Records:
-    """Return the complete runs under an output folder, by preset."""
+    """Return the complete runs under an output folder, by preset; those that are not what they say are left out."""
     store = Store(output / "runs")
-    done = {run_id for ids in members.values() for run_id in ids if store.finished(run_id)}
+    every = {run_id for ids in members.values() for run_id in ids}
+    for fault in filter(None, map(store.fault, sorted(every))):
+        log.warning("%s: the run is left out; make reproduce makes it again", fault)
+    done = {run_id for run_id in every if store.finished(run_id)}
     presets = {name: tuple(run_id for run_id in ids if run_id in done) for name, ids in members.items()}
     return Records(OnDemand({run_id: store.header(run_id) for run_id in sorted(done)}, store.read), presets)
 

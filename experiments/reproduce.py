@@ -3,12 +3,14 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bgd.archive import export, load
 from bgd.build import ConfigError, nearest
 from bgd.data import DataError
+from bgd.files import locked
 from bgd.store import Store
 from experiments.ending import REFUSALS, ended
 from experiments.from_records import PARTIAL_HELP, output_of, records_for, write_report, write_tables
@@ -36,10 +38,12 @@ from experiments.publish import (
     verdicts_of,
 )
 from experiments.spec import RunSpec
+from experiments.stale import WHICH, in_words, renew, stale_runs
 from experiments.workbench import Place, Workbench, choose_device
 from experiments.workers import log_to_console, run_all
 
 JOBS_A_CORE = 4  # each is a process with a torch of its own
+SHOWN = 5  # notes on what is damaged
 COMMANDS = ("run", "plan", "tables", "reference")
 
 Specs = dict[str, list[RunSpec]]  # the runs of each preset
@@ -69,9 +73,13 @@ def _do(options: argparse.Namespace) -> int:
     if options.command == "tables":
         return _tables(members, output, options.profile, partial)
     runs = list({spec.run_id: spec for each in members.values() for spec in each}.values())
+    store = Store(output / "runs")
+    if options.command == "run":
+        renew(runs, store, options.rerun)
     committed = _committed_costs(options.profile)
-    plan = Plan.of(runs, output, {**committed, **seconds_per_sample(Store(output / "runs").headers())})
+    plan = Plan.of(runs, output, {**committed, **seconds_per_sample(store.headers())})
     print(plan.text(jobs), flush=True)
+    print_notes(store, runs)
     if options.command == "plan":
         return 0
     place = Place(options.data, output, device, THREADS, options.memory)
@@ -90,6 +98,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         default="auto",
         help="GiB for activations of N0 that evaluations start from; auto: half of it all",
     )
+    parser.add_argument("--rerun", choices=WHICH, help="runs to make again: changed (by other source) or all")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("BGD_DATA", "data")))
     parser.add_argument(
         "--output", type=Path, help="default: outputs, and outputs/smoke for the smoke profile"
@@ -143,12 +152,25 @@ def _run(
         print(f"tables, figures and report stay as they are, {len(failed)} runs are missing: {PARTIAL}")
         status = 1
     else:
-        status = _tables(members, place.output, profile, partial, report=True)
+        with locked(place.output / "runs" / "tables.lock", wait=True):  # another command may be at the same
+            status = _tables(members, place.output, profile, partial, report=True)
     store = Store(place.output / "runs")
     print(watch.text(store.header(spec.run_id) for spec in plan.todo if store.finished(spec.run_id)))
     for title in failed:
         print(f"failed: {title}")
     return 1 if failed else status
+
+
+def print_notes(store: Store, runs: Sequence[RunSpec]) -> None:
+    """Say which runs other source made, and what in the store is no run."""
+    found = in_words(stale_runs(runs, store))
+    if found:
+        print(f"note: {found}; --rerun changed makes them again", flush=True)
+    faults = store.faults()
+    for fault in faults[:SHOWN]:
+        print(f"note: {fault}", flush=True)
+    if len(faults) > SHOWN:
+        print(f"note: and {len(faults) - SHOWN} more like it in {store.root}", flush=True)
 
 
 def _ids(members: Specs) -> Members:

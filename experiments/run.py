@@ -28,6 +28,7 @@ from experiments.execute import execute, outcome, store_of
 from experiments.overrides import CONF, SWEEP, composed, jobs_of
 from experiments.process import budget, every_core, machine_memory, prepare
 from experiments.spec import RunSpec
+from experiments.stale import rerun_of
 from experiments.workbench import Place, Workbench, Workshop, choose_device
 from experiments.workers import log_to_console
 
@@ -127,6 +128,7 @@ def run(overrides: Sequence[str]) -> None:
     """
     config = composed(overrides)
     spec, place = prepared(config)
+    anew = rerun_of(config.rerun)
     workshop = Workshop(place)
     with every_core():
         bench = workshop.bench(spec)  # trains N0, as `make reproduce` does
@@ -134,7 +136,7 @@ def run(overrides: Sequence[str]) -> None:
     if not store_of(place.output).finished(spec.run_id):
         _rehearse(spec, bench)
     try:
-        execute(spec, workshop)
+        execute(spec, workshop, anew)
     except Exception as error:
         if isinstance(error, (*REFUSALS, DataError)) or complaint(error) or ends_everything(error):
             raise

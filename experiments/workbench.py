@@ -30,6 +30,7 @@ from bgd.training import Base
 from experiments.arithmetic import settle
 from experiments.provenance import provenance
 from experiments.spec import RunSpec
+from experiments.stale import SOURCES, sources
 
 log = logging.getLogger(__name__)
 
@@ -244,6 +245,7 @@ class Workbench:
             provenance={
                 "profile": spec.profile,
                 **provenance(spec.dataset, self.place.device, self.place.threads),
+                SOURCES: sources(spec),
             },
         )
 

@@ -4,19 +4,26 @@ import logging
 import os
 import signal
 import sys
+import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from threading import Thread
 
+from bgd.files import BusyError
 from experiments.execute import execute
 from experiments.process import prepare
 from experiments.spec import RunSpec
 from experiments.workbench import Place, Workshop
 
+log = logging.getLogger(__name__)
+
 WAKE_EVERY = 15.0  # seconds without a finished run
+AGAIN_AFTER = 2.0  # seconds until runs of another command are looked at again
 
 _workshop: Workshop | None = None  # of a worker process
 
@@ -29,6 +36,9 @@ def log_to_console(level: int = logging.INFO) -> None:
 def run_all(todo: list[RunSpec], place: Place, say: Callable[[int], None]) -> list[str]:
     """Make every run in `place.jobs` processes, in the order given; return the titles of what failed.
 
+    A process that is killed takes no other run with it: its run is tried once more in a fresh one. Runs that another
+    command is making are waited for, after all others.
+
     Args:
         todo: The runs.
         place: Where; how many processes, and how many threads each has.
@@ -36,22 +46,84 @@ def run_all(todo: list[RunSpec], place: Place, say: Callable[[int], None]) -> li
     """
     context = get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
-    failed = []
-    with theirs, ours, ProcessPoolExecutor(place.jobs, context, _start, (place, theirs)) as pool:
-        pending: dict[Future[None], RunSpec] = {pool.submit(_work, spec): spec for spec in todo}
+    with theirs, ours:
+        crew = _Crew(todo, lambda: ProcessPoolExecutor(1, context, _start, (place, theirs)))
         try:
-            while pending:
-                ready, _ = wait(pending, timeout=WAKE_EVERY, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    spec = pending.pop(future)
-                    if future.exception() is not None:
-                        failed.append(f"{spec.title}: {future.exception()}")
-                say(len(todo) - len(pending))
+            crew.work(place.jobs, say)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             ours.close()  # the workers end at once; their rows so far are on the disk
+            crew.dismiss(wait=False)
             raise
-    return failed
+        crew.dismiss(wait=True)  # their time counts once they have ended
+    return crew.failed
+
+
+class _Crew:
+    """Worker processes, each an executor of its own: one that breaks leaves the others as they are.
+
+    Args:
+        todo: The runs, in order.
+        hire: Returns an executor with one process.
+
+    Attributes:
+        failed: A line for each run that failed.
+    """
+
+    def __init__(self, todo: list[RunSpec], hire: Callable[[], ProcessPoolExecutor]) -> None:
+        self._todo, self._hire, self._total = deque(todo), hire, len(todo)
+        self._elsewhere: deque[RunSpec] = deque()  # another command is making them
+        self._free: list[ProcessPoolExecutor] = []
+        self._running: dict[Future[None], tuple[RunSpec, ProcessPoolExecutor]] = {}
+        self._killed: set[str] = set()
+        self.failed: list[str] = []
+
+    def work(self, jobs: int, say: Callable[[int], None]) -> None:
+        """Make every run; see `run_all`."""
+        self._free = [self._hire() for _ in range(min(jobs, self._total))]
+        while self._todo or self._elsewhere or self._running:
+            if not self._todo and not self._running:
+                time.sleep(AGAIN_AFTER)
+                self._todo, self._elsewhere = self._elsewhere, self._todo
+            while self._free and self._todo:
+                self._begin(self._todo.popleft(), self._free.pop())
+            ready, _ = wait(self._running, timeout=WAKE_EVERY, return_when=FIRST_COMPLETED)
+            for future in ready:
+                self._end(*self._running.pop(future), future.exception())
+            say(self._total - len(self._todo) - len(self._elsewhere) - len(self._running))
+
+    def _begin(self, spec: RunSpec, worker: ProcessPoolExecutor) -> None:
+        try:
+            future = worker.submit(_work, spec)
+        except BrokenProcessPool:  # killed while it had nothing to do
+            worker.shutdown(wait=False)
+            worker = self._hire()
+            future = worker.submit(_work, spec)
+        self._running[future] = spec, worker
+
+    def _end(self, spec: RunSpec, worker: ProcessPoolExecutor, error: BaseException | None) -> None:
+        """Take note of how a run ended."""
+        if isinstance(error, BusyError):
+            self._elsewhere.append(spec)
+        elif isinstance(error, BrokenProcessPool):
+            worker.shutdown(wait=False)
+            worker = self._hire()
+            self._killed_at(spec)
+        elif error is not None:
+            self.failed.append(f"{spec.title}: {error}")
+        self._free.append(worker)
+
+    def _killed_at(self, spec: RunSpec) -> None:
+        if spec.run_id in self._killed:
+            self.failed.append(f"{spec.title}: its process was killed twice (out of memory?)")
+            return
+        log.warning("the process of %s was killed (out of memory?): once more in a fresh one", spec.title)
+        self._killed.add(spec.run_id)
+        self._todo.appendleft(spec)
+
+    def dismiss(self, wait: bool) -> None:
+        """End the processes that have nothing to do, and with `wait` be there until they are gone."""
+        for worker in (*self._free, *(worker for _, worker in self._running.values())):
+            worker.shutdown(wait=wait, cancel_futures=True)
 
 
 def _start(place: Place, parent: Connection) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bgd.archive import PRESETS, load
 from bgd.build import nearest
-from bgd.records import Row, Run, subject
+from bgd.records import RecordError, Row, Run, subject
 from bgd.report.render import markdown
 from bgd.store import Store
 
@@ -69,6 +69,8 @@ def runs_of(folder: Path) -> list[Run]:
     if (folder / PRESETS).exists():
         return list(load(folder).runs.values())
     store = Store(folder / "runs")
+    for fault in store.faults():
+        print(f"left out: {fault}", file=sys.stderr)
     return [store.read(header.run_id) for header in store.headers()]
 
 
@@ -113,7 +115,11 @@ def main() -> int:
             known = [path.parent.as_posix() for path in Path("outputs").rglob(PRESETS)]
             print(f"error: {folder}: no records there; {nearest(str(folder), known)}", file=sys.stderr)
             return 2
-    found = compare(*map(runs_of, folders))
+    try:
+        found = compare(*map(runs_of, folders))
+    except RecordError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     header = ["network", "setting", "method", "runs in both", "rows in both", "other change",
               "same sample loss", "largest difference of a loss", "other accuracy"]  # fmt: skip
     print(markdown(header, [[*key, *each.cells()] for key, each in found.items()], texts=3))

@@ -23,6 +23,7 @@ __all__ = [
     "CORRECTED",
     "UNCORRECTED",
     "accumulated",
+    "consistent_run",
     "figures",
     "generality",
     "row",
@@ -164,3 +165,18 @@ def run(
         summary={} if retained is None else {"retained": retained, "seconds": 1.0},
     )
     return Run(header, samples)
+
+
+def consistent_run(count: int, **changes: object) -> Run:
+    """A run whose figures go together: records of before there were checksums are held to that."""
+    samples = [
+        replace(
+            sample,
+            l1=0.14,
+            layers={},
+            side_effects=side_effects(fixed=0),
+            patch=sample.patch if sample.outcome == CORRECTED else None,
+        )
+        for sample in rows(*[CORRECTED, UNCORRECTED] * count)[:count]
+    ]
+    return run(tuple(samples), **changes)

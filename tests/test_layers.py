@@ -6,12 +6,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ORDER = [  # from the ground up; a module imports from its own line or the lines above
     {"bgd.rng", "bgd.identity", "bgd.data", "bgd.parameters", "bgd.records", "bgd.build", "bgd.sources"},
-    {"bgd.layers", "bgd.patch", "bgd.restore", "bgd.networks", "bgd.metrics", "bgd.store", "bgd.archive"},
+    {"bgd.files", "bgd.sums", "bgd.checks"},
+    {"bgd.layers", "bgd.patch", "bgd.restore", "bgd.networks", "bgd.metrics"},
+    {"bgd.writer", "bgd.store", "bgd.archive"},
     {"bgd.flat", "bgd.training"},
     {"bgd.curvature", "bgd.replicas"},
     {"bgd.knowledge"},
     {"bgd.methods", "bgd.evaluation", "bgd.report"},
-    {"bgd.probes", "bgd.bystanders", "bgd.accumulation", "bgd.generality"},
+    {"bgd.probes", "bgd.bystanders", "bgd.accumulation", "bgd.generality", "bgd.snapshot", "bgd.resume"},
     {"bgd.settings"},
 ]
 
@@ -66,14 +68,12 @@ def test_methods_and_evaluation_do_not_know_each_other():
 
 
 def test_the_report_never_imports_torch_or_hydra():
-    seen = 0
+    seen, records = 0, ("records", "archive", "metrics", "store", "writer", "files", "sums", "checks")
     for path, module in modules():
-        if module.startswith(("bgd.report", "bgd.metrics", "bgd.records", "bgd.archive", "bgd.store")):
+        if module.startswith(("bgd.report", *(f"bgd.{name}" for name in records))):
             roots = {name.split(".")[0] for name in imports(path)}
             assert not roots & {"torch", "torchvision", "hydra", "omegaconf"}, module
-            allowed = tuple(
-                f"bgd.{name}" for name in ("records", "archive", "metrics", "report", "rng", "store")
-            )
+            allowed = tuple(f"bgd.{name}" for name in (*records, "report", "rng"))
             assert all(room(name) is None or name.startswith(allowed) for name in imports(path)), module
             seen += 1
     assert seen > 8

@@ -15,7 +15,8 @@ from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from bgd.patch import Patch
 from bgd.records import ALREADY_RIGHT, CORRECTED, UNCORRECTED
-from bgd.settings import ReplayError, Setting, Stage, samples_of
+from bgd.resume import ReplayError
+from bgd.settings import Setting, Stage, samples_of
 
 
 @pytest.fixture

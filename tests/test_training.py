@@ -1,17 +1,22 @@
 """N0: trained once, resumed after an interruption, never used when damaged."""
 
 import copy
+import errno
 import json
 import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from oracles import flat
 
-from bgd import rng, training
+from bgd import files, rng, training
 from bgd.data import Data
 from bgd.identity import state_sha256
 from bgd.networks import MLP, AlexNet
+from bgd.records import RecordError
 from bgd.training import Recipe
 
 RECIPE = Recipe(epochs=3, learning_rate=0.02)
@@ -88,6 +93,75 @@ def test_a_damaged_network_is_reported_and_trained_again(tiny, tmp_path, caplog,
     assert again.sha256 == first.sha256
     assert "is damaged" in caplog.text
     assert json.loads(facts.read_text())["sha256"] == first.sha256
+
+
+@pytest.mark.parametrize("damage", ["another", "one more", "one less", "seconds", "older"])
+def test_r5_facts_beside_the_weights_are_held_to_the_network(tiny, tmp_path, caplog, monkeypatch, damage):
+    """A changed digit in the list of errors turns no right image into an error: N0 is evaluated again."""
+    first = obtain(tmp_path, tiny)
+    facts = tmp_path / f"{first.id}.json"
+    record, right = json.loads(facts.read_text()), next(i for i in range(400) if i not in first.errors)
+    if damage in ("another", "older"):
+        record["errors"][0] = right
+    elif damage == "one more":
+        record["errors"] = sorted([*record["errors"], right])
+    elif damage == "one less":
+        del record["errors"][3]
+    else:
+        record["seconds"] += 1
+    if damage == "older":
+        del record[training.DIGEST]
+    facts.write_text(json.dumps(record))
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("it was trained again"))
+    with caplog.at_level(logging.WARNING):
+        again = obtain(tmp_path, tiny)
+    assert (again.sha256, again.errors) == (first.sha256, first.errors)
+    assert f"{facts} is not what was written" in caplog.text
+    caplog.clear()
+    assert obtain(tmp_path, tiny).errors == first.errors
+    assert caplog.text == "", "the facts are right again"
+
+
+def test_facts_from_before_they_had_a_digest_are_as_good_where_they_are_right(tiny, tmp_path, caplog):
+    first = obtain(tmp_path, tiny)
+    facts = tmp_path / f"{first.id}.json"
+    record = json.loads(facts.read_text())
+    del record[training.DIGEST]
+    facts.write_text(json.dumps(record))
+    assert obtain(tmp_path, tiny).errors == first.errors
+    assert caplog.text == ""
+    assert training.DIGEST in json.loads(facts.read_text())
+
+
+def test_two_processes_that_need_one_n0_train_it_once(tiny, tmp_path, monkeypatch):
+    """The second waits for the first; threads stand for processes, a lock file knows no difference."""
+    train, calls, seen = training.train, [], threading.Event()
+
+    def slow(*arguments, **options):
+        calls.append(threading.get_ident())
+        seen.set()
+        train(*arguments, **options)
+
+    monkeypatch.setattr(training, "train", slow)
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(obtain, tmp_path, tiny)
+        seen.wait(60)
+        other = pool.submit(obtain, tmp_path, tiny)
+        assert one.result().sha256 == other.result().sha256
+    assert len(calls) == 1
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".pt"]
+
+
+def test_a_full_disk_is_named_when_n0_is_kept(tiny, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", full)
+        with pytest.raises(RecordError, match=r"\.pt cannot be written: No space left on device"):
+            obtain(tmp_path, tiny)
+    assert list(tmp_path.iterdir()) == [], "nothing is taken for a kept network"
+    assert obtain(tmp_path, tiny).errors
 
 
 class Interrupted(Exception):

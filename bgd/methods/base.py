@@ -215,6 +215,12 @@ class Method(Protocol):
     One whose corrections may be the same for every seed says so by `draws(network: nn.Module) -> bool`: whether it
     draws random numbers on such a network. Where it does not, one seed is run. Without it every seed is: so it is with
     top-k, which tables 4.3 and 4.4 pair seed by seed with methods that draw.
+
+    One that hands something on from sample to sample (`Correction.carry`) does so from the first sample on. Two
+    optional methods spare corrections in a row that were interrupted the searches that are done (`bgd.resume`):
+    `carry_after(corrected: Sequence[Sample])` gives the carry once these were made right, and `keeps_since(corrected:
+    int)` after how many corrections the method made the things that it keeps (`Trial.kept`) when there have been so
+    many. Without the latter it is 0: they are of N0.
     """
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:

@@ -1,13 +1,21 @@
 """One run from specification to store."""
 
+import errno
 import json
 import logging
+import os
 from dataclasses import replace
 
 import pytest
 
+from bgd.files import BusyError
 from bgd.methods.bgd.search import SubsetSearch
+from bgd.methods.descent import SampleDescent
+from bgd.records import RecordError
 from bgd.store import Store
+from bgd.sums import write_sums
+from experiments import execute as executing
+from experiments import stale as staleness
 from experiments.execute import execute
 from experiments.workbench import Place, Workshop, choose_device
 
@@ -41,6 +49,7 @@ def test_a_run_made_with_another_n0_is_made_again(workshop, spec_of, tmp_path, c
     sha256 = content["base"]["sha256"]
     content["base"]["sha256"] = "another"
     path.write_text(json.dumps(content))
+    write_sums(path.parent, ("run.json", "rows.jsonl"))
     with caplog.at_level(logging.WARNING):
         header = execute(spec, workshop)
     assert "made with another N0" in caplog.text
@@ -86,6 +95,193 @@ def test_what_does_not_replay_is_started_anew(workshop, spec_of, tmp_path, monke
         execute(spec, workshop)
     assert "starts anew" in caplog.text
     assert untimed(store.read(spec.run_id)) == whole
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("method=bgd_c",),
+        ("method=retrain", "method.carry_momentum=true"),
+        ("method=l1", "network=alexnet", "network.width=0.1"),
+    ],
+)
+def test_interrupted_corrections_in_a_row_are_not_looked_for_again(
+    workshop, spec_of, tmp_path, monkeypatch, caplog, options
+):
+    """Five starts of which each makes one more row: a search is done again at most once a start."""
+    monkeypatch.setattr(executing, "AT_MOST", 0.0)
+    monkeypatch.setattr(executing, "SHARE", float("inf"))  # a snapshot after every row
+    spec, store = spec_of(*options, "setting=non_reloading"), Store(tmp_path / "runs")
+    kind = SubsetSearch if "method=bgd_c" in options else SampleDescent
+    execute(spec, workshop)
+    whole = store.read(spec.run_id)
+    store.discard(spec.run_id)
+    correct, calls = kind.correct, []
+
+    def killed(self, trial, sample, stream):
+        calls.append(sample.index)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return correct(self, trial, sample, stream)
+
+    monkeypatch.setattr(kind, "correct", killed)
+    for _ in range(len(whole.rows)):
+        calls.clear()
+        with caplog.at_level(logging.INFO):
+            try:
+                execute(spec, workshop)
+                break
+            except KeyboardInterrupt:
+                pass
+    again = store.read(spec.run_id)
+    assert "recorded corrections, of which 1 are looked for again" in caplog.text
+    assert [row.patch for row in again.rows] == [row.patch for row in whole.rows]
+    assert [row.outcome for row in again.rows] == [row.outcome for row in whole.rows]
+    assert again.header.summary["retained"] == whole.header.summary["retained"]
+    assert sorted(path.name for path in (tmp_path / "runs" / spec.run_id).iterdir()) == [
+        "SHA256SUMS",
+        "rows.jsonl",
+        "run.json",
+    ]
+
+
+def test_r5_r6_a_damaged_run_is_made_again(workshop, spec_of, tmp_path, caplog):
+    spec, store = spec_of(), Store(tmp_path / "runs")
+    execute(spec, workshop)
+    whole = untimed(store.read(spec.run_id))
+    path = tmp_path / "runs" / spec.run_id / "rows.jsonl"
+    for damage in (
+        lambda: path.write_text("\n".join(path.read_text().splitlines()[:2])),
+        path.unlink,
+        lambda: (path.parent / "run.json").write_text(""),
+    ):
+        damage()
+        caplog.clear()
+        execute(spec, workshop)
+        assert untimed(store.read(spec.run_id)) == whole
+        assert str(path.parent) in caplog.text
+        assert "made again" in caplog.text
+    assert len(list((tmp_path / "runs").glob("*.damaged-*"))) == 3
+
+
+@pytest.mark.parametrize("which", ["changed", "all"])
+def test_a_run_made_by_other_source_is_named_and_made_again_on_request(
+    workshop, spec_of, tmp_path, monkeypatch, caplog, which
+):
+    spec, store, plain = spec_of(), Store(tmp_path / "runs"), staleness._hash
+    first = execute(spec, workshop)
+    assert staleness.stale(spec, store) == []
+    file = tmp_path / "runs" / spec.run_id / "rows.jsonl"
+    stamp = file.stat().st_mtime_ns
+    edited = "bgd/methods/bgd/search.py"
+    monkeypatch.setattr(
+        staleness, "_hash", lambda path: "other" if path.as_posix().endswith(edited) else plain(path)
+    )
+    with caplog.at_level(logging.WARNING):
+        assert execute(spec, workshop) == first, "it is said, and the run stays"
+    assert f"{spec.title} was made by other source: {edited}; rerun=changed makes it again" in caplog.text
+    assert staleness.stale_runs([spec], store) == {spec.run_id: [edited]}
+    assert "1 cached runs were made by other source: bgd/methods/bgd/search.py" in staleness.in_words(
+        staleness.stale_runs([spec], store)
+    )
+    caplog.clear()
+    execute(spec, workshop, anew=which)
+    assert file.stat().st_mtime_ns != stamp
+    assert caplog.text == ""
+    assert staleness.stale(spec, store) == []
+    stamp = file.stat().st_mtime_ns
+    execute(spec, workshop, anew=which)
+    assert (file.stat().st_mtime_ns == stamp) == (which == "changed"), (
+        "what is of this source is made again for `all` alone"
+    )
+
+
+def test_a_header_without_hashes_is_not_called_stale(workshop, spec_of, tmp_path, caplog):
+    spec, store = spec_of(), Store(tmp_path / "runs")
+    execute(spec, workshop)
+    path = tmp_path / "runs" / spec.run_id / "run.json"
+    content = json.loads(path.read_text())
+    del content["provenance"]["sources"]
+    path.write_text(json.dumps(content))
+    write_sums(path.parent, ("run.json", "rows.jsonl"))
+    execute(spec, workshop, anew="changed")
+    assert staleness.stale(spec, store) == []
+    assert caplog.text == ""
+
+
+def test_rows_of_two_sources_are_said_and_stay_known(workshop, spec_of, tmp_path, monkeypatch, caplog):
+    spec, store, correct, plain = spec_of(), Store(tmp_path / "runs"), SubsetSearch.correct, staleness._hash
+    calls = []
+
+    def killed(self, trial, sample, stream):
+        calls.append(sample.index)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return correct(self, trial, sample, stream)
+
+    monkeypatch.setattr(SubsetSearch, "correct", killed)
+    with pytest.raises(KeyboardInterrupt):
+        execute(spec, workshop)
+    monkeypatch.setattr(SubsetSearch, "correct", correct)
+    monkeypatch.setattr(staleness, "_hash", lambda path: "other" if path.name == "search.py" else plain(path))
+    execute(spec, workshop)
+    assert "was begun by other source: bgd/methods/bgd/search.py" in caplog.text
+    assert staleness.stale(spec, store) == ["bgd/methods/bgd/search.py"], (
+        "the first rows are of the other one"
+    )
+
+
+def test_the_sources_of_a_run_are_those_of_its_components(spec_of):
+    def names(*overrides):
+        return set(staleness.sources(spec_of(*overrides)))
+
+    bgd, top_k = names("method=bgd_ii"), names("method=top_k")
+    assert {
+        "bgd/methods/bgd/search.py",
+        "bgd/methods/bgd/guard.py",
+        "bgd/networks/mlp.py",
+        "bgd/settings.py",
+    } <= bgd
+    assert {"bgd/training.py", "bgd/evaluation/incremental.py", "bgd/methods/base.py"} <= bgd & top_k
+    assert "bgd/methods/top_k.py" in top_k - bgd
+    assert "bgd/networks/alexnet.py" not in bgd
+    assert "bgd/curvature/kfac.py" in names("method=least_harm_kfac") - bgd, (
+        "of a component inside the method"
+    )
+    assert "bgd/probes/gradient_ranks.py" in names("probe=gradient_ranks")
+    assert "bgd/settings.py" not in names("probe=gradient_ranks")
+    with pytest.raises(ValueError, match="rerun='chnged': did you mean 'changed'"):
+        staleness.rerun_of("chnged")
+
+
+def test_a_run_that_another_process_makes_is_no_failure(workshop, spec_of, tmp_path):
+    spec, store = spec_of(), Store(tmp_path / "runs")
+    with (
+        store.writing(workshop.bench(spec).header(spec)),
+        pytest.raises(BusyError, match="is being written by another process"),
+    ):
+        execute(spec, workshop)
+    assert store.failures() == []
+    execute(spec, workshop)
+    assert store.finished(spec.run_id)
+
+
+def test_a_full_disk_is_one_sentence(workshop, spec_of, tmp_path, monkeypatch, caplog):
+    spec, store = spec_of(), Store(tmp_path / "runs")
+    workshop.bench(spec)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bgd.writer.append", full)
+        patch.setattr("bgd.files.os.fsync", full)
+        with pytest.raises(RecordError, match="cannot be written: No space left on device"):
+            execute(spec, workshop)
+    assert "there is no record of it" in caplog.text
+    assert store.complete() == store.failures() == []
+    execute(spec, workshop)
+    assert store.finished(spec.run_id)
 
 
 def test_a_failure_is_kept_and_raised(workshop, spec_of, tmp_path, monkeypatch):

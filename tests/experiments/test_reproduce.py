@@ -82,13 +82,13 @@ def test_a_failing_run_does_not_stop_the_others_and_makes_the_exit_status_1(
         (s for s in every_run("smoke", MAIN) if s.title in wanted), key=lambda s: s.title, reverse=True
     )
     monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: [failing, sound]})
-    obstacle, store = tmp_path / "runs" / f"{failing.run_id}.partial" / "lock", Store(tmp_path / "runs")
+    obstacle, store = tmp_path / "runs" / f"{failing.run_id}.lock", Store(tmp_path / "runs")
     obstacle.mkdir(parents=True)
     monkeypatch.setattr(publish, "PAPER", Definitions(MAIN, TABLES[:2], ()))
     monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
     assert call("run", "--jobs", "1") == 1
     said = capsys.readouterr().out
-    assert f"failed: {failing.title}: [Errno 21] Is a directory" in said
+    assert f"failed: {failing.title}: {obstacle} cannot be written: Is a directory" in said
     assert "records: 1 of 2 runs of profile smoke, run in this clone" in said, "there are tables all the same"
     assert (store.finished(failing.run_id), store.finished(sound.run_id)) == (False, True)
     (record,) = store.failures()

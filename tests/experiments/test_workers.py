@@ -12,12 +12,13 @@ from dataclasses import fields
 import pytest
 import torch
 
+from bgd.files import BusyError
 from bgd.records import Row
 from bgd.report.assemble import Report
 from bgd.report.build import Definitions
 from bgd.report.page import Document
 from bgd.store import Store
-from experiments import publish, reproduce
+from experiments import publish, reproduce, workers
 from experiments.ending import Terminated, terminable
 from experiments.execute import execute
 from experiments.overrides import CONF
@@ -127,6 +128,97 @@ def test_no_worker_outlives_its_parent(number, status, tmp_path):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         parent.wait()
+
+
+class Crafted:
+    """Work on a run, in place of the real one, in a worker process; specs are (title, file) here."""
+
+    def __init__(self, title, path):
+        self.title, self.run_id, self.path = title, title, path
+
+
+def worked(spec):
+    """Kill this process the first time, or every time, or be busy, or fail, or be done: as the title says."""
+    with spec.path.open("a") as file:
+        file.write(f"{spec.title} {os.getpid()}\n")
+    before = [line for line in spec.path.read_text().splitlines() if line.startswith(f"{spec.title} ")]
+    if spec.title == "killed" or (spec.title == "killed once" and len(before) == 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if spec.title == "elsewhere" and len(before) < 3:
+        raise BusyError("run elsewhere is being written by another process")
+    if spec.title == "fails":
+        raise ZeroDivisionError("in the method")
+
+
+def test_a_killed_worker_fails_its_own_run_alone(monkeypatch, tmp_path, caplog):
+    """Its run is tried once more; one that another command makes is waited for, after all others."""
+    titles = ["one", "killed once", "two", "elsewhere", "killed", "fails", "three"]
+    monkeypatch.setattr(workers, "_work", worked)
+    monkeypatch.setattr(workers, "AGAIN_AFTER", 0.01)
+    said, log = [], tmp_path / "log"
+    place = Place(tmp_path / "data", tmp_path, "cpu", 1, jobs=2)
+    failed = workers.run_all([Crafted(title, log) for title in titles], place, said.append)
+    assert sorted(failed) == ["fails: in the method", "killed: its process was killed twice (out of memory?)"]
+    assert "the process of killed once was killed (out of memory?): once more in a fresh one" in caplog.text
+    lines = log.read_text().splitlines()
+    begun = [line.rpartition(" ")[0] for line in lines]
+    assert {title: begun.count(title) for title in titles} == {
+        "one": 1, "killed once": 2, "two": 1, "elsewhere": 3, "killed": 2, "fails": 1, "three": 1,
+    }  # fmt: skip
+    assert said[-1] == len(titles)
+    assert said == sorted(said), "the number of runs that are over only grows"
+    assert len({line.rpartition(" ")[2] for line in lines}) >= 4, "killed processes are replaced"
+    assert not any(pid in processes() for pid in {int(line.rpartition(" ")[2]) for line in lines})
+
+
+TWO = """
+import sys
+from hydra import compose, initialize_config_dir
+from experiments import publish, reproduce
+from experiments.paper import MAIN, TABLES
+from experiments.run import CONF
+from experiments.spec import RunSpec
+from bgd.report.assemble import Report
+from bgd.report.build import Definitions
+from bgd.report.page import Document
+
+if __name__ == "__main__":
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        words = ["profile=smoke", "setting=non_reloading", "scale.samples=10"]
+        methods = [("bgd_c", 0), ("retrain", 0), ("bgd_c", 1), ("bgd_ii", 0), ("bgd_ii", 1), ("random", 0)]
+        specs = [RunSpec.of(compose("config", overrides=[*words, f"method={name}", f"seed={seed}"]))
+                 for name, seed in methods]
+    reproduce.specs_of_presets = lambda profile: {MAIN: specs}
+    publish.PAPER = Definitions(MAIN, TABLES[:1], ())
+    publish.REPORT = Report((), Document("A report"))
+    sys.exit(reproduce.main(["run", "--profile=smoke", "--device=cpu", "--jobs=1", f"--output={sys.argv[1]}"]))
+"""
+
+
+def test_two_at_once_share_the_runs_and_both_end_well(tmp_path):
+    """N0 is trained by one of them; each run is made once, and neither calls the other's a failure."""
+    program = tmp_path / "two.py"
+    program.write_text(TWO)
+    command = [sys.executable, str(program), str(tmp_path / "output")]
+    environment = {**os.environ, "PYTHONPATH": str(CONF.parent)}
+    both = [
+        subprocess.Popen(
+            command, cwd=CONF.parent, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=150)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    store = Store(tmp_path / "output" / "runs")
+    assert len(store.complete()) == 6
+    assert store.faults() == store.failures() == []
+    for text in said:
+        assert "Traceback" not in text
+        assert "failed" not in text
+        assert "records: 6 of 6 runs of profile smoke" in text
+    left = {path.name for path in store.root.iterdir()} - set(store.complete())
+    assert left == {"presets.smoke.json"}, "no lock, nothing partial"
 
 
 def test_sigterm_is_as_it_was_after_a_block_that_it_ends():

@@ -13,7 +13,7 @@ from bgd.curvature.base import Curvature, Estimator
 from bgd.methods.base import Trial
 from bgd.methods.least_harm.harm import Harm, Price, QuadraticHarm, Statistic
 from bgd.methods.least_harm.protect import ProtectedHarm, Protection
-from bgd.methods.least_harm.search import earlier
+from bgd.methods.least_harm.search import earlier, kept_since
 from bgd.methods.least_harm.tail import Tail
 
 
@@ -35,6 +35,10 @@ class Protected:
         for key in ("weight", "lead"):
             if getattr(self, key) <= 0:
                 raise ValueError(f"{key}={getattr(self, key)}: must be above 0")
+
+    def keeps_since(self, corrected: int) -> int:
+        """As the price; see `Method`."""
+        return kept_since(self.price, corrected)
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
         """Return the harm of changes; see `Price.harm`."""
@@ -107,9 +111,13 @@ class Refreshed:
         if self.every < 1:
             raise ValueError(f"every={self.every}: must be at least 1")
 
+    def keeps_since(self, corrected: int) -> int:
+        """The last estimate was made after so many corrections; see `Method`."""
+        return corrected // self.every * self.every
+
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
         """Return the harm of changes; see `Price.harm`."""
-        count = len(earlier(trial)) // self.every * self.every
+        count = self.keeps_since(len(earlier(trial)))
         if not count:
             return self.price.harm(trial, tail, weights)
         kept: dict[int, Any] = trial.kept(f"{self} at {tail.size}", dict)

@@ -5,6 +5,7 @@ since. Both are in the harm here. Changes of few parameters, each the best for o
 from the best one; so every so many corrections all parameters of the last layers are settled anew, together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -142,6 +143,10 @@ class LeastHarmInARow:
     def draws(self, network: nn.Module) -> bool:
         """Images are drawn."""
         return True
+
+    def carry_after(self, corrected: Sequence[Sample]) -> tuple[Sample, ...]:
+        """The samples made right are what is carried along; see `Method`."""
+        return tuple(corrected)
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Correct with earlier samples in mind; see `Method.correct`."""

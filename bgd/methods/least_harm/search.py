@@ -1,5 +1,6 @@
 """Least harm: the change of at most k parameters that makes a sample right and costs everything else least."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -73,6 +74,14 @@ class LeastHarm:
     def draws(self, network: nn.Module) -> bool:
         """Nothing is drawn."""
         return False
+
+    def carry_after(self, corrected: Sequence[Sample]) -> tuple[Sample, ...]:
+        """The samples made right are what is carried along; see `Method`."""
+        return tuple(corrected)
+
+    def keeps_since(self, corrected: int) -> int:
+        """The price may keep something of a network with corrections; see `Method`."""
+        return kept_since(self.price, corrected)
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Grow a support; see `Method.correct`. The samples made right so far are carried along, for prices that ask.
@@ -189,6 +198,12 @@ def finished(
             patch = Patch.sparse(trial.space, places, trial.original[places], trial.flat[places])
             return Correction(patch, len(patch), steps)
     return Correction.failed("wrong in the network itself, by more than rounding", steps)
+
+
+def kept_since(price: Price | None, corrected: int) -> int:
+    """Return after how many corrections a price made what it keeps: 0, unless it says otherwise."""
+    says: Callable[[int], int] | None = getattr(price, "keeps_since", None)
+    return says(corrected) if says else 0
 
 
 def earlier(trial: Trial) -> tuple[Sample, ...]:

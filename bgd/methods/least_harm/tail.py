@@ -88,7 +88,7 @@ class Tail:
             bias = layer.bias is not None
             self.layers.append(Layer(name, layer.out_features, layer.in_features, bias, at))
         spans = [space.span(name) for name in self.tensors]
-        device = linear[0][1].weight.device
+        device = layer.weight.device
         self.places = torch.cat([torch.arange(span.start, span.stop, device=device) for span in spans])
         inside = set(self.tensors)
         self.before = tuple(name for name in space.names if name not in inside)
