@@ -6,16 +6,35 @@ operands says. So the same operation on the same operands gives the same bits, a
 ways to the same number give different ones.
 """
 
+from functools import lru_cache
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-MIXED = 0x2545F4914F6CDD1D  # an odd number: multiplying by it permutes the integers of 64 bits
-ROUNDED = frozenset(
-    "mm addmm bmm baddbmm mv addmv dot vdot convolution convolution_backward _log_softmax _softmax "
-    "_log_softmax_backward_data _softmax_backward_data nll_loss_forward logsumexp exp log log1p expm1 sigmoid tanh "
-    "sum mean cumsum norm linalg_vector_norm _linalg_solve_ex linalg_cholesky_ex linalg_eigh _linalg_eigh "
-    "linalg_qr _linalg_svd cholesky_solve linalg_lstsq".split()
-)
+PERIOD = 10_007  # of the ways that results are moved, by what their operands hash to
+PRODUCTS = {
+    "mm",
+    "addmm",
+    "bmm",
+    "baddbmm",
+    "mv",
+    "addmv",
+    "dot",
+    "vdot",
+    "convolution",
+    "convolution_backward",
+}
+LOSSES = {
+    *("_log_softmax", "_softmax", "_log_softmax_backward_data", "_softmax_backward_data", "logsumexp"),
+    "nll_loss_forward",
+}
+FUNCTIONS = {"exp", "expm1", "log", "log1p", "sigmoid", "tanh"}
+SUMS = {"sum", "mean", "cumsum", "norm", "linalg_vector_norm"}
+SOLVERS = {
+    *("_linalg_solve_ex", "_linalg_eigh", "_linalg_svd", "linalg_cholesky_ex", "linalg_qr", "linalg_lstsq"),
+    "cholesky_solve",
+}
+ROUNDED = PRODUCTS | LOSSES | FUNCTIONS | SUMS | SOLVERS
 
 
 class OtherRounding(TorchDispatchMode):
@@ -32,10 +51,14 @@ class OtherRounding(TorchDispatchMode):
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
         operands = [*arguments, *(options or {}).values()]
         name = operation.overloadpacket.__name__
-        if name not in ROUNDED or (name == "mm" and arguments[0].shape[1] == 1):  # one term: rounded once, anywhere
+        if name not in ROUNDED or (
+            name == "mm" and arguments[0].shape[1] == 1
+        ):  # one term: rounded once, anywhere
             return operation(*arguments, **(options or {}))
         key = self.seed + sum(
-            (1 + place) * bits_of(each) for place, each in enumerate(operands) if isinstance(each, torch.Tensor)
+            (1 + place) * bits_of(each)
+            for place, each in enumerate(operands)
+            if isinstance(each, torch.Tensor)
         )
         found = operation(*arguments, **(options or {}))
         for each in found if isinstance(found, tuple) else (found,):
@@ -46,18 +69,28 @@ class OtherRounding(TorchDispatchMode):
 
 def bits_of(values):
     """A number that the values, their order included, decide."""
-    whole = {4: torch.int32, 8: torch.int64}.get(values.element_size())
-    if whole is None or not values.is_floating_point():
+    whole = {torch.float32: torch.int32, torch.float64: torch.int64}.get(values.dtype)
+    if whole is None:
         return values.numel()
-    bits = values.contiguous().view(whole).reshape(-1).to(torch.int64)
-    return int((bits * (1 + 2 * torch.arange(len(bits)))).sum())
+    bits = values.contiguous().view(whole).reshape(-1)
+    return int((bits * odd_numbers(len(bits))).sum())
 
 
 def move(values, key):
-    """Move each value by one unit in the last place, or not; whole numbers stay, for they are exact everywhere."""
-    places = torch.arange(values.numel()).view(values.shape)
-    drawn = (places * 2 + 1 + key % (1 << 40)) * MIXED
-    way = (drawn >> 40).remainder(3).sub(1).to(values.dtype)  # down, not at all, up
-    inexact = torch.isfinite(values) & (values != values.round())
-    moved = torch.nextafter(values, values + way.sign() * values.abs().clamp(min=1e-30))
-    values.copy_(torch.where(inexact & (way != 0), moved, values))
+    """Move each value by a unit in the last place, or not; whole numbers stay, for they are exact everywhere."""
+    count, eps = values.numel(), torch.finfo(values.dtype).eps
+    start = key % PERIOD
+    factors = 1 + eps * ways(PERIOD + count)[start : start + count].to(values.dtype)
+    values.copy_(torch.where(values == values.round(), values, values * factors.view(values.shape)))
+
+
+@lru_cache
+def odd_numbers(count):
+    """1, 3, 5, ..."""
+    return 1 + 2 * torch.arange(count)
+
+
+@lru_cache
+def ways(count):
+    """Down, not at all or up, drawn."""
+    return torch.randint(-1, 2, (count,), generator=torch.Generator().manual_seed(0), dtype=torch.int8)

@@ -18,7 +18,9 @@ def found(key, nudge=None):
 
 def test_every_method_of_the_thesis_has_its_golden():
     """The other methods, and the idealized selector, are checked by the contract."""
-    assert {f"{name} {setting}" for name in METHODS for setting in ("reloading", "non_reloading")} == set(KEYS)
+    assert {f"{name} {setting}" for name in METHODS for setting in ("reloading", "non_reloading")} == set(
+        KEYS
+    )
     assert all(len(GOLDEN[key]["rows"]) == SAMPLES for key in KEYS)
 
 

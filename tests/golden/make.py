@@ -1,12 +1,14 @@
-"""Make the goldens anew, after a change that is meant to change results: `PYTHONPATH=.:tests python tests/golden/make.py`.
+"""Make the goldens anew, after a change that is meant to change results.
+
+    PYTHONPATH=.:tests python tests/golden/make.py
 
 Writes `mlp.pt`, a small MLP trained on the tiny subset, and `mlp.json`, what the thesis's methods do to some of its
 errors. The weights are kept so that another machine's training, which rounds otherwise, does not matter. Give
 `--weights` to train them anew as well.
 
 No other processor may come to another golden, so everything is in float64, and a sample is left out where a decision
-on the way is close to a tie. Two searches of the same pixel value over two weights of one unit, for one, are exactly
-tied: which of them is taken is up to rounding, also in float64. Two things are asked of a sequence:
+on the way is close to a tie. Two weights of a unit that lead from pixels of the same value, for one, do exactly the
+same: whether a search swaps one for the other is up to rounding, in float64 too. Two things are asked of a sequence:
 
 - its smallest `margin`, of every look at a sample and every comparison of two losses, is at least `LEAST`;
 - it stays what it is, decision by decision, where every parameter of the network is moved by one part in 10^10.
