@@ -2,8 +2,8 @@
 
     python scripts/smoke.py
 
-What comes out is checked: every N0 has learnt, every method corrects something on every network that it is run on,
-every run complete, every row consistent, every table and figure there.
+What comes out is checked: every N0 has learnt, every method corrects something, every run complete, every row
+consistent, every table and figure there.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import io
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -52,16 +53,12 @@ def check_networks(runs: Iterable[Run]) -> None:
 
 
 def check_every_method_corrects(runs: Iterable[Run]) -> None:
-    """Check that each method corrects a sample of each network: else nothing behind a correction was run."""
-    corrected: dict[tuple[str, str], int] = {}
+    """Check that each method corrects a sample in one of its runs: else nothing behind a correction was run."""
+    corrected: Counter[str] = Counter()
     for run in runs:
         if PROBE not in run.header.spec:
-            network, _, method = subject(run.header.spec)
-            found = sum(row.outcome == CORRECTED for row in run.rows)
-            corrected[network, method] = corrected.get((network, method), 0) + found
-    without = [
-        f"{method} on {network}" for (network, method), found in sorted(corrected.items()) if not found
-    ]
+            corrected[subject(run.header.spec)[2]] += sum(row.outcome == CORRECTED for row in run.rows)
+    without = sorted(method for method, count in corrected.items() if not count)
     assert not without, f"no sample was corrected by {', '.join(without)}"
 
 
