@@ -64,10 +64,12 @@ def test_the_toll_is_the_mean_divergence_and_the_share_of_flips(sizes, bias, siz
         with torch.no_grad():
             before, after = made(images), rewritten(made, tail, support, change)(images)
         assert toll.value == pytest.approx(divergence(before, after), rel=1e-9, abs=1e-14)
-        changed = [
-            int(z.argmax() != y and z.max() > z[y]) for y, z in zip(before.argmax(1), after, strict=True)
-        ]  # not where a network without biases is all 0
-        assert toll.flips == pytest.approx(sum(changed) / 40, abs=1e-12)
+        leads = after - after.gather(1, before.argmax(1, keepdim=True))
+        leads.scatter_(1, before.argmax(1, keepdim=True), -torch.inf)
+        clear, at_most = (int((leads.amax(1) > by).sum()) / 40 for by in (1e-9, -1e-9))
+        assert clear - 1e-12 <= toll.flips <= at_most + 1e-12, (
+            "a network without biases may tie, all logits 0"
+        )
         assert (toll.value > 1e-12) == bool(size)
 
 
