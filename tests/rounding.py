@@ -51,9 +51,7 @@ class OtherRounding(TorchDispatchMode):
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
         operands = [*arguments, *(options or {}).values()]
         name = operation.overloadpacket.__name__
-        if name not in ROUNDED or (
-            name == "mm" and arguments[0].shape[1] == 1
-        ):  # one term: rounded once, anywhere
+        if name not in ROUNDED or is_rounded_once(name, arguments[0]):
             return operation(*arguments, **(options or {}))
         key = self.seed + sum(
             (1 + place) * bits_of(each)
@@ -65,6 +63,13 @@ class OtherRounding(TorchDispatchMode):
             if isinstance(each, torch.Tensor) and each.dtype in (torch.float32, torch.float64):
                 move(each, key)
         return found
+
+
+def is_rounded_once(name, operand):
+    """Whether every processor comes to the same: products of one term, and sums and means of whole numbers."""
+    if name in ("sum", "mean"):
+        return bool((operand == operand.round()).all())
+    return name == "mm" and operand.shape[1] == 1
 
 
 def bits_of(values):
