@@ -14,10 +14,10 @@ from_records := $(python) -m experiments.from_records
 partial := $(if $(PARTIAL),--partial)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan tables report verify reference test smoke lint format bench clean
+.PHONY: help setup reproduce plan tables report verify reference test test-anywhere smoke lint format bench clean
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Options: PROFILE=smoke|laptop|thesis (laptop)  DEVICE=auto|cpu|cuda  JOBS=n  MEMORY=GiB  PARTIAL=1  PYTHON=python3.12'
 
 $(ready): pyproject.toml
@@ -50,6 +50,10 @@ reference: $(ready) ## Make this clone's records the committed reference, and th
 # One thread each: torch's own threads, one a core in every process, would fight for them.
 test: $(ready) ## Run the tests
 	@OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses auto --dist loadscope
+
+# Threads and kernels are each machine's own: scripts/test_anywhere.py sets them.
+test-anywhere: $(ready) ## Run the numeric tests as other processors would compute, in some 15 minutes
+	@$(python) scripts/test_anywhere.py $(ARGS)
 
 smoke: $(ready) ## Run every preset on the tiny subset, twice, and check what comes out
 	@$(python) scripts/smoke.py

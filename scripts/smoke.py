@@ -2,7 +2,8 @@
 
     python scripts/smoke.py
 
-What comes out is checked: every run complete, every row consistent, every table and figure there.
+What comes out is checked: every N0 has learnt, every method corrects something, every run complete, every row
+consistent, every table and figure there.
 """
 
 import contextlib
@@ -10,6 +11,8 @@ import io
 import shutil
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from bgd.records import ALREADY_RIGHT, CORRECTED, PROBE, UNCORRECTED, Run, subject
@@ -38,6 +41,25 @@ def check_run(run: Run) -> None:
         assert abs(row.figures.test_accuracy - accuracy) < 1e-9, row
         if row.outcome == UNCORRECTED:
             assert row.reason, row
+
+
+def check_networks(runs: Iterable[Run]) -> None:
+    """Check that every N0 gets as many test images wrong as its recipe leads to: fewer than one that learnt nothing."""
+    for base_id, header in {run.header.base["id"]: run.header for run in runs}.items():
+        (low, high), errors = header.base["expected_errors"], header.base["errors"]
+        assert low <= errors <= high, (
+            f"N0 {base_id} ({header.spec['network']['name']}) gets {errors} test images wrong, expected {low} to {high}"
+        )
+
+
+def check_every_method_corrects(runs: Iterable[Run]) -> None:
+    """Check that each method corrects a sample in one of its runs: else nothing behind a correction was run."""
+    corrected: Counter[str] = Counter()
+    for run in runs:
+        if PROBE not in run.header.spec:
+            corrected[subject(run.header.spec)[2]] += sum(row.outcome == CORRECTED for row in run.rows)
+    without = sorted(method for method, count in corrected.items() if not count)
+    assert not without, f"no sample was corrected by {', '.join(without)}"
 
 
 def check_results(runs: list[Run]) -> None:
@@ -76,6 +98,8 @@ def smoke() -> None:
     runs = {spec.run_id: store.read(spec.run_id) for each in members.values() for spec in each}
     for run in runs.values():
         check_run(run)
+    check_networks(runs.values())
+    check_every_method_corrects(runs.values())
     check_results([runs[spec.run_id] for spec in members[MAIN]])
     for name in PAPER.names:
         content = (OUTPUT / name).read_bytes()

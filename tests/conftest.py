@@ -1,11 +1,17 @@
-"""What many tests share: the tiny data, a small trained MLP with misclassified samples, one thread."""
+"""What many tests share: the tiny data, a small trained MLP with misclassified samples, one thread.
 
+`make test-anywhere` asks for more threads by OMP_NUM_THREADS, and for a pretended processor by BGD_TEST_ROUNDING.
+"""
+
+import os
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from rounding import OtherRounding
 
 from bgd import data, rng, training
 from bgd.flat import FlatNetwork
@@ -20,7 +26,27 @@ from experiments.run import CONF
 from experiments.spec import RunSpec
 
 TINY = Path(__file__).parent / "data" / "tiny"
-torch.set_num_threads(1)
+NOT_NUMERIC = (  # records in, text out; programs; what reads code or counts calls
+    *("report", "experiments", "test_readme.py", "test_smoke.py", "test_compare.py"),
+    *("test_anywhere.py", "test_bench.py", "test_layers.py", "test_store.py", "test_archive.py"),
+)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def pytest_collection_modifyitems(items):
+    """Mark as numeric whatever is not known to compute nothing with a network."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] not in NOT_NUMERIC:
+            item.add_marker(pytest.mark.numeric)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rounding():
+    """The processor's own rounding, or that of a pretended one."""
+    seed = os.environ.get("BGD_TEST_ROUNDING")
+    with OtherRounding(int(seed)) if seed else nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session")

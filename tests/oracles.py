@@ -2,12 +2,19 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from bgd.methods.bgd.prior import prior_at
+
+
+def widened(network, samples):
+    """A copy of the network and its samples in float64, where two ways to a decision come to the same."""
+    wide = copy.deepcopy(network).double()
+    return wide, [replace(sample, image=sample.image.double()) for sample in samples]
 
 
 def flat(network):

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import flat, gradient, is_right, with_parameters
+from oracles import flat, gradient, is_right, widened, with_parameters
 
 from bgd import rng
 from bgd.methods.base import Problem
@@ -38,8 +38,9 @@ def descend(network, sample, steps, names=None, l1=0.0, optimizer=None):
 
 @pytest.mark.parametrize("l1", [0.0, 0.01])
 @pytest.mark.parametrize("names", [None, ("lin2.weight",), ("lin1.weight", "lin1.bias")])
-def test_descent_is_sgd_on_the_sample(trained, problem, samples, names, l1):
-    outcomes = set()
+def test_descent_is_sgd_on_the_sample(trained, samples, names, l1):
+    trained, samples = widened(trained, samples)
+    problem, outcomes = Problem(trained), set()
     for sample in samples:
         correction, trial = correct(SampleDescent(steps=6, tensors=names, l1=l1), problem, sample)
         wanted, steps = descend(trained, sample, 6, names, l1)
@@ -53,7 +54,7 @@ def test_descent_is_sgd_on_the_sample(trained, problem, samples, names, l1):
             continue
         after = flat(trained)
         correction.patch.apply(after)
-        assert torch.allclose(after, wanted, atol=1e-6)
+        assert torch.allclose(after, wanted, atol=1e-12)
         sizes = {name: p.numel() for name, p in trained.named_parameters()}
         assert correction.altered == sum(sizes[name] for name in names or sizes)
         assert names is None or set(correction.patch.tensors) <= set(names)
@@ -129,8 +130,9 @@ def named_spans(network):
 
 
 @pytest.mark.parametrize(("first", "growth"), [(1, 1.25), (4, 3.0)])
-def test_top_k_is_the_first_k_of_the_grid_that_works(trained, problem, samples, first, growth):
-    found = 0
+def test_top_k_is_the_first_k_of_the_grid_that_works(trained, samples, first, growth):
+    trained, samples = widened(trained, samples)
+    problem, found = Problem(trained), 0
     for sample in samples:
         correction, _ = correct(TopK(first=first, growth=growth), problem, sample)
         k, after = brute_force_top_k(trained, sample, 0.01, first, growth)
@@ -142,7 +144,7 @@ def test_top_k_is_the_first_k_of_the_grid_that_works(trained, problem, samples, 
         assert correction.altered == k
         moved = flat(trained)
         correction.patch.apply(moved)
-        assert torch.allclose(moved, after, atol=1e-7)
+        assert torch.allclose(moved, after, atol=1e-12)
     assert found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import flat, gradient, idealized_selector, is_right, subset_search, with_parameters
+from oracles import flat, gradient, idealized_selector, is_right, subset_search, widened, with_parameters
 from torch import nn
 
 from bgd import rng
@@ -316,9 +316,10 @@ def spied(monkeypatch, name, note):
     monkeypatch.setattr(module._Search, name, step)
 
 
-def test_pruning_is_algorithm_1(problem, trained, samples, monkeypatch):
+def test_pruning_is_algorithm_1(trained, samples, monkeypatch):
     """The pruned subset is what Algorithm 1 makes of the unpruned one, in the order the parameters came in."""
-    unpruned = []
+    trained, samples = widened(trained, samples)
+    problem, unpruned = Problem(trained), []
     spied(monkeypatch, "prune", lambda search: unpruned.append(list(search.subset)))
     smaller = 0
     for sample in samples:

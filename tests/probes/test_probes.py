@@ -2,11 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from oracles import flat, is_right, with_parameters
+from oracles import flat, is_right, widened, with_parameters
 from oracles import gradient as gradient_of
 
 from bgd import training
@@ -28,13 +29,15 @@ PROBES = sorted(path.stem for path in (CONF / "probe").glob("*.yaml"))
 
 @pytest.fixture(scope="module", params=["mlp", "alexnet"])
 def case(request, tiny, trained, trained_alexnet):
-    """A network, the problem posed on it, its evaluator and three samples."""
+    """A network in float64, the problem posed on it, its evaluator and three samples."""
     network = {"mlp": trained, "alexnet": trained_alexnet}[request.param]
+    errors = training.misclassified(network, tiny)
+    network, samples = widened(network, samples_of(*tiny.test.tensors(), errors, 3))
     images = Images.of(tiny, 150, 100)
+    images = replace(images, train=images.train.double(), test=images.test.double())
     problem = Problem(
         network, Knowledge(lambda: training.mean_gradient(network, images.train, images.train_labels))
     )
-    samples = samples_of(*tiny.test.tensors(), training.misclassified(network, tiny), 3)
     return network, problem, FullEvaluator(network, images), samples
 
 

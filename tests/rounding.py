@@ -1,0 +1,101 @@
+"""A pretended processor: the same kernels, each product, sum and exponential off by a unit in the last place.
+
+Real processors differ in the order of their sums and in the approximations of their exponentials, but only where it
+happens to show. Here it always shows: an operation's results are moved up, down or not at all, as a hash of its
+operands says. So the same operation on the same operands gives the same bits, as on any processor, and two different
+ways to the same number give different ones.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+PERIOD = 10_007  # of the ways that results are moved, by what their operands hash to
+PRODUCTS = {
+    "mm",
+    "addmm",
+    "bmm",
+    "baddbmm",
+    "mv",
+    "addmv",
+    "dot",
+    "vdot",
+    "convolution",
+    "convolution_backward",
+}
+LOSSES = {
+    *("_log_softmax", "_softmax", "_log_softmax_backward_data", "_softmax_backward_data", "logsumexp"),
+    "nll_loss_forward",
+}
+FUNCTIONS = {"exp", "expm1", "log", "log1p", "sigmoid", "tanh"}
+SUMS = {"sum", "mean", "cumsum", "norm", "linalg_vector_norm"}
+SOLVERS = {
+    *("_linalg_solve_ex", "_linalg_eigh", "_linalg_svd", "linalg_cholesky_ex", "linalg_qr", "linalg_lstsq"),
+    "cholesky_solve",
+}
+ROUNDED = PRODUCTS | LOSSES | FUNCTIONS | SUMS | SOLVERS
+
+
+class OtherRounding(TorchDispatchMode):
+    """Runs every operation, and moves the floats of those that processors round differently.
+
+    Args:
+        seed: Of the processor that is pretended.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        operands = [*arguments, *(options or {}).values()]
+        name = operation.overloadpacket.__name__
+        if name not in ROUNDED or is_rounded_once(name, arguments[0]):
+            return operation(*arguments, **(options or {}))
+        key = self.seed + sum(
+            (1 + place) * bits_of(each)
+            for place, each in enumerate(operands)
+            if isinstance(each, torch.Tensor)
+        )
+        found = operation(*arguments, **(options or {}))
+        for each in found if isinstance(found, tuple) else (found,):
+            if isinstance(each, torch.Tensor) and each.dtype in (torch.float32, torch.float64):
+                move(each, key)
+        return found
+
+
+def is_rounded_once(name, operand):
+    """Whether every processor comes to the same: products of one term, and sums and means of whole numbers."""
+    if name in ("sum", "mean"):
+        return bool((operand == operand.round()).all())
+    return name == "mm" and operand.shape[1] == 1
+
+
+def bits_of(values):
+    """A number that the values, their order included, decide."""
+    whole = {torch.float32: torch.int32, torch.float64: torch.int64}.get(values.dtype)
+    if whole is None:
+        return values.numel()
+    bits = values.contiguous().view(whole).reshape(-1)
+    return int((bits * odd_numbers(len(bits))).sum())
+
+
+def move(values, key):
+    """Move each value by a unit in the last place, or not; whole numbers stay, for they are exact everywhere."""
+    count, eps = values.numel(), torch.finfo(values.dtype).eps
+    start = key % PERIOD
+    factors = 1 + eps * ways(PERIOD + count)[start : start + count].to(values.dtype)
+    values.copy_(torch.where(values == values.round(), values, values * factors.view(values.shape)))
+
+
+@lru_cache
+def odd_numbers(count):
+    """1, 3, 5, ..."""
+    return 1 + 2 * torch.arange(count)
+
+
+@lru_cache
+def ways(count):
+    """Down, not at all or up, drawn."""
+    return torch.randint(-1, 2, (count,), generator=torch.Generator().manual_seed(0), dtype=torch.int8)
