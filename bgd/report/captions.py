@@ -67,10 +67,13 @@ def _describe(sizes: Sequence[str], draws: Sequence[Draw]) -> str:
     count = f"all {errors}" if samples == errors else f"{samples} of {errors}"
     images = f"{train_images} training and {test_images} test images"
     seeds = [str(seed) for seed, replica in draws if not replica]
-    which = f"seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}" if seeds else "no seed of N0 itself"
     replicas = len(draws) - len(seeds)
+    parts = []
+    if seeds:
+        parts.append(f"seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}")
     if replicas:
-        which += f" and {replicas} replica{'s' if replicas > 1 else ''} of N0"
+        parts.append(f"{replicas} replica{'s' if replicas > 1 else ''} of N0")
+    which = " and ".join(parts)
     return f"{count} misclassified samples, {images}, {which}"
 
 

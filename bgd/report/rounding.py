@@ -14,7 +14,7 @@ from bgd.records import NON_RELOADING, PROBE, Run
 from bgd.report.canvas import draw
 from bgd.report.captions import describe_base, describe_scale_briefly, warnings
 from bgd.report.frames import REPLICA, REPLICAS, Frames, build_frames
-from bgd.report.numbers import format_count, format_number, format_summary
+from bgd.report.numbers import format_count, format_number, format_summary, listing
 from bgd.report.rounding_figure import draw_spread
 from bgd.report.sheet import Block, Sheet, sheet_names
 from bgd.report.style import NETWORKS, SETTINGS, method_order, method_style, network_label, setting_label
@@ -102,11 +102,15 @@ class Rounding:
         for network in NETWORKS:
             for setting in SETTINGS:
                 own = {key: each for key, each in groups.items() if key[:2] == (network, setting)}
-                if own:
-                    title = f"{network_label(network)}, {setting_label(setting)} setting."
-                    blocks.append(
-                        Block(title, _header(setting), [_line(key, each) for key, each in own.items()])
-                    )
+                if not own:
+                    continue
+                place = f"{network_label(network)}, {setting_label(setting)} setting"
+                lines = [line for key, each in own.items() for line in _lines(key, each)]
+                blocks.append(Block(f"{place}.", HEADER, lines))
+                parts = [_parts(key, each) for key, each in own.items()]
+                blocks.append(
+                    Block(f"{place}: where the runs part from the one from N0 itself.", PARTS, parts)
+                )
         return Sheet(
             name="rounding",
             heading="Rounding as a source of variance",
@@ -138,23 +142,19 @@ class Rounding:
 
 
 def _comparable(runs: Sequence[Run]) -> Frames:
-    """Build the frames of what can be set beside each other: replicas, and runs of the same number of samples.
+    """Build the frames of what can be set beside each other: replicas, and other runs of the same scale.
 
-    The same run may be of two presets at two scales of evaluation: from N0 itself, that at the scale of the replicas
-    is taken.
+    The same run may be of two presets at two scales: from N0 itself, that at the scale of the replicas is taken.
     """
-    sizes = {
-        _group(run): (run.header.samples, run.header.train_images, run.header.test_images)
-        for run in runs
-        if run.header.spec.get("replica")
-    }
-    return build_frames(
-        [
-            run
-            for run in runs
-            if sizes.get(_group(run)) == (run.header.samples, run.header.train_images, run.header.test_images)
-        ]
-    )
+    sizes = {_group(run): _scale(run) for run in runs if run.header.spec.get("replica")}
+    return build_frames([run for run in runs if sizes.get(_group(run)) == _scale(run)])
+
+
+def _scale(run: Run) -> tuple[object, ...]:
+    """Say how large a run is; another base network has other samples, and all of them are all of them."""
+    header = run.header
+    every = header.samples == header.base["errors"]
+    return "all" if every else header.samples, header.train_images, header.test_images
 
 
 def _group(run: Run) -> Key:
@@ -208,53 +208,58 @@ class Spread:
         first = self.samples("first")
         return [parting(first[0], rows) for rows in self.samples("replicas")] if first else []
 
+    def firsts(self) -> Values:
+        """Give, for each replica that differs, the place of the first sample whose correction does."""
+        places = [part.first for part in self.partings() if part.first is not None]
+        return np.array(places, dtype=np.float64)
+
 
 def _population(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows if METRICS[metric].over == "seeds" else rows[rows["outcome"] == "corrected"]
 
 
 def _mean(values: Values) -> float:
-    return float(values.mean()) if values.size else float("nan")
+    """Give a mean without the last digits that the order of a sum leaves behind."""
+    return round(float(values.mean()), 12) if values.size else float("nan")
 
 
-def _header(setting: str) -> list[str]:
-    of_metric = []
-    for name in OF_SETTING[setting]:
-        label = METRICS[name].label
-        of_metric += [label, f"{label}: least to largest", *(f"sd over {LABELS[axis]}" for axis in AXES[1:])]
-    return ["method", "replicas", "same corrections (%)", "first to differ: earliest, median", *of_metric]
+HEADER = (
+    *("method", "measure", "replicas", "mean ± sd over replicas", "least to largest"),
+    *(f"sd over {LABELS[axis]}" for axis in AXES[1:]),
+)
+PARTS = (
+    *("method", "first to differ", "replicas", "same corrections (%)"),
+    *("earliest first to differ", "median", "replicas that never differ"),
+)
 
 
-def _line(key: Key, spread: Spread) -> list[str]:
-    partings = spread.partings()
-    line = [method_style(key[2]).label, format_count(len(spread.samples("replicas")))]
-    line += [_same(partings), _first(partings)]
+def _lines(key: Key, spread: Spread) -> Iterator[list[str]]:
+    """Yield a line for each metric."""
     for name in OF_SETTING[key[1]]:
         values = spread.values("replicas", name)
         values = values[np.isfinite(values)]
         ends = f"{format_number(values.min())} to {format_number(values.max())}" if values.size else MISSING
-        line += [format_summary(spread.summary("replicas", name)), ends]
-        line += [_sd(spread.summary(axis, name)) for axis in AXES[1:]]
-    return line
+        yield [
+            *(method_style(key[2]).label, METRICS[name].label, format_count(len(spread.samples("replicas")))),
+            *(format_summary(spread.summary("replicas", name)), ends),
+            *(_sd(spread.summary(axis, name)) for axis in AXES[1:]),
+        ]
+
+
+def _parts(key: Key, spread: Spread) -> list[str]:
+    partings = spread.partings()
+    label, count = method_style(key[2]).label, format_count(len(partings))
+    if not partings:
+        return [label, MISSING, count, *[MISSING] * 4]
+    same = 100 * sum(part.same for part in partings) / max(1, sum(part.samples for part in partings))
+    places = sorted(part.first for part in partings if part.first is not None)
+    first = [str(places[0]), format_number(float(np.median(places)))] if places else ["never", "never"]
+    words = "never" if not places else listing([str(place) for place in places])
+    return [label, words, count, format_number(round(same, 2)), *first, str(len(partings) - len(places))]
 
 
 def _sd(summary: Summary) -> str:
     return "" if summary.sd is None else f"{format_number(summary.sd)} ({summary.n})"
-
-
-def _same(partings: Sequence[Parting]) -> str:
-    if not partings:
-        return MISSING
-    return format_number(round(100 * sum(p.same for p in partings) / sum(p.samples for p in partings), 2))
-
-
-def _first(partings: Sequence[Parting]) -> str:
-    places = sorted(part.first for part in partings if part.first is not None)
-    if not places:
-        return "never" if partings else MISSING
-    never = len(partings) - len(places)
-    text = f"{places[0]}, {format_number(float(np.median(places)))}"
-    return f"{text}; never in {never}" if never else text
 
 
 COLUMNS = ("network", "setting", "method", "quantity", "axis", "mean", "sd", "min", "max", "n")
@@ -280,6 +285,6 @@ MEANING = (
     " over orders of the samples and over base networks trained with other seeds, each with the number of runs, from N0"
     " itself. Same corrections: the percentage of samples whose correction is that from N0 itself, by outcome, numbers"
     f" of parameters and passes, and an L2 norm to {SAME:g}. First to differ: the place of the first sample, from 0,"
-    " whose correction is another, the earliest and the median over replicas that differ at all. POPA and ΔTA are means"
+    " whose correction is another, of each replica that differs at all. POPA and ΔTA are means"
     " over corrected samples."
 )

@@ -30,50 +30,63 @@ NAMES = {
 PANELS = (
     ("reloading", "POC", "POC (%), one correction at a time"),
     (NON_RELOADING, "POC", "POC (%), one after the other"),
-    (NON_RELOADING, "final_test_accuracy", "test accuracy at the end"),
+    (NON_RELOADING, "final_test_accuracy", "test accuracy at the end, one after the other"),
+    (NON_RELOADING, "first", "first sample that differs, one after the other"),
 )
 
 
-class Values1d(Protocol):
-    """A metric's value in each run along an axis."""
+class Spread(Protocol):
+    """The runs of a method, along each axis."""
 
     def values(self, axis: str, metric: str) -> Values:
-        """Give the values."""
+        """Give a metric's value in each run along an axis."""
+        ...
+
+    def firsts(self) -> Values:
+        """Give, for each replica that differs, the place of the first sample whose correction does."""
         ...
 
 
-def draw_spread(figure: Figure, groups: Mapping[tuple[str, str, str], Values1d]) -> list[str]:
+def draw_spread(figure: Figure, groups: Mapping[tuple[str, str, str], Spread]) -> list[str]:
     """Draw a panel per metric, a line per method of the thesis; return notes.
 
     Args:
         figure: Empty.
         groups: By network, setting and method.
     """
-    figure.set_size_inches(DOUBLE_COLUMN, 3.4)
-    panels = figure.subplots(1, len(PANELS))
+    figure.set_size_inches(DOUBLE_COLUMN, 5.2)
+    panels = figure.subplots(2, 2)
     methods = [name for name in METHODS if (NETWORK, NON_RELOADING, name) in groups]
-    for axes, (setting, metric, title) in zip(panels, PANELS, strict=True):
+    for place, (axes, (setting, metric, title)) in enumerate(zip(panels.flat, PANELS, strict=True)):
         axes.set_title(title)
         if not methods:
             blank(axes, "missing:\nno replica of the MLP\nis among the records")
             continue
-        for place, method in enumerate(methods):
+        for line, method in enumerate(methods):
             if (NETWORK, setting, method) in groups:
-                _draw_method(axes, place, groups[NETWORK, setting, method], metric)
+                _draw_method(axes, line, groups[NETWORK, setting, method], metric)
+        if metric == "first":
+            axes.set_xlim(left=0)
         axes.set_yticks(range(len(methods)), [method_style(name).short for name in methods])
         axes.set_ylim(len(methods) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
-        axes.tick_params(axis="y", length=0, labelleft=axes is panels[0])
+        axes.tick_params(axis="y", length=0, labelleft=place % 2 == 0)
     look: dict[str, Any] = {"loc": "outside upper center", "ncols": len(LOOKS), "frameon": False}
     if methods:
         figure.legend(handles=_key(), **look)
-    return ["MLP. A dot is a run; what a row's dots spread over, its colour says."]
+    return [
+        "MLP. A dot is a run; its colour says over what the runs of a row spread. A method without a dot in the last"
+        " panel makes the same corrections from every replica."
+    ]
 
 
-def _draw_method(axes: Axes, place: int, group: Values1d, metric: str) -> None:
+def _draw_method(axes: Axes, place: int, group: Spread, metric: str) -> None:
     for axis, (marker, colour, shift) in LOOKS.items():
-        values = group.values(axis, metric)
+        if metric == "first":
+            values = group.firsts() if axis == "replicas" else np.empty(0)
+        else:
+            values = group.values(axis, metric)
         if values.size < 2 and axis != "replicas":
             continue  # the run of seed 0, order 0 and N0 itself alone
         dots: dict[str, Any] = {"color": colour, "markersize": 3.2, "alpha": 0.75, "markeredgewidth": 0}
