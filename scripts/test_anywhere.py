@@ -58,6 +58,7 @@ class Machine:
         kept = {name: value for name, value in os.environ.items() if name not in NOT_KEPT}
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         own = {"OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": path, **self.settings}
+        own["OMP_WAIT_POLICY"] = "PASSIVE"  # two threads beside other work would wait for each other, spinning
         if own.get("NPY_DISABLE_CPU_FEATURES") == BASELINE:
             own["NPY_DISABLE_CPU_FEATURES"] = " ".join(_numpy_features())
         return {**kept, **own, **more}
