@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside and renamed, held by one process at a time, told by checksum."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from bgd.records import RecordError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class BusyError(RecordError):
@@ -25,7 +28,8 @@ def writable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RecordError(f"{path} cannot be written: {error.strerror or error}") from error
+        advice = "; what is finished is kept, make room and repeat" if error.errno in NO_ROOM else ""
+        raise RecordError(f"{path} cannot be written: {error.strerror or error}{advice}") from error
 
 
 def write(path: Path, content: bytes | memoryview) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from bgd.build import ConfigError
+from bgd.files import NO_ROOM
 from bgd.records import RecordError
 from bgd.report.frames import ReportError
 
@@ -18,7 +19,6 @@ REFUSED = 2  # exit status: nothing is wrong with the program, something with wh
 STOPPED, TERMINATED = 130, 143  # the shell's numbers for SIGINT and SIGTERM
 
 REFUSALS: tuple[type[Exception], ...] = (ConfigError, RecordError, ReportError)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_PLACE = (
     *NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST,
     errno.ENAMETOOLONG, errno.EIO,

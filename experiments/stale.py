@@ -32,7 +32,7 @@ def sources(spec: RunSpec) -> dict[str, str]:
     parts = [spec.network, spec.probe] if spec.probe else [spec.network, spec.method, spec.setting]
     modules = {name for part in parts for name in _modules(part)} | set(ALWAYS)
     paths = sorted({path for name in modules for path in _room(name)})
-    return {path.relative_to(ROOT).as_posix(): _hash(path) for path in paths}
+    return {_name(path): _hash(path) for path in paths}
 
 
 def stale(spec: RunSpec, store: Store) -> list[str]:
@@ -105,6 +105,11 @@ def _modules(config: dict[str, Any]) -> Iterator[str]:
 
 
 @cache
+def _name(path: Path) -> str:
+    """Name a module's file from the root of this tree; one that lies elsewhere by its own name."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+
+
 def _room(name: str) -> frozenset[Path]:
     """Return the files of a module and of what it imports of its own room."""
     room, todo, found = ".".join(name.split(".")[:2]), [name], dict[str, Path]()

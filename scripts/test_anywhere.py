@@ -58,7 +58,9 @@ class Machine:
         kept = {name: value for name, value in os.environ.items() if name not in NOT_KEPT}
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         own = {"OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": path, **self.settings}
-        own["OMP_WAIT_POLICY"] = "PASSIVE"  # two threads beside other work would wait for each other, spinning
+        own["OMP_WAIT_POLICY"] = (
+            "PASSIVE"  # two threads beside other work would wait for each other, spinning
+        )
         if own.get("NPY_DISABLE_CPU_FEATURES") == BASELINE:
             own["NPY_DISABLE_CPU_FEATURES"] = " ".join(_numpy_features())
         return {**kept, **own, **more}
@@ -155,11 +157,13 @@ def bits() -> dict[str, str]:
     import torch.nn.functional as F
     from rounding import OtherRounding
 
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    draw = torch.Generator().manual_seed(0)
+    from bgd import rng
 
-    def drawn(*shape: int) -> torch.Tensor:  # not by randn: its own bits depend on torch's kernels
-        return (torch.rand(shape, generator=draw, dtype=torch.float64) - 0.5).float() / 3
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    draw = rng.stream(0, "bits")
+
+    def drawn(*shape: int) -> torch.Tensor:  # not by torch's randn: its own bits depend on the processor
+        return torch.from_numpy(draw.random(shape) - 0.5).float() / 3
 
     a, b = drawn(128, 300), drawn(300, 200)
     image, weight = drawn(8, 16, 14, 14), drawn(24, 16, 3, 3)

@@ -219,7 +219,10 @@ def test_a_plan_says_what_there_is_to_do(tmp_path, monkeypatch):
     (tmp_path / "runs" / f"{runs[2].run_id}.partial").mkdir()
     (tmp_path / "bases").mkdir()
     headers = {runs[0].run_id: "kept", runs[1].run_id: "another"}
-    monkeypatch.setattr(Store, "header", lambda _, name: SimpleNamespace(base={"sha256": headers[name]}))
+    monkeypatch.setattr(Store, "finished", lambda _, name: name in headers)
+    monkeypatch.setattr(
+        Store, "header", lambda _, name: SimpleNamespace(base={"sha256": headers[name]}, samples=0)
+    )
     (tmp_path / "bases" / f"{runs[0].base_id}.json").write_text('{"sha256": "kept"}')
     costs = {kind_of(spec.identity): 60.0 for spec in runs}
     plan = Plan.of(runs, tmp_path, costs)

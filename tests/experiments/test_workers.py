@@ -23,7 +23,7 @@ from experiments.ending import Terminated, terminable
 from experiments.execute import execute
 from experiments.overrides import CONF
 from experiments.paper import MAIN, TABLES
-from experiments.process import every_core, prepare
+from experiments.process import every_core
 from experiments.workbench import Place, Workshop
 
 TIMED = {"search_seconds", "evaluation_seconds"}
@@ -226,15 +226,6 @@ def test_sigterm_is_as_it_was_after_a_block_that_it_ends():
     with pytest.raises(Terminated), terminable():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_a_prepared_process_computes_in_full_float32(monkeypatch):
-    for module in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):
-        before = module.fp32_precision
-        module.fp32_precision = "tf32"
-        prepare(torch.get_num_threads())
-        assert module.fp32_precision == "ieee"
-        module.fp32_precision = before
 
 
 def test_every_core_is_for_the_block_alone():

@@ -25,7 +25,7 @@ from bgd.report.standings import Aim, same_samples, standings
 from bgd.report.tables import TableSpec, evaluate, read_reference
 from bgd.rng import stream
 from experiments.knowledge import METHODS as METHOD_FILES
-from experiments.knowledge import knowledge
+from experiments.knowledge import check_methods, knowledge
 from experiments.paper import REFERENCE
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run, side_effects
 
@@ -305,7 +305,7 @@ def test_the_knowledge_of_the_report_is_that_of_the_yaml_files(tmp_path):
     assert {name for name, _ in knowledge()} == {path.stem for path in METHOD_FILES.glob("*.yaml")}
     (tmp_path / "mine.yaml").write_text("name: mine\nknows: little\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml: knows='little': must be one of nothing"):
-        knowledge(tmp_path)
+        check_methods(tmp_path)
 
 
 def general(*counts):
