@@ -53,7 +53,7 @@ def _runs(preset: str, composer: "_Composer") -> Iterator[RunSpec]:
     for choice in _choices(preset):
         spec = composer.spec(choice)
         seeds = spec.scale.seeds if spec.draws else spec.scale.seeds[:1]
-        if spec.seed in seeds and spec.replica <= spec.scale.replicas:
+        if spec.seed in seeds and spec.replica in spec.scale.replicas:
             found[spec.run_id] = spec
     yield from found.values()
 

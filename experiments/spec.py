@@ -36,7 +36,7 @@ class Scale:
         sample_steps: What method configurations refer to; no part of a run's identity by itself.
         expected_errors: Lowest and highest number of test images that N0 should get wrong.
         recipe: How N0 is trained.
-        replicas: How many replicas of N0 `make reproduce` runs; no part of a run's identity.
+        replicas: Which replicas of N0 `make reproduce` runs, 0 for N0 itself; no part of a run's identity.
     """
 
     samples: int | None
@@ -46,7 +46,7 @@ class Scale:
     sample_steps: int
     expected_errors: tuple[int, ...]
     recipe: Recipe
-    replicas: int = 0
+    replicas: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
         for key in ("samples", "train_images", "test_images"):
