@@ -23,6 +23,7 @@ from experiments.ending import first_line
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = ("network", "method", "setting", "probe", "variant", "profile", "experiment")
 OPTIONAL = ("probe", "variant", "experiment")
+NOT_CHOSEN = tuple(f"{group}=null" for group in OPTIONAL)
 COMPONENTS = ("network", "method", "setting", "probe", "scale")  # what builds them knows every key
 SWEEP = ("-m", "--multirun")
 METHOD_ONLY = ("method", "variant", "setting", "seed")  # with a probe these mean nothing
@@ -83,7 +84,9 @@ def composed(overrides: Sequence[str]) -> DictConfig:
             what the variant changes.
     """
     try:
-        config = compose("config", list(overrides), return_hydra_config=True)
+        # Hydra takes no null for a group: an optional one that is not chosen is one that is not named.
+        named = [each for each in overrides if each not in NOT_CHOSEN]
+        config = compose("config", named, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_unknown_key(overrides) or first_line(error)) from error
     choices = config.hydra.runtime.choices

@@ -105,6 +105,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--partial", action="store_true", help=PARTIAL_HELP)
     options = parser.parse_args(arguments)
+    if options.output == Path():
+        parser.error("--output: must name a folder, for example --output outputs")
     if options.profile not in profiles:
         parser.error(
             f"--profile {options.profile!r}: there is no such profile; {nearest(options.profile, profiles)}"

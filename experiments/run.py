@@ -133,8 +133,7 @@ def run(overrides: Sequence[str]) -> None:
     with every_core():
         bench = workshop.bench(spec)  # trains N0, as `make reproduce` does
     ordered(bench.base.errors, spec.scale.samples)  # refuses more samples than there are
-    if not store_of(place.output).finished(spec.run_id):
-        _rehearse(spec, bench)
+    _rehearse(spec, bench)
     try:
         execute(spec, workshop, anew)
     except Exception as error:

@@ -12,6 +12,7 @@ from torch import nn
 from bgd.flat import FlatNetwork, NetworkError
 from bgd.knowledge import Knowledge
 from bgd.methods.sample import Look, Sample, checked_image, checked_logits
+from bgd.methods.steady import check_steady
 from bgd.methods.trial import Correction, Trial
 from bgd.parameters import wide
 from bgd.patch import Patch, bits
@@ -103,8 +104,11 @@ class Problem:
 
         Raises:
             SampleError: The image is not of the network's type, or what comes out are no logits for the label.
+            NetworkError: A pass changes the network or its input; see `check_steady`.
         """
         image = checked_image(sample, self.original)
+        if not self._seen_outputs:
+            check_steady(self.current, image)
         with torch.set_grad_enabled(
             not self._seen_outputs
         ):  # once: the last operation is known by its gradient

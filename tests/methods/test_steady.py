@@ -1,0 +1,92 @@
+"""Networks that a pass changes, or that do not follow their own parameters, are refused before a correction."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bgd import rng
+from bgd.flat import NetworkError
+from bgd.methods.base import Problem, Sample
+from bgd.methods.output_bias import OutputBias
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 3)
+        self.register_buffer("mean", torch.zeros(5))
+
+    def features(self, x):
+        return F.relu(self.first(x.flatten(1)))
+
+    def forward(self, x):
+        return self.last(self.features(x))
+
+
+class WritesOverItsInput(Net):
+    def forward(self, x):
+        x -= 0.2
+        return super().forward(x)
+
+
+class Drifts(Net):
+    def forward(self, x):
+        h = self.features(x)
+        self.mean.mul_(0.9).add_(0.1 * h.mean(0))
+        return self.last(h - self.mean)
+
+
+class Noisy(Net):
+    def forward(self, x):
+        return self.last(F.dropout(self.features(x)))
+
+
+class ChangesItself(Net):
+    def forward(self, x):
+        with torch.no_grad():
+            self.last.weight.mul_(0.99)
+        return super().forward(x)
+
+
+def held_by_a_closure():
+    network = Net()
+    own = network.forward
+    network.forward = lambda x: own(x * 0.5)
+    return network
+
+
+CASES = {
+    "writes over its input": WritesOverItsInput,
+    "changes its buffer mean": Drifts,
+    "other outputs": Noisy,
+    "changes its own parameters": ChangesItself,
+    "do not follow the parameters": held_by_a_closure,
+}
+
+
+@pytest.mark.parametrize("words", CASES)
+def test_a_network_that_a_pass_changes_is_refused_and_left_as_it_was(words):
+    with rng.torch_seeded(rng.stream(0, "steady")):
+        network, image = CASES[words](), torch.rand(1, 6)
+        kept = {name: value.clone() for name, value in network.state_dict().items()}
+        given = image.clone()
+        problem = Problem(network)
+        before = problem.current.flat.clone()
+        with pytest.raises(NetworkError, match=words):
+            problem.correct(
+                OutputBias(margin=0.01), Sample(0, image, torch.tensor([1])), np.random.default_rng(0)
+            )
+    assert torch.equal(image, given)
+    assert torch.equal(problem.current.flat, before)
+    assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
+
+
+def test_an_ordinary_network_is_not():
+    with rng.torch_seeded(rng.stream(1, "steady")):
+        network, image = Net(), torch.rand(1, 6)
+        wrong = int(network.eval()(image).argmin())
+    sample = Sample(0, image, torch.tensor([wrong]))
+    correction = Problem(network).correct(OutputBias(margin=0.01), sample, np.random.default_rng(0))
+    assert correction.patch is not None
