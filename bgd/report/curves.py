@@ -117,7 +117,10 @@ def _draw_curve(axes: Axes, item: Curve, method: str, last: int) -> None:
 
 def _notes(curves: dict[str, Curve], methods: Sequence[str]) -> list[str]:
     seeds = max((item.seeds for item in curves.values()), default=0)
-    many = "Line: mean over seeds; band: smallest to largest. Red: uncorrected in at least half of the seeds."
+    many = (
+        "Line: mean over runs (seeds and replicas of N0); band: smallest to largest. Red: uncorrected in at least half"
+        " of the runs."
+    )
     notes = [many if seeds > 1 else "One seed. Red: uncorrected."]
     absent = [method_style(name).short for name in methods if name not in curves]
     if absent:

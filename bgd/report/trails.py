@@ -181,7 +181,9 @@ def _legend(figure: Figure, drawn: Mapping[str, Curves]) -> None:
 
 def _notes(scope: Scope, drawn: Mapping[str, Curves]) -> list[str]:
     seeds = max((item.seeds for curves in drawn.values() for item in curves.values()), default=0)
-    notes = ["Line: mean over seeds; band: smallest to largest."] if seeds > 1 else []
+    notes = (
+        ["Line: mean over runs (seeds and replicas of N0); band: smallest to largest."] if seeds > 1 else []
+    )
     for network, curves in drawn.items():
         absent = [method_style(name).short for name in scope.methods if name not in curves]
         if curves and absent:
