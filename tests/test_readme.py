@@ -16,7 +16,7 @@ from bgd.store import Store
 from experiments.execute import execute
 from experiments.members import reference_folder
 from experiments.overrides import CONF, composed, jobs_of
-from experiments.paper import MAIN
+from experiments.paper import PAPER
 from experiments.spec import RunSpec
 from experiments.workbench import Place, Workshop
 
@@ -26,7 +26,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_result_table_is_that_of_the_committed_records():
     table = README.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0]
-    assert table.strip() == result_table(load(reference_folder("laptop")).of(MAIN)).strip()
+    assert table.strip() == result_table(PAPER.main_runs(load(reference_folder("laptop")))).strip()
 
 
 def test_the_verdicts_are_counted_as_in_the_report():
