@@ -246,7 +246,9 @@ def _order_line(
     own = found["POC", method]
     first = format_summary(own[0]) if 0 in own else MISSING
     label, theirs = method_style(method).label, "" if thesis is None else format_printed(*thesis)
-    spread = MISSING if rounding.sd is None else f"{format_number(rounding.sd)} ({rounding.n})"
+    spread = "one replica" if rounding.n else MISSING
+    if rounding.sd is not None:
+        spread = f"{format_number(rounding.sd)} ({rounding.n})"
     return [label, str(len(own)), cells[0], spread, first, theirs, *cells[1:]]
 
 
