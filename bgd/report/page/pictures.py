@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-COLOURS = 128  # drawings have fewer but for the shades at the edges of lines and letters; 256 take 2 % more
+COLOURS = 64  # drawings have fewer but for the shades at the edges of lines and letters
 # A colour of the palette is a mean; the paper would be a shade darker than the page around it.
 WHITE, NEARLY = (255, 255, 255), 253
 # Of WebP without loss. Over the thesis' figures: 13 % below a png with the same palette, in 1.5 times its time;
@@ -29,7 +29,7 @@ class Picture:
 
 
 def inline(png: bytes) -> Picture:
-    """Return a png file as a data URI: as WebP with at most 128 colours where that is smaller.
+    """Return a png file as a data URI: as WebP with at most 64 colours where that is smaller.
 
     What is transparent becomes white, as the paper of every figure.
     """
