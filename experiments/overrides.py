@@ -133,6 +133,19 @@ def check_name(group: str, choice: str, config: Mapping[str, Any]) -> None:
         )
 
 
+def missing_key(key: str, config: Any) -> str | None:
+    """Return the sentence for a key that a configuration does not have; None where it does."""
+    prefix = ""
+    for part in key.split("."):
+        if not isinstance(config, dict):
+            return f"{key}: there is no such key, {prefix.rstrip('.')} is a single value"
+        if part not in config:
+            known = {*map(str, config), *(GROUPS if not prefix else ())}
+            return f"{key}: there is no such key; {nearest(part, known)}"
+        config, prefix = config[part], f"{prefix}{part}."
+    return None
+
+
 def leaves(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the values of a mapping and of those inside it, by dotted key."""
     found: dict[str, Any] = {}
@@ -183,7 +196,7 @@ def _check_keys(overrides: Sequence[Override]) -> None:
         if first == "hydra" or key.startswith("hydra/"):
             raise ConfigError(f"{key}: a run has no use for settings of Hydra's own; leave it out")
         if (override.is_add() or override.is_force_add()) and first not in COMPONENTS:
-            said = _missing(key, OmegaConf.to_container(compose("config"), resolve=False))
+            said = missing_key(key, OmegaConf.to_container(compose("config"), resolve=False))
             raise ConfigError(said or f"{override.input_line}: there is a key {key}, write it without +")
 
 
@@ -231,18 +244,5 @@ def _unknown_key(overrides: Sequence[str]) -> str | None:
         config = OmegaConf.to_container(compose("config", groups), resolve=False)
     except (HydraException, OmegaConfBaseException):
         return None  # the groups themselves are at fault
-    said = (_missing(key, config) for key in keys if not is_group(key))
+    said = (missing_key(key, config) for key in keys if not is_group(key))
     return next((sentence for sentence in said if sentence), None)
-
-
-def _missing(key: str, config: Any) -> str | None:
-    """Return the sentence for a key that a configuration does not have; None where it does."""
-    prefix = ""
-    for part in key.split("."):
-        if not isinstance(config, dict):
-            return f"{key}: there is no such key, {prefix.rstrip('.')} is a single value"
-        if part not in config:
-            known = {*map(str, config), *(GROUPS if not prefix else ())}
-            return f"{key}: there is no such key; {nearest(part, known)}"
-        config, prefix = config[part], f"{prefix}{part}."
-    return None

@@ -3,24 +3,28 @@
 import copy
 import json
 import os
+import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, reduce
 from itertools import product
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from bgd.build import ConfigError
 from bgd.records import Header, subject
 from bgd.store import Store
-from experiments.overrides import CONF, check_name, composed, is_group, parsed, preset_params
-from experiments.spec import RunSpec
+from experiments.overrides import CONF, check_name, composed, is_group, missing_key, parsed, preset_params
+from experiments.spec import RunSpec, resolved
 
 Kind = tuple[str, str, str, int]  # network, setting, method, how many images are evaluated
+PUT_IN = ("method", "setting")  # groups whose files nothing else chooses by
 Choice = tuple[tuple[str, Any], ...]  # overrides: key and value
 
 
@@ -61,51 +65,90 @@ def _runs(preset: str, composer: "_Composer") -> Iterator[RunSpec]:
 class _Composer:
     """Composes configurations as Hydra does, each choice of groups once.
 
-    Composing takes 50 ms and a sweep has hundreds of runs that differ in values or in the method alone: values are set
-    afterwards, and a method is put into what was composed with another, unless something composed later changes it.
+    Composing takes 100 ms and a sweep has hundreds of runs that differ in values, method or setting alone. These two
+    are put into what was composed with others, unless something composed later changes them. Values are set last, in
+    a copy of what came out, unless something refers to them.
     """
 
     def __init__(self, profile: str) -> None:
         self._profile = profile
         self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._resolved: dict[tuple[str, ...], dict[str, Any]] = {}
         self._specs: dict[tuple[str, ...], RunSpec] = {}
 
     def spec(self, choice: Choice) -> RunSpec:
         """Return the run of a choice of overrides."""
-        chosen = {key: value for key, value in choice if is_group(key)}
-        groups = tuple(f"{key}={value}" for key, value in chosen.items())
+        groups = tuple((key, value) for key, value in choice if is_group(key))
         values = [(key, value) for key, value in choice if not is_group(key)]
-        name = (*groups, *map(repr, values))
+        name = tuple(f"{key}={value!r}" for key, value in choice)
         if name not in self._specs:
-            config = self._config(chosen)
-            for key, value in values:
-                OmegaConf.update(config, key, value)
-            self._specs[name] = RunSpec.of(config)
+            self._specs[name] = RunSpec.of_values(self._values(groups, values))
         return self._specs[name]
 
-    def _config(self, chosen: dict[str, Any]) -> DictConfig:
+    def _values(self, groups: Choice, values: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        """Return the values of one run's configuration."""
+        if any(_touches(key, reference) for key, _ in values for reference in _references()):
+            config = self._config(groups)
+            for key, value in values:
+                OmegaConf.update(config, key, value)
+            return resolved(config)
+        name = tuple(f"{key}={value}" for key, value in groups)
+        if name not in self._resolved:
+            self._resolved[name] = resolved(self._config(groups))
+        plain = copy.deepcopy(self._resolved[name])
+        for key, value in values:
+            if said := missing_key(key, plain):
+                raise ConfigError(said)
+            *path, last = key.split(".")
+            reduce(getitem, path, plain)[last] = value
+        return plain
+
+    def _config(self, groups: Choice) -> DictConfig:
         """Return what Hydra composes, to be changed."""
-        method = None if "variant" in chosen else chosen.pop("method", None)
-        groups = tuple(f"{key}={value}" for key, value in chosen.items())
-        if groups not in self._composed:
-            self._composed[groups] = composed([f"profile={self._profile}", *groups])
-        config = copy.deepcopy(self._composed[groups])
-        if method is not None:
-            config.method = _method(method)
+        put = {key: value for key, value in groups if key in PUT_IN and not _is_changed(key, dict(groups))}
+        name = tuple(f"{key}={value}" for key, value in groups if key not in put)
+        if name not in self._composed:
+            self._composed[name] = composed([f"profile={self._profile}", *name])
+        config = copy.deepcopy(self._composed[name])
+        for key, value in put.items():
+            config[key] = _component(key, value)
         return config
 
 
-@lru_cache
-def _method(name: str) -> Any:
-    config = OmegaConf.load(CONF / "method" / f"{name}.yaml")
-    check_name("method", name, config)  # type: ignore[arg-type]
+@cache
+def _references() -> frozenset[str]:
+    """Return the keys that something under conf refers to, as far as they are written out."""
+    return frozenset(
+        found.rstrip(".")
+        for path in CONF.rglob("*.yaml")
+        for found in re.findall(r"\$\{([\w.]+)", path.read_text(encoding="utf-8"))
+    )
+
+
+def _touches(key: str, reference: str) -> bool:
+    """Return whether one of two keys is the other or lies within it."""
+    return f"{key}.".startswith(f"{reference}.") or f"{reference}.".startswith(f"{key}.")
+
+
+def _is_changed(group: str, chosen: Mapping[str, str]) -> bool:
+    """Return whether the variant or the preset among some choices changes what a group's file says."""
+    preset = chosen.get("experiment")
+    return (group == "method" and "variant" in chosen) or (
+        preset is not None and group in _component("experiment", preset)
+    )
+
+
+@cache
+def _component(group: str, name: str) -> Any:
+    config = OmegaConf.load(CONF / group / f"{name}.yaml")
+    if group in PUT_IN:
+        check_name(group, name, config)  # type: ignore[arg-type]
     return config
 
 
 def _choices(preset: str) -> Iterator[Choice]:
     """Yield the overrides of each run of a preset."""
-    content = OmegaConf.load(CONF / "experiment" / f"{preset}.yaml")
-    fixed = [("experiment", preset)] if set(content) != {"hydra"} else []
+    fixed = [("experiment", preset)] if set(_component("experiment", preset)) != {"hydra"} else []
     axes = []
     for override in parsed([f"{key}={value}" for key, value in preset_params(preset).items()]):
         key = override.get_key_element()

@@ -106,11 +106,15 @@ class RunSpec:
         Raises:
             ConfigError: Naming the key, the value and the nearest valid choice.
         """
-        try:
-            plain = OmegaConf.to_container(config, resolve=True)
-        except OmegaConfBaseException as error:
-            raise ConfigError(str(error).splitlines()[0]) from error
-        assert isinstance(plain, dict)
+        return cls.of_values(resolved(config))
+
+    @classmethod
+    def of_values(cls, plain: dict[str, Any]) -> "RunSpec":
+        """Read and check the values of a composed configuration, as `resolved` returns them; they are kept, not copied.
+
+        Raises:
+            ConfigError: As of `of`.
+        """
         _check_keys(plain)
         dataset = convert(plain["profile"].get("dataset"), str, "profile.dataset")
         if dataset not in SOURCES:
@@ -224,6 +228,20 @@ class RunSpec:
         if self.scale.recipe.seed:
             words.append(f"N0={self.scale.recipe.seed}")
         return " ".join(words)
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Return the values of a composed configuration, each reference followed.
+
+    Raises:
+        ConfigError: A reference leads nowhere.
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    assert isinstance(plain, dict)
+    return plain  # type: ignore[return-value]  # keys are text
 
 
 def _check_keys(plain: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from experiments import spec as spec_module
 from experiments.members import reference_folder
 from experiments.overrides import CONF, jobs_of
 from experiments.paper import PAPER
-from experiments.plan import Plan, _choices, kind_of, presets, specs
+from experiments.plan import Plan, _choices, _Composer, kind_of, presets, specs
 
 
 def test_the_identity_changes_with_what_can_change_a_number_and_with_nothing_else(spec_of):
@@ -184,6 +184,31 @@ def test_a_composed_sweep_is_what_hydra_composes(spec_of):
         ("network=alexnet", "method=retrain", "method.learning_rate=0.3", "experiment=first_order_step_retrain"),
     ):  # fmt: skip
         assert spec_of(*overrides).run_id in runs, overrides
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        (("network", "mlp"), ("method", "retrain"), ("scale.sample_steps", 3)),  # method.steps refers to it
+        (("network", "mlp"), ("method", "bgd_ii"), ("variant", "no_pruning"), ("seed", 1)),
+        (("experiment", "variance_reloading"), ("setting", "non_reloading"), ("scale.recipe.seed", 2)),
+        (("probe", "gradient_ranks"), ("probe.count", 9)),
+    ],
+)
+def test_a_choice_of_a_preset_is_what_hydra_composes(spec_of, choice):
+    overrides = [f"{key}={value}" for key, value in choice]
+    first, whole = spec_of(*overrides[:1]), spec_of(*overrides)
+    composer = _Composer("smoke")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        found = [composer.spec(choice), composer.spec(choice[:1]), _Composer("smoke").spec(choice)]
+        assert _Composer("smoke").spec(choice[:1]) == found[1], "what was composed before is not changed"
+    assert found == [whole, first, whole]
+
+
+def test_a_preset_over_a_key_that_is_not_there_names_the_nearest():
+    said = r"method\.subset_sise: there is no such key; did you mean 'subset_size'"
+    with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(ConfigError, match=said):
+        _Composer("smoke").spec((("method", "bgd_ii"), ("method.subset_sise", 3)))
 
 
 def test_a_probe_has_no_method_setting_or_seed(spec_of):
