@@ -47,11 +47,22 @@ def budget(memory: str | float) -> int:
     return int(gigabytes * 2**30)
 
 
+def core_threads() -> int:
+    """Return how many threads use every core that this process may use, no more than OMP_NUM_THREADS where it is set.
+
+    The bound is for a machine with other work on it: threads that outnumber the free cores spin while they wait for
+    each other, and a training takes many times as long as with one.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(cores, int(most)) if most.isdecimal() and int(most) else cores
+
+
 @contextlib.contextmanager
 def every_core() -> Iterator[None]:
     """Use every core inside the block: to train N0, which all runs share, before any of them starts."""
     before = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(core_threads())
     try:
         yield
     finally:

@@ -1,7 +1,6 @@
 """What options are chosen by: errors among the images set aside."""
 
 import logging
-import os
 import re
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 
 from experiments import execute
 from experiments.ending import Terminated
+from experiments.process import core_threads
 from scripts import held_out
 
 
@@ -67,6 +67,7 @@ def test_what_is_wrong_is_named(call, capsys, arguments, message):
 
 def test_it_has_as_many_threads_as_it_is_told_and_every_core_for_n0_alone(call, monkeypatch):
     seen, plain, correct = [], held_out.HeldOut, held_out.HeldOut.stage
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     torch.set_num_threads(2)
 
     def bench(*arguments):
@@ -83,7 +84,7 @@ def test_it_has_as_many_threads_as_it_is_told_and_every_core_for_n0_alone(call, 
         assert call("method=output_bias", "threads=1") == 0
     finally:
         torch.set_num_threads(1)
-    assert seen == [("N0", os.cpu_count()), ("corrections", 1)]
+    assert seen == [("N0", core_threads()), ("corrections", 1)]
 
 
 def test_it_says_now_and_then_how_far_it_is(call, monkeypatch, caplog):

@@ -19,7 +19,7 @@ from experiments import spec as spec_module
 from experiments.members import reference_folder
 from experiments.overrides import CONF, jobs_of
 from experiments.paper import PAPER
-from experiments.plan import Plan, _choices, _Composer, kind_of, presets, specs
+from experiments.plan import Plan, _choices, _Composer, kind_of, presets, samples_in, specs
 
 
 def test_the_identity_changes_with_what_can_change_a_number_and_with_nothing_else(spec_of):
@@ -136,6 +136,7 @@ def test_the_thesis_profile_is_at_the_thesis_scale(every_run):
         assert (scale.samples, scale.train_images, scale.test_images) == (None, 54_000, 10_000)
         assert scale.recipe.epochs == {"mlp": 10, "alexnet": 40}[spec.network["name"]]
         assert scale.seeds == (0, 1, 2)
+        assert samples_in(spec) > 100
 
 
 def test_the_laptop_profile_has_the_mlp_at_the_thesis_scale(every_run):

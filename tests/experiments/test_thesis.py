@@ -2,23 +2,15 @@
 
 from dataclasses import replace
 
-import pytest
-
 from bgd.archive import Records
 from bgd.store import Store
 from experiments.execute import execute
 from experiments.paper import MAIN
-from experiments.plan import samples_in, specs_of_presets
 from experiments.publish import publish
 from experiments.spec import RunSpec
 from experiments.workbench import Place, Workshop
 
 STEPS = {"steps": 3}  # of a descent, and of one inside another method
-
-
-@pytest.fixture(scope="module")
-def members():
-    return specs_of_presets("thesis")
 
 
 def small(spec: RunSpec) -> RunSpec:
@@ -34,17 +26,9 @@ def small(spec: RunSpec) -> RunSpec:
     return replace(spec, network=network, method=method, scale=scale, dataset="tiny")
 
 
-def test_it_is_of_every_misclassified_sample_and_every_image(members):
-    for spec in {spec.run_id: spec for runs in members.values() for spec in runs}.values():
-        scale = spec.scale
-        assert (scale.samples, scale.train_images, scale.test_images) == (None, 54_000, 10_000), spec.title
-        assert scale.recipe.epochs == {"alexnet": 40, "mlp": 10}[spec.network["name"]]
-        assert samples_in(spec) > 100
-
-
-def test_every_kind_of_run_of_it_runs_and_shows_in_the_tables(members, tmp_path):
+def test_every_kind_of_run_of_it_runs_and_shows_in_the_tables(every_run, tmp_path):
     kinds = {}
-    for name, runs in members.items():
+    for name, runs in every_run.members("thesis").items():
         for spec in runs:
             kinds.setdefault((name, *spec.title.split()[:3]), spec)
     shrunk = {}

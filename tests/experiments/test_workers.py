@@ -23,7 +23,7 @@ from experiments.ending import Terminated, terminable
 from experiments.execute import execute
 from experiments.overrides import CONF
 from experiments.paper import MAIN, TABLES
-from experiments.process import every_core
+from experiments.process import core_threads, every_core
 from experiments.workbench import Place, Workshop
 
 TIMED = {"search_seconds", "evaluation_seconds"}
@@ -117,11 +117,11 @@ def test_no_worker_outlives_its_parent(number, status, tmp_path):
         workers = [pid for pid, above in processes().items() if above == parent.pid]
         assert len(workers) >= 2
         parent.send_signal(number)
-        _, said = parent.communicate(timeout=20)
+        _, said = parent.communicate(timeout=60)
         assert parent.returncode == status
         assert ("stopped: the rows so far are kept" in said) == (number != signal.SIGKILL)
         assert "Traceback" not in said
-        until(lambda: not processes().keys() & set(workers), 10, "a worker is still there")
+        until(lambda: not processes().keys() & set(workers), 60, "a worker is still there")
         assert len(list(tmp_path.glob("runs/*.partial"))) == 2, "they were stopped in the middle"
     finally:
         for pid in (parent.pid, *workers):
@@ -228,8 +228,18 @@ def test_sigterm_is_as_it_was_after_a_block_that_it_ends():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_every_core_is_for_the_block_alone():
+def test_every_core_is_for_the_block_alone(monkeypatch):
     before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with every_core():
-        assert torch.get_num_threads() == os.cpu_count()
+        assert torch.get_num_threads() == core_threads()
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("said", "threads"), [("1", 1), ("2,4", 2), ("900", 4), ("", 4), ("0", 4), ("many", 4)]
+)
+def test_no_more_threads_than_the_environment_allows(said, threads, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert core_threads() == threads
