@@ -14,7 +14,7 @@ from_records := $(python) -m experiments.from_records
 partial := $(if $(PARTIAL),--partial)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan tables report verify reference test test-anywhere smoke lint format bench clean
+.PHONY: help setup reproduce plan tables report verify reference test test-slow test-anywhere smoke lint format bench clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,10 @@ reference: $(ready) ## Make this clone's records the committed reference, and th
 
 # One thread each: torch's own threads, one a core in every process, would fight for them.
 test: $(ready) ## Run the tests
-	@OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses auto --dist loadscope
+	@OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses auto --dist worksteal
+
+test-slow: $(ready) ## Run the tests that take more than a few seconds each, which `make test` leaves out
+	@OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses auto --dist worksteal -m slow
 
 # Threads and kernels are each machine's own: scripts/test_anywhere.py sets them.
 test-anywhere: $(ready) ## Run the numeric tests as other processors would compute, in some 15 minutes

@@ -1,8 +1,9 @@
 """A run's identity: everything that can change a number, and nothing else."""
 
 import importlib
+import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -134,13 +135,9 @@ class RunSpec:
         spec.scale.check_images(SOURCES[dataset])
         if spec.replica < 0:
             raise ConfigError(f"replica={spec.replica}: must be 0, N0 itself, or above")
-        with torch.device(
-            "meta"
-        ):  # checks names, types and ranges before anything is run, and allocates nothing
-            for key in ("network", "method", "setting"):
-                build(getattr(spec, key), key)
-            if spec.probe is not None:
-                build(spec.probe, "probe")
+        for key in ("network", "method", "setting", "probe"):
+            if (component := getattr(spec, key)) is not None:
+                _built(json.dumps(component, default=str), key)  # checks names, types and ranges before anything is run
         if spec.probe is None and KNOWS not in spec.method:
             raise ConfigError(f"method.{KNOWS}: missing; one of {', '.join(LEVELS)}")
         check_level(spec.knows, f"method.{KNOWS}")
@@ -192,9 +189,8 @@ class RunSpec:
         """Whether another seed may give other numbers."""
         if self.probe is not None:
             return False
-        with torch.device("meta"):
-            says = getattr(build(self.method, "method"), "draws", None)
-            return says is None or bool(says(build(self.network, "network")))
+        says = getattr(_built(json.dumps(self.method), "method"), "draws", None)
+        return says is None or bool(says(_built(json.dumps(self.network), "network")))
 
     @cached_property
     def base_id(self) -> str:
@@ -228,6 +224,13 @@ class RunSpec:
         if self.scale.recipe.seed:
             words.append(f"N0={self.scale.recipe.seed}")
         return " ".join(words)
+
+
+@lru_cache(maxsize=4096)
+def _built(config: str, key: str) -> Any:
+    """Build a component from its configuration in JSON, to be looked at alone: nothing is allocated for it."""
+    with torch.device("meta"):
+        return build(json.loads(config), key)
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 
 import os
 from contextlib import nullcontext
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pytest
@@ -118,6 +118,26 @@ def spec_of():
     def composed(*overrides):
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return RunSpec.of(compose("config", overrides=["profile=smoke", *overrides]))
+
+    return composed
+
+
+@pytest.fixture(scope="session")
+def small_method(spec_of):
+    """A method's configuration with a small budget, and what it may know: where its search is not what is tested."""
+    most = {"budget": 3, "singles": 8}
+
+    def smaller(config):
+        found = {}
+        for key, value in config.items():
+            bounded = min(value, most[key]) if value and key in most else value
+            found[key] = smaller(value) if isinstance(value, dict) else bounded
+        return found
+
+    @cache
+    def composed(name, *overrides):
+        spec = spec_of(f"method={name}", *overrides)
+        return smaller(spec.method), spec.knows
 
     return composed
 

@@ -111,6 +111,7 @@ def test_without_a_card_there_is_one_sentence(call, capsys, monkeypatch, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_check_runs_on_a_card(call, card_facts, tmp_path, monkeypatch):
     """A pretended one: what it cannot show is that TF32 rounds, which the check of the arithmetic asks of a card."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

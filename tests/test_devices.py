@@ -29,7 +29,7 @@ from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
 from bgd.probes.survey import Survey
 from bgd.records import CORRECTED
-from bgd.settings import Stage, samples_of
+from bgd.settings import Setting, Stage, samples_of
 from bgd.store import Store
 from experiments.execute import execute
 from experiments.run import CONF
@@ -38,6 +38,7 @@ from experiments.workbench import Place, Workshop
 METHODS, PROBES = (
     sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("method", "probe")
 )
+SETTINGS = {"reloading": Setting(False), "non_reloading": Setting(True)}
 EVALUATORS = {"full": FullEvaluator, "incremental": IncrementalEvaluator}
 
 
@@ -56,15 +57,14 @@ def samples_on(network, tiny, device, count):
     return samples_of(*tiny.test.tensors(device), training.misclassified(network, tiny), count)
 
 
-def stage_of(network, tiny, card, spec, count):
-    problem = Problem(network, known(network, tiny, card).restricted(spec.knows), card)
+def stage_of(network, tiny, card, setting, method, knows, count):
+    problem = Problem(network, known(network, tiny, card).restricted(knows), card)
     images, samples = Images.of(tiny, 60, 40, card), samples_on(network, tiny, card, count)
     evaluator = IncrementalEvaluator(network, images)
     logits = FullEvaluator(network, images).test_logits()
     indices = [sample.index for sample in samples]
     bystanders = Bystanders.of(logits, evaluator.base.test_predictions, images.test_labels, indices)
-    setting, method = build(spec.setting, "setting"), build(spec.method, "method")
-    return Stage(setting, method, 0, problem, evaluator, samples, bystanders)
+    return Stage(setting, build(method, "method"), 0, problem, evaluator, samples, bystanders)
 
 
 # A network that keeps corrections has the second one meet what the first one left behind; where it does not, what is
@@ -72,11 +72,11 @@ def stage_of(network, tiny, card, spec, count):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize(
     ("network", "setting", "count"),
-    [("mlp", "non_reloading", 2), ("alexnet", "reloading", 1)],
+    [("mlp", "non_reloading", 2), pytest.param("alexnet", "reloading", 1, marks=pytest.mark.slow)],
     indirect=["network"],
 )
-def test_a_method_corrects_on_a_card(name, setting, count, network, tiny, card, spec_of):
-    stage = stage_of(network, tiny, card, spec_of(f"method={name}", f"setting={setting}"), count)
+def test_a_method_corrects_on_a_card(name, setting, count, network, tiny, card, small_method):
+    stage = stage_of(network, tiny, card, SETTINGS[setting], *small_method(name), count)
     before = stage.problem.original.cpu()
     for row in stage.rows():  # a patch that leaves its sample wrong is refused by the stage
         assert row.reason or row.outcome == CORRECTED

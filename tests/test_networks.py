@@ -204,7 +204,7 @@ def test_glimpses_and_followers_say_what_the_edited_network_says(name):
         assert torch.allclose(follower.step(patch.indices, patch.new).logits, wanted, rtol=1e-9, atol=1e-9)
 
 
-@pytest.fixture(scope="module", params=list(MORE))
+@pytest.fixture(scope="module", params=["lenet", pytest.param("resnet", marks=pytest.mark.slow)])
 def posed(request, tiny):
     """One of the two more networks, narrow and trained, a problem posed on it, and samples it gets wrong."""
     with rng.torch_seeded(rng.stream(0, "init")):

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_result_table_is_that_of_the_committed_records():
     table = README.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0]
     assert table.strip() == result_table(PAPER.main_runs(load(reference_folder("laptop")))).strip()

@@ -23,14 +23,14 @@ from bgd.snapshot import Snapshot, StateError, pack, unpack
 from experiments.run import CONF
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
-ROW = ("method=least_harm_row", "method.consolidation.steps=20")
+ROW = ("least_harm_row", "method.consolidation.steps=20")
 CASES = {
-    **{name: (f"method={name}",) for name in METHODS},
+    **{name: (name,) for name in METHODS},
     "least_harm_row": ROW,
-    "momentum": ("method=retrain", "method.carry_momentum=true"),
+    "momentum": ("retrain", "method.carry_momentum=true"),
     "settled at every second": (*ROW, "method.consolidation.every=2"),
-    "estimated at every second": ("method=least_harm_row_kfac_refreshed", "method.price.price.every=2"),
-    "estimated at every one": ("method=least_harm_row_kfac_refreshed", "method.price.price.every=1"),
+    "estimated at every second": ("least_harm_row_kfac_refreshed", "method.price.price.every=2"),
+    "estimated at every one": ("least_harm_row_kfac_refreshed", "method.price.price.every=1"),
 }
 
 
@@ -89,9 +89,9 @@ def go_on(stage, rows, done, snapshots=(), saved=0):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_method_goes_on_to_the_same_rows(stage, spec_of, case):
+def test_every_method_goes_on_to_the_same_rows(stage, small_method, case):
     """With the snapshot after the last row, with an older one, and without; the network is the same to the last bit."""
-    method = build(spec_of(*CASES[case]).method, "method")
+    method = build(small_method(*CASES[case])[0], "method")
     one = stage(method)
     rows, snapshots = whole(one)
     done, corrected = 4, [row for row in rows if row.outcome == CORRECTED]

@@ -192,6 +192,7 @@ def test_the_report_ends_in_a_sentence(error, status, message, output, capsys, m
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_hydra_is_needed():
     code = (
         "import sys; sys.modules['torch'] = sys.modules['hydra'] = None; import experiments.from_records as it;"

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from bgd.archive import Records
 from bgd.store import Store
 from experiments.execute import execute
@@ -26,6 +28,7 @@ def small(spec: RunSpec) -> RunSpec:
     return replace(spec, network=network, method=method, scale=scale, dataset="tiny")
 
 
+@pytest.mark.slow
 def test_every_kind_of_run_of_it_runs_and_shows_in_the_tables(every_run, tmp_path):
     kinds = {}
     for name, runs in every_run.members("thesis").items():

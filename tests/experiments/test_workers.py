@@ -102,7 +102,7 @@ def until(condition, seconds, message):
     ("number", "status"),
     [
         (signal.SIGKILL, -signal.SIGKILL),
-        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
     ],
 )
@@ -195,6 +195,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_two_at_once_share_the_runs_and_both_end_well(tmp_path):
     """N0 is trained by one of them; each run is made once, and neither calls the other's a failure."""
     program = tmp_path / "two.py"

@@ -1,7 +1,5 @@
 """The contract that every method keeps, on every yaml under conf/method that there is."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
@@ -22,10 +20,10 @@ METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 @pytest.fixture(params=["mlp", "alexnet"])
 def case(request, tiny, trained, trained_alexnet):
     """A network with misclassified samples, and a problem posed on it."""
-    network = {"mlp": trained, "alexnet": trained_alexnet}[request.param]
+    network, count = {"mlp": (trained, 4), "alexnet": (trained_alexnet, 2)}[request.param]
     problem = Problem(network, known(network, tiny))
-    chosen = samples_of(*tiny.test.tensors(), training.misclassified(network, tiny), 4)
-    assert len(chosen) == 4
+    chosen = samples_of(*tiny.test.tensors(), training.misclassified(network, tiny), count)
+    assert len(chosen) == count
     return network, problem, chosen
 
 
@@ -75,34 +73,11 @@ def test_contract(name, case, spec_of):
 REFUSING = ("frozen layer", "unused head")  # where a method may say that it is not for such a network
 
 
-@pytest.fixture(scope="module")
-def small_spec_of(spec_of):
-    """The run of a method with a budget for small networks, composed once."""
-
-    def smaller(config):
-        small = {"budget": 3, "singles": 8}
-        return {
-            key: smaller(value)
-            if isinstance(value, dict)
-            else min(value, small[key])
-            if key in small and value
-            else value
-            for key, value in config.items()
-        }
-
-    @cache
-    def composed(name):
-        spec = spec_of(f"method={name}")
-        return smaller(spec.method), spec.knows
-
-    return composed
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", METHODS)
-def test_contract_on_odd_networks(name, kind, small_spec_of):
+def test_contract_on_odd_networks(name, kind, small_method):
     """R2, R9, R14: a right patch of what is not frozen, a failure or refusal in words; N0 as before, bit for bit."""
-    (config, knows), network = small_spec_of(name), odd_network(kind)
+    (config, knows), network = small_method(name), odd_network(kind)
     if config.get("tensors"):
         config = config | {
             "tensors": [name for name, _ in network.named_parameters() if "lin2.weight" in name]

@@ -208,9 +208,9 @@ def count_looks(watched, calls):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_passes_of_every_method_are_counted(name, trained, tiny, samples, spec_of, monkeypatch):
+def test_passes_of_every_method_are_counted(name, trained, tiny, samples, small_method, monkeypatch):
     """Forward passes as the network itself counts them, image by image; of a search, when it goes one by one."""
-    method = build(spec_of(f"method={name}").method, "method")
+    method = build(small_method(name)[0], "method")
     problem, calls = Problem(trained, known(trained, tiny)), []
     forward = nn.Sequential.forward
 
