@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bgd.checks import check_figures, check_header, check_order
+from bgd.checks import check_header, checked
 from bgd.files import write
-from bgd.records import PROBE, Header, RecordError, Row, Run, dump, header_in, row_in, subject
+from bgd.records import PROBE, Header, RecordError, Row, Run, dump, header_in, subject
 from bgd.sums import Sums, read, read_sums, write_sums
 
 PRESETS = "presets.json"
@@ -141,14 +141,7 @@ def load(folder: Path) -> Records:
     def read_run(run_id: str) -> Run:
         header, (path, start) = headers[run_id], places[run_id]
         lines = unpacked(path)[start : start + header.samples]
-        try:
-            rows = [row_in(line) for line in lines]
-            check_order(header, rows)
-            if sums is None:
-                check_figures(header, rows)
-        except RecordError as error:
-            raise RecordError(f"{path}, run {run_id}: {error}") from error
-        return Run.of(header, rows)
+        return checked(header, lines, f"{path}, run {run_id}", sums is not None)
 
     return Records(OnDemand(headers, read_run), _presets(folder, sums, headers))
 

@@ -82,7 +82,7 @@ class Bystanders:
         )
 
     def side_effects(self, predictions: torch.Tensor) -> SideEffects:
-        """Return what a changed network's predictions (N,), -1 where a logit is not finite, differ in from N0's."""
+        """Count how a network's predictions (N,), -1 where a logit is not finite, differ from those of N0."""
         right, agreeing = predictions == self.labels, predictions == self.predictions
         return SideEffects(
             broken=int((self._right & ~right).sum()),

@@ -17,6 +17,8 @@ from bgd.records import (
     Measurement,
     RecordError,
     Row,
+    Run,
+    row_in,
 )
 
 OUTCOMES = (ALREADY_RIGHT, CORRECTED, UNCORRECTED)
@@ -38,6 +40,28 @@ def check_header(header: Header) -> None:
         raise RecordError(f"summary.seconds is {seconds!r}, which is no time")
     for fault in _accuracies(header.figures, header):
         raise RecordError(f"of N0: {fault}")
+
+
+def checked(header: Header, lines: Sequence[bytes | str], where: str, summed: bool) -> Run:
+    """Read the rows of a complete run and hold them to their header.
+
+    Args:
+        header: Of the run.
+        lines: Of its rows.
+        where: What the run is called in an error.
+        summed: Whether checksums hold its figures already.
+
+    Raises:
+        RecordError: A row cannot be read, is gone, there twice, of another kind of run or contradicts itself.
+    """
+    try:
+        rows = [row_in(line) for line in lines]
+        check_order(header, rows)
+        if not summed:
+            check_figures(header, rows)
+    except RecordError as error:
+        raise RecordError(f"{where}: {error}") from error
+    return Run.of(header, rows)
 
 
 def check_order(header: Header, records: Sequence[Row | Measurement]) -> None:

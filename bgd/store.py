@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bgd.checks import check_figures, check_header, check_order
+from bgd.checks import check_header, checked
 from bgd.files import BusyError, locked, writable, write
-from bgd.records import Header, RecordError, Run, header_in, row_in
+from bgd.records import Header, RecordError, Run, header_in
 from bgd.sums import Sums, read, read_sums
 from bgd.writer import FAILED, HEADER, PARTIAL, ROWS, Writer, aside
 
@@ -114,15 +114,7 @@ class Store:
         """
         header, sums = self._header(run_id)
         path = self.root / run_id / ROWS
-        lines = read(path, sums).splitlines()
-        try:
-            rows = [row_in(line) for line in lines]
-            check_order(header, rows)
-            if sums is None:
-                check_figures(header, rows)
-        except RecordError as error:
-            raise RecordError(f"{path}: {error}") from error
-        return Run.of(header, rows)
+        return checked(header, read(path, sums).splitlines(), str(path), sums is not None)
 
     def complete(self) -> list[str]:
         """Return the ids of the complete runs, in order."""

@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 from contextlib import nullcontext
 from functools import cache, lru_cache
 from pathlib import Path
@@ -76,6 +77,11 @@ def trained_alexnet(tiny):
 def samples(tiny, trained):
     """Misclassified samples of the small MLP."""
     return samples_of(*tiny.test.tensors(), training.misclassified(trained, tiny), 12)
+
+
+def interruptible():
+    """Heed SIGINT in a child process: a shell has what it starts with & ignore it, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def known(network, tiny, device="cpu"):

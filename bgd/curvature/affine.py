@@ -38,7 +38,7 @@ class Affine:
     bias: str | None
 
     def inputs(self, values: torch.Tensor) -> torch.Tensor:
-        """Return what goes in (B, ...) as the h_t of each image (B, T, n)."""
+        """Return the layer's inputs (B, ...) as the h_t of each image (B, T, n)."""
         if isinstance(self.module, nn.Linear):
             return values.reshape(len(values), -1, values.shape[-1])
         conv = self.module
@@ -53,7 +53,7 @@ class Affine:
         return patches.reshape(len(values), conv.weight[0].numel(), -1).transpose(1, 2)
 
     def outputs(self, values: torch.Tensor) -> torch.Tensor:
-        """Return what comes out (B, ...), or its gradient, by position (B, T, m)."""
+        """Return the layer's outputs (B, ...), or their gradient, by position (B, T, m)."""
         if isinstance(self.module, nn.Linear):
             return values.reshape(len(values), -1, values.shape[-1])
         return values.flatten(2).transpose(1, 2)

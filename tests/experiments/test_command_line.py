@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import pytest
 import torch
+from conftest import interruptible
 
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.store import Store
@@ -246,7 +247,7 @@ def stopped(process, number):
 
     Python drops what is raised while an object is finalized, an interrupt too: 1 of 60 was lost so.
     """
-    for patience in (10, 10, 60):
+    for patience in (30, 30, 60):
         process.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
             return process.communicate(timeout=patience)
@@ -259,8 +260,7 @@ def test_a_real_signal_ends_a_command_in_a_sentence(module, number, status, tmp_
     arguments = ["profile=smoke", "network=alexnet", "scale.recipe.epochs=10000", f"output_dir={tmp_path}"]
     process = subprocess.Popen(
         [sys.executable, *module.split(), *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it for what it starts with &
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible,
     )  # fmt: skip
     try:
         end = time.monotonic() + 120

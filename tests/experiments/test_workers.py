@@ -11,6 +11,7 @@ from dataclasses import fields
 
 import pytest
 import torch
+from conftest import interruptible
 
 from bgd.files import BusyError
 from bgd.records import Row
@@ -109,7 +110,7 @@ def until(condition, seconds, message):
 def test_no_worker_outlives_its_parent(number, status, tmp_path):
     parent = subprocess.Popen(
         [sys.executable, "-c", LONG, str(tmp_path)],
-        cwd=CONF.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=CONF.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible,
     )  # fmt: skip
     workers = []
     try:
