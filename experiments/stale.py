@@ -2,14 +2,16 @@
 
 A run's identity has the `VERSION` of its components, which their authors raise by hand. What they forget shows here:
 the header keeps a hash of each module that a component with a version is from, and of the modules of the same room
-(`bgd.methods`, `bgd.curvature`, ...) that it imports, directly or not. Rooms that every run goes through but that have
-a test against an oracle of their own (patches, parameters, records) are left out: a warning that comes after every edit
-is read by nobody.
+(`bgd.methods`, `bgd.curvature`, ...) that it imports, directly or not. A warning that comes after every edit is read by
+nobody, so docstrings and comments do not count, and neither do rooms that every run goes through but that have a test
+against an oracle of their own (patches, parameters, records).
 """
 
 import ast
 import hashlib
 import importlib.util
+import io
+import tokenize
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -28,7 +30,7 @@ ALWAYS = ("bgd.training", "bgd.evaluation")  # what every run goes through and h
 
 
 def sources(spec: RunSpec) -> dict[str, str]:
-    """Return the start of the SHA-256 of each module behind a run's components, by its path."""
+    """Return the start of the SHA-256 of the code of each module behind a run's components, by its path."""
     parts = [spec.network, spec.probe] if spec.probe else [spec.network, spec.method, spec.setting]
     modules = {name for part in parts for name in _modules(part)} | set(ALWAYS)
     paths = sorted({path for name in modules for path in _room(name)})
@@ -144,5 +146,27 @@ def _imports(path: Path) -> Iterator[str]:
 
 @cache
 def _hash(path: Path) -> str:
-    """Return the start of a file's SHA-256, as the process began with it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    """Return the start of the SHA-256 of a module's code, as the process began with it."""
+    return hashlib.sha256(code_of(path.read_text(encoding="utf-8")).encode()).hexdigest()[:16]
+
+
+def code_of(text: str) -> str:
+    """Return a module's source without docstrings, comments and empty lines: they change no number."""
+    comments = {
+        token.start[0]: token.start[1]
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT
+    }
+    words: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        if (
+            isinstance(first, ast.Expr)
+            and isinstance(first.value, ast.Constant)
+            and isinstance(first.value.value, str)
+        ):
+            words |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+    lines = enumerate(text.split("\n"), 1)
+    code = (line[: comments.get(number)].rstrip() for number, line in lines if number not in words)
+    return "\n".join(line for line in code if line)

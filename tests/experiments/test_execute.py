@@ -196,6 +196,38 @@ def test_a_run_made_by_other_source_is_named_and_made_again_on_request(
     )
 
 
+WRITTEN = '''"""A module."""
+
+import os  # for a reason
+
+
+class Thing:
+    """A thing.
+
+    With a "quoted" word.
+    """
+
+    size = "# no comment"  # of it
+
+    def give(self):
+        # nothing is lost
+        return """a text
+        # in lines"""
+'''
+LEFT = '''import os
+class Thing:
+    size = "# no comment"
+    def give(self):
+        return """a text
+        # in lines"""'''
+
+
+def test_words_are_no_code():
+    assert staleness.code_of(WRITTEN) == LEFT
+    assert staleness.code_of(WRITTEN.replace("A thing.", "Something.").replace("for a reason", "")) == LEFT
+    assert staleness.code_of(WRITTEN.replace("# no comment", "# one")) != LEFT
+
+
 def test_a_header_without_hashes_is_not_called_stale(workshop, spec_of, tmp_path, caplog):
     spec, store = spec_of(), Store(tmp_path / "runs")
     execute(spec, workshop)
