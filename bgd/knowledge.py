@@ -41,7 +41,7 @@ class Knowledge:
         return replace(self, level=level)
 
     def ask(self, name: str, level: str, what: str) -> Callable[..., Any]:
-        """Return what gives a piece of knowledge.
+        """Return the function that gives a piece of knowledge.
 
         Args:
             name: Of the attribute.

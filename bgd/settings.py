@@ -93,7 +93,7 @@ class Stage:
             yield self._row(position, self.samples[position])
 
     def snapshot(self, rows: int) -> Snapshot | None:
-        """Return what going on after so many rows takes; None where the rows alone are enough.
+        """Return the state that resuming after so many rows needs; None where the rows alone are enough.
 
         Raises:
             StateError: The method hands on something that cannot be kept.

@@ -54,7 +54,7 @@ class Snapshot:
 
 
 def pack(carry: Any) -> Any:
-    """Return what a method hands on as numbers, text, tensors and collections of them, samples by their index.
+    """Return a method's state as numbers, text, tensors and collections of them, samples by their index.
 
     Raises:
         StateError: It is something else.
@@ -73,7 +73,7 @@ def pack(carry: Any) -> Any:
 
 
 def unpack(packed: Any, samples: Sequence[Sample], device: torch.device) -> Any:
-    """Return what `pack` was given."""
+    """Return the state that `pack` was given."""
     if isinstance(packed, torch.Tensor):
         return packed.to(device)
     if isinstance(packed, dict) and SAMPLE in packed:

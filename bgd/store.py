@@ -199,7 +199,7 @@ class Store:
 
 
 def _stamp(folder: Path) -> Stamp:
-    """Return what changes when a file of a folder does."""
+    """Return a stamp that changes when a file of a folder does."""
     if not folder.is_dir():
         return ((0, 0, 0),)
     states = [entry.stat() for entry in sorted(folder.iterdir())]

@@ -244,7 +244,7 @@ def _resume(parts: dict[str, Any], checkpoint: Path | None) -> int:
 
 
 def kept_tensors(path: Path) -> dict[str, torch.Tensor] | None:
-    """Return what `keep_tensors` wrote; None where there is nothing or not what was written: it is made again then."""
+    """Read the tensors that `keep_tensors` wrote; None where they are missing or damaged, to be made again."""
     if not path.exists():
         return None
     try:

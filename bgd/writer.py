@@ -160,7 +160,7 @@ class Writer:
         write(self._folder / STATE, head.encode() + b"\n" + content)
 
     def state(self) -> tuple[int, bytes] | None:
-        """Return what `keep_state` kept and after how many rows; None where nothing was kept for these rows."""
+        """Return the state that `keep_state` kept and after how many rows; None where there is none for these rows."""
         path = self._folder / STATE
         if not path.exists():
             return None

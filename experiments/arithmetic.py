@@ -80,7 +80,7 @@ def facts(device: str) -> dict[str, Any]:
 
 
 def unsettled(device: str) -> dict[str, Any]:
-    """Return what is no longer as `settle` has it, by name with its value."""
+    """Return the switches that are no longer as `settle` has them, by name with their values."""
     wanted: dict[str, tuple[Any, Any]] = {
         f"{name}.fp32_precision": (switches.fp32_precision, FULL) for name, switches in ROUNDED.items()
     }

@@ -39,7 +39,7 @@ def keep_members(members: Members, output: Path, profile: str) -> None:
 
 
 def kept_members(output: Path, profile: str) -> Members:
-    """Return what `keep_members` wrote, nothing where it never did.
+    """Read the members that `keep_members` wrote; empty where it never did.
 
     Raises:
         RecordError: The file is not what was written.

@@ -36,7 +36,7 @@ def choices_in(group: str) -> list[str]:
 
 
 def preset_params(preset: str) -> dict[str, Any]:
-    """Return what a preset sweeps over: overrides as text, by key."""
+    """Return the axes of a preset's sweep: overrides as text, by key."""
     content = OmegaConf.load(CONF / "experiment" / f"{preset}.yaml")
     return dict(OmegaConf.select(content, "hydra.sweeper.params") or {})
 
@@ -77,7 +77,7 @@ def jobs_of(arguments: Sequence[str]) -> list[list[str]]:
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """Return what Hydra composes from the overrides of one run; inside `initialize_config_dir`.
+    """Return Hydra's configuration of the overrides of one run; inside `initialize_config_dir`.
 
     Raises:
         ConfigError: A key does not exist, a file has another name than what it configures, or an override takes back
@@ -237,7 +237,7 @@ def _check_variant(variant: str, method: DictConfig) -> None:
 
 
 def _unknown_key(overrides: Sequence[str]) -> str | None:
-    """Return what is to be said of the first key that the choices of groups do not have; None where all are there."""
+    """Return the complaint about the first key that the choices of groups do not have; None where all are there."""
     keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
     groups = [override for override, key in zip(overrides, keys, strict=True) if is_group(key)]
     try:

@@ -104,7 +104,7 @@ class _Composer:
         return plain
 
     def _config(self, groups: Choice) -> DictConfig:
-        """Return what Hydra composes, to be changed."""
+        """Return a copy of Hydra's configuration, to be changed."""
         put = {key: value for key, value in groups if key in PUT_IN and not _is_changed(key, dict(groups))}
         name = tuple(f"{key}={value}" for key, value in groups if key not in put)
         if name not in self._composed:
@@ -164,7 +164,7 @@ def _choices(preset: str) -> Iterator[Choice]:
 
 
 def kind_of(spec: dict[str, Any]) -> Kind:
-    """Return what a run's cost depends on, from its identity."""
+    """Return the part of a run's identity that its cost depends on."""
     return (*subject(spec), spec["scale"]["train_images"] + spec["scale"]["test_images"])
 
 

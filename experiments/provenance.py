@@ -19,7 +19,7 @@ LIBRARIES = ("bgd", "torch", "torchvision", "numpy", "hydra-core")
 
 
 def provenance(dataset: str, device: str, threads: int) -> dict[str, Any]:
-    """Return what a header says of the code, the machine and the data.
+    """Return a header's facts about the code, the machine and the data.
 
     `revision` is git's, `dirty` whether `CODE` differed from it; both are None where there is no repository.
     `data` has the SHA-256 of each file, which loading has checked.

@@ -44,7 +44,7 @@ def is_reported(run_ids: Iterable[str], output: Path) -> bool:
 
 
 def verdicts(records: Records) -> bytes:
-    """Return what the records say of each claim, as `reference/verdicts.json` keeps it."""
+    """Return the verdict of the records on each claim, as `reference/verdicts.json` keeps it."""
     return LEDGER.files(records.of(*LEDGER.presets))["report/verdicts.json"]
 
 

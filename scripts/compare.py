@@ -40,7 +40,7 @@ class Comparison:
     other: list[Pair] = field(default_factory=list)
 
     def cells(self) -> list[str]:
-        """Return what the table says of them."""
+        """Return their cells of the table."""
         return [
             f"{self.runs:,}",
             f"{len(self.same) + len(self.other):,}",
@@ -75,7 +75,7 @@ def runs_of(folder: Path) -> list[Run]:
 
 
 def identity(run: Run) -> str:
-    """Return what is the same of two runs to compare."""
+    """Return the key that two runs to compare share."""
     spec = {**run.header.spec, "versions": None, "N0": run.header.base["sha256"]}
     spec["scale"] = {**spec["scale"], "samples": None}
     return json.dumps(spec, sort_keys=True)
@@ -100,7 +100,7 @@ def compare(old: list[Run], new: list[Run]) -> dict[tuple[str, ...], Comparison]
 
 
 def signature(row: Row) -> tuple[object, ...]:
-    """Return what of a row must be the same for its figures to be comparable."""
+    """Return the part of a row that must be equal for its figures to be comparable."""
     return row.index, row.outcome, row.altered, row.l0, row.steps, row.forward_passes, row.layers
 
 

@@ -54,7 +54,7 @@ class Item:
 
 
 def plan(networks: list[str], methods: list[str]) -> list[Item]:
-    """Return what is to be checked, the most telling first."""
+    """Return the checks to make, the most telling first."""
     rows = [(network, "reloading") for network in networks] + [(networks[0], "non_reloading")]
     return [
         Item("arithmetic"),

@@ -41,7 +41,7 @@ class HeldOut(Workbench):
 
 
 def text(bench: HeldOut, stage: Stage, rows: list[Row]) -> str:
-    """Return what came out, a line for each fact."""
+    """Return the outcome, a line for each fact."""
     errors, images = len(bench.base.errors), len(bench.data.test)
     lines = [f"{len(rows)} of {errors} errors among {images:,} images: {outcome(rows)}"]
     corrected = [row for row in rows if row.outcome == CORRECTED]

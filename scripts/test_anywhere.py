@@ -151,7 +151,7 @@ def main() -> int:
 
 
 def bits() -> dict[str, str]:
-    """Return what this process computes with, and a hash of some results: other bits, another hash."""
+    """Return the libraries of this process, and a hash of some results: other bits, another hash."""
     import numpy as np
     import torch
     import torch.nn.functional as F

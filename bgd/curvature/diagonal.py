@@ -22,7 +22,7 @@ class DiagonalCurvature:
 
     @classmethod
     def restored(cls, tensors: dict[str, torch.Tensor], space: ParameterSpace) -> "DiagonalCurvature":
-        """Return what `tensors` came from; see `Estimator.restore`."""
+        """Return the curvature that `tensors` describe; see `Estimator.restore`."""
         if set(tensors) != {"diagonal"} or tensors["diagonal"].shape != (space.size,):
             shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
             raise CurvatureError(f"kept curvature {shapes}: must be {{'diagonal': {(space.size,)}}}")

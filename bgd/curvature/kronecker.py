@@ -152,7 +152,7 @@ class KroneckerCurvature:
 
     @classmethod
     def restored(cls, tensors: dict[str, torch.Tensor], space: ParameterSpace) -> "KroneckerCurvature":
-        """Return what `tensors` came from; see `Estimator.restore`."""
+        """Return the curvature that `tensors` describe; see `Estimator.restore`."""
         rest = next(iter(tensors.values())).new_zeros(space.size)
         blocks, held = [], 0
         for name, shape in zip(space.names, space.shapes, strict=True):

@@ -112,7 +112,7 @@ def add_rest(
 
 
 def _per_sample(product: Product, chosen: Tensors, images: torch.Tensor, vectors: torch.Tensor) -> Gradients:
-    """Return what gives the gradient of a product for each of some images: in one, or one by one.
+    """Return the function of per-image gradients of a product: of all images at once, or one by one.
 
     `vmap` does not know every layer (a GRU, a backward hook); a try with two images decides.
     """

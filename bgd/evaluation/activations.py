@@ -229,7 +229,7 @@ def _stored(values: torch.Tensor) -> torch.Tensor:
 
 
 def _viewed(stored: torch.Tensor) -> torch.Tensor:
-    """Return what lies in memory as (F, N) or (N, H, W, C) as values (N, F) or (N, C, H, W)."""
+    """Return a view (N, F) or (N, C, H, W) of values that lie in memory as (F, N) or (N, H, W, C)."""
     return stored.t() if stored.dim() == 2 else stored.permute(0, 3, 1, 2)
 
 

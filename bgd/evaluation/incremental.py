@@ -141,7 +141,7 @@ class IncrementalEvaluator:
         return places
 
     def _outcome(self) -> Outcome:
-        """Return what was found for each image of the unpatched network."""
+        """Return the results of the unpatched network, image by image."""
         if self._kept.outcome is None:
             last = self._kept.nearest(len(self._layers.modules))
             self._kept.outcome = self._gathered(self._unpatched_layers, last)

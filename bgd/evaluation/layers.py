@@ -15,7 +15,7 @@ from bgd.evaluation.low_rank import LEAST, Factors, factors_of
 from bgd.layers import Link, chain
 from bgd.patch import Patch
 
-CHEAP = 0.05  # of the work of all stages: less than this is rather done again than kept
+CHEAP = 0.05  # below this share of the work of all stages, recompute instead of caching
 ELEMENTWISE = (
     nn.ReLU,
     nn.Dropout,
@@ -66,7 +66,7 @@ class Edit:
         return self.weight.numel()
 
     def added(self, layer: nn.Linear | nn.Conv2d, values: torch.Tensor) -> torch.Tensor:
-        """Return what the edit adds to its rows' pre-activations (k, u, ...), from its columns' inputs (k, j, ...)."""
+        """Return the edit's part of its rows' pre-activations (k, u, ...), from its columns' inputs (k, j, ...)."""
         if self.factors:
             return (self.factors @ values.t() + self.bias[:, None]).t()
         change = product(layer, self.weight, values)
@@ -158,7 +158,7 @@ class Layers:
         }
 
     def edit(self, patch: Patch, stage: Stage, most: float) -> Edit | None:
-        """Return what a patch does to a layer; None for nothing, or for more than a share of `most` of its work."""
+        """Return a patch's edit of a layer; None where there is none or it is more than `most` of the layer's work."""
         layer = self.layer(stage)
         wide, kernel = layer.weight[0].numel(), layer.weight[0, 0].numel()
         weights, change = _change(patch, f"{stage.name}.weight", layer.weight.device)

@@ -18,7 +18,7 @@ class Shelf:
 
     Args:
         folder: For one network and one set of images; made where it is not there.
-        least: Bytes of a tensor from which on it is worth it; each process makes smaller ones for itself.
+        least: Smallest tensor, in bytes, worth sharing; each process makes smaller ones for itself.
     """
 
     def __init__(self, folder: Path, least: int = LEAST) -> None:

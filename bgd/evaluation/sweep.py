@@ -121,7 +121,7 @@ class Sweep:
                 yield moved
 
     def _difference(self, stage: Stage, edit: Edit, kept: Activations, block: slice) -> torch.Tensor:
-        """Return what an edit adds to the pre-activations of its rows (k, u, ...), from unpatched inputs."""
+        """Return an edit's contribution to the pre-activations of its rows (k, u, ...), from unpatched inputs."""
         values = kept.some(stage.source, edit.columns, block)
         for module in self.layers.modules[stage.source : stage.at]:
             values = module(values)

@@ -118,7 +118,7 @@ def watched(network: nn.Module, name: str) -> Iterator[list[torch.Tensor]]:
 
 @torch.no_grad()
 def entering(network: nn.Module, name: str, images: torch.Tensor, batch: int) -> torch.Tensor:
-    """Return what goes into a linear layer that runs once (N, D), for images (N, ...), `batch` at a time."""
+    """Return the inputs (N, D) of a linear layer that runs once, for images (N, ...), `batch` at a time."""
     core = unwrapped(network)[1]
     with watched(network, name) as found:
         for some in torch.split(images, batch):
@@ -138,6 +138,6 @@ def _noting(notes: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
 
 
 def entered(given: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
-    """Return what a layer was called with, from what a hook with keywords is told: `layer(x)` or `layer(input=x)`."""
+    """Return the input of a call `layer(x)` or `layer(input=x)`, from the arguments that a hook gets."""
     values: torch.Tensor = given[0] if given else named["input"]
     return values

@@ -88,7 +88,7 @@ class Problem:
         return gradient
 
     def kept(self, name: str, make: Callable[[], Any], of: Collection[str] = ()) -> Any:
-        """Return what `make` gave when it was first asked for under this name: what corrections share.
+        """Return a value that corrections share: `make` is called once for each name.
 
         Args:
             name: Under which it is kept.

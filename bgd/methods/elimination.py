@@ -63,7 +63,7 @@ class Elimination:
         return self._gone
 
     def _linear_effects(self) -> Floats | None:
-        """Return what each parameter's restoring does to the margin, to first order (m,)."""
+        """Return the change of the margin by restoring each parameter, to first order (m,)."""
         if self._gradient is None:
             return None
         where = torch.from_numpy(self._indices).to(self._restored.device)

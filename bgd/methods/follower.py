@@ -116,7 +116,7 @@ class Follower:
         return Step(indices, values, logits, places)
 
     def take(self, step: Step) -> None:
-        """Make the network of a step, taken from the one at hand, the one at hand."""
+        """Commit a step: its network becomes the current one."""
         self.flat[step.indices] = step.values
         if step.places is None:
             self.logits, self.own = step.logits, True
@@ -129,7 +129,7 @@ class Follower:
         self.logits, self.own = step.logits, False
 
     def slack(self, step: Step | None = None) -> float:
-        """By how much the network's own logits may be off for rounding: what is closer than that, it has to say itself.
+        """Bound on the rounding error of the network's own logits. Smaller margins are decided by running it.
 
         A large value on the way counts, also where a ReLU hides it or it is gone again: what it left behind stays.
         """
@@ -159,7 +159,7 @@ class Follower:
 
     @torch.no_grad()
     def ran(self, indices: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """Return what the network itself says (1, C) with values at flat indices (m,); the one at hand stays."""
+        """Return the network's own logits (1, C) with values at flat indices (m,); the current network stays."""
         kept = self.flat[indices]
         self.flat[indices] = values
         logits: torch.Tensor = self._network(self._image)
@@ -173,7 +173,7 @@ class Follower:
     def _through(
         self, place: int, layer: nn.Module, signal: Signal | None, edited: Changes | None
     ) -> Signal | None:
-        """Return what comes out of a layer (1, ...), with the units that may differ; None where nothing does."""
+        """Return a layer's outputs (1, ...) and the units that may differ; None where none does."""
         before, after = self._places[place], self._places[place + 1]
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
             return _weighted(layer, before, after, signal, edited)
@@ -194,7 +194,7 @@ def _weighted(
     signal: Signal | None,
     edited: Changes | None,
 ) -> Signal | None:
-    """Return what comes out of a layer with weights, of all units; None where nothing differs."""
+    """Return the outputs of all units of a layer with weights; None where none differs."""
     product = None if signal is None else _product(layer, before, signal)
     if product is None and edited is None:
         return None
@@ -215,7 +215,7 @@ def _weighted(
 
 
 def _product(layer: nn.Linear | nn.Conv2d, before: torch.Tensor, signal: Signal) -> torch.Tensor | None:
-    """Return what the differences of what goes in do to what comes out (1, U, ...); None where there are none."""
+    """Return the differences of a layer's outputs (1, U, ...) by those of its inputs; None where there are none."""
     units = signal.units
     moved = signal.values - before if units is None else signal.values[:, units] - before[:, units]
     if isinstance(layer, nn.Conv2d):

@@ -78,7 +78,7 @@ class Glimpse:
 
     @property
     def slack(self) -> float:
-        """By how much logits may be off for rounding: what is closer than that, the network has to say itself.
+        """Bound on the rounding error of these logits. Smaller margins are decided by running the network.
 
         A large value on the way counts, also where a ReLU hides it: an edit may be what takes it away.
         """

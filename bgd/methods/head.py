@@ -76,7 +76,7 @@ class Head:
         return part.reshape(self._classes, -1)
 
     def view(self, sample: Sample) -> View:
-        """Return what the head sees of a sample: one forward pass of the trial."""
+        """Return the head's input for a sample: one forward pass of the trial."""
         with watched(self._trial.network, self._name) as into:
             own = self._trial.logits(sample)
         inputs = self._with_one(into[0])[0]
@@ -116,7 +116,7 @@ class Head:
         return trial.look(sample).right
 
     def correction(self, steps: int) -> Correction:
-        """Return what was last written as the correction."""
+        """Return the change that was written last, as the correction."""
         trial, at = self._trial, self._positions
         patch = Patch.sparse(trial.space, at, trial.original[at], trial.flat[at])
         return Correction(patch, altered=len(patch), steps=steps)

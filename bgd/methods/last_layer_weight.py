@@ -71,7 +71,7 @@ class LastLayerWeight:
         return Correction.failed(f"wrong with any one of {tries:,} weights", tries)
 
     def _costs(self, trial: Trial, head: Head, view: View, changes: Floats) -> Floats:
-        """Return what a change of each weight of the right class costs (d,): infinite or NaN where it cannot be had."""
+        """Return the cost of changing each weight of the right class (d,): infinite or NaN where no change suffices."""
         if self.estimator is None:
             return np.abs(changes)
         harm = head.of_vector(trial.curvature(self.estimator).diagonal())[view.label, : len(changes)]

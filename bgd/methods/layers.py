@@ -76,7 +76,7 @@ def through(
     edited: Changes | None,
     count: int,
 ) -> Signal:
-    """Return what comes out of a layer where it differs.
+    """Return a layer's outputs where they differ.
 
     Args:
         layer: One of those that `known_layers` knows.
@@ -106,7 +106,7 @@ def _weighted(
     edited: Changes | None,
     count: int,
 ) -> Signal:
-    """Return what comes out of a layer with weights; `before` and `after` are the network's own (1, ...)."""
+    """Return the outputs of a layer with weights; `before` and `after` are the network's own (1, ...)."""
     units: Integers | None = None
     if signal is None:
         assert edited is not None
@@ -125,7 +125,7 @@ def _weighted(
 def _product(
     layer: nn.Linear | nn.Conv2d, before: torch.Tensor, after: torch.Tensor, signal: Signal
 ) -> torch.Tensor:
-    """Return what comes out of all units (B, U, ...) with the weights as they are."""
+    """Return the outputs of all units (B, U, ...) with the current weights."""
     if signal.units is None:
         return cast(torch.Tensor, layer(signal.values))
     moved, weight = signal.values - before[:, signal.units], layer.weight[:, signal.units]
@@ -169,7 +169,7 @@ def add_edits(
 def _taken(
     layer: nn.Linear | nn.Conv2d, inputs: torch.Tensor, row: Integers, source: Integers
 ) -> torch.Tensor:
-    """Return what a weight multiplies, for each of some weights: a number (m,), or a shifted map (m, H, W)."""
+    """Return the input that each of some weights multiplies: a number (m,), or a shifted map (m, H, W)."""
     if isinstance(layer, nn.Linear):
         return inputs.reshape(-1)[torch.from_numpy(row * inputs.shape[1] + source).to(inputs.device)]
     (down, right), (far, long) = layer.stride, layer.dilation

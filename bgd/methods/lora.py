@@ -120,7 +120,7 @@ class Factors:
         return cls(drawn.to(nothing).requires_grad_(), nothing.requires_grad_(), scale)
 
     def output(self, entering: torch.Tensor) -> torch.Tensor:
-        """Return what the change adds to the layer's output (..., out) for an input (..., in)."""
+        """Return the change of the layer's output (..., out) for an input (..., in)."""
         return (self.scale * (entering.to(self.a.dtype) @ self.a)[..., None] * self.b).to(entering.dtype)
 
     @torch.no_grad()

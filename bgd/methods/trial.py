@@ -51,8 +51,8 @@ class Trial:
         carry: What the method returned as `Correction.carry` with the sample before; None at the first.
         forward_passes: Single-sample forward passes so far.
         backward_passes: Single-sample backward passes so far.
-        altered: Flat indices at which the copy differs at the end, for a method that knows: undoing them is faster
-            than undoing all. None where it may differ anywhere.
+        altered: Flat indices that the method changed. Set it if known: restoring these alone is faster. None: any may
+            have changed.
     """
 
     def __init__(self, problem: "Problem") -> None:
@@ -108,7 +108,7 @@ class Trial:
         return images[:count], labels[:count]
 
     def kept(self, name: str, make: Callable[[], Any], of: Collection[str] = ()) -> Any:
-        """Return what `make` gave when it was first asked for under this name: see `Problem.kept`."""
+        """Return a value that corrections share: see `Problem.kept`."""
         return self._problem.kept(name, make, of)
 
     @torch.no_grad()
@@ -119,7 +119,7 @@ class Trial:
         return logits
 
     def look(self, sample: Sample) -> "Look":
-        """Return what the copy says of the sample: one forward pass."""
+        """Return the copy's answer on the sample: one forward pass."""
         return Look.of(self.logits(sample), sample)
 
     def gradient(self, sample: Sample, out: torch.Tensor | None = None) -> torch.Tensor:

@@ -87,7 +87,7 @@ def describe_base(runs: pd.DataFrame, thesis_errors: int | None = None) -> str:
 
 
 def warnings(runs: pd.DataFrame) -> list[str]:
-    """Return what is wrong with the N0 that runs start from; empty where nothing is."""
+    """Return the faults of the N0 that runs start from; empty where there are none."""
     found = []
     outside = {
         (int(errors), tuple(expected))

@@ -43,7 +43,7 @@ class FigureSpec:
 
 
 def absent_text(network: str, setting: str) -> str:
-    """Return what an empty panel says."""
+    """Return the text of an empty panel."""
     return f"no runs of {network_label(network)}\nin the {setting_label(setting)} setting\namong the records"
 
 

@@ -86,7 +86,7 @@ def _curve(item: Standing) -> Curve:
 
 
 def value_of(item: Standing, panel: Panel) -> float | None:
-    """Return what a panel shows of a standing."""
+    """Return the point of a standing in a panel."""
     value: float | None = getattr(item, panel.quantity)
     if value is None or not panel.quantity.startswith("dTA"):
         return value

@@ -64,7 +64,7 @@ class Generality:
         }
 
     def _shown(self, items: Sequence[Held]) -> list[Held]:
-        """Return what the figure has: every method, of one under many budgets some."""
+        """Return the figure's standings: every method, of one under many budgets some."""
         curves = on_curves([item.contender for item in items], self.budgets)
         return [item for item in items if item.contender not in curves or item.contender.budget in self.drawn]
 

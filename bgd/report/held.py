@@ -47,7 +47,7 @@ class Held:
 
 
 def held(runs: Sequence[Run], frames: Frames, knowledge: Knowledge) -> list[Held]:
-    """Return what there is for each contender of a network, those that know least first.
+    """Return the standings of each contender of a network, those that know least first.
 
     Args:
         runs: Those of `frames`, at least.

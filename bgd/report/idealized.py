@@ -184,7 +184,7 @@ def _methods(shared: pd.DataFrame, tensors: Sequence[str] | None) -> list[tuple[
 
 
 def _values(own: pd.DataFrame, common: pd.DataFrame) -> dict[str, float]:
-    """Return what is known of a method; `common` has its rows of the samples that all correct."""
+    """Return the figures of a method; `common` has its rows of the samples that all correct."""
     if own.empty:
         return {}
     subset = own.loc[corrected(own), "altered"]

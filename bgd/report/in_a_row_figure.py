@@ -101,7 +101,7 @@ def _line(contender: Contender) -> str:
 
 
 def values_of(samples: pd.DataFrame, quantity: str) -> Values:
-    """Return what a panel shows after 0, 1, 2, ... samples, the mean over seeds."""
+    """Return the curve of a panel after 0, 1, 2, ... samples, the mean over seeds."""
     if quantity == "retention":
         return curve(samples, "retention").mean
     accuracy = curve(samples, "untouched_accuracy").mean

@@ -41,7 +41,7 @@ def _components(header: Header) -> dict[str, int]:
 
 
 def caveats(headers: Sequence[Header]) -> list[str]:
-    """Return what a reader must know of how the runs were made; empty where all are alike and from clean trees."""
+    """Return warnings on how the runs were made; empty where all are alike and from clean trees."""
     lines = []
     for name, words in (
         ("torch", "versions of torch"),

@@ -207,7 +207,7 @@ class Results:
         return cls(data, draws, readings)
 
     def curve(self, name: str) -> "Curve":
-        """Return what a criterion is at each rank, over the samples that the rank corrects."""
+        """Return a criterion's mean at each rank, over the samples that the rank corrects."""
         values = self.data.values[name]
         counts = (~np.isnan(values)).sum(axis=0)
         low, high, median = (np.full(values.shape[1], np.nan) for _ in range(3))

@@ -71,7 +71,7 @@ def caption(about: str, results: Results | None) -> str:
 
 
 def _verdict(results: Results) -> list[str]:
-    """Return what the run says on claim 9: that no rank is best by all three criteria at once."""
+    """Return the finding on claim 9: that no rank is best by all three criteria at once."""
     data = results.data
     some = np.asarray(data.corrected.any(axis=1), dtype=np.bool_)
     low, high = (percent(end) for end in share_interval(some, results.draws))
@@ -197,7 +197,7 @@ CURVE_COLUMNS = (
 
 
 def curves_csv(network: str, results: Results | None) -> str:
-    """Return what the figure draws, and every rank's share of reading 1: a line per criterion and rank."""
+    """Return the figure's data and every rank's share of reading 1: a line per criterion and rank."""
     if results is None:
         return csv_text(CURVE_COLUMNS, [[network, MISSING, *[None] * (len(CURVE_COLUMNS) - 2)]])
     corrected = results.data.corrected

@@ -39,7 +39,7 @@ class Scope:
         return corrections_of(runs, setting=(self.setting,), network=self.networks, method=self.methods)
 
     def caption(self, frames: Frames) -> list[str]:
-        """Return what methods know; network by network scale, N0's errors, images of the work list, what is missing."""
+        """Return the methods' knowledge, and network by network scale, N0's errors, listed images and gaps."""
         texts = list(filter(None, [describe_knowledge(self.methods, self.knowledge)]))
         for network in self.networks:
             runs = frames.select(network=network).runs
@@ -56,7 +56,7 @@ class Scope:
         return texts
 
     def warnings(self, frames: Frames) -> list[str]:
-        """Return what is wrong with the N0 of each network."""
+        """Return the faults of the N0 of each network."""
         return [
             f"{network_label(network)}: {text}"
             for network in self.networks

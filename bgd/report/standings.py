@@ -173,6 +173,6 @@ def number_text(value: float | None) -> str:
 
 
 def named(network: str, item: Standing) -> tuple[str, ...]:
-    """Return what tells a standing apart in a csv file: network, method, options, knowledge, budget."""
+    """Return the columns that identify a standing in a csv file: network, method, options, knowledge, budget."""
     contender = item.contender
     return (network, contender.method, contender.options, item.level, contender.budget)

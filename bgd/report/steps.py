@@ -147,7 +147,7 @@ class FirstOrderStep:
         return float(found["mean"].iloc[0]), None if pd.isna(sd) else float(sd)
 
     def _thesis(self, network: str, method: str, metric: str) -> tuple[float, float | None] | None:
-        """Return what the thesis prints for a method in the reloading setting, from the first table that does."""
+        """Return the thesis' values of a method in the reloading setting, from the first table that has them."""
         for table in dict(self.curves)[network]:
             printed = self._printed(table, method, metric)
             if printed is not None:

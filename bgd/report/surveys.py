@@ -39,12 +39,12 @@ def by_network(runs: Sequence[Run], probe: str) -> dict[str, Run]:
 
 
 def measurements(run: Run) -> list[Measurement]:
-    """Return what was found at each sample, in the order of the samples."""
+    """Return the measurements of each sample, in the order of the samples."""
     return sorted(run.measurements, key=lambda item: item.position)
 
 
 def _facts(run: Run) -> pd.DataFrame:
-    """Return what `bgd.report.captions` reads of a run."""
+    """Return the facts of a run that `bgd.report.captions` reads."""
     header, base = run.header, run.header.base
     expected = base.get("expected_errors")
     return pd.DataFrame(
@@ -82,7 +82,7 @@ def describe(network: str, run: Run | None, thesis_errors: int | None = None) ->
 
 
 def loud(network: str, run: Run | None) -> list[str]:
-    """Return what is wrong with the N0 of a run, by network."""
+    """Return the faults of the N0 of a run, by network."""
     return [] if run is None else [f"{network_label(network)}: {text}" for text in warnings(_facts(run))]
 
 
@@ -93,7 +93,7 @@ def footnotes(found: dict[str, Run], networks: Sequence[str]) -> list[str]:
 
 
 def absent_text(network: str, probe: str) -> str:
-    """Return what a panel without a run says."""
+    """Return the text of a panel without a run."""
     return f"missing: no run of {probe}\non {network_label(network)}\namong the records"
 
 

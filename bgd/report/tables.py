@@ -156,7 +156,7 @@ def _caption(spec: TableSpec, chosen: Frames, cells: dict[tuple[str, str], Cell]
 
 
 def _meaning(spec: TableSpec, seeds: str) -> str:
-    """Return what the means and every ± are."""
+    """Return the sentence that defines the means and every ±."""
     labels = [
         METRICS[name].label.removesuffix(" (%)") for name in spec.metrics if METRICS[name].over == "seeds"
     ]

@@ -117,7 +117,7 @@ class TrainingLoss:
 def _about_network(
     network: str, own: dict[str, Accounts], printed: dict[tuple[str, str], list[float]]
 ) -> str:
-    """Return what both accounts say on one network."""
+    """Return the comparison of both accounts on one network."""
     some = next(iter(own.values()))
     parts = [
         f"**{network_label(network)}** (N = {format_count(some.images)}, L₀ = {some.base_loss:.4f},"

@@ -78,7 +78,7 @@ def across(found: dict[int, Summary], over: str) -> Summary:
 def printed(
     reference: pd.DataFrame | Path, tables: Sequence[str], network: str
 ) -> dict[tuple[str, str], Printed]:
-    """Return what the thesis prints, by metric and method, from the first of the tables that has it."""
+    """Return the thesis' values by metric and method, from the first of the tables that has them."""
     values = read_reference(reference) if isinstance(reference, Path) else reference
     found: dict[tuple[str, str], Printed] = {}
     for table in tables:

@@ -53,7 +53,7 @@ def _run(options: Options) -> None:
 
 
 def _others(path: Path, options: Options) -> list[dict[str, object]]:
-    """Return what an earlier bench found for the networks that this one leaves out."""
+    """Return an earlier bench's results for the networks that this one leaves out."""
     before = json.loads(path.read_text())["networks"] if path.exists() else []
     return [each for each in before if each["network"] not in options.networks]
 
@@ -65,7 +65,7 @@ def _measure(
     options: Options,
     found: dict[str, list[dict[str, object]]],
 ) -> list[dict[str, object]]:
-    """Return what a part finds, for each network."""
+    """Return a part's results, for each network."""
     if part == "evaluation":
         return [evaluation.bench(one, machine) for one in subjects]
     if part == "search":

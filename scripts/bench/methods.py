@@ -104,7 +104,7 @@ def bench(subject: Subject, machine: Machine) -> dict[str, object]:
 
 
 def row(found: Found, subject: Subject, machine: Machine) -> dict[str, object]:
-    """Return what was found as plain values, seconds per sample and ratios."""
+    """Return the results as plain values, seconds per sample and ratios."""
     peak, mix = machine.peak[1], targets.MIX.get((subject.name, found.method))
     flop = statistics.fmean(found.flop)
     count = len(found.obvious)

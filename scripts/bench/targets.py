@@ -33,7 +33,7 @@ def word(held: bool | None) -> str:
 
 
 def note(count: int) -> str:
-    """Return what to know of the targets where other than their number of images was measured."""
+    """Return a note on the targets where another number of images was measured."""
     return (
         ""
         if count >= FULL

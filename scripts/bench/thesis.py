@@ -82,7 +82,7 @@ def estimate(
 
 
 def _training_hours(subject: Subject) -> Callable[[RunSpec], float]:
-    """Return what gives the core-hours of training a run's N0, from some steps on one thread."""
+    """Return the function that estimates the core-hours of training a run's N0, from some steps on one thread."""
     tiny = data.load("tiny", TINY)
     some = replace(tiny, train=tiny.train.first(TRAINED))
     network = copy.deepcopy(subject.network)

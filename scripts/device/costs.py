@@ -65,7 +65,7 @@ def arithmetic_holds(device: str) -> dict[str, Any]:
 
 
 def of_determinism(device: str, width: float) -> dict[str, Any]:
-    """Return what a gradient of one sample and a pass over images take, with deterministic algorithms and without.
+    """Measure a gradient of one sample and a pass over images, with deterministic algorithms and without.
 
     `same_bits` is how many of some gradients came out the same when taken again.
 

@@ -122,7 +122,7 @@ class _Search:
         self.look = Look.of(self._network.logits, sample)
 
     def follower(self, follow: bool) -> Follower:
-        """Return what looks at the sample, from the trial as it is now."""
+        """Return the evaluator of candidates on the sample, from the trial as it is now."""
         trial = self.trial
         return Follower(trial.network, trial.space, trial.flat, self.sample.image, follow)
 
@@ -137,7 +137,7 @@ class _Search:
         return (self.trial.original[chosen] + change).to(self.trial.flat.dtype)
 
     def edits(self, subset: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what leads from the network at hand to the one with this subset updated: indices and values (m,)."""
+        """Return the edit from the current network to the one with this subset updated: indices and values (m,)."""
         alike = self.options.update.elementwise
         staying, known = set(subset), set(self.subset) if alike else set()
         dropped = [index for index in self.subset if index not in staying]

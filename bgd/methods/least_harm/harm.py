@@ -58,7 +58,7 @@ class Harm(Protocol):
     """Harm of changes of one network."""
 
     def toll(self, support: Support, change: torch.Tensor) -> Toll:
-        """Return what a change (k,) of a support's parameters costs."""
+        """Return the harm of a change (k,) of a support's parameters."""
         ...
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
@@ -87,7 +87,7 @@ def first(trial: Trial, tail: Tail) -> torch.Tensor:
 
 
 def drift(trial: Trial, tail: Tail) -> torch.Tensor | None:
-    """Return what corrections so far have added to a tail's parameters (P,); None before any."""
+    """Return the sum of earlier corrections of a tail's parameters (P,); None before any."""
     moved = trial.original[tail.places] - first(trial, tail)
     return moved if moved.any() else None
 
@@ -145,7 +145,7 @@ class QuadraticHarm:
         self._before = 0.0 if drift is None else 0.5 * float(drift.double() @ self._slope.double())
 
     def toll(self, support: Support, change: torch.Tensor) -> Toll:
-        """Return what a change (k,) of a support's parameters costs, with the earlier ones."""
+        """Return the harm of a change (k,) of a support's parameters, with the earlier ones."""
         slope = self._slope[support.indices].double() @ change.double()
         square = self._diagonal[support.indices].double() @ change.double().square()
         return Toll(self._before + float(slope) + 0.5 * float(square))
@@ -236,11 +236,11 @@ class DivergenceHarm:
         self._predictions = before.argmax(0, keepdim=True)
 
     def toll(self, support: Support, change: torch.Tensor) -> Toll:
-        """Return what a change (k,) of a support's parameters costs; infinite where a logit is not finite."""
+        """Return the harm of a change (k,) of a support's parameters; infinite where a logit is not finite."""
         return self.toll_of(Edited(self.activations, self.weights, support, change).logits)
 
     def toll_of(self, logits: torch.Tensor) -> Toll:
-        """Return what a network with these logits (C, n) costs."""
+        """Return the harm of a network with these logits (C, n)."""
         crossed = float((self._q * logits.log_softmax(0)).sum(dtype=torch.float64))
         value = (self._entropy - crossed) / logits.shape[1]
         if not value < float("inf"):

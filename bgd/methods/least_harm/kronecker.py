@@ -73,7 +73,7 @@ class KroneckerHarm:
         return harm
 
     def toll(self, support: Support, change: torch.Tensor) -> Toll:
-        """Return what a change (k,) of a support's parameters costs, with the earlier ones."""
+        """Return the harm of a change (k,) of a support's parameters, with the earlier ones."""
         if self._drift is None:
             return Toll(0.5 * float(change.double() @ self.times(support, change)[support.indices].double()))
         whole = self._whole(support, change)

@@ -85,7 +85,7 @@ class ByCurvature(Price, Protocol):
         ...
 
     def of(self, curvature: Curvature, tail: Tail) -> Any:
-        """Return what is kept of a curvature."""
+        """Return the part of a curvature that is kept."""
         ...
 
     def harm_of(self, kept: Any, trial: Trial, tail: Tail) -> Harm:

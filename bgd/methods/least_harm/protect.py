@@ -44,7 +44,7 @@ class Protection:
         return Local(self._tail, self._weights, edited, none, nothing).squares(RankOneMetric(slopes))
 
     def value(self, support: Support, change: torch.Tensor) -> float:
-        """Return what a change (k,) of a support's parameters costs."""
+        """Return the harm of a change (k,) of a support's parameters."""
         margins, _ = self._margins(Edited(self._base, self._weights, support, change).logits)
         short = (self._lead - margins).clamp_min(0)
         return 0.5 * self._weight * float(short.square().sum(dtype=torch.float64))
@@ -67,7 +67,7 @@ class ProtectedHarm:
     protection: Protection
 
     def toll(self, support: Support, change: torch.Tensor) -> Toll:
-        """Return what a change (k,) of a support's parameters costs."""
+        """Return the harm of a change (k,) of a support's parameters."""
         toll = self.plain.toll(support, change)
         return Toll(toll.value + self.protection.value(support, change), toll.flips)
 

@@ -47,7 +47,7 @@ class Spread:
                 raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
 
     def inputs(self, trial: Trial, tail: Tail) -> torch.Tensor:
-        """Return what goes into the tail for all these images (N, inputs + 1)."""
+        """Return the tail's inputs for all these images (N, inputs + 1)."""
 
         def make() -> torch.Tensor:
             images = trial.keep_images(self.images)

@@ -151,7 +151,7 @@ def tail_of(trial: Trial, sample: Sample, scope: int) -> Tail:
 
 
 def bench_of(trial: Trial, sample: Sample, price: Price, scope: int) -> Bench:
-    """Return what a search of a trial's network works with."""
+    """Return the tools of a search of a trial's network."""
     tail = tail_of(trial, sample, scope)
     weights = trial.kept(f"weights of {scope}", lambda: tail.weights(trial.original), of=tail.tensors)
     return Bench(tail, Target(trial, tail, weights, sample), price.harm(trial, tail, weights))

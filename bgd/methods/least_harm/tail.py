@@ -141,7 +141,7 @@ class Tail:
         return torch.cat(parts, dim=-1)
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
-        """Return what goes into the first layer for images (N, ...), image by image: (N, inputs + 1)."""
+        """Return the first layer's inputs for images (N, ...), image by image: (N, inputs + 1)."""
         whole = wide(entering(self._network, self.layers[0].name, images, BATCH))
         return torch.cat([whole, whole.new_ones(len(whole), 1)], dim=1)
 
@@ -239,7 +239,7 @@ class Part:
         return cls(which, column[which], rows, to)
 
     def added(self, change: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what a change (k,) adds to the outputs `rows` (r, n), given the inputs `columns` (m, n)."""
+        """Return the contribution of a change (k,) to the outputs `rows` (r, n), given the inputs `columns` (m, n)."""
         spread = inputs.new_zeros(len(self.rows), len(self.which))
         spread[self.to, torch.arange(len(self.which))] = change[self.which].to(inputs.dtype)
         return spread @ inputs
@@ -319,7 +319,7 @@ class Edited:
         return outputs
 
     def outputs(self, place: int) -> torch.Tensor:
-        """Return what comes out of a layer, before ReLU (units, n)."""
+        """Return a layer's outputs, before ReLU (units, n)."""
         if place < self.first:
             return self.base.outputs[place]
         if place not in self._full:
@@ -329,7 +329,7 @@ class Edited:
         return self._full[place]
 
     def inputs(self, place: int) -> torch.Tensor:
-        """Return what goes into a layer (inputs + 1, n)."""
+        """Return a layer's inputs (inputs + 1, n)."""
         if place <= self.first:
             return self.base.inputs[place]
         return with_ones(self.outputs(place - 1).relu())

@@ -57,7 +57,7 @@ class Test(Protocol):
     def subject(self) -> str: ...  # noqa: D102
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say, before Holm's correction."""
+        """Return the finding of the records, before Holm's correction."""
         ...
 
     def __hash__(self) -> int: ...

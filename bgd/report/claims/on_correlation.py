@@ -40,7 +40,7 @@ class Uncorrelated:
         return f"{label}: rank correlation of {first} and {second} within ± {format_number(self.limit)}"
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         rows = rows_of(evidence, self.network, self.setting, self.method, self.metric)
         if isinstance(rows, Missing):
             return rows

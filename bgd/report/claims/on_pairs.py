@@ -45,7 +45,7 @@ class PairedTest:
         return f"{QUANTITIES[self.metric].label}: {words}{about(self.setting)}"
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         found = two_methods(evidence, self)
         if isinstance(found, Missing):
             return found
@@ -155,7 +155,7 @@ class Equal:
         return f"{QUANTITIES[self.metric].label}: {words}{about(self.setting)}"
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         found = two_methods(evidence, self)
         if isinstance(found, Missing):
             return found

@@ -44,7 +44,7 @@ class NoRankBest:
         return f"no gradient rank is first by all three criteria ({READINGS[self.reading]})"
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         results = evidence.ranks.get(self.network)
         if results is None:
             return _no_run("gradient_ranks", self.network)
@@ -90,7 +90,7 @@ class RankFirst:
         )
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         results = evidence.ranks.get(self.network)
         if results is None:
             return _no_run("gradient_ranks", self.network)
@@ -133,7 +133,7 @@ class NoRankTrend:
         )
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         results = evidence.ranks.get(self.network)
         if results is None:
             return _no_run("gradient_ranks", self.network)
@@ -179,7 +179,7 @@ class LayerPlace:
         )
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         layers = evidence.layers.get(self.network)
         if layers is None:
             return _no_run("layer_gradients", self.network)
@@ -229,7 +229,7 @@ class LayersEven:
         return f"after normalisation the layers' shares of the prior lie within {_points(self.margin)}"
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         layers = evidence.layers.get(self.network)
         if layers is None:
             return _no_run("layer_gradients", self.network)

@@ -18,7 +18,7 @@ NOT_FINITE = "missing: no value is finite"
 
 
 def about(setting: str) -> str:
-    """Return what to say of a setting: the reloading one goes without saying."""
+    """Return a setting in words; empty for the reloading one."""
     return "" if setting == "reloading" else f" ({setting_label(setting)})"
 
 
@@ -59,7 +59,7 @@ class Share:
         return f"{label} corrects {format_number(self.stated)}{slack} %{about(self.setting)}"
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         samples = evidence.samples(self.network, self.setting, self.method)
         if isinstance(samples, Missing):
             return samples
@@ -101,7 +101,7 @@ class Sign:
         return f"{QUANTITIES[self.metric].label}: {label} {self.expect} 0{size}{about(self.setting)}"
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         rows = rows_of(evidence, self.network, self.setting, self.method, self.metric)
         if isinstance(rows, Missing):
             return rows
@@ -149,7 +149,7 @@ class MeanBetween:
         return f"{QUANTITIES[self.metric].label}: {label} {ends}{about(self.setting)}"
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         rows = rows_of(evidence, self.network, self.setting, self.method, self.metric)
         if isinstance(rows, Missing):
             return rows

@@ -64,7 +64,7 @@ class Order:
         return f"{PER_SEED[self.metric].label}: {first} {self.expect} than {second}"
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         found = []
         for method in (self.method, self.against):
             values = seed_values(evidence, self.network, self.setting, method, self.metric)
@@ -125,7 +125,7 @@ class Level:
         return f"between {format_number(self.low)} and {format_number(self.high)}"
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         values = seed_values(evidence, self.network, self.setting, self.method, self.metric)
         if isinstance(values, Missing):
             return values
@@ -164,7 +164,7 @@ class Sooner:
         return f"{level} after fewer samples on {first} than on {second}"
 
     def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return what the records say."""
+        """Return the finding of the records."""
         found = []
         for network in (self.first, self.later):
             samples = evidence.samples(network, "non_reloading", self.method)

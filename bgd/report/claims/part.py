@@ -97,7 +97,7 @@ class Claims:
 
 
 def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
-    """Return what the runs of each network are, and what is wrong with its N0."""
+    """Return a description of the runs of each network, and the faults of its N0."""
     lines, loud = [], []
     for network in NETWORKS:
         label, own = network_label(network), evidence.runs[evidence.runs["network"] == network]

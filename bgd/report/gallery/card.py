@@ -29,7 +29,7 @@ def card(scene: Scene) -> bytes:
 
 
 def absent_card(text: str) -> bytes:
-    """Return what stands in the place of a card that cannot be made."""
+    """Return the placeholder of a card that cannot be made."""
     width, height = WIDTH / 2, 1.2
     style = {"color": QUIET, "ha": "center"}
     return draw_png(width, height, lambda page: page.write(width / 2, height / 2, text, 10, **style))

@@ -120,7 +120,7 @@ def _card(scene: Scene) -> str:
 
 
 def story(scene: Scene) -> str:
-    """Return what happened to a sample in a few sentences."""
+    """Return the story of a sample in a few sentences."""
     sentences = [_before(scene)]
     done = {method: row for method, row in scene.rows.items() if is_corrected(row)}
     if done:

@@ -133,7 +133,7 @@ def reloading_runs(runs: Sequence[Run], network: str) -> dict[str, Run]:
 
 
 def portraits(runs: Sequence[Run], network: str, base_id: object) -> dict[int, Portrait]:
-    """Return what the probe found, by index into the test set.
+    """Return the probe's measurements, by index into the test set.
 
     Args:
         runs: Of the probe and any others.
