@@ -14,6 +14,7 @@ from bgd.knowledge import Knowledge
 from bgd.methods.sample import Look, Sample, checked_image, checked_logits
 from bgd.methods.steady import check_steady
 from bgd.methods.trial import Correction, Trial
+from bgd.modes import ordinary
 from bgd.parameters import wide
 from bgd.patch import Patch, bits
 from bgd.restore import ModuleState
@@ -41,6 +42,7 @@ class Problem:
         NetworkError: The network cannot be corrected as it is.
     """
 
+    @ordinary()
     def __init__(
         self,
         network: nn.Module,
@@ -99,6 +101,7 @@ class Problem:
             self._kept[name] = frozenset(of), make()
         return self._kept[name][1]
 
+    @ordinary()
     def answer(self, sample: Sample) -> torch.Tensor:
         """Return the logits (1, C) of the network as it is: one forward pass, which no trial counts.
 
@@ -167,19 +170,22 @@ class Problem:
     def trying(self) -> Iterator[Trial]:
         """Yield a trial; whatever it does to the network is undone at the end, bit for bit.
 
+        Inside, gradients are on and autocast is off, whatever block this is asked for in.
+
         Parameters, also those that were given other memory, taken out or registered anew, buffers, modes, hooks and
         plain attributes of every module are as before.
 
         Raises:
             TrialError: `Trial.original` was written to, or `Trial.altered` does not name all that was.
         """
-        before, trial = ModuleState(self.current.module), Trial(self)
         fault = ""
-        try:
-            yield trial
-        finally:
-            before.restore()
-            fault = self._undo(trial.altered)
+        with ordinary():
+            before, trial = ModuleState(self.current.module), Trial(self)
+            try:
+                yield trial
+            finally:
+                before.restore()
+                fault = self._undo(trial.altered)
         if fault:
             raise TrialError(fault)
 

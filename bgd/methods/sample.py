@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bgd.modes import ordinary_tensor
 from bgd.sources import MEAN, STD
 
 ROUNDING = 4  # units in the last place of each class by which probabilities may miss a sum of 1
@@ -47,7 +48,8 @@ class Sample:
             label = _class_index(self.label, self.image.device)
         except SampleError as error:
             raise SampleError(f"sample {self.index}: {error}") from None
-        object.__setattr__(self, "label", label)
+        object.__setattr__(self, "image", ordinary_tensor(self.image))
+        object.__setattr__(self, "label", ordinary_tensor(label))
 
 
 def _class_index(label: Any, device: torch.device) -> torch.Tensor:
