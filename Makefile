@@ -55,7 +55,7 @@ test-slow: $(ready) ## Run the tests that take more than a few seconds each, whi
 	@OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses auto --dist worksteal -m slow
 
 # Threads and kernels are each machine's own: scripts/test_anywhere.py sets them.
-test-anywhere: $(ready) ## Run the numeric tests as other processors would compute, in some 15 minutes
+test-anywhere: $(ready) ## Run the numeric tests as other processors would compute, in some 30 minutes
 	@$(python) scripts/test_anywhere.py $(ARGS)
 
 smoke: $(ready) ## Run every preset on the tiny subset, twice, and check what comes out
