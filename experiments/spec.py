@@ -135,11 +135,10 @@ class RunSpec:
         spec.scale.check_images(SOURCES[dataset])
         if spec.replica < 0:
             raise ConfigError(f"replica={spec.replica}: must be 0, N0 itself, or above")
+        # Names, types and ranges are checked before anything is run.
         for key in ("network", "method", "setting", "probe"):
             if (component := getattr(spec, key)) is not None:
-                _built(
-                    json.dumps(component, default=str), key
-                )  # checks names, types and ranges before anything is run
+                _built(json.dumps(component, default=str), key)
         if spec.probe is None and KNOWS not in spec.method:
             raise ConfigError(f"method.{KNOWS}: missing; one of {', '.join(LEVELS)}")
         check_level(spec.knows, f"method.{KNOWS}")
