@@ -174,7 +174,7 @@ def test_an_evaluator_takes_patches_of_either_device(evaluator, where, network, 
     assert there.base.figures.train_loss == pytest.approx(own.base.figures.train_loss, rel=1e-5)
 
 
-@pytest.mark.parametrize("method", ["bgd_c", "least_harm_kfac"])
+@pytest.mark.parametrize("method", ["bgd_c", pytest.param("least_harm_kfac", marks=pytest.mark.slow)])
 def test_a_run_from_the_command_line_s_specification_is_made_on_a_card(
     method, card, card_facts, spec_of, tmp_path
 ):

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [  # from the ground up; a module imports from its own line or the lines above
     {"bgd.rng", "bgd.identity", "bgd.data", "bgd.parameters", "bgd.records", "bgd.build", "bgd.sources"},
     {"bgd.files", "bgd.sums", "bgd.checks"},
-    {"bgd.layers", "bgd.patch", "bgd.restore", "bgd.networks", "bgd.metrics"},
+    {"bgd.layers", "bgd.patch", "bgd.restore", "bgd.modes", "bgd.networks", "bgd.metrics"},
     {"bgd.writer", "bgd.store", "bgd.archive"},
     {"bgd.flat", "bgd.training"},
     {"bgd.curvature", "bgd.replicas"},

@@ -273,7 +273,7 @@ def test_they_compose_with_every_profile(profile, network):
             assert count(built) == {"lenet": 61_706, "resnet": 77_322}[network]
 
 
-@pytest.mark.parametrize("network", list(MORE))
+@pytest.mark.parametrize("network", ["lenet", pytest.param("resnet", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("setting", ["reloading", "non_reloading"])
 def test_a_run_on_them(network, setting, spec_of, tmp_path):
     spec = spec_of(f"network={network}", f"setting={setting}", "method=top_k")

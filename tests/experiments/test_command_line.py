@@ -281,7 +281,16 @@ def test_a_signal_while_modules_are_imported_is_a_word(tmp_path):
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["-m experiments.run", "-m experiments.run -m", "scripts/held_out.py"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "-m experiments.run",
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ("-m experiments.run -m", "scripts/held_out.py")
+        ),
+    ],
+)
 def test_a_full_disk_is_one_sentence(module, tmp_path):
     """A bound on the size of a file stands for it: N0 of the smoke profile takes 40 kB."""
     done = call(module, *SMALL, f"output_dir={tmp_path}", limit=20_000, PYTHONPATH=str(ROOT))

@@ -55,6 +55,7 @@ def rows(output, specs):
     return found
 
 
+@pytest.mark.slow
 def test_rows_are_the_same_whatever_the_number_of_processes(spec_of, monkeypatch, tmp_path):
     small = ("network=alexnet", "network.width=0.1", "scale.recipe.epochs=1")
     specs = [
@@ -151,6 +152,7 @@ def worked(spec):
         raise ZeroDivisionError("in the method")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_fails_its_own_run_alone(monkeypatch, tmp_path, caplog):
     """Its run is tried once more; one that another command makes is waited for, after all others."""
     titles = ["one", "killed once", "two", "elsewhere", "killed", "fails", "three"]
