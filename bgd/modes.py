@@ -1,7 +1,7 @@
 """The modes of torch that a caller may be in: a correction is the same whatever block it is asked for in."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -15,13 +15,12 @@ def ordinary() -> Iterator[None]:
     A correction takes gradients where `torch.no_grad` and `torch.inference_mode` rule them out, and it is of the
     network itself where `torch.autocast` runs a copy of its weights with fewer bits.
     """
-    lowered = [device for device in LOWERED if torch.is_autocast_enabled(device)]
-    with torch.inference_mode(False), torch.enable_grad():
-        if not lowered:
-            yield
-            return
-        with torch.autocast(lowered[0], enabled=False), torch.autocast(lowered[-1], enabled=False):
-            yield
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        for device in filter(torch.is_autocast_enabled, LOWERED):
+            modes.enter_context(torch.autocast(device, enabled=False))
+        yield
 
 
 def ordinary_tensor(values: torch.Tensor) -> torch.Tensor:

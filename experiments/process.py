@@ -51,7 +51,7 @@ def core_threads() -> int:
     """Return how many threads use every core that this process may use, no more than OMP_NUM_THREADS where it is set.
 
     The bound is for a machine with other work on it: threads that outnumber the free cores spin while they wait for
-    each other, and a training takes many times as long as with one.
+    each other, and a training can take many times as long as with one.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()

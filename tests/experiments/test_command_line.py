@@ -245,7 +245,7 @@ def test_a_signal_is_one_sentence_wherever_it_comes(command, monkeypatch, prefix
 def stopped(process, number):
     """Stop a command as a user does, who presses Ctrl-C again where nothing happens.
 
-    Python drops what is raised while an object is finalized, an interrupt too: 1 of 60 was lost so.
+    Python drops an exception that is raised while an object is finalized, and an interrupt may come just then.
     """
     for patience in (30, 30, 60):
         process.send_signal(number)
