@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from bgd.build import ConfigError, nearest
 from bgd.curvature.base import Curvature, Estimator
+from bgd.errors import ConfigError, nearest
 
 LEVELS = ("nothing", "statistic", "keep_set", "training_data")  # each with what the ones before it have
 

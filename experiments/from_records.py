@@ -4,17 +4,23 @@ import argparse
 import gc
 from pathlib import Path
 
-from bgd.archive import Records
-from bgd.build import ConfigError
-from experiments.ending import ended
-from experiments.knowledge import check_methods
-from experiments.members import PARTIAL, Members, count, is_committed, kept_members, own_records, records_of
-from experiments.publish import PUBLISHED, is_published, publish, report, verdicts_of, worse_verdicts
+from bgd.errors import ConfigError
+from experiments.jobs.ending import ended
+from experiments.records.archive import Records
+from experiments.records.members import (
+    PARTIAL,
+    Members,
+    count,
+    is_committed,
+    kept_members,
+    own_records,
+    records_of,
+)
+from experiments.thesis.levels import check_methods
+from experiments.thesis.publish import PUBLISHED, is_published, publish, report, verdicts_of, worse_verdicts
 
 PARTIAL_HELP = "take this clone's runs even where some are missing, not the committed ones in their place"
-PROFILES = tuple(
-    sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "profile").glob("*.yaml"))
-)
+PROFILES = tuple(sorted(path.stem for path in (Path(__file__).parent / "conf" / "profile").glob("*.yaml")))
 
 
 def output_of(profile: str, chosen: Path | None = None) -> Path:

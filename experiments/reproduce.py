@@ -7,15 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bgd.archive import export, load
-from bgd.build import ConfigError, nearest
-from bgd.data import DataError
-from bgd.files import locked
-from bgd.store import Store
-from experiments.ending import REFUSALS, ended
+from bgd.errors import ConfigError, nearest
+from experiments.config.overrides import choices_in
+from experiments.config.spec import RunSpec
 from experiments.from_records import PARTIAL_HELP, output_of, records_for, write_report, write_tables
-from experiments.knowledge import check_methods
-from experiments.members import (
+from experiments.jobs.ending import REFUSALS, ended
+from experiments.jobs.plan import Kind, Plan, default_jobs, seconds_per_sample, specs_of_presets
+from experiments.jobs.process import THREADS, budget, every_core, prepare, shared_memory
+from experiments.jobs.progress import Progress, Stopwatch
+from experiments.jobs.stale import WHICH, in_words, renew, stale_runs
+from experiments.jobs.workbench import Place, Workbench, choose_device
+from experiments.jobs.workers import log_to_console, run_all
+from experiments.mnist.data import DataError
+from experiments.records.archive import export, load
+from experiments.records.files import locked
+from experiments.records.members import (
     PARTIAL,
     Members,
     count,
@@ -24,12 +30,9 @@ from experiments.members import (
     own_records,
     reference_folder,
 )
-from experiments.overrides import choices_in
-from experiments.paper import MAIN
-from experiments.plan import Kind, Plan, default_jobs, seconds_per_sample, specs_of_presets
-from experiments.process import THREADS, budget, every_core, prepare, shared_memory
-from experiments.progress import Progress, Stopwatch
-from experiments.publish import (
+from experiments.records.store import Store
+from experiments.thesis.levels import check_methods
+from experiments.thesis.publish import (
     PUBLISHED,
     is_published,
     is_reported,
@@ -37,10 +40,7 @@ from experiments.publish import (
     update_readme,
     verdicts_of,
 )
-from experiments.spec import RunSpec
-from experiments.stale import WHICH, in_words, renew, stale_runs
-from experiments.workbench import Place, Workbench, choose_device
-from experiments.workers import log_to_console, run_all
+from experiments.thesis.tables import MAIN
 
 JOBS_A_CORE = 4  # each is a process with a torch of its own
 SHOWN = 5  # notes on what is damaged

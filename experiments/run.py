@@ -15,22 +15,23 @@ import torch
 from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from bgd.build import KNOWS, ConfigError, build, convert, nearest
-from bgd.data import DataError
+from bgd.errors import ConfigError, first_line, nearest
 from bgd.knowledge import LEVELS
-from bgd.metrics import METRICS, label_of, measure
-from bgd.records import Measurement, Run
-from bgd.report.frames import build_frames
-from bgd.report.numbers import format_summary
-from bgd.settings import ordered
-from experiments.ending import REFUSALS, REFUSED, complaint, ended, ends_everything, first_line
-from experiments.execute import execute, outcome, store_of
-from experiments.overrides import CONF, SWEEP, composed, jobs_of
-from experiments.process import budget, every_core, machine_memory, prepare
-from experiments.spec import RunSpec
-from experiments.stale import rerun_of
-from experiments.workbench import Place, Workbench, Workshop, choose_device
-from experiments.workers import log_to_console
+from experiments.config.build import KNOWS, build, convert
+from experiments.config.overrides import CONF, SWEEP, composed, jobs_of
+from experiments.config.spec import RunSpec
+from experiments.jobs.ending import REFUSALS, REFUSED, complaint, ended, ends_everything
+from experiments.jobs.execute import execute, outcome, store_of
+from experiments.jobs.process import budget, every_core, machine_memory, prepare
+from experiments.jobs.stale import rerun_of
+from experiments.jobs.workbench import Place, Workbench, Workshop, choose_device
+from experiments.jobs.workers import log_to_console
+from experiments.mnist.data import DataError
+from experiments.protocol.settings import ordered
+from experiments.records.schema import Measurement, Run
+from experiments.report.frames import build_frames
+from experiments.report.metrics import METRICS, label_of, measure
+from experiments.report.numbers import format_summary
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bgd.archive import PRESETS, load
-from bgd.build import nearest
-from bgd.records import RecordError, Row, Run, subject
-from bgd.report.render import markdown
-from bgd.store import Store
+from bgd.errors import nearest
+from experiments.records.archive import PRESETS, load
+from experiments.records.schema import RecordError, Row, Run, subject
+from experiments.records.store import Store
+from experiments.report.render import markdown
 
 Pair = tuple[Row, Row]
 LOSSES = ("train_loss", "test_loss")

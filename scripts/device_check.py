@@ -21,18 +21,18 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-from bgd.build import ConfigError
-from bgd.identity import digest
-from bgd.records import CORRECTED, Row
-from experiments import arithmetic
-from experiments.process import prepare
-from experiments.provenance import hardware
-from experiments.spec import RunSpec
-from experiments.workbench import Place, Workbench
+from bgd.errors import ConfigError
+from experiments.config.spec import RunSpec
+from experiments.jobs import arithmetic
+from experiments.jobs.process import prepare
+from experiments.jobs.provenance import hardware
+from experiments.jobs.workbench import Place, Workbench
+from experiments.records.identity import digest
+from experiments.records.schema import CORRECTED, Row
 from scripts.device import costs, looks, pages
 
 ROOT = Path(__file__).parents[1]
-CONF = ROOT / "conf"
+CONF = ROOT / "experiments/conf"
 PLACES = ("cpu", "card", "again")  # where each run is made: on the CPU, on the card, and there once more
 TIMES = ("search_seconds", "evaluation_seconds")
 FIGURES = ("train_loss", "test_loss")
@@ -81,7 +81,9 @@ class Check:
     def identity(self) -> dict[str, Any]:
         """What results depend on: those of another one are no part of these."""
         sources = [
-            path for folder in ("bgd", "conf", "experiments", "scripts/device") for path in _files(folder)
+            path
+            for folder in ("bgd", "experiments/conf", "experiments", "scripts/device")
+            for path in _files(folder)
         ]
         return {
             "device": self.device,

@@ -14,19 +14,19 @@ from dataclasses import replace
 import numpy as np
 from hydra import initialize_config_dir
 
-from bgd.build import ConfigError
-from bgd.data import DataError
-from bgd.records import CORRECTED, Row
-from bgd.settings import Stage
-from bgd.training import misclassified
-from experiments.ending import REFUSALS, ended
-from experiments.execute import Progress, outcome
-from experiments.overrides import CONF, composed, jobs_of
-from experiments.process import every_core
+from bgd.errors import ConfigError
+from experiments.config.overrides import CONF, composed, jobs_of
+from experiments.config.spec import RunSpec
+from experiments.jobs.ending import REFUSALS, ended
+from experiments.jobs.execute import Progress, outcome
+from experiments.jobs.process import every_core
+from experiments.jobs.workbench import Place, Workbench
+from experiments.jobs.workers import log_to_console
+from experiments.mnist.data import DataError
+from experiments.mnist.training import misclassified
+from experiments.protocol.settings import Stage
+from experiments.records.schema import CORRECTED, Row
 from experiments.run import prepared
-from experiments.spec import RunSpec
-from experiments.workbench import Place, Workbench
-from experiments.workers import log_to_console
 
 
 class HeldOut(Workbench):

@@ -2,7 +2,7 @@
 
     python scripts/make_tiny.py data tests/data/tiny
 
-Prints the SHA-256 sums that `bgd.data.SOURCES["tiny"]` holds.
+Prints the SHA-256 sums that `experiments.mnist.data.SOURCES["tiny"]` holds.
 """
 
 import gzip
@@ -10,8 +10,8 @@ import hashlib
 import sys
 from pathlib import Path
 
-from bgd.data import idx_images, idx_labels, read
-from bgd.sources import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from experiments.mnist.data import idx_images, idx_labels, read
+from experiments.mnist.sources import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 
 TRAIN, TEST = 1000, 400
 

@@ -15,12 +15,12 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from bgd.records import ALREADY_RIGHT, CORRECTED, PROBE, UNCORRECTED, Run, subject
-from bgd.store import Store
-from experiments.paper import MAIN, PAPER
-from experiments.plan import specs_of_presets
-from experiments.report import REPORT
+from experiments.jobs.plan import specs_of_presets
+from experiments.records.schema import ALREADY_RIGHT, CORRECTED, PROBE, UNCORRECTED, Run, subject
+from experiments.records.store import Store
 from experiments.reproduce import main
+from experiments.thesis.report import REPORT
+from experiments.thesis.tables import MAIN, PAPER
 
 OUTPUT = Path("outputs", "smoke")
 

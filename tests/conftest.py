@@ -14,17 +14,18 @@ import torch
 from hydra import compose, initialize_config_dir
 from rounding import OtherRounding
 
-from bgd import data, rng, training
+from bgd import rng
 from bgd.flat import FlatNetwork
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
-from bgd.networks import MLP, AlexNet
 from bgd.parameters import ParameterSpace
-from bgd.settings import samples_of
-from experiments.arithmetic import WORKSPACE, WORKSPACES
-from experiments.plan import specs_of_presets
+from experiments.config.spec import RunSpec
+from experiments.jobs.arithmetic import WORKSPACE, WORKSPACES
+from experiments.jobs.plan import specs_of_presets
+from experiments.mnist import data, training
+from experiments.mnist.networks import MLP, AlexNet
+from experiments.protocol.settings import samples_of
 from experiments.run import CONF
-from experiments.spec import RunSpec
 
 TINY = Path(__file__).parent / "data" / "tiny"
 NOT_NUMERIC = (  # records in, text out; programs; what reads code or counts calls

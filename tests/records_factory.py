@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bgd.records import (
+from experiments.records.schema import (
     ALREADY_RIGHT,
     CORRECTED,
     UNCORRECTED,

@@ -4,14 +4,14 @@ import pytest
 import torch
 from oracles import flat, is_right, with_parameters
 
-from bgd import training
-from bgd.bystanders import Bystanders
 from bgd.evaluation import FullEvaluator, Images
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from bgd.methods.bgd.search import SubsetSearch
-from bgd.records import ALREADY_RIGHT, CORRECTED
-from bgd.settings import Setting, Stage
+from experiments.mnist import training
+from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.settings import Setting, Stage
+from experiments.records.schema import ALREADY_RIGHT, CORRECTED
 
 
 @pytest.fixture

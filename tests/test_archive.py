@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from records_factory import consistent_run as make_run
 
-from bgd.archive import PRESETS, Records, export, load
-from bgd.records import PROBE, Measurement, RecordError, Run
-from bgd.sums import SUMS
+from experiments.records.archive import PRESETS, Records, export, load
+from experiments.records.schema import PROBE, Measurement, RecordError, Run
+from experiments.records.sums import SUMS
 
 
 def records_of(runs, **presets):

@@ -8,7 +8,7 @@ from bgd import rng
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from bgd.methods.top_k import TopK
-from bgd.networks import MLP, AlexNet
+from experiments.mnist.networks import MLP, AlexNet
 from scripts.bench import (
     evaluation,
     growth,

@@ -2,9 +2,10 @@
 
 import pytest
 
-from bgd.build import ConfigError, build, convert, nearest
+from bgd.errors import ConfigError, nearest
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.bgd.update import FirstOrder
+from experiments.config.build import build, convert
 
 SEARCH = "bgd.methods.bgd.search.SubsetSearch"
 UPDATE = "bgd.methods.bgd.update.FirstOrder"
@@ -36,8 +37,8 @@ def test_a_component_is_built_with_those_inside_it():
             r"method.update.stop: unknown key; did you mean 'step'",
         ),
         ({"update": "first"}, r"method.update='first': must be a mapping with _target_"),
-        ({"update": {"step": 1}}, r"method.update._target_=None: must name a class of this package"),
-        ({"_target_": "os.system"}, r"must name a class of this package"),
+        ({"update": {"step": 1}}, r"method.update._target_=None: must name a class of bgd or experiments"),
+        ({"_target_": "os.system"}, r"must name a class of bgd or experiments"),
         ({"_target_": "bgd.methods.bgd.search.SubsetSerch"}, r"no such class; did you mean 'SubsetSearch'"),
         ({"_target_": "bgd.methods.nothing.There"}, r"No module named"),
         ({"_target_": "bgd.methods.bgd.search.VERSION"}, r"no such class"),

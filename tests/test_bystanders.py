@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from bgd.bystanders import Bystanders
+from experiments.protocol.bystanders import Bystanders
 
 
 def obvious(bystanders, logits, predictions, samples):

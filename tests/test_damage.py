@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from records_factory import consistent_run
 
-from bgd.archive import Records, export, load
-from bgd.records import PROBE, Measurement, RecordError, Run
-from bgd.store import Store
+from experiments.records.archive import Records, export, load
+from experiments.records.schema import PROBE, Measurement, RecordError, Run
+from experiments.records.store import Store
 
 TRIES = 150
 

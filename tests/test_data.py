@@ -15,11 +15,11 @@ import pytest
 from conftest import TINY
 from hydra import compose, initialize_config_dir
 
-from bgd import data
-from experiments.execute import execute, store_of
+from experiments.config.spec import RunSpec
+from experiments.jobs.execute import execute, store_of
+from experiments.jobs.workbench import Place, Workshop, load_data
+from experiments.mnist import data
 from experiments.run import CONF
-from experiments.spec import RunSpec
-from experiments.workbench import Place, Workshop, load_data
 
 RAW = TINY / "MNIST" / "raw"
 

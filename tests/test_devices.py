@@ -17,9 +17,7 @@ from pretended import DeviceMix, devices_of, pretended_card
 from torch import nn
 
 import bgd.curvature
-from bgd import rng, training
-from bgd.build import build
-from bgd.bystanders import Bystanders
+from bgd import rng
 from bgd.curvature.diagonal import TrueFisher
 from bgd.curvature.kfac import KFAC
 from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
@@ -27,13 +25,16 @@ from bgd.flat import FlatNetwork
 from bgd.methods.base import Problem
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
-from bgd.probes.survey import Survey
-from bgd.records import CORRECTED
-from bgd.settings import Setting, Stage, samples_of
-from bgd.store import Store
-from experiments.execute import execute
+from experiments.config.build import build
+from experiments.jobs.execute import execute
+from experiments.jobs.workbench import Place, Workshop
+from experiments.mnist import training
+from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.probes.survey import Survey
+from experiments.protocol.settings import Setting, Stage, samples_of
+from experiments.records.schema import CORRECTED
+from experiments.records.store import Store
 from experiments.run import CONF
-from experiments.workbench import Place, Workshop
 
 METHODS, PROBES = (
     sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("method", "probe")

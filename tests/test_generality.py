@@ -10,18 +10,30 @@ import records_factory
 import torch
 from oracles import flat, with_parameters
 
-from bgd import generality, rng, training
-from bgd.archive import Records, export, load
-from bgd.bystanders import Bystanders
+from bgd import rng
 from bgd.evaluation import FullEvaluator, Images
 from bgd.flat import FlatNetwork
-from bgd.generality import ANGLES, DRAWS, KINDS, NOISE, SHIFTS, Variations, rotated, shifted, variants
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Correction, Problem, Sample
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.patch import Patch
-from bgd.records import CORRECTED, dump, row_from
-from bgd.settings import Setting, Stage, samples_of
+from experiments.mnist import training
+from experiments.protocol import generality
+from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.generality import (
+    ANGLES,
+    DRAWS,
+    KINDS,
+    NOISE,
+    SHIFTS,
+    Variations,
+    rotated,
+    shifted,
+    variants,
+)
+from experiments.protocol.settings import Setting, Stage, samples_of
+from experiments.records.archive import Records, export, load
+from experiments.records.schema import CORRECTED, dump, row_from
 
 SHAPES = [(1, 28, 28), (3, 5, 8), (2, 1, 1), (1, 7, 4)]
 

@@ -6,9 +6,9 @@ import re
 import pytest
 import torch
 
-from experiments import execute
-from experiments.ending import Terminated
-from experiments.process import core_threads
+from experiments.jobs import execute
+from experiments.jobs.ending import Terminated
+from experiments.jobs.process import core_threads
 from scripts import held_out
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bgd import rng
-from bgd.identity import canonical_json, digest, state_sha256
+from experiments.mnist.training import state_sha256
+from experiments.records.identity import canonical_json, digest
 
 
 def test_canonical_json_is_one_text_for_one_value():

@@ -6,8 +6,8 @@ import statistics
 import numpy as np
 import pytest
 
-from bgd import metrics
-from bgd.report.frames import build_frames
+from experiments.report import metrics
+from experiments.report.frames import build_frames
 from tests.records_factory import ALREADY_RIGHT, CORRECTED, UNCORRECTED, figures, row, rows, run
 
 

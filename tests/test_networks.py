@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from oracles import flat, is_right, with_parameters
 from torch import nn
 
-from bgd import rng, training
-from bgd.build import ConfigError, build
+from bgd import rng
+from bgd.errors import ConfigError
 from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
 from bgd.evaluation.layers import Layers
 from bgd.flat import FlatNetwork
@@ -20,16 +20,18 @@ from bgd.methods.base import Problem
 from bgd.methods.follower import Follower
 from bgd.methods.glimpse import Edits, Glimpse
 from bgd.methods.layers import known_layers
-from bgd.networks import MLP, AlexNet, LeNet, ResNet
-from bgd.networks.resnet import ResidualBlock
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
-from bgd.records import CORRECTED
-from bgd.settings import samples_of
-from experiments.execute import execute, store_of
+from experiments.config.build import build
+from experiments.config.spec import RunSpec
+from experiments.jobs.execute import execute, store_of
+from experiments.jobs.workbench import Place, Workshop
+from experiments.mnist import training
+from experiments.mnist.networks import MLP, AlexNet, LeNet, ResNet
+from experiments.mnist.networks.resnet import ResidualBlock
+from experiments.protocol.settings import samples_of
+from experiments.records.schema import CORRECTED
 from experiments.run import CONF
-from experiments.spec import RunSpec
-from experiments.workbench import Place, Workshop
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 MORE = {"lenet": lambda: LeNet(width=0.5), "resnet": lambda: ResNet(width=0.25)}

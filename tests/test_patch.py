@@ -5,9 +5,9 @@ import torch
 from oracles import flat, with_parameters
 
 from bgd.flat import FlatNetwork
-from bgd.networks import MLP, AlexNet
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch, PatchError
+from experiments.mnist.networks import MLP, AlexNet
 
 
 @pytest.fixture

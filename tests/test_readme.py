@@ -8,17 +8,17 @@ from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
 import bgd.methods
-from bgd.archive import load
-from bgd.build import build
-from bgd.records import CORRECTED
-from bgd.report.build import result_table
-from bgd.store import Store
-from experiments.execute import execute
-from experiments.members import reference_folder
-from experiments.overrides import CONF, composed, jobs_of
-from experiments.paper import PAPER
-from experiments.spec import RunSpec
-from experiments.workbench import Place, Workshop
+from experiments.config.build import build
+from experiments.config.overrides import CONF, composed, jobs_of
+from experiments.config.spec import RunSpec
+from experiments.jobs.execute import execute
+from experiments.jobs.workbench import Place, Workshop
+from experiments.records.archive import load
+from experiments.records.members import reference_folder
+from experiments.records.schema import CORRECTED
+from experiments.records.store import Store
+from experiments.report.build import result_table
+from experiments.thesis.tables import PAPER
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -68,7 +68,7 @@ def example(tmp_path, monkeypatch, spec_of):
     """The README's method, as a module and a yaml, in a place of its own."""
     (tmp_path / "one_weight.py").write_text(block("bgd/methods/one_weight.py", "python"))
     monkeypatch.setattr(bgd.methods, "__path__", [*bgd.methods.__path__, str(tmp_path)])
-    config = OmegaConf.create(block("conf/method/one_weight.yaml", "yaml"))
+    config = OmegaConf.create(block("experiments/conf/method/one_weight.yaml", "yaml"))
     spec = spec_of("method=bgd_ii")
     return type(spec)(**{**vars(spec), "method": OmegaConf.to_container(config)})
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from bgd import training
-from bgd.replicas import nudged, replica_of
-from bgd.training import Base
+from experiments.mnist import training
+from experiments.mnist.replicas import nudged, replica_of
+from experiments.mnist.training import Base
 
 
 def steps_between(before, after):

@@ -9,17 +9,17 @@ import torch
 from conftest import known
 from oracles import flat
 
-from bgd import resume
-from bgd.build import build
-from bgd.bystanders import Bystanders
 from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
 from bgd.methods.base import Correction, Problem
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
-from bgd.records import ALREADY_RIGHT, CORRECTED, dump, row_in
-from bgd.resume import ReplayError
-from bgd.settings import Setting, Stage
-from bgd.snapshot import Snapshot, StateError, pack, unpack
+from experiments.config.build import build
+from experiments.protocol import resume
+from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.resume import ReplayError
+from experiments.protocol.settings import Setting, Stage
+from experiments.protocol.snapshot import Snapshot, StateError, pack, unpack
+from experiments.records.schema import ALREADY_RIGHT, CORRECTED, dump, row_in
 from experiments.run import CONF
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))

@@ -6,17 +6,18 @@ import pytest
 import torch
 from oracles import evaluate, flat, is_right, with_parameters
 
-from bgd import rng, training
-from bgd.bystanders import Bystanders
+from bgd import rng
 from bgd.evaluation import FullEvaluator, Images
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Correction, Problem, TrialError
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from bgd.patch import Patch
-from bgd.records import ALREADY_RIGHT, CORRECTED, UNCORRECTED
-from bgd.resume import ReplayError
-from bgd.settings import Setting, Stage, samples_of
+from experiments.mnist import training
+from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.resume import ReplayError
+from experiments.protocol.settings import Setting, Stage, samples_of
+from experiments.records.schema import ALREADY_RIGHT, CORRECTED, UNCORRECTED
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 from records_factory import consistent_run as make_run
 
-from bgd import files
-from bgd.files import BusyError
-from bgd.records import SCHEMA, Measurement, RecordError, dump, row_from
-from bgd.store import Store
-from bgd.sums import SUMS
+from experiments.records import files
+from experiments.records.files import BusyError
+from experiments.records.schema import SCHEMA, Measurement, RecordError, dump, row_from
+from experiments.records.store import Store
+from experiments.records.sums import SUMS
 
 
 @pytest.fixture
@@ -387,7 +387,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path, run, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "append", full(files.append))
-        patch.setattr("bgd.writer.append", full(files.append))
+        patch.setattr("experiments.records.writer.append", full(files.append))
         patch.setattr(files.os, "fsync", full(os.fsync))
         with pytest.raises(RecordError, match=r"cannot be written: No space left on device") as raised:
             finish(store, run)

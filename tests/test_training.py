@@ -12,12 +12,13 @@ import pytest
 import torch
 from oracles import flat
 
-from bgd import files, rng, training
-from bgd.data import Data
-from bgd.identity import state_sha256
-from bgd.networks import MLP, AlexNet
-from bgd.records import RecordError
-from bgd.training import Recipe
+from bgd import rng
+from experiments.mnist import training
+from experiments.mnist.data import Data
+from experiments.mnist.networks import MLP, AlexNet
+from experiments.mnist.training import Recipe, state_sha256
+from experiments.records import files
+from experiments.records.schema import RecordError
 
 RECIPE = Recipe(epochs=3, learning_rate=0.02)
 

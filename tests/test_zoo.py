@@ -12,12 +12,11 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 from zoo import CLASSES, ZOO, inputs, make
 
-from bgd import training
-from bgd.build import ConfigError
 from bgd.curvature.base import CurvatureError
 from bgd.curvature.diagonal import EmpiricalFisher, TrueFisher
 from bgd.curvature.hutchinson import Hutchinson
 from bgd.curvature.kfac import KFAC
+from bgd.errors import ConfigError
 from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
 from bgd.flat import FlatNetwork
 from bgd.knowledge import Knowledge
@@ -25,21 +24,22 @@ from bgd.layers import LayerError, chain, is_plain, output_layer, running_linear
 from bgd.methods.anchored import AnchoredDescent, ElasticWeightConsolidation
 from bgd.methods.base import Problem, Sample
 from bgd.methods.bgd.informed import ActivationPrior
-from bgd.methods.fault_sneaking import FaultSneaking
 from bgd.methods.follower import Follower
 from bgd.methods.glimpse import Edits, Glimpse
 from bgd.methods.gradient import write_gradient
-from bgd.methods.last_layer_lp import LastLayerLP
-from bgd.methods.last_layer_weight import LastLayerWeight
+from bgd.methods.last_layer.fault_sneaking import FaultSneaking
+from bgd.methods.last_layer.linear_program import LastLayerLP
+from bgd.methods.last_layer.output_bias import OutputBias
+from bgd.methods.last_layer.weight import LastLayerWeight
 from bgd.methods.least_harm.harm import Distance, Divergence
 from bgd.methods.least_harm.kronecker import Kronecker
 from bgd.methods.least_harm.search import LeastHarm
 from bgd.methods.lora import LoRA
-from bgd.methods.output_bias import OutputBias
 from bgd.methods.rank_one import RankOne
 from bgd.methods.top_k import TopK
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
+from experiments.mnist import training
 
 BATCH, FEW = 8, 6
 FREE = [name for name, animal in ZOO.items() if animal.differentiable]

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bgd.data import Data
 from bgd.flat import FlatNetwork
 from bgd.layers import chain
 from bgd.patch import Patch
-from bgd.records import Figures, finite
+from experiments.mnist.data import Data
+from experiments.records.schema import Figures, finite
 
 VERSION = 3  # raised whenever an evaluation of the same network may give other figures
 RELEASED_BATCH = 64  # batch size of the released code's loss accounting (docs/deviations.md, D8)

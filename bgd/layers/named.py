@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from bgd.build import ConfigError, nearest
+from bgd.errors import ConfigError, nearest
 from bgd.layers.plain import hook_of, hooked, is_plain, obstacle
 
 

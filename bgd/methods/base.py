@@ -227,7 +227,7 @@ class Method(Protocol):
     top-k, which tables 4.3 and 4.4 pair seed by seed with methods that draw.
 
     One that hands something on from sample to sample (`Correction.carry`) does so from the first sample on. Two
-    optional methods spare corrections in a row that were interrupted the searches that are done (`bgd.resume`):
+    optional methods spare corrections in a row that were interrupted the searches that are done:
     `carry_after(corrected: Sequence[Sample])` gives the carry once these were made right, and `keeps_since(corrected:
     int)` after how many corrections the method made the things that it keeps (`Trial.kept`) when there have been so
     many. Without the latter it is 0: they are of N0.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd import rng
-from bgd.build import ConfigError
+from bgd.errors import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
 
 VERSION = 1  # raised whenever the same descent may give another correction

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from bgd.build import ConfigError, nearest
+from bgd.errors import ConfigError, nearest
 from bgd.layers import editable_linear, linear_layers, running_linears
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd.modes import ordinary_tensor
-from bgd.sources import MEAN, STD
+from experiments.mnist.sources import MEAN, STD
 
 ROUNDING = 4  # units in the last place of each class by which probabilities may miss a sum of 1
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from bgd.build import ConfigError
-from bgd.data import DataError
+from bgd.errors import ConfigError
+from experiments.mnist.data import DataError
 from scripts.bench import evaluation, growth, methods, search, thesis
 from scripts.bench.machine import Machine
 from scripts.bench.options import Options, parse

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from bgd import rng
 from bgd.evaluation import Images
-from bgd.networks import AlexNet
-from bgd.report import canvas
-from bgd.report.style import DOUBLE_COLUMN, network_label
+from experiments.mnist.networks import AlexNet
+from experiments.report import canvas
+from experiments.report.style import DOUBLE_COLUMN, network_label
 from scripts.bench import tables
 from scripts.bench.machine import Machine
 from scripts.bench.subjects import Subject

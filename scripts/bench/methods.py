@@ -4,11 +4,11 @@ import statistics
 from dataclasses import asdict, dataclass, field
 
 from bgd import rng
-from bgd.build import build
 from bgd.evaluation import FullEvaluator, IncrementalEvaluator
 from bgd.methods.base import Method
 from bgd.patch import Patch
-from bgd.report.style import method_order
+from experiments.config.build import build
+from experiments.report.style import method_order
 from scripts.bench import obvious, targets
 from scripts.bench.accumulate import Chain, chain
 from scripts.bench.evaluation import check
@@ -68,7 +68,7 @@ class Found:
 
 
 def methods_of(name: str) -> dict[str, Method]:
-    """Return every method but the idealized selector, as conf/method has them for a network."""
+    """Return every method but the idealized selector, as experiments/conf/method has them for a network."""
     configs = {spec.method["name"]: spec.method for spec in runs("thesis", name)}
     return {key: build(configs[key], "method") for key in method_order(configs)}
 

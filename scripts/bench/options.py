@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bgd.build import nearest
+from bgd.errors import nearest
 
 PARTS = ("evaluation", "search", "methods", "growth", "thesis")
 NETWORKS = ("mlp", "alexnet")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bgd.report.render import markdown
+from experiments.report.render import markdown
 from scripts.bench.tables import milliseconds, percent, times
 
 FOLDER, DOCUMENT = Path("outputs", "bench"), Path("docs", "performance.md")

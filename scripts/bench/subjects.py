@@ -6,17 +6,18 @@ from functools import cache, cached_property
 import torch
 from torch import nn
 
-from bgd import data, rng, training
+from bgd import rng
 from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem, Sample
-from bgd.networks import MLP, AlexNet
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
-from bgd.settings import samples_of
-from experiments.plan import specs
-from experiments.spec import RunSpec
-from experiments.workbench import TINY, Place, Workbench
+from experiments.config.spec import RunSpec
+from experiments.jobs.plan import specs
+from experiments.jobs.workbench import TINY, Place, Workbench
+from experiments.mnist import data, training
+from experiments.mnist.networks import MLP, AlexNet
+from experiments.protocol.settings import samples_of
 from scripts.bench.options import Options
 from scripts.bench.timing import say
 

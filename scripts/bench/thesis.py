@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bgd import data, training
-from bgd.records import subject as subject_of
-from bgd.report.style import method_order
-from experiments.plan import specs_of_presets
-from experiments.spec import RunSpec
-from experiments.workbench import TINY
+from experiments.config.spec import RunSpec
+from experiments.jobs.plan import specs_of_presets
+from experiments.jobs.workbench import TINY
+from experiments.mnist import data, training
+from experiments.records.schema import subject as subject_of
+from experiments.report.style import method_order
 from scripts.bench import tables
 from scripts.bench.machine import Machine
 from scripts.bench.subjects import Subject

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from bgd import rng
 from bgd.flat import FlatNetwork
 from bgd.methods.gradient import write_gradient
-from bgd.networks import AlexNet
-from experiments import arithmetic
+from experiments.jobs import arithmetic
+from experiments.mnist.networks import AlexNet
 
 SIZE = 512
 FULL = 1e-5  # relative error of a product in full float32; TF32 rounds factors to 5e-4

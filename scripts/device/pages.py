@@ -1,4 +1,4 @@
-"""The results of the device check as JSON and as a page. Without pandas, which `bgd.report` needs."""
+"""The results of the device check as JSON and as a page. Without pandas, which `experiments.report` needs."""
 
 import json
 from pathlib import Path

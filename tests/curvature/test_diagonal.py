@@ -10,7 +10,6 @@ from conftest import known
 from curvature_oracles import NETWORKS, N, case, close, conv, estimated, gauss_newton, gradients, mlp, other
 from torch import nn
 
-from bgd import training
 from bgd.curvature import squares
 from bgd.curvature.activations import ActivationMoments
 from bgd.curvature.base import CurvatureError
@@ -20,6 +19,7 @@ from bgd.curvature.kfac import KFAC
 from bgd.curvature.labels import away, of_model
 from bgd.methods.base import Problem
 from bgd.parameters import ParameterSpace
+from experiments.mnist import training
 
 ESTIMATORS = [EmpiricalFisher, TrueFisher, Hutchinson, KFAC, ActivationMoments]
 

@@ -7,11 +7,10 @@ import sys
 import pytest
 import torch
 
-from bgd.build import ConfigError
+from bgd.errors import ConfigError
 from bgd.methods.top_k import TopK
-from bgd.store import Store
-from experiments import arithmetic
-from experiments.arithmetic import (
+from experiments.jobs import arithmetic
+from experiments.jobs.arithmetic import (
     FULL,
     ROUNDED,
     WORKSPACE,
@@ -22,8 +21,9 @@ from experiments.arithmetic import (
     settle,
     unsettled,
 )
-from experiments.execute import execute
-from experiments.workbench import Place, Workshop
+from experiments.jobs.execute import execute
+from experiments.jobs.workbench import Place, Workshop
+from experiments.records.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +168,7 @@ def test_a_card_that_is_at_work_already_without_a_workspace_is_named(monkeypatch
 def test_what_the_process_sets_reaches_c(tmp_path):
     """CuBLAS reads the environment of the process, not Python's copy of it."""
     code = (
-        "import ctypes, torch; from experiments.arithmetic import settle; settle('cuda');"
+        "import ctypes, torch; from experiments.jobs.arithmetic import settle; settle('cuda');"
         "get = ctypes.CDLL(None).getenv; get.restype = ctypes.c_char_p;"
         f"print(get(b'{WORKSPACE}').decode())"
     )

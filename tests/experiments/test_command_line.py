@@ -15,10 +15,10 @@ import torch
 from conftest import interruptible
 
 from bgd.methods.bgd.search import SubsetSearch
-from bgd.store import Store
 from experiments import run
-from experiments.ending import Terminated
-from experiments.overrides import CONF
+from experiments.config.overrides import CONF
+from experiments.jobs.ending import Terminated
+from experiments.records.store import Store
 from scripts import held_out
 
 ROOT = CONF.parent

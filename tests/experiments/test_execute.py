@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from bgd.files import BusyError
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
-from bgd.records import RecordError
-from bgd.store import Store
-from bgd.sums import write_sums
-from experiments import execute as executing
-from experiments import stale as staleness
-from experiments.execute import execute
-from experiments.workbench import Place, Workshop, choose_device
+from experiments.jobs import execute as executing
+from experiments.jobs import stale as staleness
+from experiments.jobs.execute import execute
+from experiments.jobs.workbench import Place, Workshop, choose_device
+from experiments.records.files import BusyError
+from experiments.records.schema import RecordError
+from experiments.records.store import Store
+from experiments.records.sums import write_sums
 
 
 @pytest.fixture
@@ -271,17 +271,21 @@ def test_the_sources_of_a_run_are_those_of_its_components(spec_of):
     assert {
         "bgd/methods/bgd/search.py",
         "bgd/methods/bgd/guard.py",
-        "bgd/networks/mlp.py",
-        "bgd/settings.py",
+        "experiments/mnist/networks/mlp.py",
+        "experiments/protocol/settings.py",
     } <= bgd
-    assert {"bgd/training.py", "bgd/evaluation/incremental.py", "bgd/methods/base.py"} <= bgd & top_k
+    assert {
+        "experiments/mnist/training.py",
+        "bgd/evaluation/incremental.py",
+        "bgd/methods/base.py",
+    } <= bgd & top_k
     assert "bgd/methods/top_k.py" in top_k - bgd
-    assert "bgd/networks/alexnet.py" not in bgd
+    assert "experiments/mnist/networks/alexnet.py" not in bgd
     assert "bgd/curvature/kfac.py" in names("method=least_harm_kfac") - bgd, (
         "of a component inside the method"
     )
-    assert "bgd/probes/gradient_ranks.py" in names("probe=gradient_ranks")
-    assert "bgd/settings.py" not in names("probe=gradient_ranks")
+    assert "experiments/protocol/probes/gradient_ranks.py" in names("probe=gradient_ranks")
+    assert "experiments/protocol/settings.py" not in names("probe=gradient_ranks")
     with pytest.raises(ValueError, match="rerun='chnged': did you mean 'changed'"):
         staleness.rerun_of("chnged")
 
@@ -306,8 +310,8 @@ def test_a_full_disk_is_one_sentence(workshop, spec_of, tmp_path, monkeypatch, c
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("bgd.writer.append", full)
-        patch.setattr("bgd.files.os.fsync", full)
+        patch.setattr("experiments.records.writer.append", full)
+        patch.setattr("experiments.records.files.os.fsync", full)
         with pytest.raises(RecordError, match="cannot be written: No space left on device"):
             execute(spec, workshop)
     assert "there is no record of it" in caplog.text

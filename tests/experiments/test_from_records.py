@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 import records_factory as make
 
-from bgd.archive import OnDemand, Records, export
-from bgd.build import ConfigError
-from bgd.report.assemble import Report
-from bgd.report.build import Definitions
-from bgd.report.page import Document
-from bgd.store import Store
-from experiments import from_records, members, publish
-from experiments.ending import Terminated
-from experiments.knowledge import check_methods
-from experiments.paper import MAIN, TABLES
+from bgd.errors import ConfigError
+from experiments import from_records
+from experiments.jobs.ending import Terminated
+from experiments.records import members
+from experiments.records.archive import OnDemand, Records, export
+from experiments.records.store import Store
+from experiments.report.assemble import Report
+from experiments.report.build import Definitions
+from experiments.report.page import Document
+from experiments.thesis import publish
+from experiments.thesis.levels import check_methods
+from experiments.thesis.tables import MAIN, TABLES
 
 ROOT = Path(__file__).parents[2]
 

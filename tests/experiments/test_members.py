@@ -3,11 +3,12 @@
 import pytest
 from records_factory import consistent_run
 
-from bgd.records import RecordError
-from bgd.store import Store
-from bgd.sums import SUMS
-from experiments import from_records, members, reproduce
-from experiments.paper import MAIN
+from experiments import from_records, reproduce
+from experiments.records import members
+from experiments.records.schema import RecordError
+from experiments.records.store import Store
+from experiments.records.sums import SUMS
+from experiments.thesis.tables import MAIN
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from bgd.build import ConfigError
-from experiments import process
-from experiments.process import budget, shared_memory
+from bgd.errors import ConfigError
+from experiments.jobs import process
+from experiments.jobs.process import budget, shared_memory
 
 
 def test_a_budget_is_half_of_the_machine_or_what_is_said():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from records_factory import run
 
-from experiments import progress
+from experiments.jobs import progress
 
 
 def test_where_the_time_went_names_the_longest_kinds(monkeypatch):

@@ -7,14 +7,15 @@ from itertools import product
 import pytest
 import torch
 
-from bgd.report.assemble import Report
-from bgd.report.build import Definitions
-from bgd.report.page import Document
-from bgd.store import Store
-from experiments import publish, reproduce
-from experiments.ending import Terminated
-from experiments.overrides import CONF
-from experiments.paper import MAIN, SLOW, TABLES
+from experiments import reproduce
+from experiments.config.overrides import CONF
+from experiments.jobs.ending import Terminated
+from experiments.records.store import Store
+from experiments.report.assemble import Report
+from experiments.report.build import Definitions
+from experiments.report.page import Document
+from experiments.thesis import publish
+from experiments.thesis.tables import MAIN, SLOW, TABLES
 
 
 @pytest.fixture

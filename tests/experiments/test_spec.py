@@ -7,19 +7,21 @@ from types import SimpleNamespace
 import pytest
 from hydra import initialize_config_dir
 
-from bgd import settings, training
-from bgd.build import ConfigError, build
-from bgd.data import SOURCES
+from bgd.errors import ConfigError
 from bgd.evaluation import full
 from bgd.methods.bgd import search
-from bgd.records import subject
-from bgd.report.figures import FigureSpec
-from bgd.store import Store
-from experiments import spec as spec_module
-from experiments.members import reference_folder
-from experiments.overrides import CONF, jobs_of
-from experiments.paper import PAPER
-from experiments.plan import Plan, _choices, _Composer, kind_of, presets, samples_in, specs
+from experiments.config import spec as spec_module
+from experiments.config.build import build
+from experiments.config.overrides import CONF, jobs_of
+from experiments.jobs.plan import Plan, _choices, _Composer, kind_of, presets, samples_in, specs
+from experiments.mnist import training
+from experiments.mnist.data import SOURCES
+from experiments.protocol import settings
+from experiments.records.members import reference_folder
+from experiments.records.schema import subject
+from experiments.records.store import Store
+from experiments.report.figures import FigureSpec
+from experiments.thesis.tables import PAPER
 
 
 def test_the_identity_changes_with_what_can_change_a_number_and_with_nothing_else(spec_of):

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from bgd.archive import Records
-from bgd.store import Store
-from experiments.execute import execute
-from experiments.paper import MAIN
-from experiments.publish import publish
-from experiments.spec import RunSpec
-from experiments.workbench import Place, Workshop
+from experiments.config.spec import RunSpec
+from experiments.jobs.execute import execute
+from experiments.jobs.workbench import Place, Workshop
+from experiments.records.archive import Records
+from experiments.records.store import Store
+from experiments.thesis.publish import publish
+from experiments.thesis.tables import MAIN
 
 STEPS = {"steps": 3}  # of a descent, and of one inside another method
 

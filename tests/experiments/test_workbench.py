@@ -4,8 +4,8 @@ import pytest
 import torch
 from oracles import evaluate
 
-from bgd import training
-from experiments.workbench import Place, Workbench, Workshop
+from experiments.jobs.workbench import Place, Workbench, Workshop
+from experiments.mnist import training
 
 
 @pytest.fixture

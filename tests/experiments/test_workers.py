@@ -13,27 +13,29 @@ import pytest
 import torch
 from conftest import interruptible
 
-from bgd.files import BusyError
-from bgd.records import Row
-from bgd.report.assemble import Report
-from bgd.report.build import Definitions
-from bgd.report.page import Document
-from bgd.store import Store
-from experiments import publish, reproduce, workers
-from experiments.ending import Terminated, terminable
-from experiments.execute import execute
-from experiments.overrides import CONF
-from experiments.paper import MAIN, TABLES
-from experiments.process import core_threads, every_core
-from experiments.workbench import Place, Workshop
+from experiments import reproduce
+from experiments.config.overrides import CONF
+from experiments.jobs import workers
+from experiments.jobs.ending import Terminated, terminable
+from experiments.jobs.execute import execute
+from experiments.jobs.process import core_threads, every_core
+from experiments.jobs.workbench import Place, Workshop
+from experiments.records.files import BusyError
+from experiments.records.schema import Row
+from experiments.records.store import Store
+from experiments.report.assemble import Report
+from experiments.report.build import Definitions
+from experiments.report.page import Document
+from experiments.thesis import publish
+from experiments.thesis.tables import MAIN, TABLES
 
 TIMED = {"search_seconds", "evaluation_seconds"}
 LONG = """
 import sys
 from hydra import compose, initialize_config_dir
 from experiments import reproduce
-from experiments.overrides import CONF
-from experiments.spec import RunSpec
+from experiments.config.overrides import CONF
+from experiments.config.spec import RunSpec
 
 with initialize_config_dir(str(CONF), version_base="1.3"):
     words = ["profile=smoke", "network=alexnet", "network.width=0.1", "scale.recipe.epochs=1", "scale.samples=null"]
@@ -177,13 +179,14 @@ def test_a_killed_worker_fails_its_own_run_alone(monkeypatch, tmp_path, caplog):
 TWO = """
 import sys
 from hydra import compose, initialize_config_dir
-from experiments import publish, reproduce
-from experiments.paper import MAIN, TABLES
+from experiments.thesis import publish
+from experiments import reproduce
+from experiments.thesis.tables import MAIN, TABLES
 from experiments.run import CONF
-from experiments.spec import RunSpec
-from bgd.report.assemble import Report
-from bgd.report.build import Definitions
-from bgd.report.page import Document
+from experiments.config.spec import RunSpec
+from experiments.report.assemble import Report
+from experiments.report.build import Definitions
+from experiments.report.page import Document
 
 if __name__ == "__main__":
     with initialize_config_dir(str(CONF), version_base="1.3"):

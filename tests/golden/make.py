@@ -25,18 +25,19 @@ import torch
 import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 
-from bgd import data, rng, training
-from bgd.build import build
-from bgd.bystanders import Bystanders
+from bgd import rng
 from bgd.evaluation import FullEvaluator, Images
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Look, Problem
 from bgd.methods.bgd import search
-from bgd.networks import MLP
-from bgd.settings import Setting, Stage, samples_of
+from experiments.config.build import build
+from experiments.config.spec import RunSpec
+from experiments.jobs.workbench import TINY
+from experiments.mnist import data, training
+from experiments.mnist.networks import MLP
+from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.settings import Setting, Stage, samples_of
 from experiments.run import CONF
-from experiments.spec import RunSpec
-from experiments.workbench import TINY
 
 HERE = Path(__file__).parent
 # Not the idealized selector: it walks along the boundary, where no decision has a distance from a tie.

@@ -22,8 +22,8 @@ from bgd.methods.bgd.informed import ActivationPrior, CurvaturePrior
 from bgd.methods.bgd.prior import GradientPrior, LayerNormalisedPrior, Sampler, UniformPrior, prior_at
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
-from bgd.networks import MLP
 from bgd.parameters import ParameterSpace
+from experiments.mnist.networks import MLP
 
 
 def test_the_sampler_draws_without_replacement_as_often_as_it_should():

@@ -1,4 +1,4 @@
-"""The contract that every method keeps, on every yaml under conf/method that there is."""
+"""The contract that every method keeps, on every yaml under experiments/conf/method that there is."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,13 @@ from conftest import known
 from odd_networks import KINDS, known_of, odd_network, state_of, wrong_sample
 from oracles import flat, is_right, with_parameters
 
-from bgd import rng, training
-from bgd.build import ConfigError, build
+from bgd import rng
+from bgd.errors import ConfigError
 from bgd.flat import FlatNetwork
 from bgd.methods.base import Correction, Problem
-from bgd.settings import samples_of
+from experiments.config.build import build
+from experiments.mnist import training
+from experiments.protocol.settings import samples_of
 from experiments.run import CONF
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))

@@ -6,7 +6,7 @@ import torch
 from oracles import PlainSampler, gradient, top_k, with_parameters
 from test_glimpse import NETWORKS, widened
 
-from bgd import rng, training
+from bgd import rng
 from bgd.flat import FlatNetwork
 from bgd.methods.base import Problem
 from bgd.methods.bgd.guard import ranked
@@ -15,8 +15,9 @@ from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.follower import Follower
 from bgd.methods.gradient import write_gradient
 from bgd.methods.top_k import TopK
-from bgd.networks import MLP, AlexNet
-from bgd.settings import samples_of
+from experiments.mnist import training
+from experiments.mnist.networks import MLP, AlexNet
+from experiments.protocol.settings import samples_of
 
 
 def prepared(make, dtype=torch.float64):

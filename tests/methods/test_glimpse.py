@@ -7,7 +7,7 @@ import torch
 from oracles import flat, is_right, subset_search, with_parameters
 from torch import nn
 
-from bgd import rng, training
+from bgd import rng
 from bgd.flat import FlatNetwork
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem, Sample
@@ -20,8 +20,9 @@ from bgd.methods.descent import SampleDescent
 from bgd.methods.elimination import Elimination
 from bgd.methods.glimpse import Edits, Glimpse
 from bgd.methods.idealized import IdealizedSelector
-from bgd.networks import MLP, AlexNet
-from bgd.settings import samples_of
+from experiments.mnist import training
+from experiments.mnist.networks import MLP, AlexNet
+from experiments.protocol.settings import samples_of
 
 
 def strided():

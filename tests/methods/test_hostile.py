@@ -9,8 +9,7 @@ from conftest import known
 from oracles import flat, is_right, subset_search, top_k, with_parameters
 from torch import nn
 
-from bgd import rng, training
-from bgd.build import build
+from bgd import rng
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Look, Problem
 from bgd.methods.bgd.guard import CurvatureGuard
@@ -25,9 +24,11 @@ from bgd.methods.least_harm.search import LeastHarm
 from bgd.methods.least_harm.tail import Tail
 from bgd.methods.least_harm.target import Target
 from bgd.methods.top_k import TopK
-from bgd.networks import MLP
 from bgd.parameters import ParameterSpace
-from bgd.settings import samples_of
+from experiments.config.build import build
+from experiments.mnist import training
+from experiments.mnist.networks import MLP
+from experiments.protocol.settings import samples_of
 from experiments.run import CONF
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))

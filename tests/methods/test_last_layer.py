@@ -11,16 +11,16 @@ from oracles import is_right, with_parameters
 from scipy.optimize import linprog
 from torch import nn
 
-from bgd.build import ConfigError
 from bgd.curvature.diagonal import DiagonalCurvature, TrueFisher
+from bgd.errors import ConfigError
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem, Sample
-from bgd.methods.fault_sneaking import FaultSneaking, Hinges, smallest_step
-from bgd.methods.head import BATCH, NOT_FINITE, NOT_FINITE_KEPT, Head, View
-from bgd.methods.last_layer_lp import LastLayerLP
-from bgd.methods.last_layer_program import INFEASIBLE
-from bgd.methods.last_layer_weight import LastLayerWeight, ranked
-from bgd.methods.output_bias import OutputBias
+from bgd.methods.last_layer.fault_sneaking import FaultSneaking, Hinges, smallest_step
+from bgd.methods.last_layer.head import BATCH, NOT_FINITE, NOT_FINITE_KEPT, Head, View
+from bgd.methods.last_layer.linear_program import LastLayerLP
+from bgd.methods.last_layer.output_bias import OutputBias
+from bgd.methods.last_layer.program import INFEASIBLE
+from bgd.methods.last_layer.weight import LastLayerWeight, ranked
 
 KEEP = 60
 METHODS = [
@@ -315,7 +315,7 @@ def test_without_a_keep_set_the_optima_have_closed_forms(seed):
 @pytest.mark.parametrize("norm", ["l1", "linf"])
 @pytest.mark.parametrize("keep_margin", [0.0, 0.3])
 def test_cutting_planes_find_the_optimum_of_all_rows(norm, keep_margin, monkeypatch):
-    monkeypatch.setattr("bgd.methods.last_layer_program.ROWS_A_ROUND", 2)  # several rounds
+    monkeypatch.setattr("bgd.methods.last_layer.program.ROWS_A_ROUND", 2)  # several rounds
     feasible = 0
     for seed in range(6):
         layers = network(seed)

@@ -5,10 +5,10 @@ import torch
 from odd_networks import known_of, odd_network, wrong_sample
 
 from bgd import rng
-from bgd.build import build
 from bgd.methods.base import Problem, Sample
 from bgd.modes import ordinary
-from experiments.overrides import CONF
+from experiments.config.build import build
+from experiments.config.overrides import CONF
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 MODES = {

@@ -12,9 +12,9 @@ from torch import nn
 from torch.func import functional_call
 
 from bgd import rng
-from bgd.build import ConfigError
 from bgd.curvature.base import CurvatureError
 from bgd.curvature.second_moments import InputMoments
+from bgd.errors import ConfigError
 from bgd.knowledge import Knowledge
 from bgd.methods.anchored import (
     AnchoredDescent,
@@ -314,8 +314,8 @@ def test_lora_is_adam_on_the_factors(layers, trained, problem, samples):
 
 
 def test_a_lora_patch_has_rank_one_in_every_linear_layer_and_nothing_elsewhere(trained_alexnet, tiny):
-    from bgd import training
-    from bgd.settings import samples_of
+    from experiments.mnist import training
+    from experiments.protocol.settings import samples_of
 
     sample = samples_of(*tiny.test.tensors(), training.misclassified(trained_alexnet, tiny), 1)[0]
     correction, _ = correct(LoRA(steps=100, learning_rate=0.003), Problem(trained_alexnet), sample)

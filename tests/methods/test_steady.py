@@ -9,7 +9,7 @@ from torch import nn
 from bgd import rng
 from bgd.flat import NetworkError
 from bgd.methods.base import Problem, Sample
-from bgd.methods.output_bias import OutputBias
+from bgd.methods.last_layer.output_bias import OutputBias
 
 
 class Net(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from bgd import rng
-from bgd.build import ConfigError
+from bgd.errors import ConfigError
 from bgd.flat import FlatNetwork, NetworkError
 from bgd.methods import base
 from bgd.methods.anchored import AnchoredDescent, KeepSetDivergence, StartingPoint

@@ -10,18 +10,18 @@ import torch
 from oracles import flat, is_right, widened, with_parameters
 from oracles import gradient as gradient_of
 
-from bgd import training
-from bgd.build import build
 from bgd.evaluation import FullEvaluator, Images
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
-from bgd.probes.gradient_ranks import GradientRanks
-from bgd.probes.layer_gradients import LayerGradients
-from bgd.probes.loss_change import LossChange
-from bgd.probes.portraits import Portraits
-from bgd.probes.survey import Survey
-from bgd.records import dump, row_from
-from bgd.settings import samples_of
+from experiments.config.build import build
+from experiments.mnist import training
+from experiments.protocol.probes.gradient_ranks import GradientRanks
+from experiments.protocol.probes.layer_gradients import LayerGradients
+from experiments.protocol.probes.loss_change import LossChange
+from experiments.protocol.probes.portraits import Portraits
+from experiments.protocol.probes.survey import Survey
+from experiments.protocol.settings import samples_of
+from experiments.records.schema import dump, row_from
 from experiments.run import CONF
 
 PROBES = sorted(path.stem for path in (CONF / "probe").glob("*.yaml"))

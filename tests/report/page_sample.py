@@ -4,7 +4,7 @@ import io
 
 from matplotlib.figure import Figure as Drawing
 
-from bgd.report.page import Chapter, Document, Figure, Fragment
+from experiments.report.page import Chapter, Document, Figure, Fragment
 
 # In ascending order; what is no number comes last in the order of its rows.
 NUMBERS = [

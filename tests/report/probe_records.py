@@ -1,6 +1,6 @@
 """Runs of probes with numbers that can be worked out in the head."""
 
-from bgd.records import Figures, Header, Measurement, Run
+from experiments.records.schema import Figures, Header, Measurement, Run
 from tests.records_factory import BASELINE
 
 BASE = Figures(

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from bgd.report.ablations import Ablations, Variant
-from bgd.report.frames import ReportError
+from experiments.report.ablations import Ablations, Variant
+from experiments.report.frames import ReportError
 from tests.records_factory import ALREADY_RIGHT, CORRECTED, UNCORRECTED, figures, row, run
 
 FULL = Variant("full", (("method.prune", True), ("method.replace_probability", 0.7)))

@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bgd.report.accumulation import MEASURES, Accumulation, first_fall, measured, with_trails
-from bgd.report.frames import REPLICAS
-from bgd.report.part import Part
-from bgd.report.scope import Scope
 from bgd.rng import stream
+from experiments.report.accumulation import MEASURES, Accumulation, first_fall, measured, with_trails
+from experiments.report.frames import REPLICAS
+from experiments.report.part import Part
+from experiments.report.scope import Scope
 from tests.records_factory import BASE, BASELINE, accumulated, figures, row, run, side_effects
 from tests.report.probe_records import rows_of
 

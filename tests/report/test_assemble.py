@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 import pytest
 import records_factory as make
 
-from bgd.archive import Records
-from bgd.report.assemble import HEADLINE, Report, assemble, is_assembled_from
-from bgd.report.build import Definitions, build
-from bgd.report.figures import FigureSpec
-from bgd.report.frames import ReportError
-from bgd.report.page import Chapter, Document, Figure, Fragment
-from bgd.report.tables import read_reference
-from experiments.paper import MAIN, REFERENCE, TABLES
+from experiments.records.archive import Records
+from experiments.report.assemble import HEADLINE, Report, assemble, is_assembled_from
+from experiments.report.build import Definitions, build
+from experiments.report.figures import FigureSpec
+from experiments.report.frames import ReportError
+from experiments.report.page import Chapter, Document, Figure, Fragment
+from experiments.report.tables import read_reference
+from experiments.thesis.tables import MAIN, REFERENCE, TABLES
 
 TABLE = TABLES[1]  # 4.2, the MLP
 FIGURE = FigureSpec("figure_4_1", "accuracies", ("mlp",), "reloading", ("bgd_ii",))

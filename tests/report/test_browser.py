@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bgd.report.page import compose
+from experiments.report.page import compose
 from tests.report.page_sample import ABSENT, DOCUMENT, FILES, LABELS, NUMBERS, SHUFFLED
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")

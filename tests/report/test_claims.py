@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bgd.report.claims import Claims, compare_verdicts
-from bgd.report.claims.data import Claim, read_ledger
-from bgd.report.claims.evidence import Evidence, Missing, Outcome
-from bgd.report.claims.on_correlation import Uncorrelated, rank_correlation
-from bgd.report.claims.on_pairs import Equal, PairedTest
-from bgd.report.claims.on_probes import LayerPlace, LayersEven, NoRankBest, NoRankTrend, RankFirst
-from bgd.report.claims.on_samples import MeanBetween, Share, Sign
-from bgd.report.claims.on_seeds import Level, Order, Sooner
-from bgd.report.claims.verdicts import (
+from experiments.report.claims import Claims, compare_verdicts
+from experiments.report.claims.data import Claim, read_ledger
+from experiments.report.claims.evidence import Evidence, Missing, Outcome
+from experiments.report.claims.on_correlation import Uncorrelated, rank_correlation
+from experiments.report.claims.on_pairs import Equal, PairedTest
+from experiments.report.claims.on_probes import LayerPlace, LayersEven, NoRankBest, NoRankTrend, RankFirst
+from experiments.report.claims.on_samples import MeanBetween, Share, Sign
+from experiments.report.claims.on_seeds import Level, Order, Sooner
+from experiments.report.claims.verdicts import (
     ABSENT,
     ALPHA,
     DIRECTION,
@@ -32,10 +32,10 @@ from bgd.report.claims.verdicts import (
     judge,
     verdict,
 )
-from bgd.report.frames import ReportError
-from bgd.report.part import Part
-from bgd.report.statistics import Interval, holm
-from bgd.report.surveys import RESAMPLES, resamples
+from experiments.report.frames import ReportError
+from experiments.report.part import Part
+from experiments.report.statistics import Interval, holm
+from experiments.report.surveys import RESAMPLES, resamples
 from tests.records_factory import ALREADY_RIGHT, CORRECTED, UNCORRECTED, figures, row, rows, run
 from tests.report.probe_records import probe_run
 from tests.report.test_gradient_ranks import sample

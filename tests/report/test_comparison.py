@@ -5,16 +5,24 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from bgd.metrics import METRICS, MISSING
-from bgd.report.compared import RANK, SHARE
-from bgd.report.comparison import Comparison
-from bgd.report.frames import REPLICAS, ReportError, build_frames
-from bgd.report.gradient_ranks import GradientRanksPart
-from bgd.report.part import Part
-from bgd.report.statistics import Interval, wilson
-from bgd.report.tables import TableSpec, evaluate, read_reference
-from bgd.report.verdicts import AGREES, DIFFERS, NOT_COMPARABLE, SIMILAR, Printed, rank_verdict, verdict
-from experiments.paper import GRADIENT_RANKS, PARTS, REFERENCE, TABLES
+from experiments.report.compared import RANK, SHARE
+from experiments.report.comparison import Comparison
+from experiments.report.frames import REPLICAS, ReportError, build_frames
+from experiments.report.gradient_ranks import GradientRanksPart
+from experiments.report.metrics import METRICS, MISSING
+from experiments.report.part import Part
+from experiments.report.statistics import Interval, wilson
+from experiments.report.tables import TableSpec, evaluate, read_reference
+from experiments.report.verdicts import (
+    AGREES,
+    DIFFERS,
+    NOT_COMPARABLE,
+    SIMILAR,
+    Printed,
+    rank_verdict,
+    verdict,
+)
+from experiments.thesis.tables import GRADIENT_RANKS, PARTS, REFERENCE, TABLES
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 from tests.report.probe_records import probe_run
 from tests.report.test_gradient_ranks import SAMPLES

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bgd.report.distributions import PANELS, QUANTITIES, Distributions
-from bgd.report.part import Part
-from bgd.report.scope import Scope
-from bgd.report.strips import Panel, decades, draw_strips
-from bgd.report.tails import tail, tails_of, values_of
 from bgd.rng import stream
+from experiments.report.distributions import PANELS, QUANTITIES, Distributions
+from experiments.report.part import Part
+from experiments.report.scope import Scope
+from experiments.report.strips import Panel, decades, draw_strips
+from experiments.report.tails import tail, tails_of, values_of
 from tests.records_factory import ALREADY_RIGHT, BASE, CORRECTED, UNCORRECTED, figures, row, run
 from tests.report.probe_records import rows_of
 

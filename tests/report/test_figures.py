@@ -7,12 +7,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from bgd.metrics import MISSING, NONE_CORRECTED, NOT_FINITE
-from bgd.report.boxplots import after_correction, draw_sample_losses
-from bgd.report.curves import curve
-from bgd.report.figures import KINDS, FigureSpec, render
-from bgd.report.frames import ReportError, build_frames
-from bgd.report.style import RC, method_style
+from experiments.report.boxplots import after_correction, draw_sample_losses
+from experiments.report.curves import curve
+from experiments.report.figures import KINDS, FigureSpec, render
+from experiments.report.frames import ReportError, build_frames
+from experiments.report.metrics import MISSING, NONE_CORRECTED, NOT_FINITE
+from experiments.report.style import RC, method_style
 from tests.records_factory import ALREADY_RIGHT, CORRECTED, UNCORRECTED, figures, row, rows, run
 
 

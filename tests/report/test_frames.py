@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bgd.report.frames import ReportError, build_frames
+from experiments.report.frames import ReportError, build_frames
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
 

@@ -7,26 +7,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bgd.build import ConfigError
+from bgd.errors import ConfigError
 from bgd.knowledge import LEVELS as LEVELS_OF_METHODS
-from bgd.records import Generality as Counted
-from bgd.report.aims import Aims
-from bgd.report.contenders import Contender, contenders_of, frames_of
-from bgd.report.frames import ReportError, build_frames
-from bgd.report.frontier import COLUMNS, Frontier
-from bgd.report.frontier_figure import MEASURES, entries_of, split, value_of
-from bgd.report.generality import Generality
-from bgd.report.knowledge import LEVELS, describe_knowledge, level_of
-from bgd.report.numbered import HEIGHT, WIDTH, Entry, key_lines, place_numbers, spread
-from bgd.report.overview import all_methods_markdown, all_methods_tex
-from bgd.report.part import Part
-from bgd.report.scope import Scope
-from bgd.report.standings import Aim, same_samples, standings
-from bgd.report.tables import TableSpec, evaluate, read_reference
 from bgd.rng import stream
-from experiments.knowledge import METHODS as METHOD_FILES
-from experiments.knowledge import check_methods, knowledge
-from experiments.paper import REFERENCE
+from experiments.records.schema import Generality as Counted
+from experiments.report.aims import Aims
+from experiments.report.contenders import Contender, contenders_of, frames_of
+from experiments.report.frames import ReportError, build_frames
+from experiments.report.frontier import COLUMNS, Frontier
+from experiments.report.frontier_figure import MEASURES, entries_of, split, value_of
+from experiments.report.generality import Generality
+from experiments.report.knowledge import LEVELS, describe_knowledge, level_of
+from experiments.report.numbered import HEIGHT, WIDTH, Entry, key_lines, place_numbers, spread
+from experiments.report.overview import all_methods_markdown, all_methods_tex
+from experiments.report.part import Part
+from experiments.report.scope import Scope
+from experiments.report.standings import Aim, same_samples, standings
+from experiments.report.tables import TableSpec, evaluate, read_reference
+from experiments.thesis.levels import METHODS as METHOD_FILES
+from experiments.thesis.levels import check_methods, knowledge
+from experiments.thesis.tables import REFERENCE
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run, side_effects
 
 KNOWLEDGE = (

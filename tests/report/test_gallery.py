@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bgd.records import CORRECTED, UNCORRECTED, Measurement
-from bgd.report.frames import ReportError
-from bgd.report.gallery.card import card
-from bgd.report.gallery.confusion import harm, matrix
-from bgd.report.gallery.contact_sheet import MOST_UP, drop
-from bgd.report.gallery.layers import layer_names, layer_norms
-from bgd.report.gallery.look import draw_png, share_of_scale, short
-from bgd.report.gallery.network_map import HEIGHT, WIDTH, dot_area, lay_out
-from bgd.report.gallery.part import Gallery
-from bgd.report.gallery.prose import gallery_csv, gallery_markdown, story
-from bgd.report.gallery.scene import METHODS, probabilities, scenes
-from bgd.report.gallery.selection import RULES, choose, rule_text
-from bgd.report.part import Part
-from bgd.report.style import METHODS as STYLES
 from bgd.rng import stream
+from experiments.records.schema import CORRECTED, UNCORRECTED, Measurement
+from experiments.report.frames import ReportError
+from experiments.report.gallery.card import card
+from experiments.report.gallery.confusion import harm, matrix
+from experiments.report.gallery.contact_sheet import MOST_UP, drop
+from experiments.report.gallery.layers import layer_names, layer_norms
+from experiments.report.gallery.look import draw_png, share_of_scale, short
+from experiments.report.gallery.network_map import HEIGHT, WIDTH, dot_area, lay_out
+from experiments.report.gallery.part import Gallery
+from experiments.report.gallery.prose import gallery_csv, gallery_markdown, story
+from experiments.report.gallery.scene import METHODS, probabilities, scenes
+from experiments.report.gallery.selection import RULES, choose, rule_text
+from experiments.report.part import Part
+from experiments.report.style import METHODS as STYLES
 from tests.records_factory import figures, row, run, side_effects
 from tests.report.probe_records import probe_run, rows_of
 
@@ -319,5 +319,5 @@ def test_a_sample_that_the_probe_has_not_seen(runs):
 
 
 def test_torch_is_not_needed():
-    code = "import sys, bgd.report.gallery.part; sys.exit('torch' in sys.modules)"
+    code = "import sys, experiments.report.gallery.part; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

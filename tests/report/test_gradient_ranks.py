@@ -9,11 +9,11 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from bgd.report.frames import ReportError
-from bgd.report.gradient_ranks import GradientRanksPart, read_printed
-from bgd.report.part import Part
-from bgd.report.rank_curves import paint_curves
-from bgd.report.rank_shares import (
+from experiments.report.frames import ReportError
+from experiments.report.gradient_ranks import GradientRanksPart, read_printed
+from experiments.report.part import Part
+from experiments.report.rank_curves import paint_curves
+from experiments.report.rank_shares import (
     CRITERIA,
     MEAN,
     OF_SAMPLE,
@@ -29,7 +29,7 @@ from bgd.report.rank_shares import (
     ties,
     winners,
 )
-from bgd.report.surveys import RESAMPLES, resamples
+from experiments.report.surveys import RESAMPLES, resamples
 from tests.report.probe_records import BASE, probe_run, rows_of
 
 PRINTED = Path(__file__).parents[2] / "experiments" / "reference" / "gradient_ranks.csv"

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from bgd.report.idealized import Idealized
+from experiments.report.idealized import Idealized
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 
 PART = Idealized()

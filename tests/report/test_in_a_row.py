@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bgd.report.accumulation import with_trails
-from bgd.report.contenders import frames_of
-from bgd.report.in_a_row import MEASURES, InARow, measured, since
-from bgd.report.in_a_row_figure import drawn_of, values_of
-from bgd.report.part import Part
-from bgd.report.standings import Aim
+from experiments.report.accumulation import with_trails
+from experiments.report.contenders import frames_of
+from experiments.report.in_a_row import MEASURES, InARow, measured, since
+from experiments.report.in_a_row_figure import drawn_of, values_of
+from experiments.report.part import Part
+from experiments.report.standings import Aim
 from tests.records_factory import UNCORRECTED, accumulated, row, run, side_effects
 from tests.report.probe_records import rows_of
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bgd.report.frames import ReportError
-from bgd.report.layer_gradients import LayerGradientsPart
-from bgd.report.layer_panels import paint_layers
-from bgd.report.layer_shares import is_largest, layers_of
-from bgd.report.part import Part
-from bgd.report.surveys import resamples, share_interval
+from experiments.report.frames import ReportError
+from experiments.report.layer_gradients import LayerGradientsPart
+from experiments.report.layer_panels import paint_layers
+from experiments.report.layer_shares import is_largest, layers_of
+from experiments.report.part import Part
+from experiments.report.surveys import resamples, share_interval
 from tests.report.probe_records import probe_run, rows_of
 
 PART = LayerGradientsPart(thesis_errors=(("mlp", 947),))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bgd.report.canvas import draw
-from bgd.report.frames import ReportError
-from bgd.report.loss_change import FORMS, LossChangePart, _draw, distribution
-from bgd.report.part import Part
+from experiments.report.canvas import draw
+from experiments.report.frames import ReportError
+from experiments.report.loss_change import FORMS, LossChangePart, _draw, distribution
+from experiments.report.part import Part
 from tests.report.probe_records import probe_run, rows_of
 
 PART = LossChangePart(thesis_errors=(("alexnet", 370), ("mlp", 947)))

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from bgd.metrics import NONE_CORRECTED, Summary
-from bgd.report.numbers import format_number, format_printed, format_spread, format_summary, listing
+from experiments.report.metrics import NONE_CORRECTED, Summary
+from experiments.report.numbers import format_number, format_printed, format_spread, format_summary, listing
 
 
 @pytest.mark.parametrize(

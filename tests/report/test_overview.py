@@ -3,9 +3,9 @@ import io
 
 import pytest
 
-from bgd.report.build import insert_between_markers, result_table
-from bgd.report.frames import ReportError, build_frames
-from bgd.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
+from experiments.report.build import insert_between_markers, result_table
+from experiments.report.frames import ReportError, build_frames
+from experiments.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
 

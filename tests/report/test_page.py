@@ -9,15 +9,15 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from bgd.report import verdicts
-from bgd.report.claims import verdicts as claim_verdicts
-from bgd.report.claims.verdicts import ABSENT, FAILS, HOLDS
-from bgd.report.page import Chapter, Document, Figure, Fragment, compose
-from bgd.report.page.cells import VERDICTS, badges, dress
-from bgd.report.page.document import anchor_of
-from bgd.report.page.markdown import demote, has_title, relink
-from bgd.report.page.pictures import inline
-from bgd.report.page.rendering import Renderer
+from experiments.report import verdicts
+from experiments.report.claims import verdicts as claim_verdicts
+from experiments.report.claims.verdicts import ABSENT, FAILS, HOLDS
+from experiments.report.page import Chapter, Document, Figure, Fragment, compose
+from experiments.report.page.cells import VERDICTS, badges, dress
+from experiments.report.page.document import anchor_of
+from experiments.report.page.markdown import demote, has_title, relink
+from experiments.report.page.pictures import inline
+from experiments.report.page.rendering import Renderer
 from tests.report.page_sample import DOCUMENT, FILES, png
 
 
@@ -241,7 +241,7 @@ def test_links_in_code_are_left_alone():
 
 
 def test_torch_is_not_imported():
-    code = "import sys, bgd.report.page; sys.exit('torch' in sys.modules)"
+    code = "import sys, experiments.report.page; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

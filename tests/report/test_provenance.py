@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import records_factory as make
 
-from bgd.report.frames import ReportError
-from bgd.report.provenance import caveats, provenance_files, refuse_mixtures
+from experiments.report.frames import ReportError
+from experiments.report.provenance import caveats, provenance_files, refuse_mixtures
 
 CLEAN = {"torch": "2.14.0", "revision": "abc", "dirty": False, "device": "cpu", "data": {"images": "12ab"}}
 

@@ -3,9 +3,9 @@ import io
 
 import pytest
 
-from bgd.report.frames import build_frames
-from bgd.report.render import table_csv, table_markdown, table_tex, tex
-from bgd.report.tables import REFERENCE_COLUMNS, TableSpec, evaluate, read_reference
+from experiments.report.frames import build_frames
+from experiments.report.render import table_csv, table_markdown, table_tex, tex
+from experiments.report.tables import REFERENCE_COLUMNS, TableSpec, evaluate, read_reference
 from tests.records_factory import UNCORRECTED, figures, row, rows, run
 
 

@@ -5,9 +5,9 @@ import io
 
 import pytest
 
-from bgd.report.frames import REPLICA, build_frames, draws
-from bgd.report.part import Part
-from bgd.report.rounding import Parting, Rounding, parting
+from experiments.report.frames import REPLICA, build_frames, draws
+from experiments.report.part import Part
+from experiments.report.rounding import Parting, Rounding, parting
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 
 PART = Rounding()

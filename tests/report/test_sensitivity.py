@@ -8,8 +8,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from bgd.report.frames import ReportError, build_frames
-from bgd.report.sensitivity import KEYS, Sensitivity, cells_of
+from experiments.report.frames import ReportError, build_frames
+from experiments.report.sensitivity import KEYS, Sensitivity, cells_of
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from bgd.report.sheet import Block, Sheet, bracketed, percent, sheet_names
+from experiments.report.sheet import Block, Sheet, bracketed, percent, sheet_names
 
 
 def sheet(**changes):

@@ -3,9 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bgd.report.part import Part
-from bgd.report.scope import Scope
-from bgd.report.side_effects import (
+from bgd.rng import stream
+from experiments.report.part import Part
+from experiments.report.scope import Scope
+from experiments.report.side_effects import (
     QUANTITIES,
     SideEffects,
     close_locality,
@@ -15,7 +16,6 @@ from bgd.report.side_effects import (
     positive_flips,
     untouched_accuracy_change,
 )
-from bgd.rng import stream
 from tests.records_factory import BASELINE, UNCORRECTED, row, run, side_effects
 from tests.report.probe_records import rows_of
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bgd.report.frames import build_frames
-from bgd.report.steps import Estimate, FirstOrderStep, consistent, estimate, of_metric
-from bgd.report.tables import REFERENCE_COLUMNS
+from experiments.report.frames import build_frames
+from experiments.report.steps import Estimate, FirstOrderStep, consistent, estimate, of_metric
+from experiments.report.tables import REFERENCE_COLUMNS
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 
 PRINTED = pd.DataFrame(

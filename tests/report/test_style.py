@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 
-from bgd.report.style import (
+from experiments.report.style import (
     FALLBACK_COLOURS,
     METHODS,
     UNCORRECTED_COLOUR,

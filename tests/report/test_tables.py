@@ -1,8 +1,8 @@
 import pytest
 
-from bgd.metrics import MISSING
-from bgd.report.frames import ReportError, build_frames
-from bgd.report.tables import TableSpec, common_samples, evaluate, read_reference
+from experiments.report.frames import ReportError, build_frames
+from experiments.report.metrics import MISSING
+from experiments.report.tables import TableSpec, common_samples, evaluate, read_reference
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
 METRICS = ("POC", "POPA", "dTL", "dTL_released", "dTA")

@@ -6,10 +6,10 @@ import records_factory as make
 import torch
 
 from bgd.evaluation.full import combine
-from bgd.report.frames import build_frames
-from bgd.report.loss_accounts import Accounts
-from bgd.report.training_loss import TrainingLoss
-from experiments.paper import REFERENCE
+from experiments.report.frames import build_frames
+from experiments.report.loss_accounts import Accounts
+from experiments.report.training_loss import TrainingLoss
+from experiments.thesis.tables import REFERENCE
 
 PART = TrainingLoss(REFERENCE)
 

@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from bgd.report.part import Part
-from bgd.report.variance import (
+from experiments.report.part import Part
+from experiments.report.variance import (
     CONSTANT,
     NO_VALUE,
     TOO_FEW,
@@ -14,7 +14,7 @@ from bgd.report.variance import (
     run_values,
     sample_tables,
 )
-from bgd.report.variation import corrections_of
+from experiments.report.variation import corrections_of
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 from tests.report.probe_records import rows_of
 

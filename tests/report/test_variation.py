@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bgd.report.base_networks import BaseNetworks
-from bgd.report.frames import REPLICAS
-from bgd.report.part import Part
-from bgd.report.tables import REFERENCE_COLUMNS
-from bgd.report.variation import Orders, corrections_of, printed
+from experiments.report.base_networks import BaseNetworks
+from experiments.report.frames import REPLICAS
+from experiments.report.part import Part
+from experiments.report.tables import REFERENCE_COLUMNS
+from experiments.report.variation import Orders, corrections_of, printed
 from tests.records_factory import BASE, CORRECTED, UNCORRECTED, figures, row, run
 from tests.report.probe_records import probe_run, rows_of
 

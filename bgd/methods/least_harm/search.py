@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bgd.build import ConfigError
+from bgd.errors import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.grow import additions, alone
 from bgd.methods.least_harm.harm import Harm, Price, Toll

@@ -12,8 +12,8 @@ from small_tails import harm_of, images_of, network, posed, tail_of, wrong_sampl
 from torch import nn
 
 from bgd import rng
-from bgd.build import ConfigError
 from bgd.curvature.diagonal import EmpiricalFisher
+from bgd.errors import ConfigError
 from bgd.methods.base import Problem, Sample
 from bgd.methods.least_harm import search as module
 from bgd.methods.least_harm.harm import Distance, Divergence, Statistic

@@ -12,8 +12,8 @@ from torch import nn
 from bgd.layers import LayerError
 from bgd.methods.least_harm import tail as module
 from bgd.methods.least_harm.tail import Activations, Edited, Tail, edited_weights
-from bgd.networks import MLP, AlexNet, ResNet
 from bgd.parameters import ParameterSpace
+from experiments.mnist.networks import MLP, AlexNet, ResNet
 
 SHAPES = [
     ((6, 5, 4, 3), True),

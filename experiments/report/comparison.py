@@ -1,0 +1,251 @@
+"""Every number of the thesis' result tables beside ours, with an interval and a verdict: `report/cells`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_lowercase
+
+import numpy as np
+
+from experiments.records.schema import Run
+from experiments.report.compared import RANK, SHARE, Compared
+from experiments.report.frames import REPLICAS, Frames, draws
+from experiments.report.gradient_ranks import GradientRanksPart
+from experiments.report.metrics import METRICS, MISSING
+from experiments.report.numbers import format_count, format_number
+from experiments.report.rank_cells import ONE_PARAMETER, RankCells
+from experiments.report.render import csv_text, markdown
+from experiments.report.sheet import plain
+from experiments.report.style import method_style, network_label, setting_label
+from experiments.report.surveys import RESAMPLES
+from experiments.report.table_cells import Intervals, TableCells
+from experiments.report.tables import TableSpec
+from experiments.report.variation import SEED, corrections_of, pick
+from experiments.report.verdicts import AGREES, RULE, VERDICTS
+
+COLUMNS = (
+    *(
+        "table",
+        "network",
+        "setting",
+        "metric",
+        "method",
+        "thesis",
+        "thesis_sd",
+        "ours",
+        "low",
+        "high",
+        "interval",
+    ),
+    *("difference", "ratio", "other_reading", "sd_over_networks", "networks", "n", "verdict", "note"),
+)
+HEADER = (
+    *(
+        "metric",
+        "method",
+        "verdict",
+        "thesis",
+        "its ±",
+        "ours",
+        "low",
+        "high",
+        "ours - thesis",
+        "ours / thesis",
+    ),
+    *("other reading", "sd over N0", "n", "notes"),
+)
+METRIC_LABELS = {RANK: "gradient rank", SHARE: "share of samples (%)"}
+ABOUT = (
+    "Each number that the thesis prints in its tables of results, beside ours: the same"
+    " values as in outputs/tables. Low and high: 95 % interval of ours. For POC it is Wilson's, over the pooled pairs"
+    " of seed and sample, as if they were independent; for the other metrics a hierarchical bootstrap that draws seeds"
+    f" and samples with replacement ({RESAMPLES:,} resamples); for a gradient rank a bootstrap over samples, and for"
+    " the share of samples at the thesis' rank Wilson's. In the"
+    " non-reloading setting a run is one draw: low and high are the least and the largest of the runs, over seeds and"
+    " replicas of N0, and without a replica there is no verdict. No interval holds the chance of N0, and the thesis' N0"
+    " is another one than ours. What the thesis' ± is over is not stated, so no verdict uses it. n: pairs of seed and"
+    " sample; for single updates, samples. Other reading: ours by the other reading of a printed number that has two."
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All cells as Markdown and csv.
+
+    Attributes:
+        tables: Of methods.
+        ranks: Of gradient ranks.
+        reference: The values of the thesis for `tables`; those for `ranks` are named there.
+        main: The presets whose runs `tables` are of.
+        networks: The preset with runs from N0 of several seeds.
+    """
+
+    tables: tuple[TableSpec, ...]
+    ranks: tuple[GradientRanksPart, ...]
+    reference: Path
+    main: tuple[str, ...] = ("every_method", *REPLICAS)
+    networks: str = "base_networks"
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """Whose runs."""
+        every = (*self.main, self.networks, *(preset for part in self.ranks for preset in part.presets))
+        return tuple(dict.fromkeys(every))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files of the part."""
+        return ("report/cells.md", "report/cells.csv")
+
+    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
+        """Return the content of each file; see `experiments.report.part.Part`.
+
+        Raises:
+            ReportError: The thesis prints a number that no table here has.
+        """
+        cells = self.cells(runs)
+        return {
+            "report/cells.md": _markdown(cells).encode(),
+            "report/cells.csv": csv_text(COLUMNS, [_record(cell) for cell in cells]).encode(),
+        }
+
+    def cells(self, runs: Sequence[Run]) -> list[Compared]:
+        """Return every cell, in the order of the thesis' tables."""
+        every = corrections_of(draws(runs), order=(0,))
+        known: Intervals = {}
+        found: list[Compared] = []
+        for network, setting in dict.fromkeys((spec.network, spec.setting) for spec in self.tables):
+            own = every.select(network=network, setting=setting)
+            frames, others = pick(own, network_seed=(0,)), _by_network_seed(own)
+            for spec in self.tables:
+                if (spec.network, spec.setting) == (network, setting):
+                    found += TableCells(spec, frames, others, self.reference, known).compared()
+        found += [cell for part in self.ranks for cell in RankCells(part, runs).compared()]
+        return sorted(found, key=lambda cell: [int(number) for number in cell.table.split(".")])
+
+
+def _by_network_seed(frames: Frames) -> dict[int, Frames]:
+    """Return frames of one seed of the method by seed of N0; nothing where there is one N0."""
+    seeds = sorted(set(frames.runs["network_seed"].tolist()))
+    if len(seeds) < 2:
+        return {}
+    return {seed: pick(frames, seed=(SEED,), network_seed=(seed,)) for seed in seeds}
+
+
+def _record(cell: Compared) -> list[object]:
+    low, high = (None, None) if cell.interval is None else (cell.interval.low, cell.interval.high)
+    values: list[object] = [
+        *(
+            cell.table,
+            cell.network,
+            cell.setting,
+            cell.metric,
+            cell.method,
+            cell.printed.text,
+            cell.printed.sd,
+        ),
+        *(cell.ours, low, high, cell.kind, cell.difference, cell.ratio, cell.other_reading),
+        *(cell.sd_over_networks, cell.networks or None, cell.n, cell.verdict, "; ".join(cell.notes)),
+    ]
+    return [plain(value) for value in values]
+
+
+def _markdown(cells: Sequence[Compared]) -> str:
+    """Return the whole text: what it is, the counts, and each table."""
+    by_table: dict[str, list[Compared]] = {}
+    for cell in cells:
+        by_table.setdefault(cell.table, []).append(cell)
+    parts = [
+        f"**Cell by cell.** {ABOUT}\n\n{RULE} {_about_networks(cells)}\n",
+        _counts(by_table),
+        *(_table(number, own) for number, own in by_table.items()),
+    ]
+    return "\n".join(parts)
+
+
+def _about_networks(cells: Sequence[Compared]) -> str:
+    """Return how large the chance of N0, which no interval holds, is beside the intervals."""
+    ratios = [
+        cell.sd_over_networks / ((cell.interval.high - cell.interval.low) / 2)
+        for cell in cells
+        if cell.sd_over_networks is not None
+        and cell.interval is not None
+        and cell.interval.high > cell.interval.low
+    ]
+    if not ratios:
+        return "The records have no runs from other N0."
+    most = max(cell.networks for cell in cells)
+    wider = sum(ratio > 1 for ratio in ratios)
+    return (
+        f"How much N0 matters is known where the records have others ({most} N0 at most, seed {SEED} of each method):"
+        f" the sample standard deviation over N0 (ddof = 1) is wider than half the interval in {format_count(wider)} of"
+        f" {format_count(len(ratios))} cells; the median of their ratio is {format_number(float(np.median(ratios)))}."
+    )
+
+
+def _counts(by_table: dict[str, list[Compared]]) -> str:
+    """Return how often each verdict falls, by table and over all."""
+    lines = []
+    for number, own in by_table.items():
+        about = [network_label(own[0].network), _setting(own[0].setting)]
+        lines.append([number, *about, *_tally(own)])
+    lines.append(["all", "", "", *_tally([cell for own in by_table.values() for cell in own])])
+    return markdown(("table", "network", "setting", "cells", *VERDICTS), lines, texts=3)
+
+
+def _tally(cells: Sequence[Compared]) -> list[str]:
+    counts = [sum(cell.verdict == verdict for cell in cells) for verdict in VERDICTS]
+    return [format_count(count) for count in (len(cells), *counts)]
+
+
+def _setting(name: str) -> str:
+    return "single updates" if name == ONE_PARAMETER else setting_label(name)
+
+
+def _table(number: str, cells: Sequence[Compared]) -> str:
+    """Return a table, its notes by letter beneath."""
+    notes = list(dict.fromkeys(note for cell in cells for note in cell.notes))
+    letters = {note: _letter(place) for place, note in enumerate(notes)}
+    agreeing = sum(cell.verdict == AGREES for cell in cells)
+    title = (
+        f"**Table {number}.** {network_label(cells[0].network)}, {_setting(cells[0].setting)}:"
+        f" {agreeing} of {len(cells)} cells agree."
+    )
+    lines = [_line(cell, " ".join(letters[note] for note in cell.notes)) for cell in cells]
+    legend = "".join(f"- {letter}: {note}\n" for note, letter in letters.items())
+    return f"{title}\n\n{markdown(HEADER, lines, texts=3)}" + (f"\n{legend}" if legend else "")
+
+
+def _letter(place: int) -> str:
+    """Return a, b, ..., z, a2, b2, ..."""
+    again, letter = divmod(place, len(ascii_lowercase))
+    return ascii_lowercase[letter] + (str(again + 1) if again else "")
+
+
+def _line(cell: Compared, letters: str) -> list[str]:
+    interval = cell.interval
+    numbers = (
+        *(cell.ours, None if interval is None else interval.low, None if interval is None else interval.high),
+        *(cell.difference, cell.ratio, cell.other_reading, cell.sd_over_networks),
+    )
+    ours, *others = ("" if number is None else format_number(_tidy(number)) for number in numbers)
+    return [
+        *(_metric(cell), _method(cell), cell.verdict, cell.printed.text, cell.printed.sd, ours or MISSING),
+        *(*others, format_count(cell.n), letters),
+    ]
+
+
+def _tidy(number: float) -> float:
+    """Return a number without the digits that a difference or a percentage leaves behind."""
+    return float(f"{number:.10g}")
+
+
+def _metric(cell: Compared) -> str:
+    return METRIC_LABELS.get(cell.metric) or METRICS[cell.metric].label
+
+
+def _method(cell: Compared) -> str:
+    if cell.setting != ONE_PARAMETER:
+        return method_style(cell.method).label
+    criterion, place = cell.method.split()
+    return f"{criterion.replace('_', ' ')}, place {place}"

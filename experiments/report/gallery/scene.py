@@ -1,0 +1,191 @@
+"""One sample of the gallery with all that its card shows, gathered from the runs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.records.schema import CORRECTED, PROBE, Header, Row, Run, subject
+from experiments.report.frames import ReportError
+from experiments.report.gallery.selection import REFERENCE_METHOD, REFERENCE_SEED, Choice, choose
+from experiments.report.surveys import by_network
+
+PROBE_NAME = "portraits"
+METHODS = ("bgd_ii", "bgd_c", "bgd_i", "bgd_norm", "retrain", "fine_tune", "top_k", "l1", "random")
+CLASSES = 10
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What the probe `portraits` keeps of a sample.
+
+    Attributes:
+        pixels: (side, side) in [0, 255], ink is large.
+        probabilities: (classes,) of N0; None where a logit is not finite.
+    """
+
+    pixels: Values
+    probabilities: Values | None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A sample and what the methods did.
+
+    Attributes:
+        network: Name.
+        number: Of the card, from 1.
+        count: How many cards the network has.
+        choice: The sample and its rule.
+        portrait: None where the probe has not seen the sample.
+        rows: By method of `METHODS`; one without a run is not in it.
+        header: Of the run of BGD-II.
+    """
+
+    network: str
+    number: int
+    count: int
+    choice: Choice
+    portrait: Portrait | None
+    rows: Mapping[str, Row]
+    header: Header
+
+    @property
+    def label(self) -> int:
+        """The right class."""
+        return self.choice.row.label
+
+    @property
+    def prediction(self) -> int:
+        """What N0 takes the sample for."""
+        return self.choice.row.prediction_before
+
+    @property
+    def title(self) -> str:
+        """The mistake in words: "4 taken for 9"."""
+        return f"{self.label} taken for {class_name(self.prediction)}"
+
+    @property
+    def name(self) -> str:
+        """Of the card's file and its anchor: `gallery_mlp_01`."""
+        return card_name(self.network, self.number)
+
+    @property
+    def base_probabilities(self) -> Values | None:
+        """(classes,) of N0; None where they are not known."""
+        return None if self.portrait is None else self.portrait.probabilities
+
+    def accuracy_change(self, row: Row) -> float:
+        """Return dTA of a row, accuracies in [0, 1] (section 4.2, metric 4)."""
+        return round(row.figures.test_accuracy - self.header.figures.test_accuracy, 12)
+
+
+def card_name(network: str, number: int) -> str:
+    """Return the name of a card's file without its ending."""
+    return f"gallery_{network}_{number:02d}"
+
+
+def class_name(prediction: int) -> str:
+    """Return a prediction for people; -1 stands for a network whose logits are not finite."""
+    return "nothing" if prediction < 0 else str(prediction)
+
+
+def is_corrected(row: Row) -> bool:
+    """Return whether the method corrected the sample."""
+    return row.outcome == CORRECTED
+
+
+def probabilities(logits: Sequence[float | None]) -> Values | None:
+    """Return the softmax of logits (classes,), None where one is not finite."""
+    known = [value for value in logits if value is not None and math.isfinite(value)]
+    if len(known) < len(logits) or not known:
+        return None
+    values = np.array(known, dtype=np.float64)
+    powers = np.exp(values - values.max())
+    return np.asarray(powers / powers.sum(), dtype=np.float64)
+
+
+def reloading_runs(runs: Sequence[Run], network: str) -> dict[str, Run]:
+    """Return the run of each method that has one in the reloading setting with the seed of the choice.
+
+    Raises:
+        ReportError: A method has two, or they start from different N0.
+    """
+    found: dict[str, Run] = {}
+    for run in runs:
+        spec = run.header.spec
+        if PROBE in spec or spec["seed"] != REFERENCE_SEED:
+            continue
+        name, setting, method = subject(spec)
+        if (name, setting) != (network, "reloading") or method not in METHODS:
+            continue
+        if method in found:
+            other = found[method].header.run_id
+            raise ReportError(f"two runs of {method} on {network}: {other} and {run.header.run_id}")
+        found[method] = run
+    if len({run.header.base.get("id") for run in found.values()}) > 1:
+        raise ReportError(f"the reloading runs on {network} start from different N0")
+    return {method: found[method] for method in METHODS if method in found}
+
+
+def portraits(runs: Sequence[Run], network: str, base_id: object) -> dict[int, Portrait]:
+    """Return the probe's measurements, by index into the test set.
+
+    Args:
+        runs: Of the probe and any others.
+        network: Name.
+        base_id: Of the N0 that the corrections start from.
+
+    Raises:
+        ReportError: Two runs of the probe, one of another N0, or an image that is not square.
+    """
+    run = by_network(runs, PROBE_NAME).get(network)
+    if run is None:
+        return {}
+    if run.header.base.get("id") != base_id:
+        raise ReportError(f"the portraits of {network} are of another N0 than its corrections")
+    return {item.index: _portrait(item.values) for item in run.measurements}
+
+
+def _portrait(values: Mapping[str, Sequence[float]]) -> Portrait:
+    pixels = np.array(values["pixels"], dtype=np.float64)
+    side = math.isqrt(pixels.size)
+    if side * side != pixels.size:
+        raise ReportError(f"a portrait has {pixels.size} pixels: not a square image")
+    return Portrait(pixels.reshape(side, side), probabilities(values["logits"]))
+
+
+def scenes(runs: Sequence[Run], network: str, each: int) -> list[Scene]:
+    """Return the scenes of a network, empty where BGD-II has no run to choose from.
+
+    Args:
+        runs: Of corrections and of the probe, of any network.
+        network: Name.
+        each: How many samples each rule chooses.
+
+    Raises:
+        ReportError: As `reloading_runs` and `portraits`.
+    """
+    by_method = reloading_runs(runs, network)
+    if REFERENCE_METHOD not in by_method:
+        return []
+    reference = by_method[REFERENCE_METHOD]
+    faces = portraits(runs, network, reference.header.base.get("id"))
+    rows = {method: {row.index: row for row in run.rows} for method, run in by_method.items()}
+    choices = choose(reference.rows, each)
+    return [
+        Scene(
+            network,
+            number,
+            len(choices),
+            choice,
+            faces.get(choice.row.index),
+            {method: found[choice.row.index] for method, found in rows.items() if choice.row.index in found},
+            reference.header,
+        )
+        for number, choice in enumerate(choices, 1)
+    ]

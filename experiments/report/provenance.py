@@ -1,0 +1,192 @@
+"""Which runs a report is from, what made them, and what must not be mixed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from experiments.records.schema import PROBE, Header, subject
+from experiments.report.frames import ReportError
+from experiments.report.numbers import format_count
+from experiments.report.render import csv_text, markdown
+
+UNKNOWN = "not recorded"
+LIBRARIES = ("python", "torch", "torchvision", "numpy", "hydra-core", "bgd")
+FRAGMENT, RUNS = "report/provenance.md", "report/runs.csv"
+
+Sources = Mapping[str, Sequence[Header]]  # by a file of the report, those of the runs it is made from
+
+
+def refuse_mixtures(headers: Iterable[Header]) -> None:
+    """Refuse records that different versions of a component made: no table could say what it shows.
+
+    Records of another schema cannot be read in the first place (`experiments.records.schema.header_from`).
+
+    Raises:
+        ReportError: Two runs differ in the version of the same component.
+    """
+    seen: dict[str, tuple[int, str]] = {}
+    for header in headers:
+        for component, version in _components(header).items():
+            first, where = seen.setdefault(component, (version, header.run_id))
+            if version != first:
+                raise ReportError(
+                    f"records of different versions: {component} is {first} in run {where} and {version} in run"
+                    f" {header.run_id}; run the older one again (make reproduce)"
+                )
+
+
+def _components(header: Header) -> dict[str, int]:
+    """Return the version of each component by a name that says which one it is."""
+    _, _, name = subject(header.spec)
+    own = {PROBE: f"probe {name}", "method": f"method {name}"}
+    return {own.get(key, key): version for key, version in header.spec.get("versions", {}).items()}
+
+
+def caveats(headers: Sequence[Header]) -> list[str]:
+    """Return warnings on how the runs were made; empty where all are alike and from clean trees."""
+    lines = []
+    for name, words in (
+        ("torch", "versions of torch"),
+        ("device", "devices"),
+        ("revision", "revisions of the code"),
+    ):
+        found = sorted({str(_told(header, name)) for header in headers})
+        if len(found) > 1:
+            lines.append(f"The records mix {words}: {', '.join(found)}.")
+    dirty = sum(header.provenance.get("dirty") is True for header in headers)
+    if dirty:
+        lines.append(
+            f"{format_count(dirty)} of {format_count(len(headers))} runs are from a tree with changes that are in no"
+            " revision."
+        )
+    unknown = sum(header.provenance.get("revision") is None for header in headers)
+    if unknown:
+        lines.append(
+            f"{format_count(unknown)} of {format_count(len(headers))} runs are from a copy without git: their"
+            " revision is not known."
+        )
+    return lines
+
+
+def _told(header: Header, name: str) -> object:
+    value = header.provenance.get(name)
+    return UNKNOWN if value is None else value
+
+
+def provenance_files(headers: Sequence[Header], sources: Sources) -> dict[str, bytes]:
+    """Return the chapter on provenance, and which runs are behind each file.
+
+    Args:
+        headers: Of every run of the report.
+        sources: By a file of the report, the headers of the runs that it is made from.
+    """
+    headers = sorted(headers, key=lambda header: header.run_id)
+    parts = [
+        *(f"**{line}**" for line in caveats(headers)),
+        "What made the runs: one line for each combination that occurs, with the sum of the runs' own times"
+        " (search and evaluation, without setting up).",
+        _machines(headers),
+        "The base networks (N0) and the components' versions:",
+        _bases(headers),
+        _versions(headers),
+        "SHA-256 of the data, checked each time they are loaded:",
+        _data(headers),
+        "What each table and figure is made from; [runs.csv](runs.csv) names every run:",
+        _sources(sources),
+    ]
+    return {
+        FRAGMENT: "\n\n".join(part.strip() for part in parts).encode() + b"\n",
+        RUNS: _runs_csv(sources).encode(),
+    }
+
+
+def _machines(headers: Sequence[Header]) -> str:
+    columns = ("revision", "dirty", *LIBRARIES, "device", "hardware", "cores", "threads")
+    groups: dict[tuple[str, ...], list[Header]] = {}
+    for header in headers:
+        groups.setdefault(tuple(str(_told(header, name)) for name in columns), []).append(header)
+    lines = [
+        [*values, format_count(len(group)), f"{_hours(group):.2f}"]
+        for values, group in sorted(groups.items())
+    ]
+    titles = {"dirty": "changed", "threads": "threads a run"}
+    return markdown(
+        [*(titles.get(name, name) for name in columns), "runs", "hours"], lines, texts=len(columns)
+    )
+
+
+def _hours(headers: Iterable[Header]) -> float:
+    return float(sum(header.summary.get("seconds") or 0.0 for header in headers)) / 3600
+
+
+def _bases(headers: Sequence[Header]) -> str:
+    counts: dict[tuple[str, ...], int] = {}
+    for header in headers:
+        base = header.base
+        network = header.spec["network"]["name"]
+        about = (network, str(base.get("id")), str(base["sha256"])[:16], format_count(base["errors"]))
+        key = (*about, format_count(base["parameters"]))
+        counts[key] = counts.get(key, 0) + 1
+    lines = [[*key, format_count(count)] for key, count in sorted(counts.items())]
+    return markdown(["network", "N0", "SHA-256 begins", "errors", "parameters", "runs"], lines, texts=3)
+
+
+def _versions(headers: Sequence[Header]) -> str:
+    found = {name: version for header in headers for name, version in _components(header).items()}
+    return markdown(["component", "version"], [[name, str(found[name])] for name in sorted(found)])
+
+
+def _data(headers: Sequence[Header]) -> str:
+    files: dict[tuple[str, str, str], None] = {}
+    for header in headers:
+        for name, sha256 in (header.provenance.get("data") or {UNKNOWN: ""}).items():
+            files[str(header.spec.get("dataset")), name, sha256] = None
+    return markdown(["data set", "file", "SHA-256"], [list(key) for key in sorted(files)], texts=3)
+
+
+def _sources(sources: Sources) -> str:
+    lines = []
+    for name, headers in sorted(sources.items()):
+        torch = sorted({str(_told(header, "torch")) for header in headers})
+        changed = sum(header.provenance.get("dirty") is not False for header in headers)
+        rows = sum(header.samples for header in headers)
+        lines.append(
+            [
+                f"[{name}](../{name})",
+                ", ".join(torch) or "missing",
+                *(format_count(value) for value in (len(headers), rows, changed)),
+                f"{_hours(headers):.2f}",
+            ]
+        )
+    header = ["file", "torch", "runs", "rows", "runs not from a clean revision", "hours"]
+    return markdown(header, lines, texts=2)
+
+
+def _runs_csv(sources: Sources) -> str:
+    columns = (
+        "file",
+        "run_id",
+        "network",
+        "setting",
+        "method",
+        "seed",
+        "order",
+        "seconds",
+        "revision",
+        "torch",
+    )
+    rows = []
+    for name, headers in sorted(sources.items()):
+        for header in sorted(headers, key=lambda header: header.run_id):
+            spec = header.spec
+            rows.append(
+                (
+                    name,
+                    header.run_id,
+                    *subject(spec),
+                    spec.get("seed", ""),
+                    spec.get("order", 0),
+                    header.summary.get("seconds", ""),
+                    _told(header, "revision"),
+                    _told(header, "torch"),
+                )
+            )
+    return csv_text(columns, rows)
