@@ -27,7 +27,7 @@ from experiments.jobs.stale import rerun_of
 from experiments.jobs.workbench import Place, Workbench, Workshop, choose_device
 from experiments.jobs.workers import log_to_console
 from experiments.mnist.data import DataError
-from experiments.protocol.settings import ordered
+from experiments.protocol.samples import ordered
 from experiments.records.schema import Measurement, Run
 from experiments.report.frames import build_frames
 from experiments.report.metrics import METRICS, label_of, measure
@@ -151,7 +151,9 @@ def _rehearse(spec: RunSpec, bench: Workbench) -> None:
         ConfigError: It does.
     """
     file = CONF / "method" / f"{spec.method['name']}.yaml"
-    if spec.probe is not None or LEVELS.index(spec.knows) >= LEVELS.index(OmegaConf.load(file)[KNOWS]):
+    if spec.probe is not None or LEVELS.index(spec.knows) >= LEVELS.index(
+        OmegaConf.select(OmegaConf.load(file), KNOWS)
+    ):
         return
     try:
         next(iter(bench.stage(spec).rows()), None)

@@ -51,7 +51,7 @@ def text(bench: HeldOut, stage: Stage, rows: list[Row]) -> str:
     if stage.setting.accumulate:
         lines += list(_accumulated(stage, rows))
     elif corrected:
-        before = bench.evaluation.figures.test_accuracy
+        before = bench.summary.figures.test_accuracy
         gains = [row.figures.test_accuracy - before for row in corrected]
         low = np.percentile(gains, 5)
         lines.append(

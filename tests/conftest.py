@@ -24,7 +24,7 @@ from experiments.jobs.arithmetic import WORKSPACE, WORKSPACES
 from experiments.jobs.plan import specs_of_presets
 from experiments.mnist import data, training
 from experiments.mnist.networks import MLP, AlexNet
-from experiments.protocol.settings import samples_of
+from experiments.protocol.samples import samples_of
 from experiments.run import CONF
 
 TINY = Path(__file__).parent / "data" / "tiny"

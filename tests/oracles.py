@@ -8,13 +8,32 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from bgd.evaluation import FullEvaluator
 from bgd.methods.bgd.prior import prior_at
+from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.figures import full
 
 
 def widened(network, samples):
     """A copy of the network and its samples in float64, where two ways to a decision come to the same."""
     wide = copy.deepcopy(network).double()
     return wide, [replace(sample, image=sample.image.double()) for sample in samples]
+
+
+def bystanders_of(network, images, indices):
+    """The test images of a run, by the obvious evaluator."""
+    logits = FullEvaluator(network, images.test, images.test_labels).logits(images.test)
+    predictions = full(network, images).base.test_predictions
+    return Bystanders.of(logits, predictions, images.test_labels, indices)
+
+
+def mean_loss(evaluation):
+    return float(evaluation.losses.mean())
+
+
+def differ(one, two):
+    """Whether two evaluations are of different networks."""
+    return not torch.equal(one.losses, two.losses)
 
 
 def flat(network):

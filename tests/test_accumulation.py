@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from oracles import flat, is_right, with_parameters
+from oracles import bystanders_of, flat, is_right, with_parameters
 
-from bgd.evaluation import FullEvaluator, Images
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from bgd.methods.bgd.search import SubsetSearch
 from experiments.mnist import training
-from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.figures import Images, full
 from experiments.protocol.settings import Setting, Stage
 from experiments.records.schema import ALREADY_RIGHT, CORRECTED
 
@@ -18,18 +17,12 @@ from experiments.records.schema import ALREADY_RIGHT, CORRECTED
 def rows(trained, tiny, samples):
     images = Images.of(tiny, 100, 80)
     gradient = training.mean_gradient(trained, images.train, images.train_labels)
-    evaluator = FullEvaluator(trained, images)
-    bystanders = Bystanders.of(
-        evaluator.test_logits(),
-        evaluator.base.test_predictions,
-        images.test_labels,
-        [sample.index for sample in samples],
-    )
+    bystanders = bystanders_of(trained, images, [sample.index for sample in samples])
 
     def make(accumulate, done=()):
         problem = Problem(trained, Knowledge(lambda: gradient))
-        evaluator = FullEvaluator(trained, images)
-        stage = Stage(Setting(accumulate), SubsetSearch(), 0, problem, evaluator, samples, bystanders)
+        found = full(trained, images)
+        stage = Stage(Setting(accumulate), SubsetSearch(), 0, problem, found, samples, bystanders)
         return list(stage.rows(done)), stage
 
     return make

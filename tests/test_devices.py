@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import known
-from oracles import flat, is_right, with_parameters
+from oracles import bystanders_of, flat, is_right, with_parameters
 from pretended import DeviceMix, devices_of, pretended_card
 from torch import nn
 
@@ -20,7 +20,7 @@ import bgd.curvature
 from bgd import rng
 from bgd.curvature.diagonal import TrueFisher
 from bgd.curvature.kfac import KFAC
-from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
+from bgd.evaluation import FullEvaluator, IncrementalEvaluator
 from bgd.flat import FlatNetwork
 from bgd.methods.base import Problem
 from bgd.parameters import ParameterSpace
@@ -29,9 +29,10 @@ from experiments.config.build import build
 from experiments.jobs.execute import execute
 from experiments.jobs.workbench import Place, Workshop
 from experiments.mnist import training
-from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.figures import Images, Summaries, full
 from experiments.protocol.probes.survey import Survey
-from experiments.protocol.settings import Setting, Stage, samples_of
+from experiments.protocol.samples import samples_of
+from experiments.protocol.settings import Setting, Stage
 from experiments.records.schema import CORRECTED
 from experiments.records.store import Store
 from experiments.run import CONF
@@ -61,11 +62,9 @@ def samples_on(network, tiny, device, count):
 def stage_of(network, tiny, card, setting, method, knows, count):
     problem = Problem(network, known(network, tiny, card).restricted(knows), card)
     images, samples = Images.of(tiny, 60, 40, card), samples_on(network, tiny, card, count)
-    evaluator = IncrementalEvaluator(network, images)
-    logits = FullEvaluator(network, images).test_logits()
-    indices = [sample.index for sample in samples]
-    bystanders = Bystanders.of(logits, evaluator.base.test_predictions, images.test_labels, indices)
-    return Stage(setting, build(method, "method"), 0, problem, evaluator, samples, bystanders)
+    summaries = Summaries(IncrementalEvaluator(network, images.images, images.labels), images)
+    bystanders = bystanders_of(network, images, [sample.index for sample in samples])
+    return Stage(setting, build(method, "method"), 0, problem, summaries, samples, bystanders)
 
 
 # A network that keeps corrections has the second one meet what the first one left behind; where it does not, what is
@@ -96,8 +95,8 @@ def test_a_probe_measures_on_a_card_as_on_the_cpu(name, network, tiny, card, spe
     probe, found = build(spec_of(f"probe={name}").probe, "probe"), []
     for device in ("cpu", card):
         problem = Problem(network, known(network, tiny, device), device)
-        evaluator = FullEvaluator(network, Images.of(tiny, 60, 40, device))
-        found += Survey(probe, problem, evaluator, samples_on(network, tiny, device, 1)).rows()
+        summaries = full(network, Images.of(tiny, 60, 40, device))
+        found += Survey(probe, problem, summaries, samples_on(network, tiny, device, 1)).rows()
     assert found[0].values.keys() == found[1].values.keys()
     for column, values in found[0].values.items():
         pairs = zip(values, found[1].values[column], strict=True)
@@ -160,7 +159,9 @@ def test_per_sample_gradients_of_any_layer_are_taken_on_a_card(tiny, card):
 def test_an_evaluator_takes_patches_of_either_device(evaluator, where, network, tiny, card):
     """A patch from a file is on the CPU."""
     space, original = ParameterSpace.of(network), flat(network)
-    there, own = (EVALUATORS[evaluator](network, Images.of(tiny, 60, 40, device)) for device in (card, "cpu"))
+    there, own = (
+        EVALUATORS[evaluator](network, *tiny.test.first(40).tensors(device)) for device in (card, "cpu")
+    )
     stream = np.random.default_rng(0)
     for name in [*space.weights, space.names[-1], None]:  # each layer, a bias, everywhere
         span = slice(0, space.size) if name is None else space.span(name)
@@ -168,11 +169,11 @@ def test_an_evaluator_takes_patches_of_either_device(evaluator, where, network, 
         patch = Patch.sparse(space, chosen, original[chosen], original[chosen] + 0.5)
         moved = Patch(space, patch.indices.to(where), patch.old.to(where), patch.new.to(where))
         found, wanted = there.after(moved), own.after(patch)
-        assert found.figures.test_accuracy == wanted.figures.test_accuracy
-        assert found.figures.train_loss == pytest.approx(wanted.figures.train_loss, rel=1e-5)
+        assert torch.equal(found.predictions.cpu(), wanted.predictions)
+        torch.testing.assert_close(found.losses.cpu(), wanted.losses, rtol=1e-4, atol=1e-5)
     there.advance(moved)
     own.advance(patch)
-    assert there.base.figures.train_loss == pytest.approx(own.base.figures.train_loss, rel=1e-5)
+    torch.testing.assert_close(there.base.losses.cpu(), own.base.losses, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["bgd_c", pytest.param("least_harm_kfac", marks=pytest.mark.slow)])

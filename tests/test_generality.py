@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import records_factory
 import torch
-from oracles import flat, with_parameters
+from oracles import bystanders_of, flat, with_parameters
 
 from bgd import rng
-from bgd.evaluation import FullEvaluator, Images
 from bgd.flat import FlatNetwork
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Correction, Problem, Sample
@@ -19,7 +18,7 @@ from bgd.methods.bgd.search import SubsetSearch
 from bgd.patch import Patch
 from experiments.mnist import training
 from experiments.protocol import generality
-from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.figures import Images, full
 from experiments.protocol.generality import (
     ANGLES,
     DRAWS,
@@ -31,7 +30,8 @@ from experiments.protocol.generality import (
     shifted,
     variants,
 )
-from experiments.protocol.settings import Setting, Stage, samples_of
+from experiments.protocol.samples import samples_of
+from experiments.protocol.settings import Setting, Stage
 from experiments.records.archive import Records, export, load
 from experiments.records.schema import CORRECTED, dump, row_from
 
@@ -196,16 +196,10 @@ def stage(trained, tiny):
     assert chosen[7].index < 200 < chosen[8].index, "some samples are not among the test images"
 
     def make(method, accumulate=False, seed=0):
-        evaluator = FullEvaluator(trained, images)
-        bystanders = Bystanders.of(
-            evaluator.test_logits(),
-            evaluator.base.test_predictions,
-            images.test_labels,
-            [sample.index for sample in chosen],
-        )
+        bystanders = bystanders_of(trained, images, [sample.index for sample in chosen])
         gradient = training.mean_gradient(trained, images.train, images.train_labels)
         problem = Problem(trained, Knowledge(lambda: gradient))
-        return Stage(Setting(accumulate), method, seed, problem, evaluator, chosen, bystanders)
+        return Stage(Setting(accumulate), method, seed, problem, full(trained, images), chosen, bystanders)
 
     return make
 

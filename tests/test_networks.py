@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from conftest import known
 from hydra import compose, initialize_config_dir
-from oracles import flat, is_right, with_parameters
+from oracles import differ, flat, is_right, with_parameters
 from torch import nn
 
 from bgd import rng
 from bgd.errors import ConfigError
-from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
+from bgd.evaluation import FullEvaluator, IncrementalEvaluator
 from bgd.evaluation.layers import Layers
 from bgd.flat import FlatNetwork
 from bgd.methods.base import Problem
@@ -29,7 +29,7 @@ from experiments.jobs.workbench import Place, Workshop
 from experiments.mnist import training
 from experiments.mnist.networks import MLP, AlexNet, LeNet, ResNet
 from experiments.mnist.networks.resnet import ResidualBlock
-from experiments.protocol.settings import samples_of
+from experiments.protocol.samples import samples_of
 from experiments.records.schema import CORRECTED
 from experiments.run import CONF
 
@@ -156,22 +156,19 @@ def patches(network, seed=0):
 def test_the_incremental_evaluator_equals_the_full_one(name, memory):
     network = randomised(MORE[name]())
     generator = torch.Generator().manual_seed(2)
-    images = Images(
-        *(torch.randn(40, 1, 28, 28, dtype=torch.float64, generator=generator), torch.arange(40) % 10),
-        *(torch.randn(23, 1, 28, 28, dtype=torch.float64, generator=generator), torch.arange(23) % 10),
-    )
-    fast, full = IncrementalEvaluator(network, images, 16, memory=memory), FullEvaluator(network, images, 16)
+    given = torch.randn(63, 1, 28, 28, dtype=torch.float64, generator=generator), torch.arange(63) % 10
+    fast, full = IncrementalEvaluator(network, *given, 16, memory=memory), FullEvaluator(network, *given, 16)
 
     def same(one, two):
-        assert torch.equal(one.test_predictions, two.test_predictions)
-        assert vars(one.figures) == pytest.approx(vars(two.figures), rel=1e-9)
+        assert torch.equal(one.predictions, two.predictions)
+        torch.testing.assert_close(one.losses, two.losses, rtol=1e-9, atol=1e-12)
 
     same(fast.base, full.base)
     shown = 0
     for patch in patches(network):
         wanted = full.after(patch)
         same(fast.after(patch), wanted)
-        shown += wanted.figures != full.base.figures
+        shown += differ(wanted, full.base)
     assert shown > 10
     forked = fast.fork()
     for seed in range(4):
@@ -179,7 +176,7 @@ def test_the_incremental_evaluator_equals_the_full_one(name, memory):
         for evaluator in (forked, full):
             evaluator.advance(patch)
         same(forked.base, full.base)
-    same(fast.base, FullEvaluator(network, images, 16).base)
+    same(fast.base, FullEvaluator(network, *given, 16).base)
 
 
 @pytest.mark.parametrize("name", MORE)

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import torch
 from conftest import known
-from oracles import flat
+from oracles import bystanders_of, flat
 
-from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
+from bgd.evaluation import FullEvaluator, IncrementalEvaluator
 from bgd.methods.base import Correction, Problem
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from experiments.config.build import build
 from experiments.protocol import resume
-from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.figures import Images, Summaries
 from experiments.protocol.resume import ReplayError
 from experiments.protocol.settings import Setting, Stage
 from experiments.protocol.snapshot import Snapshot, StateError, pack, unpack
@@ -53,16 +53,10 @@ class Counted:
 def stage(trained, tiny, samples):
     def make(method, evaluator=FullEvaluator, chosen=samples[:5], network=trained):
         images = Images.of(tiny, 100, 80)
-        evaluator = evaluator(network, images)
-        full = FullEvaluator(network, images)
-        bystanders = Bystanders.of(
-            full.test_logits(),
-            full.base.test_predictions,
-            images.test_labels,
-            [each.index for each in chosen],
-        )
+        summaries = Summaries(evaluator(network, images.images, images.labels), images)
+        bystanders = bystanders_of(network, images, [each.index for each in chosen])
         problem = Problem(network, known(network, tiny))
-        return Stage(Setting(True), method, 0, problem, evaluator, chosen, bystanders)
+        return Stage(Setting(True), method, 0, problem, summaries, chosen, bystanders)
 
     return make
 

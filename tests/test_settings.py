@@ -4,19 +4,19 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from oracles import evaluate, flat, is_right, with_parameters
+from oracles import bystanders_of, evaluate, flat, is_right, with_parameters
 
 from bgd import rng
-from bgd.evaluation import FullEvaluator, Images
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Correction, Problem, TrialError
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from bgd.patch import Patch
 from experiments.mnist import training
-from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.figures import Images, full
 from experiments.protocol.resume import ReplayError
-from experiments.protocol.settings import Setting, Stage, samples_of
+from experiments.protocol.samples import samples_of
+from experiments.protocol.settings import Setting, Stage
 from experiments.records.schema import ALREADY_RIGHT, CORRECTED, UNCORRECTED
 
 
@@ -25,20 +25,14 @@ def stage(trained, tiny, samples):
     def make(method, accumulate, chosen=samples):
         images = Images.of(tiny, 100, 80)
         gradient = training.mean_gradient(trained, images.train, images.train_labels)
-        evaluator = FullEvaluator(trained, images)
         return Stage(
             setting=Setting(accumulate),
             method=method,
             seed=0,
             problem=Problem(trained, Knowledge(lambda: gradient)),
-            evaluator=evaluator,
+            summaries=full(trained, images),
             samples=chosen,
-            bystanders=Bystanders.of(
-                evaluator.test_logits(),
-                evaluator.base.test_predictions,
-                images.test_labels,
-                [sample.index for sample in chosen],
-            ),
+            bystanders=bystanders_of(trained, images, [sample.index for sample in chosen]),
         )
 
     return make

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import flat
+from oracles import differ, flat
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 from zoo import CLASSES, ZOO, inputs, make
@@ -17,7 +17,7 @@ from bgd.curvature.diagonal import EmpiricalFisher, TrueFisher
 from bgd.curvature.hutchinson import Hutchinson
 from bgd.curvature.kfac import KFAC
 from bgd.errors import ConfigError
-from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
+from bgd.evaluation import FullEvaluator, IncrementalEvaluator
 from bgd.flat import FlatNetwork
 from bgd.knowledge import Knowledge
 from bgd.layers import LayerError, chain, is_plain, output_layer, running_linears, unwrapped
@@ -52,8 +52,8 @@ def labels_of(count):
 
 
 def images_of(name):
-    """20 and 9 inputs, 3 of them more than a whole number of batches."""
-    return Images(inputs(name, 20, 2), labels_of(20), inputs(name, 9, 3), labels_of(9))
+    """29 inputs and their labels, more than a whole number of batches."""
+    return torch.cat([inputs(name, 20, 2), inputs(name, 9, 3)]), torch.cat([labels_of(20), labels_of(9)])
 
 
 def patches(network):
@@ -68,21 +68,20 @@ def patches(network):
 
 
 def assert_same(found, wanted, what):
-    assert torch.equal(found.test_predictions, wanted.test_predictions), what
-    for key, value in vars(wanted.figures).items():
-        assert getattr(found.figures, key) == pytest.approx(value, rel=1e-9, abs=1e-14), (what, key)
+    assert torch.equal(found.predictions, wanted.predictions), what
+    torch.testing.assert_close(found.losses, wanted.losses, rtol=1e-9, atol=1e-12, msg=what, equal_nan=True)
 
 
 def assert_incremental_is_full(network, images):
     """Before and after every patch, and after some that stay."""
-    fast = IncrementalEvaluator(network, images, BATCH)
-    slow = FullEvaluator(network, images, BATCH)
+    fast = IncrementalEvaluator(network, *images, BATCH)
+    slow = FullEvaluator(network, *images, BATCH)
     assert_same(fast.base, slow.base, "base")
     seen = 0
     for name, patch in patches(network):
         wanted = slow.after(patch)
         assert_same(fast.after(patch), wanted, name)
-        seen += wanted.figures != slow.base.figures
+        seen += differ(wanted, slow.base)
     assert seen, "no patch shows"
     every = {name: patch for name, patch in patches(network)}
     for name in list(every)[:1]:
@@ -99,9 +98,9 @@ def test_evaluators_agree(name):
 @pytest.mark.parametrize("name", ["in place on the images", "in place in a residual", "row in place"])
 def test_evaluators_leave_the_images_as_they_are(name):
     given = images_of(name)
-    kept = given.train.clone()
+    kept = given[0].clone()
     assert_incremental_is_full(make(name), given)
-    assert torch.equal(given.train, kept)
+    assert torch.equal(given[0], kept)
 
 
 def one_by_one(network, image, label):
@@ -204,8 +203,8 @@ def test_r9_what_is_frozen_or_unused_has_gradient_and_curvature_zero(name):
         "unused head": ["auxiliary."],
         "adapter inside a layer": ["3.adapter."],
     }[name]
-    gradient = training.mean_gradient(network, given.train, given.train_labels, 8)
-    each = every_gradient(network, given.train, given.train_labels)
+    gradient = training.mean_gradient(network, *given, 8)
+    each = every_gradient(network, *given)
     torch.testing.assert_close(gradient, each.mean(0), rtol=1e-9, atol=1e-13)
     found = [
         gradient,
@@ -232,8 +231,8 @@ def problem_of(name):
         network,
         Knowledge(
             curvature=curvature,
-            keep_images=lambda: given.train,
-            training=lambda: (given.train, given.train_labels),
+            keep_images=lambda: given[0],
+            training=lambda: given,
         ),
     )
 
@@ -430,7 +429,7 @@ def test_r3_a_hook_that_comes_later_is_seen(name):
     with torch.no_grad():
         torch.testing.assert_close(glimpse.logits, copied.module(image))
     handle.remove()
-    fast, slow = (kind(network, given, BATCH) for kind in (IncrementalEvaluator, FullEvaluator))
+    fast, slow = (kind(network, *given, BATCH) for kind in (IncrementalEvaluator, FullEvaluator))
     tensors = list(patches(network))
     assert_same(fast.after(tensors[0][1]), slow.after(tensors[0][1]), "before")
     handle = register_module_forward_hook(
@@ -465,10 +464,10 @@ def test_r4_edits_of_the_originals_of_a_reparametrised_layer_show(name):
     network, given = make(name), images_of(name)
     originals = [each for each in ParameterSpace.of(network).names if "orig" in each or each.endswith("_v")]
     assert originals
-    fast = IncrementalEvaluator(network, given, BATCH)
+    fast = IncrementalEvaluator(network, *given, BATCH)
     kept = {tensor: patch for tensor, patch in patches(network) if tensor in originals}
     for patch in kept.values():
-        assert fast.after(patch).figures != fast.base.figures
+        assert differ(fast.after(patch), fast.base)
 
 
 @pytest.mark.parametrize(

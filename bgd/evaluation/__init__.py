@@ -1,6 +1,6 @@
-"""How a network does on D and on the test set."""
+"""What a network says of many images before and after a patch: loss and class of each."""
 
-from bgd.evaluation.full import Evaluation, Evaluator, FullEvaluator, Images
+from bgd.evaluation.full import Evaluation, Evaluator, FullEvaluator
 from bgd.evaluation.incremental import IncrementalEvaluator
 
-__all__ = ["Evaluation", "Evaluator", "FullEvaluator", "Images", "IncrementalEvaluator"]
+__all__ = ["Evaluation", "Evaluator", "FullEvaluator", "IncrementalEvaluator"]

@@ -4,57 +4,16 @@ Values (N, F) of fully connected layers lie in memory unit by unit, so that thos
 convolutions (N, C, H, W) with the channels of a pixel side by side.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from bgd.evaluation.flow import BATCH, BLOCK, LOT, Part, channels_last, flow, put
-from bgd.evaluation.full import Images
+from bgd.evaluation.full import Evaluation
 from bgd.evaluation.layers import Layers, product
 from bgd.evaluation.shelf import Shelf
 
 REFRESH = 100  # differences added to kept values before they are made again, so that rounding cannot pile up
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was found for each image, training images first.
-
-    Attributes:
-        losses: Cross-entropy, float64 (N,).
-        predictions: Class, -1 where a logit is not finite (N,).
-    """
-
-    losses: torch.Tensor
-    predictions: torch.Tensor
-
-    @classmethod
-    def of(cls, logits: torch.Tensor, labels: torch.Tensor) -> "Outcome":
-        """Return the outcome of logits (N, C): `cross_entropy` in float64, quick where classes lie in stretches."""
-        by_class = logits.t().contiguous()
-        top, predictions = by_class.max(0)
-        wide = by_class.to(torch.float64, copy=True).sub_(top.double())  # the logits may be kept values
-        losses = -wide.gather(0, labels[None])[0]
-        losses += wide.exp_().sum(0).log_()
-        sound = torch.isfinite(by_class.sum(0))
-        if not sound.all():  # a sum may overflow where no logit does
-            predictions[~torch.isfinite(by_class).all(0)] = -1
-        return cls(losses, predictions)
-
-    @classmethod
-    def cat(cls, parts: Sequence["Outcome"]) -> "Outcome":
-        """Return the outcome of several lots of images, one after the other."""
-        return cls(
-            torch.cat([part.losses for part in parts]), torch.cat([part.predictions for part in parts])
-        )
-
-    def with_images(self, images: torch.Tensor, found: "Outcome") -> "Outcome":
-        """Return a copy with other findings for the images of these numbers (k,)."""
-        return Outcome(
-            self.losses.index_copy(0, images, found.losses),
-            self.predictions.index_copy(0, images, found.predictions),
-        )
 
 
 class Activations:
@@ -62,18 +21,25 @@ class Activations:
 
     Attributes:
         layers: Of the network.
-        values: At each kept place, all N images (N, ...), training images first.
+        values: At each kept place, all N images (N, ...).
         outcome: Of every image, where it is known.
         labels: Of every image (N,).
     """
 
-    def __init__(self, layers: Layers, images: Images, batch_size: int, shelf: Shelf | None) -> None:
+    def __init__(
+        self,
+        layers: Layers,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        batch_size: int,
+        shelf: Shelf | None,
+    ) -> None:
         self.layers = layers
         self._shelf = shelf
         self.values: dict[int, torch.Tensor] = {}
-        self.outcome: Outcome | None = None
-        self.labels = torch.cat([images.train_labels, images.test_labels])
-        self._parts = (images.train, images.test)
+        self.outcome: Evaluation | None = None
+        self.labels = labels
+        self._images = images
         self._batch_size = batch_size
         self._added: dict[int, int] = {}  # differences added to the values at a place since they were made
         self._own: set[int] = set()  # places whose values nobody else holds
@@ -96,7 +62,7 @@ class Activations:
     def require(self, places: Iterable[int]) -> None:
         """Make the values at `places` that are not there."""
         for place in sorted(set(places) - set(self.values)):
-            size = self.layers.sizes[place] * len(self) * self._parts[0].element_size()
+            size = self.layers.sizes[place] * len(self) * self._images.element_size()
             if self._shelf and size >= self._shelf.least:
                 self._shelved[place] = self._shelf
                 self.values[place] = self._from_shelf(place)
@@ -147,10 +113,9 @@ class Activations:
     def batches(self) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield the images in the batches of the full evaluator."""
         start = 0
-        for part in self._parts:
-            for images in part.split(self._batch_size):
-                yield slice(start, start + len(images)), images
-                start += len(images)
+        for images in self._images.split(self._batch_size):
+            yield slice(start, start + len(images)), images
+            start += len(images)
 
     def blocks(self, place: int) -> Iterator[slice]:
         """Yield the images to compute together, where values from `place` on are to be computed."""
@@ -159,7 +124,7 @@ class Activations:
             return
         step = BATCH
         if place >= self.layers.head:
-            widest = max(self.layers.sizes[place:]) * self._parts[0].element_size()
+            widest = max(self.layers.sizes[place:]) * self._images.element_size()
             step = max(LOT, BLOCK // widest)
         for start in range(0, len(self), step):
             yield slice(start, min(start + step, len(self)))
@@ -174,7 +139,7 @@ class Activations:
             return units(self.values[place][block], rows)
         stage = self.layers.before(place)
         assert stage is not None, "a place that is not kept is cheap"
-        values = self._images(block)
+        values = self._ordered(self._images[block])
         for module in self.layers.modules[: stage.at]:
             values = module(values)
         layer = self.layers.layer(stage)
@@ -184,12 +149,6 @@ class Activations:
         for module in self.layers.modules[stage.at + 1 : place]:
             values = module(values)
         return values
-
-    def _images(self, block: slice) -> torch.Tensor:
-        """Return the images of a block, training images first."""
-        train, test = self._parts
-        parts = [train[block], test[max(0, block.start - len(train)) : max(0, block.stop - len(train))]]
-        return self._ordered(torch.cat([part for part in parts if len(part)]))
 
     def change(self, places: Iterable[int]) -> None:
         """Get ready for a difference to be added to the values at some kept places."""

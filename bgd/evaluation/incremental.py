@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from bgd.evaluation.activations import Activations, Outcome
+from bgd.evaluation.activations import Activations
 from bgd.evaluation.flow import Numbers, Visit, flow, joined, listed, put
-from bgd.evaluation.full import Evaluation, Images, combine
+from bgd.evaluation.full import Evaluation
 from bgd.evaluation.layers import Layers
 from bgd.evaluation.shelf import Shelf
 from bgd.evaluation.sweep import Sweep, TooLarge, needs
@@ -27,7 +27,8 @@ class IncrementalEvaluator:
 
     Args:
         network: Not changed: the evaluator has its own copies.
-        images: What to evaluate on.
+        images: What to evaluate on (N, ...), on the device to evaluate on.
+        labels: The right classes, int64 (N,).
         batch_size: The full evaluator's: images at a time where a layer is unknown and may look across them.
         base: Evaluation of `network`, where it is known already.
         memory: Bytes for what is kept, the layers nearest to the logits first. An edit below them is run from the
@@ -39,20 +40,22 @@ class IncrementalEvaluator:
     def __init__(
         self,
         network: nn.Module,
-        images: Images,
+        images: torch.Tensor,
+        labels: torch.Tensor,
         batch_size: int = 100,
         base: Evaluation | None = None,
         memory: int = MEMORY,
         shelf: Shelf | None = None,
     ) -> None:
-        self._images, self._batch_size, self._memory = images, batch_size, memory
+        self._images, self._labels = images, labels
+        self._batch_size, self._memory = batch_size, memory
         self._base = base
         self._begin(network, shelf)
 
     def _begin(self, network: nn.Module, shelf: Shelf | None) -> None:
         """Keep nothing yet of a network."""
         self._settle(network)
-        self._kept = Activations(self._unpatched_layers, self._images, self._batch_size, shelf)
+        self._kept = Activations(self._unpatched_layers, self._images, self._labels, self._batch_size, shelf)
         self._places = self._own_places = self._affordable(self._memory)
         self._shared = False
 
@@ -64,7 +67,7 @@ class IncrementalEvaluator:
 
     def _settle(self, network: nn.Module) -> None:
         """Take two copies of a network: one that values are kept of, one that patches are tried on."""
-        device, image = self._images.train.device, self._images.train[:1]
+        device, image = self._images.device, self._images[:1]
         self._unpatched, self._network = FlatNetwork(network, device), FlatNetwork(network, device)
         self._unpatched_layers = Layers(self._unpatched.module, image)
         self._layers = Layers(self._network.module, image)
@@ -74,7 +77,7 @@ class IncrementalEvaluator:
         """Evaluation of the network as it is now, made when first asked for."""
         self._check()
         if self._base is None:
-            self._base = self._summary(self._outcome())
+            self._base = self._outcome()
         return self._base
 
     def after(self, patch: Patch) -> Evaluation:
@@ -87,7 +90,7 @@ class IncrementalEvaluator:
             outcome = self._swept(sweep) if sweep else None
             if outcome is None:
                 outcome = self._gathered(self._layers, self._start(patch))
-        return self.base if outcome is self._kept.outcome else self._summary(outcome)
+        return self.base if outcome is self._kept.outcome else outcome
 
     def advance(self, patch: Patch) -> None:
         """Make the patched network the new base; what is kept follows a small edit, and goes after any other."""
@@ -127,8 +130,7 @@ class IncrementalEvaluator:
 
     def _affordable(self, memory: int) -> set[int]:
         """Return the places whose values may be kept: those that edits need, from the logits down."""
-        layers, images = self._layers, self._images
-        each = (len(images.train) + len(images.test)) * images.train.element_size()
+        layers, each = self._layers, len(self._images) * self._images.element_size()
         places: set[int] = set()
         wanted = [{layers.end}] if not layers.all_known else []
         following = [*layers.stages[1:], None]
@@ -140,18 +142,18 @@ class IncrementalEvaluator:
             places |= more
         return places
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self) -> Evaluation:
         """Return the results of the unpatched network, image by image."""
         if self._kept.outcome is None:
             last = self._kept.nearest(len(self._layers.modules))
             self._kept.outcome = self._gathered(self._unpatched_layers, last)
         return self._kept.outcome
 
-    def _gathered(self, layers: Layers, start: int) -> Outcome:
+    def _gathered(self, layers: Layers, start: int) -> Evaluation:
         """Run every image through layers from a kept place on."""
         labels = self._kept.labels
         parts = self._kept.run(layers, start)
-        return Outcome.cat([Outcome.of(logits, labels[numbers]) for numbers, logits in parts])
+        return Evaluation.cat([Evaluation.of(logits, labels[numbers]) for numbers, logits in parts])
 
     def _start(self, patch: Patch) -> int:
         """Return the last kept place that a patch leaves as it is; 0 for the images."""
@@ -172,7 +174,7 @@ class IncrementalEvaluator:
         return sweep
 
     @torch.no_grad()
-    def _swept(self, sweep: Sweep, write: bool = False) -> Outcome | None:
+    def _swept(self, sweep: Sweep, write: bool = False) -> Evaluation | None:
         """Compute what a small edit changes; None where that would be inaccurate.
 
         Args:
@@ -186,12 +188,12 @@ class IncrementalEvaluator:
         try:
             for images, logits in flow(self._layers, parts, sweep.last, visit=self._write if write else None):
                 numbers.append(images)
-                found.append(Outcome.of(logits, labels[images]))
+                found.append(Evaluation.of(logits, labels[images]))
         except TooLarge:
             return None
         if not found:
             return self._outcome()
-        outcome = Outcome.cat(found)
+        outcome = Evaluation.cat(found)
         if len(outcome.losses) == len(labels):
             return outcome
         images = joined(numbers, labels.device)
@@ -202,8 +204,3 @@ class IncrementalEvaluator:
         """Writes values over the kept ones."""
         kept = self._kept.values
         return lambda place, numbers, values: put(kept[place], numbers, values) if place in kept else None
-
-    def _summary(self, outcome: Outcome) -> Evaluation:
-        size, right = len(self._images.train), outcome.predictions == self._kept.labels
-        losses, predictions = outcome.losses, outcome.predictions
-        return combine(losses[:size], right[:size], losses[size:], right[size:], predictions[size:])

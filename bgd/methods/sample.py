@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd.modes import ordinary_tensor
-from experiments.mnist.sources import MEAN, STD
 
 ROUNDING = 4  # units in the last place of each class by which probabilities may miss a sum of 1
 
@@ -19,13 +18,12 @@ class SampleError(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled test image.
+    """One labelled image.
 
     Attributes:
-        index: Into the test set.
-        image: Normalised, (1, 1, 28, 28); any image with a first dimension of 1 that the network takes.
+        index: A number of its own among the samples of a run; random streams and messages go by it.
+        image: Any input (1, ...) that the network takes.
         label: The right class, int64 (1,). Any whole number is taken, as a tensor of any shape or as an `int`.
-        mean, std: What its pixels in [0, 1] were normalised with.
 
     Raises:
         SampleError: It is no single image, or the label is no single class index from 0 on.
@@ -34,8 +32,6 @@ class Sample:
     index: int
     image: torch.Tensor
     label: torch.Tensor
-    mean: float = MEAN
-    std: float = STD
 
     def __post_init__(self) -> None:
         shape = tuple(self.image.shape)

@@ -146,12 +146,12 @@ def missing_key(key: str, config: Any) -> str | None:
     return None
 
 
-def leaves(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def leaves(config: Mapping[str, Any] | DictConfig, prefix: str = "") -> dict[str, Any]:
     """Return the values of a mapping and of those inside it, by dotted key."""
     found: dict[str, Any] = {}
     for key, value in config.items():
         inside = isinstance(value, (Mapping, DictConfig))
-        found.update(leaves(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value})
+        found.update(leaves(value, f"{prefix}{key!s}.") if inside else {f"{prefix}{key!s}": value})
     return found
 
 
@@ -228,7 +228,9 @@ def _check_probe(given: Sequence[Override], params: Sequence[Override]) -> None:
 
 
 def _check_variant(variant: str, method: DictConfig) -> None:
-    for key, value in leaves(OmegaConf.load(CONF / "variant" / f"{variant}.yaml")).items():
+    content = OmegaConf.load(CONF / "variant" / f"{variant}.yaml")
+    assert isinstance(content, DictConfig), "a mapping"
+    for key, value in leaves(content).items():
         found = OmegaConf.select(method, key)
         if found != value:
             raise ConfigError(

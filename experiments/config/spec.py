@@ -10,7 +10,6 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bgd import evaluation
 from bgd.errors import ConfigError, nearest
 from bgd.knowledge import LEVELS, check_level
 from experiments.config.build import KNOWS, build, build_as, convert, named
@@ -19,7 +18,7 @@ from experiments.config.titles import changes, default_dataset
 from experiments.mnist import training
 from experiments.mnist.data import SOURCES, Source
 from experiments.mnist.training import Recipe
-from experiments.protocol import settings
+from experiments.protocol import figures, settings
 from experiments.records.identity import digest
 from experiments.records.schema import SCHEMA, subject
 
@@ -87,7 +86,7 @@ class RunSpec:
         scale: How much is run.
         dataset: A key of `experiments.mnist.data.SOURCES`.
         seed: Of the method's random streams.
-        order: Of the samples; see `experiments.protocol.settings.samples_of`.
+        order: Of the samples; see `experiments.protocol.samples.samples_of`.
         replica: Of N0; 0 is N0 itself and no part of the identity. See `experiments.mnist.replicas`.
         profile: The name of the scale's profile, for people; no part of the identity.
     """
@@ -178,7 +177,7 @@ class RunSpec:
             "versions": {
                 "records": SCHEMA,
                 "training": training.VERSION,
-                "evaluation": evaluation.full.VERSION,
+                "evaluation": figures.VERSION,
                 **versions,
             },
         }

@@ -17,7 +17,7 @@ FULL = "ieee"
 ROUNDED = {  # what may round its factors to TF32 or bfloat16, on a card or on the CPU
     "torch.backends.cuda.matmul": torch.backends.cuda.matmul,
     "torch.backends.cudnn.conv": torch.backends.cudnn.conv,  # type: ignore[attr-defined]
-    "torch.backends.cudnn.rnn": torch.backends.cudnn.rnn,  # type: ignore[attr-defined]
+    "torch.backends.cudnn.rnn": torch.backends.cudnn.rnn,
     "torch.backends.mkldnn.matmul": torch.backends.mkldnn.matmul,  # type: ignore[attr-defined]
     "torch.backends.mkldnn.conv": torch.backends.mkldnn.conv,  # type: ignore[attr-defined]
 }

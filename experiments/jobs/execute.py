@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from experiments.config.spec import RunSpec
@@ -115,11 +115,18 @@ def _append(spec: RunSpec, stage: Stage | Survey, writer: Writer, device: str) -
     """Append the rows that are not there yet."""
     done = list(writer.rows)
     progress, snapshots = Progress(spec.title, len(done), len(stage.samples)), _Snapshots(stage, writer)
-    rows = stage.rows(done, snapshots.last()) if isinstance(stage, Stage) else stage.rows(done)
-    for row in held(rows, device):
+    for row in held(_rows(stage, done, snapshots.last()), device):
         writer.append(row)
         snapshots.step()
         progress.step()
+
+
+def _rows(
+    stage: Stage | Survey, done: list[Row | Measurement], saved: Snapshot | None
+) -> Iterator[Row | Measurement]:
+    if isinstance(stage, Stage):
+        return stage.rows([row for row in done if isinstance(row, Row)], saved)
+    return stage.rows(done)
 
 
 def _seconds(row: Row | Measurement) -> float:

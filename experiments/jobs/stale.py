@@ -27,7 +27,11 @@ from experiments.records.store import Store
 SOURCES = "sources"  # in a header's provenance
 WHICH = ("changed", "all")  # runs to make again: those that other source made, or every one
 ROOT = Path(__file__).parents[2]
-ALWAYS = ("experiments.mnist.training", "bgd.evaluation")  # what every run goes through and has a version
+ALWAYS = (
+    "experiments.mnist.training",
+    "experiments.protocol.figures",
+    "bgd.evaluation",
+)  # what every run goes through and has a version
 
 
 def sources(spec: RunSpec) -> dict[str, str]:
@@ -70,7 +74,7 @@ def rerun_of(value: Any) -> str | None:
     """
     if value is not None and value not in WHICH:
         raise ConfigError(f"rerun={value!r}: {nearest(str(value), (*WHICH, 'null'))}")
-    return value
+    return None if value is None else str(value)
 
 
 def renew(specs: Iterable[RunSpec], store: Store, which: str | None) -> None:

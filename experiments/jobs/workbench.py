@@ -12,7 +12,7 @@ from torch import nn
 from bgd import curvature, rng
 from bgd.curvature.base import Curvature, Estimator
 from bgd.errors import ConfigError
-from bgd.evaluation import Evaluation, FullEvaluator, Images, IncrementalEvaluator
+from bgd.evaluation import Evaluation, FullEvaluator, IncrementalEvaluator
 from bgd.evaluation.incremental import MEMORY
 from bgd.evaluation.shelf import Shelf
 from bgd.flat import FlatNetwork
@@ -28,9 +28,11 @@ from experiments.mnist import data, training
 from experiments.mnist.replicas import replica_of
 from experiments.mnist.training import Base
 from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.figures import Images, Summaries, Summary, summarised
 from experiments.protocol.generality import Variations
 from experiments.protocol.probes.survey import Survey
-from experiments.protocol.settings import Stage, ordered, samples_of
+from experiments.protocol.samples import ordered, samples_of
+from experiments.protocol.settings import Stage
 from experiments.records.identity import digest
 from experiments.records.schema import Header
 
@@ -126,25 +128,28 @@ class Workbench:
     @cached_property
     def _on_n0(self) -> tuple[Evaluation, torch.Tensor]:
         """Evaluation of N0, and its logits on the test images (N, C)."""
-        evaluator = FullEvaluator(self.base.network, self.images, self.batch_size)
-        return evaluator.base, evaluator.test_logits()
-
-    @property
-    def evaluation(self) -> Evaluation:
-        """Evaluation of N0."""
-        return self._on_n0[0]
+        images = self.images
+        evaluator = FullEvaluator(self.base.network, images.images, images.labels, self.batch_size)
+        return evaluator.base, evaluator.logits(images.test)
 
     @cached_property
-    def _evaluator(self) -> IncrementalEvaluator:
+    def summary(self) -> Summary:
+        """N0 in figures."""
+        return summarised(self._on_n0[0], self.images)
+
+    @cached_property
+    def _summaries(self) -> Summaries:
         """Of N0; what it keeps is shared by the runs of this workbench, and where it is large by those of all jobs."""
         memory, shelf = self.place.memory // self.place.jobs, None
         own = self.base.sha256 == self.trained.sha256  # a replica serves a few runs, of one job
         if self.place.shared and self.place.device == "cpu" and own:
             name = f"{self.base.sha256[:16]}-{len(self.images.train)}-{len(self.images.test)}"
             memory, shelf = self.place.memory, Shelf(self.place.shared / name)
-        return IncrementalEvaluator(
-            self.base.network, self.images, self.batch_size, self.evaluation, memory, shelf
+        images, on_n0 = self.images, self._on_n0[0]
+        evaluator = IncrementalEvaluator(
+            self.base.network, images.images, images.labels, self.batch_size, on_n0, memory, shelf
         )
+        return Summaries(evaluator, images)
 
     @property
     def batch_size(self) -> int:
@@ -165,7 +170,7 @@ class Workbench:
         return gradient
 
     def _curvature(self, estimator: Estimator) -> Curvature:
-        name = digest([type(estimator).__name__, asdict(estimator), curvature.VERSION])
+        name = digest([type(estimator).__name__, asdict(estimator), curvature.VERSION])  # type: ignore[call-overload]
         path = self._bases / f"{self.base.id}.{self.base.sha256[:8]}.curvature-{name}.pt"
         space = ParameterSpace.of(self.base.network)
         tensors = training.kept_tensors(path)
@@ -201,25 +206,25 @@ class Workbench:
         test = self.data.test
         images, labels = test.tensors(self.place.device)
         problem = Problem(self.base.network, self._knowledge.restricted(spec.knows), self.place.device)
-        evaluator = self._evaluator.fork(self.place.own_memory)
+        summaries = self._summaries.fork(self.place.own_memory)
         chosen = (self.base.errors, spec.scale.samples, spec.order)
         samples = samples_of(images, labels, *chosen, test.mean, test.std)
         if spec.probe is not None:
-            return Survey(build(spec.probe, "probe"), problem, evaluator, samples)
+            return Survey(build(spec.probe, "probe"), problem, summaries, samples)
         return Stage(
             setting=build(spec.setting, "setting"),
             method=build(spec.method, "method"),
             seed=spec.seed,
             problem=problem,
-            evaluator=evaluator,
+            summaries=summaries,
             samples=samples,
             bystanders=self._bystanders([sample.index for sample in samples]),
             variations=self._variations,
         )
 
     def _bystanders(self, samples: Sequence[int]) -> Bystanders:
-        evaluation, logits = self._on_n0
-        return Bystanders.of(logits, evaluation.test_predictions, self.images.test_labels, samples)
+        predictions, logits = self.summary.test_predictions, self._on_n0[1]
+        return Bystanders.of(logits, predictions, self.images.test_labels, samples)
 
     def header(self, spec: RunSpec) -> Header:
         """Return the header of a run of this network."""
@@ -239,7 +244,7 @@ class Workbench:
                     name: list(parameter.shape) for name, parameter in self.base.network.named_parameters()
                 },
             },
-            figures=self.evaluation.figures,
+            figures=self.summary.figures,
             baseline=self._bystanders(samples).baseline,
             samples=len(samples),
             train_images=len(self.images.train),

@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 
-from bgd.evaluation import Evaluator
 from bgd.methods.base import Correction, Method, Problem, Sample, Trial
 from bgd.patch import Patch, PatchError
 from experiments.protocol.accumulation import Accumulation
+from experiments.protocol.figures import Summaries
 from experiments.protocol.snapshot import Snapshot, unpack
 from experiments.records.schema import ALREADY_RIGHT, CORRECTED, PATCH_LIMIT, UNCORRECTED, Row
 
@@ -48,7 +48,7 @@ class Return:
 
     Attributes:
         problem: Holds N0 at the start, and the corrected network at the end.
-        evaluator: Of the same network.
+        summaries: Of the same network.
         accumulation: Of it too.
         method: That found the corrections.
         samples: Of the run.
@@ -58,7 +58,7 @@ class Return:
     """
 
     problem: Problem
-    evaluator: Evaluator
+    summaries: Summaries
     accumulation: Accumulation
     method: Method
     samples: Sequence[Sample]
@@ -148,7 +148,7 @@ class Return:
             self.problem.advance(patch)
         except PatchError as error:
             raise ReplayError(f"the recorded patch of sample {row.index} does not fit: {error}") from error
-        self.evaluator.advance(patch)
+        self.summaries.advance(patch)
         self.accumulation.add(self.samples[row.position], patch)
 
     def _jump(self, saved: Snapshot, place: int) -> None:
@@ -162,7 +162,7 @@ class Return:
             raise ReplayError(f"the snapshot after {saved.rows} rows is not of these: {error}") from error
         patch = Patch.between(self.problem.current.space, self.problem.original, flat)
         self.problem.advance(patch)
-        self.evaluator.advance(patch)
+        self.summaries.advance(patch)
         self.accumulation.restore(self._corrected(place + 1), saved.changed)
 
     def _say(self, rest: Sequence[Row], again: set[int]) -> None:

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 import torch
 
 from bgd import rng
-from bgd.errors import ConfigError
-from bgd.evaluation import Evaluation, Evaluator
 from bgd.methods.base import Correction, Look, Method, Problem, Sample, Trial
 from bgd.patch import Patch
-from experiments.mnist.sources import MEAN, STD
 from experiments.protocol.accumulation import Accumulation, right_of
 from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.figures import Summaries, Summary
 from experiments.protocol.generality import Variations
 from experiments.protocol.resume import Return, kept_in_rows
 from experiments.protocol.snapshot import Snapshot, pack
@@ -55,9 +53,9 @@ class Stage:
         method: How a sample is corrected.
         seed: Of the method's streams.
         problem: The network to correct.
-        evaluator: Evaluates the same network.
+        summaries: Of the same network.
         samples: The samples, in their fixed order.
-        bystanders: The evaluator's test images.
+        bystanders: The test images of `summaries`.
         variations: Of the samples; runs of the same N0 may share them.
     """
 
@@ -65,7 +63,7 @@ class Stage:
     method: Method
     seed: int
     problem: Problem
-    evaluator: Evaluator
+    summaries: Summaries
     samples: Sequence[Sample]
     bystanders: Bystanders
     variations: Variations = field(default_factory=Variations)
@@ -89,7 +87,7 @@ class Stage:
             self._beyond_rows = any(row.outcome == CORRECTED and row.patch is None for row in done)
             Return(
                 self.problem,
-                self.evaluator,
+                self.summaries,
                 self._accumulation,
                 self.method,
                 self.samples,
@@ -140,45 +138,45 @@ class Stage:
                     "setting samples are those that N0 gets wrong"
                 )
             nothing = Correction.failed("")
-            return self._describe(position, sample, before, before, nothing, self.evaluator.base)
+            return self._describe(position, sample, before, before, nothing, self.summaries.base)
         correction, trial, seconds = self._correct(sample)
-        after, evaluation, started = before, self.evaluator.base, time.perf_counter()
+        after, summary, started = before, self.summaries.base, time.perf_counter()
         if correction.patch is not None:
             after = self._verified(sample, correction.patch)
             if self.setting.accumulate:
                 self._advance(sample, correction.patch)
-                evaluation = self.evaluator.base
+                summary = self.summaries.base
             else:
-                evaluation = self.evaluator.after(correction.patch)
+                summary = self.summaries.after(correction.patch)
         return self._describe(
             position,
             sample,
             before,
             after,
             correction,
-            evaluation,
+            summary,
             trial,
             seconds,
             time.perf_counter() - started,
-            self._generality(sample, before, correction.patch, evaluation),
+            self._generality(sample, before, correction.patch, summary),
         )
 
     def _generality(
-        self, sample: Sample, before: "_Answer", patch: Patch | None, evaluation: Evaluation
+        self, sample: Sample, before: "_Answer", patch: Patch | None, summary: Summary
     ) -> Generality | None:
         """Measure a correction on what is like the sample; where corrections accumulate there is no N0 to compare."""
         if patch is None or self.setting.accumulate:
             return None
         mistaken = before.look.prediction if None not in before.logits else -1
         alike = self.bystanders.same_confusion(
-            sample.index, int(sample.label), mistaken, evaluation.test_predictions
+            sample.index, int(sample.label), mistaken, summary.test_predictions
         )
         return self.variations.measure(self.problem.current, sample, patch, alike)
 
     def _advance(self, sample: Sample, patch: Patch) -> None:
         self._beyond_rows |= not kept_in_rows(patch)
         self.problem.advance(patch)
-        self.evaluator.advance(patch)
+        self.summaries.advance(patch)
         if self._accumulation is not None:
             self._accumulation.add(sample, patch)
 
@@ -199,7 +197,7 @@ class Stage:
         before: "_Answer",
         after: "_Answer",
         correction: Correction,
-        evaluation: Evaluation,
+        summary: Summary,
         trial: Trial | None = None,
         search_seconds: float = 0.0,
         evaluation_seconds: float = 0.0,
@@ -230,8 +228,8 @@ class Stage:
             sample_loss_before=finite(before.look.loss),
             sample_loss_after=finite(after.look.loss),
             logits_after=after.logits,
-            figures=evaluation.figures,
-            side_effects=self.bystanders.side_effects(evaluation.test_predictions),
+            figures=summary.figures,
+            side_effects=self.bystanders.side_effects(summary.test_predictions),
             accumulated=self._accumulation.state(sample) if self._accumulation else None,
             patch=_values(patch),
             generality=generality,
@@ -256,43 +254,3 @@ class _Answer:
 def _answer(problem: Problem, sample: Sample) -> _Answer:
     logits = problem.answer(sample)
     return _Answer(Look.of(logits, sample), [finite(float(f"{x:.6g}")) for x in logits[0].tolist()])
-
-
-def samples_of(
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    indices: Sequence[int],
-    count: int | None = None,
-    order: int = 0,
-    mean: float = MEAN,
-    std: float = STD,
-) -> list[Sample]:
-    """Return `count` samples from test images and labels.
-
-    Args:
-        images: Test images (N, 1, 28, 28).
-        labels: Their labels (N,).
-        indices: Which of them N0 gets wrong.
-        count: The first so many, in their order; all for None.
-        order: 0 for the order of `indices`, as the thesis has it; any other number for a permutation of its own.
-        mean: Of the pixels in [0, 1] that the images were normalised with.
-        std: The same, the deviation.
-    """
-    chosen = ordered(indices, count, order)
-    return [
-        Sample(index, images[index : index + 1], labels[index : index + 1], mean, std) for index in chosen
-    ]
-
-
-def ordered(indices: Sequence[int], count: int | None = None, order: int = 0) -> list[int]:
-    """Return the first `count` indices, all for None, in the order that `samples_of` describes.
-
-    Raises:
-        ConfigError: There are fewer: a run would claim a number of samples that it does not have.
-    """
-    if count is not None and count > len(indices):
-        raise ConfigError(
-            f"scale.samples={count}: N0 gets {len(indices)} test images wrong; choose at most as many, or null for all"
-        )
-    chosen = indices if order == 0 else rng.stream(order, "order").permutation(indices).tolist()
-    return list(chosen[:count])

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -145,13 +144,13 @@ class Aim:
     Attributes:
         network: Its name.
         quantity: Of `Standing`, or of a run in a row.
-        kind: Whether the value may be no less or no more than the bound.
+        kind: "at least" or "at most": whether the value may be no less or no more than the bound.
         bound: In the quantity's unit.
     """
 
     network: str
     quantity: str
-    kind: Literal["at least", "at most"]
+    kind: str
     bound: float
 
     def met_by(self, value: float | None) -> bool:

@@ -167,7 +167,7 @@ FRONTIER_METHODS = _methods("least_harm_row")  # these are for corrections in a 
 ROW_METHODS = _methods(*SLOW)
 
 # What a correction should reach, by network.
-AIMS = (
+AIMS: tuple[Aim, ...] = (
     *(
         Aim(network, quantity, kind, bound)
         for network in NETWORKS

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bgd import rng
-from bgd.evaluation import Images
 from experiments.mnist.networks import AlexNet
+from experiments.protocol.figures import Images
 from experiments.report import canvas
 from experiments.report.style import DOUBLE_COLUMN, network_label
 from scripts.bench import tables
@@ -55,7 +55,7 @@ def part(subject: Subject, count: int) -> Subject:
     images = subject.images
     test = max(1, round(count * len(images.test) / subject.count))
     train = count - test
-    some = Images(
+    some = Images.joined(
         images.train[:train], images.train_labels[:train], images.test[:test], images.test_labels[:test]
     )
     return replace(subject, images=some)

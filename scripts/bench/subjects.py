@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bgd import rng
-from bgd.evaluation import FullEvaluator, Images, IncrementalEvaluator
+from bgd.evaluation import FullEvaluator, IncrementalEvaluator
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem, Sample
 from bgd.parameters import ParameterSpace
@@ -17,7 +17,8 @@ from experiments.jobs.plan import specs
 from experiments.jobs.workbench import TINY, Place, Workbench
 from experiments.mnist import data, training
 from experiments.mnist.networks import MLP, AlexNet
-from experiments.protocol.settings import samples_of
+from experiments.protocol.figures import Images
+from experiments.protocol.samples import samples_of
 from scripts.bench.options import Options
 from scripts.bench.timing import say
 
@@ -52,7 +53,7 @@ class Subject:
     @property
     def count(self) -> int:
         """Number of images, training and test."""
-        return len(self.images.train) + len(self.images.test)
+        return len(self.images.labels)
 
     @cached_property
     def work(self) -> dict[str, int]:
@@ -75,11 +76,14 @@ class Subject:
 
     def full(self) -> FullEvaluator:
         """Return the obvious evaluator."""
-        return FullEvaluator(self.network, self.images, BATCH[self.name])
+        return FullEvaluator(self.network, self.images.images, self.images.labels, BATCH[self.name])
 
     def fast(self, memory: int | None = None) -> IncrementalEvaluator:
         """Return the incremental evaluator."""
-        return IncrementalEvaluator(self.network, self.images, BATCH[self.name], memory=memory or self.memory)
+        images, memory = self.images, memory or self.memory
+        return IncrementalEvaluator(
+            self.network, images.images, images.labels, BATCH[self.name], memory=memory
+        )
 
     def problem(self) -> Problem:
         """Return the problem that methods are put."""
@@ -199,4 +203,4 @@ def repeated(tiny: data.Data, count: int) -> Images:
         images, labels = split.tensors()
         again = -(-number // len(labels))
         parts += [images.repeat(again, 1, 1, 1)[:number], labels.repeat(again)[:number]]
-    return Images(*parts)
+    return Images.joined(*parts)

@@ -24,9 +24,9 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
+from oracles import bystanders_of
 
 from bgd import rng
-from bgd.evaluation import FullEvaluator, Images
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Look, Problem
 from bgd.methods.bgd import search
@@ -35,8 +35,9 @@ from experiments.config.spec import RunSpec
 from experiments.jobs.workbench import TINY
 from experiments.mnist import data, training
 from experiments.mnist.networks import MLP
-from experiments.protocol.bystanders import Bystanders
-from experiments.protocol.settings import Setting, Stage, samples_of
+from experiments.protocol.figures import Images, full
+from experiments.protocol.samples import samples_of
+from experiments.protocol.settings import Setting, Stage
 from experiments.run import CONF
 
 HERE = Path(__file__).parent
@@ -116,19 +117,15 @@ def sequence(config, accumulate, indices, nudge=None):
     """What a method does to samples, one row each, and the smallest margin of its decisions."""
     tiny, base = data.load("tiny", TINY), network(nudge)
     images = Images.of(tiny, 100, 100)
-    images = replace(images, train=images.train.double(), test=images.test.double())
-    evaluator = FullEvaluator(base, images)
-    bystanders = Bystanders.of(
-        evaluator.test_logits(), evaluator.base.test_predictions, images.test_labels, list(indices)
-    )
+    images = replace(images, images=images.images.double())
     stage = Stage(
         setting=Setting(accumulate),
         method=build(config, "method"),
         seed=0,
         problem=problem_of(images, base),
-        evaluator=evaluator,
+        summaries=full(base, images),
         samples=samples_for(indices),
-        bystanders=bystanders,
+        bystanders=bystanders_of(base, images, list(indices)),
     )
     with margins() as found:
         rows = [described(row) for row in stage.rows()]

@@ -63,7 +63,7 @@ def test_descent_is_sgd_on_the_sample(trained, samples, names, l1):
 
 def test_dropout_is_the_only_thing_that_a_seed_changes(trained_alexnet, tiny):
     from experiments.mnist import training
-    from experiments.protocol.settings import samples_of
+    from experiments.protocol.samples import samples_of
 
     sample = samples_of(*tiny.test.tensors(), training.misclassified(trained_alexnet, tiny), 1)[0]
     problem = Problem(trained_alexnet)

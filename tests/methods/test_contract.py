@@ -13,7 +13,7 @@ from bgd.flat import FlatNetwork
 from bgd.methods.base import Correction, Problem
 from experiments.config.build import build
 from experiments.mnist import training
-from experiments.protocol.settings import samples_of
+from experiments.protocol.samples import samples_of
 from experiments.run import CONF
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))

@@ -17,7 +17,7 @@ from bgd.methods.gradient import write_gradient
 from bgd.methods.top_k import TopK
 from experiments.mnist import training
 from experiments.mnist.networks import MLP, AlexNet
-from experiments.protocol.settings import samples_of
+from experiments.protocol.samples import samples_of
 
 
 def prepared(make, dtype=torch.float64):

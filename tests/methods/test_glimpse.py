@@ -22,7 +22,7 @@ from bgd.methods.glimpse import Edits, Glimpse
 from bgd.methods.idealized import IdealizedSelector
 from experiments.mnist import training
 from experiments.mnist.networks import MLP, AlexNet
-from experiments.protocol.settings import samples_of
+from experiments.protocol.samples import samples_of
 
 
 def strided():

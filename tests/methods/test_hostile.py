@@ -28,7 +28,7 @@ from bgd.parameters import ParameterSpace
 from experiments.config.build import build
 from experiments.mnist import training
 from experiments.mnist.networks import MLP
-from experiments.protocol.settings import samples_of
+from experiments.protocol.samples import samples_of
 from experiments.run import CONF
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))

@@ -315,7 +315,7 @@ def test_lora_is_adam_on_the_factors(layers, trained, problem, samples):
 
 def test_a_lora_patch_has_rank_one_in_every_linear_layer_and_nothing_elsewhere(trained_alexnet, tiny):
     from experiments.mnist import training
-    from experiments.protocol.settings import samples_of
+    from experiments.protocol.samples import samples_of
 
     sample = samples_of(*tiny.test.tensors(), training.misclassified(trained_alexnet, tiny), 1)[0]
     correction, _ = correct(LoRA(steps=100, learning_rate=0.003), Problem(trained_alexnet), sample)

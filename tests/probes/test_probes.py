@@ -10,17 +10,17 @@ import torch
 from oracles import flat, is_right, widened, with_parameters
 from oracles import gradient as gradient_of
 
-from bgd.evaluation import FullEvaluator, Images
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from experiments.config.build import build
 from experiments.mnist import training
+from experiments.protocol.figures import Images, full
 from experiments.protocol.probes.gradient_ranks import GradientRanks
 from experiments.protocol.probes.layer_gradients import LayerGradients
 from experiments.protocol.probes.loss_change import LossChange
 from experiments.protocol.probes.portraits import Portraits
 from experiments.protocol.probes.survey import Survey
-from experiments.protocol.settings import samples_of
+from experiments.protocol.samples import samples_of
 from experiments.records.schema import dump, row_from
 from experiments.run import CONF
 
@@ -29,31 +29,31 @@ PROBES = sorted(path.stem for path in (CONF / "probe").glob("*.yaml"))
 
 @pytest.fixture(scope="module", params=["mlp", "alexnet"])
 def case(request, tiny, trained, trained_alexnet):
-    """A network in float64, the problem posed on it, its evaluator and three samples."""
+    """A network in float64, the problem posed on it, its summaries and three samples."""
     network = {"mlp": trained, "alexnet": trained_alexnet}[request.param]
     errors = training.misclassified(network, tiny)
     network, samples = widened(network, samples_of(*tiny.test.tensors(), errors, 3))
     images = Images.of(tiny, 150, 100)
-    images = replace(images, train=images.train.double(), test=images.test.double())
+    images = replace(images, images=images.images.double())
     problem = Problem(
         network, Knowledge(lambda: training.mean_gradient(network, images.train, images.train_labels))
     )
-    return network, problem, FullEvaluator(network, images), samples
+    return network, problem, full(network, images), samples
 
 
 def measure(probe, case, sample):
-    _, problem, evaluator, _ = case
+    _, problem, summaries, _ = case
     with problem.trying() as trial:
-        return probe.measure(trial, sample, evaluator)
+        return probe.measure(trial, sample, summaries)
 
 
 @pytest.mark.parametrize("name", PROBES)
 def test_contract(name, case, spec_of):
-    network, problem, evaluator, samples = case
+    network, problem, summaries, samples = case
     spec = spec_of(f"probe={name}")
     assert spec.probe["name"] == name
     before = flat(network)
-    survey = Survey(build(spec.probe, "probe"), problem, evaluator, samples)
+    survey = Survey(build(spec.probe, "probe"), problem, summaries, samples)
     rows = list(survey.rows())
     assert [row.index for row in rows] == [sample.index for sample in samples]
     assert torch.equal(problem.current.flat, before), "the network is as it was, bit for bit"
@@ -63,7 +63,7 @@ def test_contract(name, case, spec_of):
 
 
 def test_each_rank_is_that_weight_alone(case):
-    network, _, evaluator, samples = case
+    network, _, summaries, samples = case
     probe, seen = GradientRanks(count=25), 0
     space = case[1].current.space
     for sample in samples:
@@ -86,7 +86,7 @@ def test_each_rank_is_that_weight_alone(case):
                 assert found == [None] * 3
                 continue
             seen += 1
-            figures = FullEvaluator(changed, evaluator._images).base.figures
+            figures = full(changed, summaries._images).base.figures
             wanted = (figures.train_loss, figures.train_accuracy, figures.test_accuracy)
             assert found == pytest.approx(wanted, rel=1e-5)
     assert seen, "some weight corrects some sample, or this tests nothing"

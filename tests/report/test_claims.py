@@ -40,7 +40,7 @@ from tests.records_factory import ALREADY_RIGHT, CORRECTED, UNCORRECTED, figures
 from tests.report.probe_records import probe_run
 from tests.report.test_gradient_ranks import sample
 
-CLAIMS = Path(__file__).parents[2] / "experiments" / "claims.yaml"
+CLAIMS = Path(__file__).parents[2] / "experiments" / "thesis" / "claims.yaml"
 
 
 def altered(*counts, method="bgd_ii", seed=0, **more):

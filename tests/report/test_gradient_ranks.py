@@ -32,7 +32,7 @@ from experiments.report.rank_shares import (
 from experiments.report.surveys import RESAMPLES, resamples
 from tests.report.probe_records import BASE, probe_run, rows_of
 
-PRINTED = Path(__file__).parents[2] / "experiments" / "reference" / "gradient_ranks.csv"
+PRINTED = Path(__file__).parents[2] / "experiments" / "thesis" / "reference" / "gradient_ranks.csv"
 
 
 def sample(corrected, loss, train, test):

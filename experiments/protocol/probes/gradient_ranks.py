@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bgd.evaluation import Evaluator
 from bgd.methods.base import Look, Sample, Trial
 from bgd.methods.bgd.update import SecondOrder, Update
 from bgd.methods.glimpse import Edits, Glimpse
 from bgd.methods.top_k import Ranking
 from bgd.patch import Patch
+from experiments.protocol.figures import Summaries
 from experiments.records.schema import finite
 
 VERSION = 1  # raised whenever the same sample may give other values
@@ -38,7 +38,7 @@ class GradientRanks:
         if self.count < 1:
             raise ValueError(f"count={self.count}: must be at least 1")
 
-    def measure(self, trial: Trial, sample: Sample, evaluator: Evaluator) -> dict[str, list[Any]]:
+    def measure(self, trial: Trial, sample: Sample, summaries: Summaries) -> dict[str, list[Any]]:
         """Measure; see `Probe.measure`."""
         gradient = trial.gradient(sample)
         ranking = Ranking(trial.space.drop_biases(gradient.abs()))
@@ -48,7 +48,7 @@ class GradientRanks:
         new = old + torch.cat([self.update.change(gradient, ranked[k : k + 1]) for k in each])
         looks = self._looks(trial, sample, ranked, new)
         patches = [Patch.sparse(trial.space, ranked[k : k + 1], old[k : k + 1], new[k : k + 1]) for k in each]
-        figures = [evaluator.after(patches[k]).figures if looks[k].right else None for k in each]
+        figures = [summaries.after(patches[k]).figures if looks[k].right else None for k in each]
         return {
             "parameter": ranked.tolist(),
             "gradient": gradient[ranked].tolist(),

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from bgd.evaluation import Evaluator
 from bgd.methods.base import Sample, Trial
 from bgd.methods.bgd.prior import LayerNormalisedPrior
+from experiments.protocol.figures import Summaries
 
 VERSION = 1  # raised whenever the same sample may give other values
 
@@ -18,7 +18,7 @@ class LayerGradients:
     (max |g|), `normalised` (the tensor's share of the normalised prior), `normalised_largest`.
     """
 
-    def measure(self, trial: Trial, sample: Sample, evaluator: Evaluator) -> dict[str, list[Any]]:
+    def measure(self, trial: Trial, sample: Sample, summaries: Summaries) -> dict[str, list[Any]]:
         """Measure; see `Probe.measure`."""
         space = trial.space
         magnitude = space.drop_biases(trial.gradient(sample).abs())

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from bgd.evaluation import Evaluator
 from bgd.methods.base import Sample, Trial
 from bgd.methods.bgd.guard import FORMS, CurvatureGuard, ranked
+from experiments.protocol.figures import Summaries
 
 VERSION = 1  # raised whenever the same sample may give other values
 BINS_PER_DECADE = 4
@@ -28,7 +28,7 @@ class LossChange:
 
     percentiles: tuple[float, ...] = (95.0, 98.0)
 
-    def measure(self, trial: Trial, sample: Sample, evaluator: Evaluator) -> dict[str, list[Any]]:
+    def measure(self, trial: Trial, sample: Sample, summaries: Summaries) -> dict[str, list[Any]]:
         """Measure; see `Probe.measure`."""
         gradient = trial.gradient(sample)
         chosen = trial.candidates

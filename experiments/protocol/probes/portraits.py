@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from bgd.evaluation import Evaluator
-from bgd.methods.base import Sample, Trial
+from bgd.methods.base import Trial
+from experiments.protocol.figures import Summaries
+from experiments.protocol.samples import Digit
 from experiments.records.schema import finite
 
 VERSION = 1  # raised whenever the same sample may give other values
@@ -17,7 +18,7 @@ class Portraits:
     Columns: `pixels`, row by row from 0 (background) to 255, and `logits`, a value per class to 6 digits.
     """
 
-    def measure(self, trial: Trial, sample: Sample, evaluator: Evaluator) -> dict[str, list[Any]]:
+    def measure(self, trial: Trial, sample: Digit, summaries: Summaries) -> dict[str, list[Any]]:
         """Measure; see `Probe.measure`."""
         pixels = ((sample.image[0, 0].double() * sample.std + sample.mean) * 255).round().clamp(0, 255)
         return {

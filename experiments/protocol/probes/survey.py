@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bgd.evaluation import Evaluator
 from bgd.methods.base import Problem, Sample
+from experiments.protocol.figures import Summaries
 from experiments.protocol.probes.base import Probe
 from experiments.records.schema import Measurement
 
@@ -17,13 +17,13 @@ class Survey:
     Attributes:
         probe: What is measured.
         problem: Holds N0.
-        evaluator: Evaluates edits of it.
+        summaries: Of N0 and of edits of it.
         samples: The samples, in their fixed order.
     """
 
     probe: Probe
     problem: Problem
-    evaluator: Evaluator
+    summaries: Summaries
     samples: Sequence[Sample]
 
     def rows(self, done: Sequence[object] = ()) -> Iterator[Measurement]:
@@ -31,7 +31,7 @@ class Survey:
         for position in range(len(done), len(self.samples)):
             sample, started = self.samples[position], time.perf_counter()
             with self.problem.trying() as trial:
-                values = self.probe.measure(trial, sample, self.evaluator)
+                values = self.probe.measure(trial, sample, self.summaries)
             seconds = round(time.perf_counter() - started, 6)
             yield Measurement(position, sample.index, int(sample.label), seconds, values)
 
