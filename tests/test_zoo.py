@@ -124,7 +124,7 @@ def test_a_gradient_is_that_of_autograd(name):
     copied = FlatNetwork(network)
     for image, label in zip(inputs(name, 3), labels_of(3), strict=True):
         out = torch.full_like(copied.flat, math.nan)
-        write_gradient(copied.module, copied.space, image[None].clone(), label[None], out)
+        write_gradient(copied.module, copied.space, Sample(0, image[None].clone(), label[None]), out)
         torch.testing.assert_close(out, one_by_one(network, image[None], label[None]), rtol=1e-9, atol=1e-12)
 
 

@@ -98,7 +98,7 @@ class SampleDescent:
         for module in trial.network.modules():
             module.training = self.training_mode and not any(True for _ in module.buffers(recurse=False))
         try:
-            loss = F.cross_entropy(trial.network(sample.image), sample.label)
+            loss = F.cross_entropy(sample.judged(trial.network(sample.image)), sample.label)
             if self.l1:
                 loss = loss + self.l1 * sum(parameter.abs().sum() for parameter in trial.network.parameters())
             gradients = torch.autograd.grad(loss, chosen, materialize_grads=True)

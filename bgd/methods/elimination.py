@@ -42,7 +42,7 @@ class Elimination:
         gradient: Callable[[], torch.Tensor] | None = None,
         least: float = 0.0,
     ) -> None:
-        self._glimpse, self._sample, self._label = glimpse, sample, int(sample.label)
+        self._glimpse, self._sample = glimpse, sample
         self._indices, self._restored, self._gradient = indices, restored, gradient
         self._gone = np.zeros(len(indices), dtype=bool)
         self._least = least
@@ -74,7 +74,7 @@ class Elimination:
         """Return which parameters of the window will go."""
         if self._effects is None:
             return np.ones(len(window), dtype=bool)
-        margin, guesses = float(margins(self._glimpse.logits, self._label)[0]) - self._least, []
+        margin, guesses = float(margins(self._glimpse.logits, self._sample)[0]) - self._least, []
         for effect in self._effects[window].tolist():
             guesses.append(margin + effect > 0)
             margin += effect if guesses[-1] else 0.0
@@ -91,7 +91,7 @@ class Elimination:
         """Go through the parameters of a window as far as the guesses are right; return how many are done."""
         guess = self._guess(window)
         looks = self._glimpse.of(self._edits(window, guess))
-        found = margins(looks, self._label).double().cpu().numpy() - self._least
+        found = margins(looks, self._sample).double().cpu().numpy() - self._least
         rounding = 2 * self._glimpse.slack  # a margin is of two logits
         clear = np.abs(found) > rounding  # never where it is NaN
         wrong = np.flatnonzero(~(clear & ((found > 0) == guess)))
@@ -108,7 +108,7 @@ class Elimination:
         indices = torch.from_numpy(self._indices[places]).to(self._restored.device)
         before = self._glimpse.flat[indices]
         logits = self._glimpse.move(indices, self._restored[torch.from_numpy(places)])
-        margin = float(margins(logits, self._label))
+        margin = float(margins(logits, self._sample))
         right = Look.of(logits, self._sample).right and margin >= self._least
         if not right:
             self._glimpse.move(indices, before)
@@ -116,8 +116,9 @@ class Elimination:
         return right
 
 
-def margins(logits: torch.Tensor, label: int) -> torch.Tensor:
-    """Return by how much a label's logit is above the largest other one (B,), for logits (B, C)."""
+def margins(logits: torch.Tensor, sample: Sample) -> torch.Tensor:
+    """Return by how much the logit of a sample's label is above the largest other one (B,), for logits (B, C)."""
+    logits, label = sample.judged(logits), int(sample.label)
     others = logits.clone()
     others[:, label] = -float("inf")
     return logits[:, label] - others.amax(dim=1)

@@ -10,13 +10,14 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from bgd.methods.layers import known_layers
+from bgd.methods.sample import Sample
 from bgd.parameters import ParameterSpace
 
 Taps = dict[str, tuple[torch.Tensor, torch.Tensor]]  # by weight: what went into the layer, what came out
 
 
 def write_gradient(
-    network: nn.Module, space: ParameterSpace, image: torch.Tensor, label: torch.Tensor, out: torch.Tensor
+    network: nn.Module, space: ParameterSpace, sample: Sample, out: torch.Tensor
 ) -> torch.Tensor:
     """Write the gradient of the cross-entropy of one sample, in one forward and one backward pass.
 
@@ -25,8 +26,7 @@ def write_gradient(
     Args:
         network: Any; one that `known_layers` does not know takes longer.
         space: Flat index over its parameters.
-        image: The sample (1, ...).
-        label: Its class, int64 (1,).
+        sample: The sample.
         out: Where to (|W|,); of another type than the network's it takes longer.
 
     Returns:
@@ -42,7 +42,7 @@ def write_gradient(
     ]
     handles = [_tap(name, layer, taps) for name, layer in layers]
     try:
-        loss = F.cross_entropy(network(image), label)
+        loss = F.cross_entropy(sample.judged(network(sample.image)), sample.label)
     finally:
         for handle in handles:
             handle.remove()

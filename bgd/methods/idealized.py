@@ -67,7 +67,7 @@ class IdealizedSelector:
         glimpse = Glimpse(wide.module, trial.space, wide.flat, image)
 
         def gradient() -> torch.Tensor:
-            margin = margins(wide.module(image), int(sample.label)).sum()
+            margin = margins(wide.module(image), sample).sum()
             whole = torch.zeros_like(wide.flat)
             for name, each in gradients(margin, wide.module, wide.space).items():
                 whole[wide.space.span(name)] = each.reshape(-1)

@@ -60,7 +60,7 @@ class LoRA:
         optimizer = torch.optim.Adam(trained, lr=self.learning_rate)
         for step in range(1, self.steps + 1):
             with adapted(layers, factors):
-                logits = trial.network(sample.image)
+                logits = sample.judged(trial.network(sample.image))
                 gradients = torch.autograd.grad(
                     F.cross_entropy(logits, sample.label), trained, materialize_grads=True
                 )

@@ -164,9 +164,10 @@ class RankOne:
 
 def _lead(logits: torch.Tensor, sample: Sample) -> torch.Tensor:
     """Return by how much the label's logit is above every other one, from logits (1, C)."""
-    rivals = logits[0].clone()
+    judged = sample.judged(logits)[0]
+    rivals = judged.clone()
     rivals[sample.label] = -torch.inf
-    return logits[0, sample.label[0]] - rivals.max()
+    return judged[sample.label[0]] - rivals.max()
 
 
 class Handle:

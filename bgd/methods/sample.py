@@ -24,6 +24,9 @@ class Sample:
         index: A number of its own among the samples of a run; random streams and messages go by it.
         image: Any input (1, ...) that the network takes.
         label: The right class, int64 (1,). Any whole number is taken, as a tensor of any shape or as an `int`.
+        offset: Added to the network's logits (C,) before they are judged, of the network's type; None for nothing.
+            Below 0 at the label it asks for a margin, far below 0 at another class it takes that class out of the
+            running: every goal comes down to a label and an offset (`bgd.goals`).
 
     Raises:
         SampleError: It is no single image, or the label is no single class index from 0 on.
@@ -32,6 +35,7 @@ class Sample:
     index: int
     image: torch.Tensor
     label: torch.Tensor
+    offset: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.image.shape)
@@ -46,6 +50,10 @@ class Sample:
             raise SampleError(f"sample {self.index}: {error}") from None
         object.__setattr__(self, "image", ordinary_tensor(self.image))
         object.__setattr__(self, "label", ordinary_tensor(label))
+
+    def judged(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return logits (..., C) as they are judged."""
+        return logits if self.offset is None else logits + self.offset.to(logits.dtype)
 
 
 def _class_index(label: Any, device: torch.device) -> torch.Tensor:
@@ -74,6 +82,8 @@ class Look:
         loss: Cross-entropy in nats; infinite or NaN where the outputs are.
         prediction: The class with the largest logit.
         right: Whether that is the label and every logit is finite. An overflow is never a correction.
+
+    All three are of the logits as they are judged, with the sample's offset.
     """
 
     loss: float
@@ -83,6 +93,7 @@ class Look:
     @classmethod
     def of(cls, logits: torch.Tensor, sample: Sample) -> "Look":
         """Read the logits (1, C) of a sample."""
+        logits = sample.judged(logits)
         loss = float(F.cross_entropy(logits, sample.label))
         prediction = int(logits.argmax())
         finite = bool(torch.isfinite(logits).all())

@@ -66,7 +66,7 @@ class SmallestStep:
             trial.flat[patch.indices] = values
             logits = trial.logits(sample)
             right = Look.of(logits, sample).right
-            return float(margins(logits, int(sample.label))) if right else -float("inf")
+            return float(margins(logits, sample)) if right else -float("inf")
 
         found, least = patch.new, max(0.0, min(self.margin, margin(patch.new)))
         low, high = 0.0, 1.0  # at 0 the sample is wrong

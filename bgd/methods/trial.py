@@ -135,7 +135,7 @@ class Trial:
         self.forward_passes += 1
         self.backward_passes += 1
         out = self._problem.empty() if out is None else out
-        return write_gradient(self.network, self.space, sample.image, sample.label, out)
+        return write_gradient(self.network, self.space, sample, out)
 
     def scratch(self, name: str) -> torch.Tensor:
         """Return a vector (|W|,) with anything in it, the same one in every trial: no longer good after this one."""

@@ -44,7 +44,10 @@ def samples_of(
         std: The same, the deviation.
     """
     chosen = ordered(indices, count, order)
-    return [Digit(index, images[index : index + 1], labels[index : index + 1], mean, std) for index in chosen]
+    return [
+        Digit(index, images[index : index + 1], labels[index : index + 1], mean=mean, std=std)
+        for index in chosen
+    ]
 
 
 def ordered(indices: Sequence[int], count: int | None = None, order: int = 0) -> list[int]:

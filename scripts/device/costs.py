@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from bgd import rng
 from bgd.flat import FlatNetwork
+from bgd.methods.base import Sample
 from bgd.methods.gradient import write_gradient
 from experiments.jobs import arithmetic
 from experiments.mnist.networks import AlexNet
@@ -89,7 +90,7 @@ def of_determinism(device: str, width: float) -> dict[str, Any]:
 def _timed(flat: FlatNetwork, images: torch.Tensor, labels: torch.Tensor, device: str) -> dict[str, Any]:
     def gradient(at: int) -> torch.Tensor:
         part, place = slice(at, at + 1), torch.empty_like(flat.flat)
-        return write_gradient(flat.module, flat.space, images[part], labels[part], place)
+        return write_gradient(flat.module, flat.space, Sample(0, images[part], labels[part]), place)
 
     @torch.no_grad()
     def whole() -> torch.Tensor:

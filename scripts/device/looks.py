@@ -31,7 +31,7 @@ def noted() -> Iterator[list[Seen]]:
 
     def of(logits: torch.Tensor, sample: Sample) -> Look:
         look = plain(logits, sample)
-        lead = float(margins(logits.detach(), int(sample.label))[0])
+        lead = float(margins(logits.detach(), sample)[0])
         seen.append(Seen(sample.index, look.loss, lead, look.right))
         return look
 

@@ -8,7 +8,7 @@ from test_glimpse import NETWORKS, widened
 
 from bgd import rng
 from bgd.flat import FlatNetwork
-from bgd.methods.base import Problem
+from bgd.methods.base import Problem, Sample
 from bgd.methods.bgd.guard import ranked
 from bgd.methods.bgd.prior import BLOCK, Sampler
 from bgd.methods.bgd.search import SubsetSearch
@@ -156,7 +156,7 @@ def test_a_gradient_written_in_place_is_the_gradient(make):
 
     posed = Posed()
     posed.image, posed.label = image, label
-    found = write_gradient(network.module, network.space, image, label, out)
+    found = write_gradient(network.module, network.space, Sample(0, image, label), out)
     assert found is out
     assert torch.allclose(found, gradient(network.module, posed), rtol=1e-10, atol=1e-14)
     assert not any(layer._forward_hooks for layer in network.module.modules())

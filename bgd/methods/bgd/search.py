@@ -233,7 +233,7 @@ class _Search:
 
     def lead(self, logits: torch.Tensor) -> float:
         """Return by how much the label's logit is above the largest other one: off by what two logits are."""
-        return float(margins(logits, int(self.sample.label)))
+        return float(margins(logits, self.sample))
 
     def prune(self) -> None:
         """Put each parameter of the subset back, in order; leave it out where the sample stays right (Algorithm 1)."""

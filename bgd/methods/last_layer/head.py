@@ -29,7 +29,7 @@ class View:
 
     Attributes:
         inputs: h (D,), in float64.
-        logits: V h (C,), in float64: free of the rounding of the network's own.
+        logits: V h (C,), in float64, as they are judged: free of the rounding of the network's own.
         label: The right class t.
         finite: Whether inputs, logits and the network's own logits are finite.
     """
@@ -82,6 +82,8 @@ class Head:
         inputs = self._with_one(into[0])[0]
         with np.errstate(invalid="ignore", over="ignore"):
             logits = self.values @ inputs
+        if sample.offset is not None:
+            logits = logits + sample.offset.double().cpu().numpy()
         finite = bool(torch.isfinite(own).all() and np.isfinite(inputs).all() and np.isfinite(logits).all())
         return View(inputs, logits, int(sample.label), finite)
 

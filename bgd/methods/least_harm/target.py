@@ -27,7 +27,7 @@ class Target:
     def __init__(self, trial: Trial, tail: Tail, weights: list[torch.Tensor], sample: Sample) -> None:
         """Look at a sample with a trial's network, which is not to be changed while this is in use."""
         self._trial, self._tail, self._weights = trial, tail, weights
-        self._label = int(sample.label)
+        self._sample, self._label = sample, int(sample.label)
         self._glimpse = Glimpse(trial.network, trial.space, trial.flat, sample.image)
         self._base = Activations(tail.inputs(sample.image), weights)
 
@@ -49,7 +49,7 @@ class Target:
         rows = np.tile(np.arange(count), len(indices))
         edits = Edits(count, rows, places.flatten().cpu().numpy(), values.flatten())
         self._trial.forward_passes += count
-        logits = self._glimpse.of(edits)
+        logits = self._sample.judged(self._glimpse.of(edits))
         margins = logits[:, self._label] - self._rivals(logits.T).amax(0)
         return torch.where(torch.isfinite(logits).all(1), margins, -torch.inf)
 
@@ -67,6 +67,7 @@ class Target:
 
     def _soften(self, logits: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Return the softened margin of logits (C, 1) and its gradient (C, 1)."""
+        logits = self._sample.judged(logits.T).T
         scaled = self._rivals(logits) / TEMPERATURE
         slope = -scaled.softmax(0)
         slope[self._label] = 1
