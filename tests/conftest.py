@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from rounding import OtherRounding
 
 from bgd import rng
+from bgd.curvature.gradient import mean_gradient
 from bgd.flat import FlatNetwork
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
@@ -95,7 +96,7 @@ def known(network, tiny, device="cpu"):
         return estimator.estimate(there, space, images[first], labels[first], rng.stream(0, "curvature"))
 
     return Knowledge(
-        mean_gradient=lambda: training.mean_gradient(there, images[:200], labels[:200]),
+        mean_gradient=lambda: mean_gradient(there, images[:200], labels[:200]),
         curvature=curvature,
         keep_images=lambda: tiny.held_out.tensors(device)[0],
         training=lambda: (images, labels),

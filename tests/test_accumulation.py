@@ -4,10 +4,10 @@ import pytest
 import torch
 from oracles import bystanders_of, flat, is_right, with_parameters
 
+from bgd.curvature.gradient import mean_gradient
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from bgd.methods.bgd.search import SubsetSearch
-from experiments.mnist import training
 from experiments.protocol.figures import Images, full
 from experiments.protocol.settings import Setting, Stage
 from experiments.records.schema import ALREADY_RIGHT, CORRECTED
@@ -16,7 +16,7 @@ from experiments.records.schema import ALREADY_RIGHT, CORRECTED
 @pytest.fixture
 def rows(trained, tiny, samples):
     images = Images.of(tiny, 100, 80)
-    gradient = training.mean_gradient(trained, images.train, images.train_labels)
+    gradient = mean_gradient(trained, images.train, images.train_labels)
     bystanders = bystanders_of(trained, images, [sample.index for sample in samples])
 
     def make(accumulate, done=()):

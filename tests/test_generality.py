@@ -11,6 +11,7 @@ import torch
 from oracles import bystanders_of, flat, with_parameters
 
 from bgd import rng
+from bgd.curvature.gradient import mean_gradient
 from bgd.flat import FlatNetwork
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Correction, Problem, Sample
@@ -197,7 +198,7 @@ def stage(trained, tiny):
 
     def make(method, accumulate=False, seed=0):
         bystanders = bystanders_of(trained, images, [sample.index for sample in chosen])
-        gradient = training.mean_gradient(trained, images.train, images.train_labels)
+        gradient = mean_gradient(trained, images.train, images.train_labels)
         problem = Problem(trained, Knowledge(lambda: gradient))
         return Stage(Setting(accumulate), method, seed, problem, full(trained, images), chosen, bystanders)
 

@@ -9,11 +9,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIBRARY = [  # from the ground up; a module imports from its own line or the lines above
     {"rng", "errors", "parameters", "modes"},
-    {"layers", "patch", "restore"},
+    {"layers", "patch", "restore", "goals"},
     {"flat"},
-    {"curvature"},
+    {"curvature", "outputs"},
     {"knowledge"},
     {"methods", "evaluation"},
+    {"corrector", "side_effects"},
 ]
 HARNESS = {  # what each room may use besides itself
     "records": set(),

@@ -7,12 +7,12 @@ import torch
 from oracles import bystanders_of, evaluate, flat, is_right, with_parameters
 
 from bgd import rng
+from bgd.curvature.gradient import mean_gradient
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Correction, Problem, TrialError
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from bgd.patch import Patch
-from experiments.mnist import training
 from experiments.protocol.figures import Images, full
 from experiments.protocol.resume import ReplayError
 from experiments.protocol.samples import samples_of
@@ -24,7 +24,7 @@ from experiments.records.schema import ALREADY_RIGHT, CORRECTED, UNCORRECTED
 def stage(trained, tiny, samples):
     def make(method, accumulate, chosen=samples):
         images = Images.of(tiny, 100, 80)
-        gradient = training.mean_gradient(trained, images.train, images.train_labels)
+        gradient = mean_gradient(trained, images.train, images.train_labels)
         return Stage(
             setting=Setting(accumulate),
             method=method,

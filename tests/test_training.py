@@ -13,6 +13,7 @@ import torch
 from oracles import flat
 
 from bgd import rng
+from bgd.curvature.gradient import mean_gradient
 from experiments.mnist import training
 from experiments.mnist.data import Data
 from experiments.mnist.networks import MLP, AlexNet
@@ -214,5 +215,5 @@ def test_the_mean_gradient_is_that_of_the_mean_loss(tiny, trained):
     wide.load_state_dict(trained.state_dict())
     loss = torch.nn.functional.cross_entropy(wide(images.double()), labels)
     oracle = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, list(wide.parameters()))])
-    found = training.mean_gradient(trained, images, labels, batch_size=64)
+    found = mean_gradient(trained, images, labels, batch_size=64)
     assert torch.allclose(found.double(), oracle, atol=1e-7, rtol=1e-4)

@@ -14,6 +14,7 @@ from zoo import CLASSES, ZOO, inputs, make
 
 from bgd.curvature.base import CurvatureError
 from bgd.curvature.diagonal import EmpiricalFisher, TrueFisher
+from bgd.curvature.gradient import mean_gradient
 from bgd.curvature.hutchinson import Hutchinson
 from bgd.curvature.kfac import KFAC
 from bgd.errors import ConfigError
@@ -39,7 +40,6 @@ from bgd.methods.rank_one import RankOne
 from bgd.methods.top_k import TopK
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
-from experiments.mnist import training
 
 BATCH, FEW = 8, 6
 FREE = [name for name, animal in ZOO.items() if animal.differentiable]
@@ -203,7 +203,7 @@ def test_r9_what_is_frozen_or_unused_has_gradient_and_curvature_zero(name):
         "unused head": ["auxiliary."],
         "adapter inside a layer": ["3.adapter."],
     }[name]
-    gradient = training.mean_gradient(network, *given, 8)
+    gradient = mean_gradient(network, *given, 8)
     each = every_gradient(network, *given)
     torch.testing.assert_close(gradient, each.mean(0), rtol=1e-9, atol=1e-13)
     found = [

@@ -1,7 +1,7 @@
 """A trial: a private copy of the network for one method to try changes on, and the correction that comes of it."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +26,11 @@ class Correction:
         steps: Iterations of the search, or gradient steps.
         reason: Why it failed, in words; empty where it did not.
         carry: What the method wants handed to it with the next sample, for example momentum.
+        forward_passes, backward_passes: On single samples; whoever calls the method counts them.
+        seconds: Wall time; whoever calls the method takes it.
+        already: Whether no change was needed.
+
+    It is true where the network gets the sample right, with the patch if there is one.
     """
 
     patch: Patch | None
@@ -33,11 +38,32 @@ class Correction:
     steps: int
     reason: str = ""
     carry: Any = None
+    forward_passes: int = 0
+    backward_passes: int = 0
+    seconds: float = 0.0
+    already: bool = False
+
+    def __bool__(self) -> bool:
+        return self.patch is not None or self.already
 
     @classmethod
     def failed(cls, reason: str, steps: int = 0, carry: Any = None) -> "Correction":
         """Return the correction of a sample that stays wrong."""
         return cls(None, 0, steps, reason, carry)
+
+    @classmethod
+    def unneeded(cls) -> "Correction":
+        """Return the correction of a sample that is right already."""
+        return cls(None, 0, 0, already=True)
+
+    def plus(self, other: "Correction") -> "Correction":
+        """Return this with the cost of another one added."""
+        return replace(
+            self,
+            steps=self.steps + other.steps,
+            forward_passes=self.forward_passes + other.forward_passes,
+            backward_passes=self.backward_passes + other.backward_passes,
+        )
 
 
 class Trial:

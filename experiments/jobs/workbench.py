@@ -11,6 +11,7 @@ from torch import nn
 
 from bgd import curvature, rng
 from bgd.curvature.base import Curvature, Estimator
+from bgd.curvature.gradient import mean_gradient
 from bgd.errors import ConfigError
 from bgd.evaluation import Evaluation, FullEvaluator, IncrementalEvaluator
 from bgd.evaluation.incremental import MEMORY
@@ -165,7 +166,7 @@ class Workbench:
             return kept["gradient"]
         log.info("mean gradient of N0 over %d training images", len(self.images.train))
         network = FlatNetwork(self.base.network, self.place.device).module
-        gradient = training.mean_gradient(network, self.images.train, self.images.train_labels).cpu()
+        gradient = mean_gradient(network, self.images.train, self.images.train_labels).cpu()
         training.keep_tensors({"gradient": gradient}, path)
         return gradient
 

@@ -137,7 +137,7 @@ class Stage:
                     f"sample {sample.index} is right before {type(self.method).__name__} corrects it: in the reloading "
                     "setting samples are those that N0 gets wrong"
                 )
-            nothing = Correction.failed("")
+            nothing = Correction.unneeded()
             return self._describe(position, sample, before, before, nothing, self.summaries.base)
         correction, trial, seconds = self._correct(sample)
         after, summary, started = before, self.summaries.base, time.perf_counter()

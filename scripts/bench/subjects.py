@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from bgd import rng
+from bgd.curvature.gradient import mean_gradient
 from bgd.evaluation import FullEvaluator, IncrementalEvaluator
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem, Sample
@@ -88,7 +89,7 @@ class Subject:
     def problem(self) -> Problem:
         """Return the problem that methods are put."""
         some, labels = self.images.train[:GRADIENT_IMAGES], self.images.train_labels[:GRADIENT_IMAGES]
-        return Problem(self.network, Knowledge(lambda: training.mean_gradient(self.network, some, labels)))
+        return Problem(self.network, Knowledge(lambda: mean_gradient(self.network, some, labels)))
 
     def edits(self, layer: str, count: int) -> list[tuple[Patch, Patch]]:
         """Return patches of `count` weights of a layer, each with the one that takes it back.

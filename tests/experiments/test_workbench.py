@@ -4,6 +4,7 @@ import pytest
 import torch
 from oracles import evaluate
 
+from bgd.curvature.gradient import mean_gradient
 from experiments.jobs.workbench import Place, Workbench, Workshop
 from experiments.mnist import training
 
@@ -50,7 +51,7 @@ def test_the_mean_gradient_is_that_of_n0_and_is_kept(place, spec_of, monkeypatch
     spec = spec_of("method=bgd_c", "setting=non_reloading")
     bench = Workbench(spec, place)
     images, labels = bench.data.train.first(spec.scale.train_images).tensors()
-    wanted = training.mean_gradient(bench.base.network, images, labels)
+    wanted = mean_gradient(bench.base.network, images, labels)
     stage = bench.stage(spec)
     for _ in zip(range(3), stage.rows(), strict=False):  # the network moves on, Gbar stays that of N0
         assert torch.allclose(stage.problem.mean_gradient, wanted, atol=1e-7)

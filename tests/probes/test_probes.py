@@ -10,6 +10,7 @@ import torch
 from oracles import flat, is_right, widened, with_parameters
 from oracles import gradient as gradient_of
 
+from bgd.curvature.gradient import mean_gradient
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from experiments.config.build import build
@@ -35,9 +36,7 @@ def case(request, tiny, trained, trained_alexnet):
     network, samples = widened(network, samples_of(*tiny.test.tensors(), errors, 3))
     images = Images.of(tiny, 150, 100)
     images = replace(images, images=images.images.double())
-    problem = Problem(
-        network, Knowledge(lambda: training.mean_gradient(network, images.train, images.train_labels))
-    )
+    problem = Problem(network, Knowledge(lambda: mean_gradient(network, images.train, images.train_labels)))
     return network, problem, full(network, images), samples
 
 
