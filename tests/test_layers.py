@@ -26,7 +26,7 @@ HARNESS = {  # what each room may use besides itself
 }
 DOORS = ("run", "reproduce", "from_records")  # nobody imports them, but a door what shows through another
 NEEDED = {"torch", "numpy", "scipy", "safetensors"}  # by the library
-OFFERED = {("bgd.patch.table", "pandas")}  # where it is installed: imported inside the function that needs it
+OFFERED = {("bgd.patch.table", "pandas"), ("bgd.patch.change", "pandas")}  # not when a module is imported
 
 
 def imports(path):

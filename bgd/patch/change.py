@@ -67,6 +67,19 @@ class Patch:
         return cls(space, indices[kept], old[kept].clone(), new[kept].clone())
 
     @classmethod
+    def of_parts(cls, parts: Sequence[Part], metadata: Mapping[str, str]) -> "Patch":
+        """Return the patch that changes each tensor as its part says: over these tensors alone."""
+        space = ParameterSpace(tuple(part.name for part in parts), tuple(part.shape for part in parts))
+        return cls(
+            space,
+            torch.cat([part.indices + space.span(part.name).start for part in parts]),
+            torch.cat([part.old for part in parts]),
+            torch.cat([part.new for part in parts]),
+            metadata,
+            {part.name: part.sha256 for part in parts if part.sha256},
+        )
+
+    @classmethod
     def load(cls, path: str | PathLike[str]) -> "Patch":
         """Read a patch from its file. No network is needed: `apply_` compares it with one.
 
@@ -74,17 +87,7 @@ class Patch:
             PatchError: The file is not whole, or no patch. The message says what is wrong.
             OSError: The file cannot be read.
         """
-        parts, metadata = file.read(path)
-        space = ParameterSpace(tuple(part.name for part in parts), tuple(part.shape for part in parts))
-        starts = space.bounds
-        return cls(
-            space,
-            torch.cat([part.indices + start for part, start in zip(parts, starts, strict=False)]),
-            torch.cat([part.old for part in parts]),
-            torch.cat([part.new for part in parts]),
-            metadata,
-            {part.name: part.sha256 for part in parts if part.sha256},
-        )
+        return cls.of_parts(*file.read(path))
 
     def save(self, path: str | PathLike[str], base: nn.Module | None = None, overwrite: bool = False) -> None:
         """Write the patch into one safetensors file, whole or not at all: see docs/patch-format.md.
@@ -112,7 +115,16 @@ class Patch:
         return list(self._spans())
 
     def parts(self) -> list[Part]:
-        """Return the change tensor by tensor."""
+        """Return the change tensor by tensor.
+
+        Raises:
+            PatchError: The indices do not ascend, or are outside the space.
+        """
+        ends = torch.tensor([-1, self.space.size], device=self.indices.device)
+        if not bool((torch.cat([ends[:1], self.indices, ends[1:]]).diff() > 0).all()):
+            raise PatchError(
+                f"the patch's indices do not ascend from 0 or more to less than {self.space.size:,}"
+            )
         return [
             Part(
                 name,

@@ -37,7 +37,7 @@ def write(
     """
     path = Path(path)
     try:
-        content = _content(parts, metadata)
+        content = encoded(parts, metadata)
     except PatchError as error:
         raise PatchError(f"{path} cannot be written: {error}") from None
     if not overwrite and path.exists():
@@ -63,12 +63,17 @@ def read(path: str | PathLike[str]) -> tuple[list[Part], dict[str, str]]:
     if not stat.S_ISREG(os.stat(path).st_mode):  # a device never ends
         raise PatchError(f"{os.fspath(path)} cannot be read as a patch: it is no plain file")
     try:
-        return _parsed(Path(path).read_bytes())
+        return decoded(Path(path).read_bytes())
     except PatchError as error:
         raise PatchError(f"{os.fspath(path)} cannot be read as a patch: {error}") from error.__cause__
 
 
-def _content(parts: Sequence[Part], metadata: Mapping[str, str]) -> bytearray:
+def encoded(parts: Sequence[Part], metadata: Mapping[str, str]) -> bytearray:
+    """Return the bytes of a file.
+
+    Raises:
+        PatchError: The parts are no patch, or the metadata no text.
+    """
     _check_all(parts)
     rows: dict[str, torch.Tensor] = {}
     own = {"format": FORMAT, "version": VERSION, "checksum": UNKNOWN}
@@ -90,7 +95,12 @@ def _content(parts: Sequence[Part], metadata: Mapping[str, str]) -> bytearray:
     return content
 
 
-def _parsed(content: bytes) -> tuple[list[Part], dict[str, str]]:
+def decoded(content: bytes) -> tuple[list[Part], dict[str, str]]:
+    """Return the parts, by name, and the texts in a file's bytes.
+
+    Raises:
+        PatchError: They are not those of a patch.
+    """
     metadata, entries, start = read_header(content)
     found, version = metadata.get("format"), metadata.get("version")
     if found != FORMAT:

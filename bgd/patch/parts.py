@@ -51,7 +51,11 @@ def bits(values: torch.Tensor) -> torch.Tensor:
 
 def unravelled(indices: torch.Tensor, shape: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
     """Return flat positions as one index a dimension; a number without dimensions counts as a row of one."""
-    return torch.unravel_index(indices, shape or (1,))
+    places = []
+    for size in reversed(shape or (1,)):  # torch.unravel_index takes half a second to load what it needs
+        places.append(indices % size)
+        indices = indices // size
+    return tuple(reversed(places))
 
 
 def sha256(tensor: torch.Tensor) -> str:
