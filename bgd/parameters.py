@@ -1,7 +1,10 @@
 """The flat view of a network's parameters: one index for every weight and bias."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
+from math import prod
 
 import numpy as np
 import torch
@@ -37,8 +40,7 @@ class ParameterSpace:
     @cached_property
     def bounds(self) -> tuple[int, ...]:
         """First flat index of each tensor, and the total number of parameters |W| at the end."""
-        sizes = [int(np.prod(shape)) for shape in self.shapes]
-        return (0, *np.cumsum(sizes).tolist())
+        return (0, *accumulate(prod(shape) for shape in self.shapes))
 
     @property
     def size(self) -> int:
@@ -48,7 +50,7 @@ class ParameterSpace:
     @cached_property
     def free(self) -> int:
         """Number of parameters that are not frozen."""
-        return self.size - sum(int(np.prod(self.shapes[self.names.index(name)])) for name in self.frozen)
+        return self.size - sum(prod(self.shapes[self.names.index(name)]) for name in self.frozen)
 
     def span(self, name: str) -> slice:
         """Return the flat positions of one tensor.
@@ -60,6 +62,12 @@ class ParameterSpace:
             raise KeyError(f"no parameter {name!r}; there are {', '.join(self.names)}")
         place = self.names.index(name)
         return slice(self.bounds[place], self.bounds[place + 1])
+
+    def locate(self, index: int) -> tuple[str, tuple[int, ...]]:
+        """Return the tensor that a flat index lies in, and where in it, one number a dimension."""
+        at = bisect_right(self.bounds, index) - 1
+        place = np.unravel_index(index - self.bounds[at], self.shapes[at])
+        return self.names[at], tuple(int(number) for number in place)
 
     def is_weight(self, name: str) -> bool:
         """Return whether a tensor is a weight: two or more dimensions. A bias has one."""

@@ -3,6 +3,7 @@
 The card is pretended (`tests/pretended.py`); its rules are held to those of a real one where there is one.
 """
 
+import copy
 import dataclasses
 import importlib
 import inspect
@@ -174,6 +175,24 @@ def test_an_evaluator_takes_patches_of_either_device(evaluator, where, network, 
     there.advance(moved)
     own.advance(patch)
     torch.testing.assert_close(there.base.losses.cpu(), own.base.losses, rtol=1e-4, atol=1e-5)
+
+
+def test_a_patch_on_the_cpu_goes_into_a_model_on_a_card_and_back(network, card, tmp_path):
+    model = copy.deepcopy(network).to(card)
+    space, before = ParameterSpace.of(model), flat(model)
+    chosen = torch.arange(5, space.size, space.size // 9, device=card)
+    there = Patch.sparse(space, chosen, before[chosen], before[chosen] + 1)
+    there.save(tmp_path / "fix", base=model)
+    here = Patch.load(tmp_path / "fix")
+    assert devices_of([here.indices, here.old, here.new]) == {"cpu"}
+    for patch, other in ((here, there), (there, here)):
+        patch.apply_(model)
+        assert patch.verify(model).state == "patched"
+        back = Patch(other.space, other.indices, other.new, other.old)
+        assert len(patch.then(back)) == 0
+        assert Patch.compose([patch, other])[1] == []
+        patch.revert_(model)
+        assert patch.verify(model).state == "base"
 
 
 @pytest.mark.parametrize("method", ["bgd_c", pytest.param("least_harm_kfac", marks=pytest.mark.slow)])
