@@ -17,7 +17,7 @@ from bgd.errors import ConfigError
 from bgd.goals import Goal
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Correction, Look, Method, Problem, Sample
-from bgd.methods.catalogue import method_of, name_of
+from bgd.methods.catalogue import method_of
 from bgd.methods.sample import SampleError
 from bgd.modes import ordinary
 from bgd.outputs import Logits, logits_in
@@ -96,7 +96,7 @@ class Corrector:
         self.method: Method = method_of(method, **options) if isinstance(method, str) else method
         self._model, self._knowledge, self._seed = model, knowledge or Knowledge(), seed
         self._about = {
-            "method": method if isinstance(method, str) else name_of(method),
+            "method": method if isinstance(method, str) else type(method).__name__,
             **({"options": json.dumps(options, default=str, sort_keys=True)} if options else {}),
             "seed": str(seed),
         }
@@ -186,11 +186,16 @@ class Corrector:
             if not torch.isfinite(found.patch.new).all():
                 found = Correction.failed("a changed value is not finite", found.steps)
                 break
-            with problem.current.patched(found.patch):
-                if goal.met(problem.answer(sample), label, partial(_outputs, problem, x)):
-                    break
+            if self._met(problem, found.patch, sample, label, goal):
+                break
             found = Correction.failed("the goal is not met, with any margin that was tried", found.steps)
         return replace(found, forward_passes=passes[0], backward_passes=passes[1])
+
+    @staticmethod
+    def _met(problem: Problem, patch: Patch, sample: Sample, label: int, goal: Goal) -> bool:
+        """Return whether the patched network reaches the goal."""
+        with problem.current.patched(patch):
+            return goal.met(problem.answer(sample), label, partial(_outputs, problem, sample.image))
 
     def _batch(self, problem: Problem, x: torch.Tensor, labels: Sequence[int], goal: Goal) -> Correction:
         """Correct several inputs in a row until all are right at once; the problem is left as it was."""

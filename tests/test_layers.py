@@ -26,7 +26,7 @@ HARNESS = {  # what each room may use besides itself
     "jobs": {"config", "protocol", "mnist", "records"},
 }
 DOORS = ("run", "reproduce", "from_records")  # nobody imports them, but a door what shows through another
-NEEDED = {"torch", "numpy", "scipy", "safetensors"}  # by the library
+NEEDED = {"torch", "numpy", "scipy"}  # by the library
 OFFERED = {("bgd.patch.table", "pandas"), ("bgd.patch.change", "pandas")}  # not when a module is imported
 
 

@@ -200,6 +200,10 @@ class Patch:
             hashes=hashes,
         )
 
+    def inverse(self) -> "Patch":
+        """Return the patch that leads back: what `revert_` does, as a patch of its own. It has no metadata."""
+        return Patch(self.space, self.indices, self.new, self.old)
+
     def then(self, other: "Patch") -> "Patch":
         """Return the patch that does what this one does and then the other: from this one's base to the other's end.
 
