@@ -181,12 +181,13 @@ class Corrector:
                 continue
             found, trial = problem.attempt(self.method, asked, rng.stream(self._seed, "method", index))
             passes = passes[0] + trial.forward_passes, passes[1] + trial.backward_passes
-            if found.patch is None:
+            patch = found.patch
+            if patch is None:
                 break
-            if not torch.isfinite(found.patch.new).all():
+            if not torch.isfinite(patch.new).all():
                 found = Correction.failed("a changed value is not finite", found.steps)
                 break
-            if self._met(problem, found.patch, sample, label, goal):
+            if self._met(problem, patch, sample, label, goal):
                 break
             found = Correction.failed("the goal is not met, with any margin that was tried", found.steps)
         return replace(found, forward_passes=passes[0], backward_passes=passes[1])
