@@ -50,8 +50,8 @@ def test_errors_name_key_value_and_nearest_choice(config, message):
 
 
 def test_what_is_missing_is_named():
-    with pytest.raises(ConfigError, match=r"method.steps: missing"):
-        build({"_target_": "bgd.methods.descent.SampleDescent"}, "method")
+    with pytest.raises(ConfigError, match=r"moments.layer: missing"):
+        build({"_target_": "bgd.curvature.second_moments.InputMoments"}, "moments")
 
 
 def test_convert():

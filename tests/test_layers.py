@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = [  # from the ground up; a module imports from its own line or the lines above
-    {"rng", "errors", "parameters", "modes"},
+    {"rng", "errors", "options", "parameters", "modes"},
     {"layers", "patch", "restore", "goals"},
     {"flat"},
     {"curvature", "outputs"},

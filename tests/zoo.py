@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils import parametrizations, parametrize, prune
-from torch.nn.utils import spectral_norm as old_spectral_norm
-from torch.nn.utils import weight_norm as old_weight_norm
+from torch.nn.utils import (
+    parametrizations,
+    parametrize,
+    prune,
+    spectral_norm as old_spectral_norm,
+    weight_norm as old_weight_norm,
+)
 
 CLASSES, SIDE, WORDS = 4, 6, 9
 PIXELS = SIDE * SIDE

@@ -97,7 +97,7 @@ class InputMoments:
     """
 
     layer: str
-    images: int
+    images: int = 5000
 
     def __post_init__(self) -> None:
         check_counts(self, "images")

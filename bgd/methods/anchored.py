@@ -1,6 +1,6 @@
 """Gradient descent on the one sample that is held back by a penalty: EWC, L2-SP and a divergence on a keep-set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd.curvature.base import CurvatureError, Estimator
+from bgd.curvature.diagonal import EmpiricalFisher
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.gradient import gradients
 
@@ -53,12 +54,13 @@ class ElasticWeightConsolidation:
     Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks", PNAS 2017, Eq. 3.
 
     Attributes:
-        strength: lambda.
+        strength: lambda. The default is chosen with a learning rate of 3e-5, on held-out errors of an MLP; steps of
+            this size diverge on it at 1e5.
         estimator: Of the curvature whose diagonal is F.
     """
 
-    strength: float
-    estimator: Estimator
+    strength: float = 10000.0
+    estimator: Estimator = field(default_factory=EmpiricalFisher)
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
@@ -93,10 +95,10 @@ class StartingPoint:
     Eq. 1, of all parameters alike.
 
     Attributes:
-        strength: alpha.
+        strength: alpha. The default is chosen on held-out errors: 400 leaves more samples wrong.
     """
 
-    strength: float
+    strength: float = 200.0
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
@@ -121,14 +123,15 @@ class KeepSetDivergence:
     back by its own former outputs like this, on the images of the new task.
 
     Attributes:
-        strength: Factor on the divergence in nats.
+        strength: Factor on the divergence in nats. The default is chosen on held-out errors: 300 and 2000 are
+            worse.
         keep: How many images of the keep-set, the first ones; None for all.
         batch: How many of them, drawn anew, each step is over; None for all.
     """
 
-    strength: float
-    keep: int | None = None
-    batch: int | None = None
+    strength: float = 1000.0
+    keep: int | None = 1000
+    batch: int | None = 100
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
@@ -193,14 +196,15 @@ class AnchoredDescent:
 
     Attributes:
         steps: The most gradient steps.
-        learning_rate: Of SGD.
+        learning_rate: Of SGD. The default is chosen with the strength of each penalty: least harm at 97 of 100
+            held-out errors or more (MLP).
         penalty: What holds the descent back.
         momentum: Of SGD.
     """
 
-    steps: int
-    learning_rate: float
-    penalty: Penalty
+    steps: int = 100
+    learning_rate: float = 3e-5
+    penalty: Penalty = field(default_factory=StartingPoint)
     momentum: float = 0.9
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from bgd.parameters import wide
 from bgd.patch import Patch, bits
 from bgd.restore import ModuleState
 
-__all__ = ["Correction", "Look", "Method", "Problem", "Sample", "Trial", "TrialError"]
+__all__ = ["Correction", "Look", "Method", "NamedMethod", "Problem", "Sample", "Trial", "TrialError"]
 
 PART = 1 << 16  # parameters that are compared after a trial that says which ones it altered
 
@@ -242,3 +242,13 @@ class Method(Protocol):
             stream: The method's random numbers for this sample.
         """
         ...
+
+
+class NamedMethod(Method, Protocol):
+    """A method that has a name in `bgd.methods.METHODS`, and a default for each of its options.
+
+    Attributes:
+        knows: What it may know with its defaults, one of `bgd.knowledge.LEVELS`.
+    """
+
+    knows: ClassVar[str]

@@ -1,6 +1,7 @@
 """Plain gradient descent on the one sample: retrain, fine-tune and L1 (sections 4.3 and 4.7)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from bgd import rng
 from bgd.errors import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
+from bgd.methods.linear import hidden_layer
 
 VERSION = 1  # raised whenever the same descent may give another correction
 DROPOUT = (
@@ -26,7 +28,8 @@ class SampleDescent:
     it off. Layers that keep statistics are in eval mode throughout: one sample has none, and a patch cannot hold them.
 
     Attributes:
-        steps: The most gradient steps. Released code: the epochs N0 was trained for, 10 (MLP) and 40 (AlexNet).
+        steps: The most gradient steps. Released code: the epochs N0 was trained for, 10 (MLP, the default) and 40
+            (AlexNet).
         learning_rate: Of SGD. Released code: 0.001.
         momentum: Of SGD. Released code: 0.9.
         l1: Factor of sum |w| in the loss (Eq. 2.4). Released code, for L1: 0.01.
@@ -37,7 +40,7 @@ class SampleDescent:
     """
 
     # DEVIATION D6: section 4.7 speaks of a single step; the released code takes as many as N0 took epochs.
-    steps: int
+    steps: int = 10
     learning_rate: float = 0.001
     momentum: float = 0.9
     l1: float = 0.0
@@ -63,7 +66,7 @@ class SampleDescent:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Take steps until the sample is right; see `Method.correct`."""
-        chosen = self._chosen(trial)
+        chosen = self._chosen(trial, self._names(trial, sample))
         optimizer = torch.optim.SGD(chosen.values(), lr=self.learning_rate, momentum=self.momentum)
         if self.carry_momentum and trial.carry is not None:
             for name, parameter in chosen.items():
@@ -81,16 +84,20 @@ class SampleDescent:
             return Correction.failed(f"wrong after {step} steps", step, carry)
         return Correction(trial.patch(), altered, step, carry=carry)
 
-    def _chosen(self, trial: Trial) -> dict[str, nn.Parameter]:
+    def _names(self, trial: Trial, sample: Sample) -> tuple[str, ...] | None:
+        """Name the parameters to change; None for all that are not frozen."""
+        return self.tensors
+
+    def _chosen(self, trial: Trial, names: tuple[str, ...] | None) -> dict[str, nn.Parameter]:
         frozen = trial.space.frozen
         named = {name: each for name, each in trial.network.named_parameters() if name not in frozen}
-        if self.tensors is None:
+        if names is None:
             return named
-        unknown = [name for name in self.tensors if name not in named]
+        unknown = [name for name in names if name not in named]
         if unknown:
             ruled_out = f"; frozen are {', '.join(frozen)}" if frozen else ""
             raise ConfigError(f"method.tensors={unknown}: the network has {', '.join(named)}{ruled_out}")
-        return {name: named[name] for name in self.tensors}
+        return {name: named[name] for name in names}
 
     def _step(
         self, trial: Trial, sample: Sample, optimizer: torch.optim.Optimizer, chosen: list[nn.Parameter]
@@ -110,3 +117,24 @@ class SampleDescent:
             parameter.grad = gradient
         optimizer.step()
         optimizer.zero_grad()
+
+
+@dataclass(frozen=True)
+class FineTune(SampleDescent):
+    """SGD on the sample, one hidden layer alone (section 4.3).
+
+    Attributes:
+        tensors: Names of the parameters to change; None for the weight of the last but one linear layer, `lin2.weight`
+            of the thesis' networks.
+    """
+
+    knows: ClassVar[str] = "nothing"
+
+    def _names(self, trial: Trial, sample: Sample) -> tuple[str, ...]:
+        if self.tensors is not None:
+            return self.tensors
+        layer: str = trial.kept(
+            "fine-tuned layer",
+            lambda: hidden_layer(trial.network, sample.image, None, "method.tensors"),
+        )
+        return (f"{layer}.weight",)

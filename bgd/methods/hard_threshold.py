@@ -4,14 +4,15 @@ The other way to a sparse change (Blumensath and Davies, 2009): from above, wher
 from below. Harm, margin and the solution on a support are the same.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from bgd.methods.base import Correction, Sample, Trial
-from bgd.methods.least_harm.harm import Price
+from bgd.methods.least_harm.harm import Divergence, Price
 from bgd.methods.least_harm.search import Bench, bench_of, cheaper, everything, finished
 from bgd.methods.least_harm.solve import Solution, solve
 
@@ -30,11 +31,13 @@ class HardThreshold:
         iterations: Quadratic programs for each support.
     """
 
-    price: Price
-    budget: int | None
-    rounds: int
-    scope: int
-    iterations: int
+    knows: ClassVar[str] = "keep_set"
+
+    price: Price = field(default_factory=Divergence)
+    budget: int | None = 10
+    rounds: int = 3
+    scope: int = 20000
+    iterations: int = 4
 
     def __post_init__(self) -> None:
         for key in ("budget", "scope", "iterations"):

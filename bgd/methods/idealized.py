@@ -1,6 +1,6 @@
 """The approximate idealized subset selector (Algorithm 1, section 3.1) over a retrained network."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class IdealizedSelector:
             through all of AlexNet takes millions of forward passes for a sample.
     """
 
-    retrain: SampleDescent
+    retrain: SampleDescent = field(default_factory=SampleDescent)
     tensors: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,13 +31,15 @@ class LoRA:
 
     Attributes:
         steps: The most gradient steps.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam. Half of the default leaves 3 of 100 held-out errors of an MLP wrong, more harms more.
         scale: s, on the product of the factors.
         layers: Names of the linear layers that are adapted; None for all plain ones.
     """
 
-    steps: int
-    learning_rate: float
+    knows: ClassVar[str] = "nothing"
+
+    steps: int = 100
+    learning_rate: float = 0.001
     scale: float = 1.0
     layers: tuple[str, ...] | None = None
 

@@ -1,12 +1,13 @@
 """The change of another method, shrunk to the smallest multiple that still corrects the sample."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from bgd.methods.base import Correction, Look, Method, Sample, Trial
+from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.elimination import margins
 from bgd.patch import Patch
 
@@ -32,7 +33,7 @@ class SmallestStep:
         margin: In logits. It keeps the correction clear of rounding, some 1e-5 for logits of some 10 in float32.
     """
 
-    inner: Method
+    inner: Method = field(default_factory=SubsetSearch)
     tolerance: float = 1e-3
     margin: float = 1e-3
 

@@ -10,8 +10,7 @@ import pytest
 
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
-from experiments.jobs import execute as executing
-from experiments.jobs import stale as staleness
+from experiments.jobs import execute as executing, stale as staleness
 from experiments.jobs.execute import execute
 from experiments.jobs.workbench import Place, Workshop, choose_device
 from experiments.records.files import BusyError

@@ -402,7 +402,7 @@ def penalty_values(network, moved, tiny):
 PENALTIES = {
     "ewc": ElasticWeightConsolidation(3.0, Given()),
     "l2_sp": StartingPoint(3.0),
-    "kl": KeepSetDivergence(3.0, keep=40),
+    "kl": KeepSetDivergence(3.0, keep=40, batch=None),
 }
 
 
@@ -465,7 +465,7 @@ def test_without_strength_it_is_descent_on_the_sample(problem, samples):
 def test_a_batch_of_the_keep_set_is_drawn_anew_each_step(problem, trained):
     drawn = KeepSetDivergence(1.0, keep=40, batch=10)
     assert AnchoredDescent(5, 1e-3, drawn).draws(trained)
-    assert not AnchoredDescent(5, 1e-3, KeepSetDivergence(1.0, keep=40)).draws(trained)
+    assert not AnchoredDescent(5, 1e-3, KeepSetDivergence(1.0, keep=40, batch=None)).draws(trained)
     assert not AnchoredDescent(5, 1e-3, StartingPoint(1.0)).draws(trained)
 
     def gradients(stream, penalty):
@@ -478,7 +478,7 @@ def test_a_batch_of_the_keep_set_is_drawn_anew_each_step(problem, trained):
             return torch.stack(found)
 
     one, again = gradients(rng.stream(0), drawn), gradients(rng.stream(0), drawn)
-    whole = gradients(rng.stream(0), KeepSetDivergence(1.0, keep=40))
+    whole = gradients(rng.stream(0), KeepSetDivergence(1.0, keep=40, batch=None))
     assert torch.equal(one, again)
     assert not torch.equal(one[0], one[1])
     assert (one.mean(0) - whole[0]).norm() < 0.5 * (one[0] - whole[0]).norm(), "right on average"
@@ -486,7 +486,7 @@ def test_a_batch_of_the_keep_set_is_drawn_anew_each_step(problem, trained):
 
 def test_the_keep_set_is_asked_of_the_network_that_is_corrected(problem, samples):
     """Where corrections accumulate it is another one each time."""
-    method = AnchoredDescent(20, 3e-4, KeepSetDivergence(1.0, keep=40))
+    method = AnchoredDescent(20, 3e-4, KeepSetDivergence(1.0, keep=40, batch=None))
     correction = next(
         each for each in (correct(method, problem, s)[0] for s in samples) if each.patch is not None
     )

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from oracles import flat, is_right, widened, with_parameters
-from oracles import gradient as gradient_of
+from oracles import flat, gradient as gradient_of, is_right, widened, with_parameters
 
 from bgd.curvature.gradient import mean_gradient
 from bgd.knowledge import Knowledge

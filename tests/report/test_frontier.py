@@ -24,8 +24,7 @@ from experiments.report.part import Part
 from experiments.report.scope import Scope
 from experiments.report.standings import Aim, same_samples, standings
 from experiments.report.tables import TableSpec, evaluate, read_reference
-from experiments.thesis.levels import METHODS as METHOD_FILES
-from experiments.thesis.levels import check_methods, knowledge
+from experiments.thesis.levels import METHODS as METHOD_FILES, check_methods, knowledge
 from experiments.thesis.tables import REFERENCE
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run, side_effects
 

@@ -15,7 +15,10 @@ STRIDE, MARGIN = 251, 0.01  # a bound from one value in so many, by so much of a
 class Guard(Protocol):
     """Says which parameters are to be drawn again."""
 
-    redraws: int
+    @property
+    def redraws(self) -> int:
+        """How often a harmful parameter is drawn again before it is taken all the same."""
+        ...
 
     def harmful(self, trial: Trial, gradient: torch.Tensor) -> torch.Tensor:
         """Return a mask (|W|,) of the parameters to avoid, for a sample's gradient (|W|,)."""

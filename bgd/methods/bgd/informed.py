@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd.curvature.base import Estimator
+from bgd.curvature.diagonal import TrueFisher
 from bgd.layers import entered, padding_of, plain_layer
 from bgd.methods.base import Sample, Trial
 from bgd.methods.bgd.prior import Prior
@@ -27,13 +28,14 @@ class CurvaturePrior:
     -1 / g_j every weight promises the same fall, 1, for a harm of C_j / 2 g_j^2: this prior is the inverse of the harm.
 
     Attributes:
-        estimator: Gives the curvature.
+        estimator: Gives the curvature. By default of the network softened by a temperature of 4: it has learnt D, and
+            at 1 it is so sure of it that little curvature is left.
         damping: Added to C, as a multiple of its mean over the weights. It bounds how much a weight gains over one with
             the same gradient and a mean curvature: 1 / damping. A unit that is dead over D has C_j = 0, and is
             likely only where the sample makes it active; where it does not, g_j = 0 and so is P.
     """
 
-    estimator: Estimator
+    estimator: Estimator = field(default_factory=lambda: TrueFisher(temperature=4.0))
     damping: float = 1e-3
 
     def __post_init__(self) -> None:

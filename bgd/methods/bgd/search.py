@@ -9,7 +9,7 @@ import torch
 from bgd.curvature.base import CurvatureError
 from bgd.methods.base import Correction, Look, Sample, Trial
 from bgd.methods.bgd.guard import Guard
-from bgd.methods.bgd.prior import GradientPrior, Prior, Sampler, prior_at
+from bgd.methods.bgd.prior import GradientPrior, InformedPrior, Prior, Sampler, prior_at
 from bgd.methods.bgd.update import SecondOrder, Update
 from bgd.methods.elimination import margins
 from bgd.methods.follower import Follower, Step
@@ -41,7 +41,7 @@ class SubsetSearch:
         prune: Whether the subset is pruned at the end (Algorithm 1).
     """
 
-    prior: Prior = field(default_factory=GradientPrior)
+    prior: Prior | InformedPrior = field(default_factory=GradientPrior)
     update: Update = field(default_factory=SecondOrder)
     guard: Guard | None = None
     subset_size: int = 5

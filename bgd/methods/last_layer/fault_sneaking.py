@@ -5,6 +5,7 @@ Fault sneaking attack: a stealthy framework for misleading deep neural networks,
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from torch import nn
@@ -45,11 +46,15 @@ class FaultSneaking:
     Attributes:
         keep: How many images of the keep-set, the first ones.
         margin: By which the right class wins, and keep images keep theirs where they have as much, in logits.
-        weight: Of the sample's hinge.
-        rho: Penalty on Z - X: a parameter that changes by less than sqrt(2 / rho) does not change.
+        weight: Of the sample's hinge. Its default, and those of rho and iterations, are chosen on errors among held-out
+            images outside of the keep-set; the authors' weight changes 2 to 3 times as many parameters.
+        rho: Penalty on Z - X: a parameter that changes by less than sqrt(2 / rho) does not change. With the authors'
+            the sparse change is not enough for 15 to 25 % of the errors of an MLP.
         alpha: Of the linearisation: larger is smaller steps.
         iterations: Of ADMM.
     """
+
+    knows: ClassVar[str] = "keep_set"
 
     keep: int = 1000
     margin: float = 0.01

@@ -41,7 +41,7 @@ class LastLayerLP:
 
     Attributes:
         norm: `l1` or `linf`.
-        margin: By which the right class wins, in logits.
+        margin: By which the right class wins, in logits; the default as of `OutputBias`.
         keep: How many images of the keep-set, the first ones; at 0 the method knows nothing.
         keep_margin: By which keep images keep their class, in logits.
         slack_price: Of a broken logit of a keep image, in the unit of the norm; None: where there is no X, it fails.

@@ -4,6 +4,7 @@ Their changes that are smallest in L1 are of one weight in effect, of size m / m
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from torch import nn
@@ -27,9 +28,11 @@ class LastLayerWeight:
 
     Attributes:
         choose: `largest_activation` or `least_harm`.
-        margin: By which the right class wins, in logits.
+        margin: By which the right class wins, in logits; the default as of `OutputBias`.
         estimator: Of the curvature, for `least_harm`; None for `largest_activation`.
     """
+
+    knows: ClassVar[str] = "nothing"
 
     choose: str = "largest_activation"
     margin: float = 0.01

@@ -4,12 +4,13 @@ Four levels of knowledge, two kinds of harm. Without images it is a quadratic fo
 the identity where nothing is known. With images it is the divergence that the network would show on them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 
 from bgd.curvature.base import Curvature, Estimator
+from bgd.curvature.diagonal import TrueFisher
 from bgd.methods.base import Trial
 from bgd.methods.least_harm.local import Local, Metric, SoftmaxMetric
 from bgd.methods.least_harm.tail import Activations, Edited, Support, Tail
@@ -106,10 +107,10 @@ class Statistic:
     """Knows a diagonal F of the curvature of the training loss, a vector stored once: harm is d'Fd / 2.
 
     Attributes:
-        estimator: Of the curvature.
+        estimator: Of the curvature. By default the Fisher information, from one drawn label an image.
     """
 
-    estimator: Estimator
+    estimator: Estimator = field(default_factory=lambda: TrueFisher(images=6000, draws=1))
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
         """Return the harm of changes; see `Price.harm`."""
@@ -192,8 +193,8 @@ class Divergence:
         training: Whether they are images of D in place of a keep-set.
     """
 
-    images: int
-    active: int
+    images: int = 6000
+    active: int = 1500
     training: bool = False
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 Each takes another price and, as long as nothing was corrected before, is that price.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -11,7 +11,8 @@ import torch
 from bgd import rng
 from bgd.curvature.base import Curvature, Estimator
 from bgd.methods.base import Trial
-from bgd.methods.least_harm.harm import Harm, Price, QuadraticHarm, Statistic
+from bgd.methods.least_harm.harm import Divergence, Harm, Price, QuadraticHarm, Statistic
+from bgd.methods.least_harm.kronecker import Kronecker
 from bgd.methods.least_harm.protect import ProtectedHarm, Protection
 from bgd.methods.least_harm.search import earlier, kept_since
 from bgd.methods.least_harm.tail import Tail
@@ -23,13 +24,14 @@ class Protected:
 
     Attributes:
         price: Of a change.
-        weight: Of a squared shortfall, in nats per squared logit.
+        weight: Of a squared shortfall, in nats per squared logit. The default is what `LeastHarmInARow` has: 10 over
+            4,000 images.
         lead: Margin, in logits, that an earlier sample is to keep.
     """
 
-    price: Price
-    weight: float
-    lead: float
+    price: Price = field(default_factory=Divergence)
+    weight: float = 0.0025
+    lead: float = 0.3
 
     def __post_init__(self) -> None:
         for key in ("weight", "lead"):
@@ -60,8 +62,8 @@ class Hardened:
         weight: Of a squared gradient, in nats per squared logit.
     """
 
-    price: Statistic
-    weight: float
+    price: Statistic = field(default_factory=Statistic)
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.weight <= 0:
@@ -104,8 +106,8 @@ class Refreshed:
         every: Corrections from one estimate to the next.
     """
 
-    price: ByCurvature
-    every: int
+    price: ByCurvature = field(default_factory=Kronecker)
+    every: int = 50
 
     def __post_init__(self) -> None:
         if self.every < 1:

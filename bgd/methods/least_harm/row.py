@@ -6,7 +6,7 @@ from the best one; so every so many corrections all parameters of the last layer
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -36,10 +36,10 @@ class Spread:
         active: How many of those derivatives are taken over.
     """
 
-    images: int
-    widened: bool
-    drawn: int
-    active: int
+    images: int = 6000
+    widened: bool = True
+    drawn: int = 4000
+    active: int = 1500
 
     def __post_init__(self) -> None:
         for key in ("images", "drawn", "active"):
@@ -66,16 +66,17 @@ class Consolidation:
         steps: Of Adam.
         rate: Of Adam, falling to 0 over the second half.
         batch: Images a step.
-        weight: Of an earlier sample's hinge, in nats per logit, against the mean divergence of all images.
+        weight: Of an earlier sample's hinge, in nats per logit, against the mean divergence of all images. By default
+            that of 3 images of 6,000.
         lead: Margin, in logits, that a sample is to have.
     """
 
-    every: int
-    steps: int
-    rate: float
-    batch: int
-    weight: float
-    lead: float
+    every: int = 5
+    steps: int = 300
+    rate: float = 0.001
+    batch: int = 3000
+    weight: float = 0.0005
+    lead: float = 0.3
 
     def __post_init__(self) -> None:
         for key in ("every", "steps", "batch"):
@@ -122,18 +123,23 @@ class LeastHarmInARow:
     """Least harm for corrections that accumulate.
 
     Attributes:
-        search: How a correction is looked for; its price is replaced by the one here.
+        search: How a correction is looked for; its price is replaced by the one here. By default with fewer tries than
+            a single correction has, and the whole budget: there are many corrections.
         spread: The images that expected harm is over.
         protect: Weight of an earlier sample's squared shortfall, in nats per squared logit; 0 for none.
         lead: Margin, in logits, that an earlier sample is to keep.
         consolidation: Whether and how the last layers are settled anew; None for never.
     """
 
-    search: LeastHarm
-    spread: Spread
-    protect: float
-    lead: float
-    consolidation: Consolidation | None
+    search: LeastHarm = field(
+        default_factory=lambda: LeastHarm(
+            price=None, budget=32, tolerance=0.0, singles=20, growth=1.0, tries=1
+        )
+    )
+    spread: Spread = field(default_factory=Spread)
+    protect: float = 10.0
+    lead: float = 0.3
+    consolidation: Consolidation | None = field(default_factory=Consolidation)
 
     def __post_init__(self) -> None:
         for key in ("protect", "lead"):

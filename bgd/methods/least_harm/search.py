@@ -1,8 +1,8 @@
 """Least harm: the change of at most k parameters that makes a sample right and costs everything else least."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 from bgd.errors import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.grow import additions, alone
-from bgd.methods.least_harm.harm import Harm, Price, Toll
+from bgd.methods.least_harm.harm import Divergence, Harm, Price, Toll
 from bgd.methods.least_harm.solve import Solution, solve
 from bgd.methods.least_harm.tail import Support, Tail
 from bgd.methods.least_harm.target import Target
@@ -40,24 +40,27 @@ class LeastHarm:
             place.
         budget: The most parameters k that change; None for all of the tail, solved for at once.
         tolerance: Expected harm, in nats per image, and share of flipped predictions at which no parameter is added
-            any more; 0 for always the whole budget.
+            any more; 0 for always the whole budget. The default is chosen on errors among images set aside.
         harm_budget: Expected harm above which a correction is refused; None for no such limit.
-        scope: Most parameters of the last layers that are searched; the last layer is always.
+        scope: Most parameters of the last layers that are searched; the last layer is always. The default has the whole
+            of the thesis' MLP and the last layer of its AlexNet.
         singles: How many single parameters are looked at in truth.
         growth: A step of growth adds this share of the parameters that are there, and one at least.
         tries: How many parameters are tried at a step that adds one.
         iterations: Quadratic programs for each support.
     """
 
-    price: Price | None
-    budget: int | None
-    tolerance: float
-    harm_budget: float | None
-    scope: int
-    singles: int
-    growth: float
-    tries: int
-    iterations: int
+    knows: ClassVar[str] = "keep_set"
+
+    price: Price | None = field(default_factory=Divergence)
+    budget: int | None = 16
+    tolerance: float = 0.00067
+    harm_budget: float | None = None
+    scope: int = 20000
+    singles: int = 40
+    growth: float = 0.25
+    tries: int = 4
+    iterations: int = 4
 
     def __post_init__(self) -> None:
         for key in ("budget", "scope", "singles", "tries", "iterations"):
