@@ -49,6 +49,9 @@ def read_by_the_document(path):
     for key, entry in header.items():
         first, last = (8 + length + offset for offset in entry["data_offsets"])
         rows[key] = np.frombuffer(content[first:last], NUMBERS[entry["dtype"]])
+        assert first % rows[key].itemsize == 0, (
+            "whoever maps the file into memory can use the numbers in place"
+        )
         assert [len(rows[key])] == entry["shape"]
     names = {key.rpartition(".")[0] for key in rows}
     assert set(rows) == {f"{name}.{row}" for name in names for row in ("indices", "old", "values")}
@@ -238,10 +241,28 @@ def added(**rows):
     return lambda header, data: ({**header, **rows}, data)
 
 
+def whole_numbers(header, data):
+    header[OLD]["dtype"] = header[VALUES]["dtype"] = "I32"
+    return header, data
+
+
+def emptied(header):
+    for row in (INDICES, OLD, VALUES):
+        header[row] |= {"shape": [0], "data_offsets": [0, 0]}
+    return header
+
+
+def shortened(header, data):
+    header[VALUES] |= {"shape": [1], "data_offsets": [16, 20]}
+    return header, data[:-4]
+
+
 TEXTS, INDICES, OLD, VALUES = "__metadata__", "a.w.indices", "a.w.old", "a.w.values"
 AMISS = [
     (changed([TEXTS, "format"], "pt"), "its format is 'pt', not 'bgd-patch'"),
     (changed([TEXTS, "format"], ...), "its format is None"),
+    (changed([TEXTS, "format"], "bgd" * 1_000), r"its format is 'bgdbgd.*\.\.\..*'"),
+    (changed([TEXTS, "seed"], "\ud800"), "its header is no JSON: UnicodeEncodeError"),
     (changed([TEXTS, "version"], "2"), "its version is '2', and this library reads '1'"),
     (changed([TEXTS, "version"], "1.0"), "its version is '1.0'"),
     (changed([TEXTS, "version"], 1), "no '__metadata__' from text to text"),
@@ -275,7 +296,10 @@ AMISS = [
     (changed([OLD, "shape"], []), "'a.w.old' is no row of numbers"),
     (changed([OLD, "shape"], [2.0]), "'a.w.old' is no row of numbers"),
     (changed([OLD, "shape"], [True]), "'a.w.old' is no row of numbers"),
-    (changed([OLD, "shape"], [-2]), "'a.w.old' has -2 numbers of F32"),
+    (changed([OLD], {"dtype": "F32", "shape": [-2], "data_offsets": [16, 8]}), "'a.w.old' has -2 numbers of F32"),
+    (whole_numbers, "a.w has old values in int32 and new ones in int32"),
+    (lambda header, data: (emptied(header), b""), "a.w has 0 indices, 0 old and 0 new values"),
+    (shortened, "a.w has 2 indices, 2 old and 1 new values"),
     (changed([OLD, "shape"], [10**4000]), "'a.w.old' has 1000.* numbers of F32"),
     (changed([OLD, "data_offsets"], [8, 12]), "'a.w.old' has 2 numbers of F32, and 4 bytes"),
     (changed([OLD, "data_offsets"], [16, 24]), "the bytes of 'a.w.(old|values)' begin at 16, and those before it end"),
@@ -467,7 +491,7 @@ def test_what_a_header_claims_costs_no_memory(tmp_path):
     for content in (*files, forged(*huge(*plain()))):
         path.write_bytes(content)
         tracemalloc.start()
-        with pytest.raises(PatchError):
+        with pytest.raises(PatchError, match=r"it tells of a header of|'a.w.values' begin at 16, and those"):
             Patch.load(path)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
