@@ -19,6 +19,7 @@ from bgd import rng
 from bgd.flat import FlatNetwork
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch, PatchError
+from bgd.patch.container import TYPES, packed, read_header, read_rows
 from bgd.patch.file import decoded, encoded
 from experiments.mnist.networks import MLP
 
@@ -127,15 +128,21 @@ def test_the_document_shows_a_file_as_it_is(tmp_path):
     assert shown == json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
 
 
-def test_another_implementation_of_safetensors_reads_the_file(tmp_path):
-    safetensors = pytest.importorskip("safetensors")
-    model, patch = documented()
-    patch.save(tmp_path / "fix", base=model)
-    with safetensors.safe_open(tmp_path / "fix", "np") as file:
-        assert file.metadata()["method"] == "by hand"
-        assert file.get_tensor("fc.weight.indices").tolist() == [1, 5]
-        assert file.get_tensor("fc.weight.old").tolist() == [0.25, 1.5]
-        assert file.get_tensor("fc.weight.values").tolist() == [0.75, -0.125]
+def test_another_implementation_of_safetensors_reads_and_writes_the_same(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    rows = {str(kind): torch.arange(5).to(kind) for kind in TYPES.values()}
+    (tmp_path / "ours").write_bytes(packed(rows, {"seed": "0", "goal": "Ünïcode"}))
+    with safetensors.safe_open(tmp_path / "ours", "pt") as file:
+        assert file.metadata() == {"seed": "0", "goal": "Ünïcode"}
+        theirs = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    content = safetensors.save(rows, {"seed": "0"})
+    texts, entries, start = read_header(content)
+    assert texts == {"seed": "0"}
+    for found in (theirs, read_rows(content, entries, start)):
+        assert found.keys() == rows.keys()
+        for name, row in rows.items():
+            assert found[name].dtype == row.dtype
+            assert torch.equal(found[name], row)
 
 
 def test_a_file_is_replaced_on_purpose_alone_and_as_a_whole(tmp_path, monkeypatch):
