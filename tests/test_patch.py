@@ -261,6 +261,10 @@ def test_hashes_follow_the_tensors_of_one_base(network):
     second = patch_of(network, {6: 0.5, 9_500: 1.0}).hashed(network)
     both = first.then(second)
     assert both.hashes == {**second.hashes, **first.hashes}
+    unknown = dataclasses.replace(first, hashes={})
+    assert set(unknown.then(second).hashes) == {"lin2.weight"}, "that of lin1.weight is of what comes between"
+    back = Patch(second.space, second.indices[1:], second.new[1:], second.old[1:])
+    assert set(both.then(back).hashes) == {"lin1.weight"}, "of the tensors that change"
     assert both.verify(network).state == "neither"
     second.apply_(network)
     assert both.verify(network).state == "patched"
@@ -297,12 +301,12 @@ def test_a_name_that_may_be_two_tensors_is_refused(network):
     assert patch.apply_(deeper) == {"lin1.weight": "module.lin1.weight"}, "the shortest way"
 
 
-def test_tied_tensors_are_written_once():
+def test_tied_tensors_are_one():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     apart = copy.deepcopy(model)
     model[1].weight = model[0].weight
     patch, before = patch_of(model, {2: 0.5}), state(model)
-    for holder in (model, nn.Sequential(*reversed(model))):  # the other name comes first
+    for holder in (model, nn.ModuleDict({"1": model[1], "0": model[0]})):  # the other name comes first
         patch.apply_(holder)
         assert model[1].weight[0, 2] == model[0].weight[0, 2] == 0.5
         patch.revert_(holder)

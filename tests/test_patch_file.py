@@ -19,6 +19,7 @@ from bgd import rng
 from bgd.flat import FlatNetwork
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch, PatchError
+from bgd.patch.container import TYPES, packed, read_header, read_rows
 from bgd.patch.file import decoded, encoded
 from experiments.mnist.networks import MLP
 
@@ -49,6 +50,9 @@ def read_by_the_document(path):
     for key, entry in header.items():
         first, last = (8 + length + offset for offset in entry["data_offsets"])
         rows[key] = np.frombuffer(content[first:last], NUMBERS[entry["dtype"]])
+        assert first % rows[key].itemsize == 0, (
+            "whoever maps the file into memory can use the numbers in place"
+        )
         assert [len(rows[key])] == entry["shape"]
     names = {key.rpartition(".")[0] for key in rows}
     assert set(rows) == {f"{name}.{row}" for name in names for row in ("indices", "old", "values")}
@@ -124,15 +128,21 @@ def test_the_document_shows_a_file_as_it_is(tmp_path):
     assert shown == json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
 
 
-def test_another_implementation_of_safetensors_reads_the_file(tmp_path):
-    safetensors = pytest.importorskip("safetensors")
-    model, patch = documented()
-    patch.save(tmp_path / "fix", base=model)
-    with safetensors.safe_open(tmp_path / "fix", "np") as file:
-        assert file.metadata()["method"] == "by hand"
-        assert file.get_tensor("fc.weight.indices").tolist() == [1, 5]
-        assert file.get_tensor("fc.weight.old").tolist() == [0.25, 1.5]
-        assert file.get_tensor("fc.weight.values").tolist() == [0.75, -0.125]
+def test_another_implementation_of_safetensors_reads_and_writes_the_same(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    rows = {str(kind): torch.arange(5).to(kind) for kind in TYPES.values()}
+    (tmp_path / "ours").write_bytes(packed(rows, {"seed": "0", "goal": "Ünïcode"}))
+    with safetensors.safe_open(tmp_path / "ours", "pt") as file:
+        assert file.metadata() == {"seed": "0", "goal": "Ünïcode"}
+        theirs = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    content = safetensors.save(rows, {"seed": "0"})
+    texts, entries, start = read_header(content)
+    assert texts == {"seed": "0"}
+    for found in (theirs, read_rows(content, entries, start)):
+        assert found.keys() == rows.keys()
+        for name, row in rows.items():
+            assert found[name].dtype == row.dtype
+            assert torch.equal(found[name], row)
 
 
 def test_a_file_is_replaced_on_purpose_alone_and_as_a_whole(tmp_path, monkeypatch):
@@ -238,10 +248,28 @@ def added(**rows):
     return lambda header, data: ({**header, **rows}, data)
 
 
+def whole_numbers(header, data):
+    header[OLD]["dtype"] = header[VALUES]["dtype"] = "I32"
+    return header, data
+
+
+def emptied(header):
+    for row in (INDICES, OLD, VALUES):
+        header[row] |= {"shape": [0], "data_offsets": [0, 0]}
+    return header
+
+
+def shortened(header, data):
+    header[VALUES] |= {"shape": [1], "data_offsets": [16, 20]}
+    return header, data[:-4]
+
+
 TEXTS, INDICES, OLD, VALUES = "__metadata__", "a.w.indices", "a.w.old", "a.w.values"
 AMISS = [
     (changed([TEXTS, "format"], "pt"), "its format is 'pt', not 'bgd-patch'"),
     (changed([TEXTS, "format"], ...), "its format is None"),
+    (changed([TEXTS, "format"], "bgd" * 1_000), r"its format is 'bgdbgd.*\.\.\..*'"),
+    (changed([TEXTS, "seed"], "\ud800"), "its header is no JSON: UnicodeEncodeError"),
     (changed([TEXTS, "version"], "2"), "its version is '2', and this library reads '1'"),
     (changed([TEXTS, "version"], "1.0"), "its version is '1.0'"),
     (changed([TEXTS, "version"], 1), "no '__metadata__' from text to text"),
@@ -275,7 +303,10 @@ AMISS = [
     (changed([OLD, "shape"], []), "'a.w.old' is no row of numbers"),
     (changed([OLD, "shape"], [2.0]), "'a.w.old' is no row of numbers"),
     (changed([OLD, "shape"], [True]), "'a.w.old' is no row of numbers"),
-    (changed([OLD, "shape"], [-2]), "'a.w.old' has -2 numbers of F32"),
+    (changed([OLD], {"dtype": "F32", "shape": [-2], "data_offsets": [16, 8]}), "'a.w.old' has -2 numbers of F32"),
+    (whole_numbers, "a.w has old values in int32 and new ones in int32"),
+    (lambda header, data: (emptied(header), b""), "a.w has 0 indices, 0 old and 0 new values"),
+    (shortened, "a.w has 2 indices, 2 old and 1 new values"),
     (changed([OLD, "shape"], [10**4000]), "'a.w.old' has 1000.* numbers of F32"),
     (changed([OLD, "data_offsets"], [8, 12]), "'a.w.old' has 2 numbers of F32, and 4 bytes"),
     (changed([OLD, "data_offsets"], [16, 24]), "the bytes of 'a.w.(old|values)' begin at 16, and those before it end"),
@@ -467,7 +498,7 @@ def test_what_a_header_claims_costs_no_memory(tmp_path):
     for content in (*files, forged(*huge(*plain()))):
         path.write_bytes(content)
         tracemalloc.start()
-        with pytest.raises(PatchError):
+        with pytest.raises(PatchError, match=r"it tells of a header of|'a.w.values' begin at 16, and those"):
             Patch.load(path)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()

@@ -61,7 +61,9 @@ class Site:
 
     def write(self, side: Side) -> None:
         """Write the patch's values into the model, whatever mode torch is in."""
-        with torch.inference_mode(self.parameter.is_inference()), torch.no_grad():
+        with torch.inference_mode(
+            self.parameter.is_inference()
+        ):  # what was made in it may be written in it alone
             self._open()[self._places()] = getattr(self.part, side).to(self.parameter.device)
 
     def difference(self, side: Side) -> str:
@@ -120,24 +122,24 @@ class Site:
 
 
 def find(model: nn.Module, parts: Sequence[Part]) -> list[Site]:
-    """Return where a model has the tensors that a patch changes, each once where it has several names.
+    """Return where a model has the tensors that a patch changes.
 
     Raises:
-        PatchError: A tensor is not there, or cannot hold the patch's values.
+        PatchError: A tensor is not there or cannot hold the patch's values, or two are one with different changes.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
     found = names([part.name for part in parts], parameters)
     sites = [Site(part, name, parameters[name]) for part, name in zip(parts, found, strict=True)]
     _refuse(site.unfit() for site in sites)
-    distinct: dict[object, Site] = {}
+    tied: dict[object, Site] = {}
     for site in sites:
         memory = site.parameter.device, site.parameter.data_ptr(), site.parameter.stride()
-        twin = distinct.setdefault(memory, site)
+        twin = tied.setdefault(memory, site)
         if not twin.part.changes_as(site.part):
             raise PatchError(
                 f"{twin} and {site} are one tensor in the model, and the patch changes them differently"
             )
-    return list(distinct.values())
+    return sites
 
 
 def check(sites: Sequence[Site], side: Side, strict: bool) -> None:
