@@ -18,7 +18,7 @@ from bgd.goals import Goal
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Correction, Look, Method, Problem, Sample
 from bgd.methods.catalogue import method_of
-from bgd.methods.sample import SampleError
+from bgd.methods.sample import SampleError, checked_image
 from bgd.modes import ordinary
 from bgd.outputs import Logits, logits_in
 from bgd.parameters import ParameterSpace
@@ -152,8 +152,9 @@ class Corrector:
         """Return the problem; at the first input, look whether the model's outputs have to be unpacked."""
         problem = self._problem if self._problem is not None else self._pose(self._model)
         if not self._looked:
+            first = Sample(0, x[:1], torch.zeros(1, dtype=torch.int64, device=x.device))
             with torch.no_grad():
-                outputs = problem.current.module(x[:1].clone())
+                outputs = problem.current.module(checked_image(first, problem.original).clone())
             if not isinstance(outputs, torch.Tensor) and isinstance(logits_in(outputs), torch.Tensor):
                 problem = self._pose(Logits(self._model))
             self._looked = True
@@ -261,6 +262,8 @@ def _labels(x: torch.Tensor, y: Labels) -> list[int]:
         raise SampleError(
             f"x is a {type(x).__name__}: a tensor (1, ...) or (N, ...) is wanted, as the model takes it"
         )
+    if not len(x):
+        raise SampleError("x holds no input")
     labels = torch.as_tensor(y)
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise SampleError(f"y={y!r}: class indices are whole numbers")
@@ -271,8 +274,6 @@ def _labels(x: torch.Tensor, y: Labels) -> list[int]:
             "give x[None] for a single one"
         )
     found: list[int] = labels.reshape(-1).tolist()
-    if not found:
-        raise SampleError("x holds no input")
     if min(found) < 0:
         raise SampleError(f"y={min(found)}: a class index is 0 or more")
     return found

@@ -27,7 +27,9 @@ HARNESS = {  # what each room may use besides itself
 }
 DOORS = ("run", "reproduce", "from_records")  # nobody imports them, but a door what shows through another
 NEEDED = {"torch", "numpy", "scipy"}  # by the library
-OFFERED = {("bgd.patch.table", "pandas"), ("bgd.patch.change", "pandas")}  # not when a module is imported
+OFFERED = {
+    (module, "pandas") for module in ("bgd.patch.table", "bgd.patch.change", "bgd.side_effects")
+}  # not when a module is imported
 
 
 def imports(path):

@@ -14,8 +14,7 @@ import torch
 from torch import nn
 
 from bgd.parameters import ParameterSpace
-from bgd.patch import file
-from bgd.patch import model as models
+from bgd.patch import file, model as models
 from bgd.patch.merge import Conflict, Stack, joint_hashes
 from bgd.patch.model import Verdict
 from bgd.patch.parts import Part, PatchError, bits, sha256

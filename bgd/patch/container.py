@@ -5,9 +5,9 @@ patches: one dimension, six types. Every length is compared with the bytes that 
 it, so what a file claims never costs more memory than the file has bytes. Source: the format section of the
 safetensors project's README.
 
-That project's package reads these files, as tests/test_patch_file.py asks of it. It does not write them: it puts the text
-map in another order each time, and a patch has the same bytes each time. It does not read them here: it gives the text
-map of a path alone, and takes a name that is there twice.
+That project's package reads these files (tests/test_patch_file.py). It does not write them: it puts the text map in
+another order each time, and a patch has the same bytes each time. It does not read them here: it gives the text map of
+a path alone, and takes a name that is there twice.
 """
 
 import json
