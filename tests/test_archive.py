@@ -62,7 +62,7 @@ def test_what_is_not_whole_loses_its_patches_and_nothing_else(tmp_path, runs):
     bare = tuple(
         replace(
             row, patch=None, layers={}, logits_after=[], l1=None, linf=None, evaluation_seconds=None,
-            figures=replace(row.figures, released_before=None, released_after=None),
+            figures=replace(row.figures, released_before=None),
             side_effects=replace(row.side_effects, confusion=[]),
         )
         for row in records.runs[sweep].rows

@@ -19,7 +19,6 @@ LEFT_OUT: Mapping[str, Any] = {
     "linf": None,
     "evaluation_seconds": None,
     "figures.released_before": None,
-    "figures.released_after": None,
     "side_effects.confusion": [],
 }
 

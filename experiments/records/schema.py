@@ -33,7 +33,7 @@ class Figures:
             before a correction.
         released_after: Mean loss of the last batch, divided by |D|: the released code's loss after one.
 
-    Committed records of a sweep leave out the last two: they are None, as where they are not finite.
+    Committed records of a sweep leave out `released_before`: it is None even where `train_loss` is finite.
     """
 
     train_loss: float | None
@@ -137,8 +137,7 @@ class Row:
             rows from before it was measured, which have no such key.
 
     Committed records of a sweep leave out what `records.columns.LEFT_OUT` names: the lists, which are empty there, and
-    the numbers `l1`, `linf`, `evaluation_seconds`, `figures.released_before` and `figures.released_after`, which are
-    None.
+    the numbers `l1`, `linf`, `evaluation_seconds` and `figures.released_before`, which are None.
     """
 
     position: int
