@@ -17,7 +17,7 @@ def packed(lines: Iterable[str]) -> bytes:
         RecordError: This Python has no lzma.
     """
     lzma, content = _lzma(), "".join(f"{line}\n" for line in lines).encode()
-    text = {"lc": 4, "lp": 0, "pb": 0}  # bytes that stand at any place, after one that says much of them
+    text = {"lc": 4, "lp": 0, "pb": 0}  # in text the byte before says most, the place in the file nothing
     reach = min(max(len(content), SMALLEST), LARGEST)
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": reach, **text}]
     return lzma.compress(content, filters=filters)
