@@ -1,20 +1,46 @@
-"""Records as committed files: compressed, in an order of their own, and read back whole."""
+"""Records as committed files: packed, in an order of their own, and read back whole.
 
-import gzip
+A folder of them can be read with any xz and any JSON:
+
+- `headers.jsonl.xz` has a line for each run: `{"rows": FILE, "header": HEADER}`. The n-th line that names a file is of
+  the run in that file's n-th line.
+- `NETWORK.SETTING.jsonl.xz` has a line for each run of a network in a setting: an object of columns, which are lists
+  with a value for each row. `figures.train_loss` is the field `train_loss` of the row's `figures`; null in every such
+  column of a row means that the row has no such object. Fields are explained in `records.schema`. The position of a
+  row is its place in the list, from 0. Runs of a probe are in `NETWORK.probe.jsonl.xz`.
+- `NETWORK.SETTING.sweep.jsonl.xz` has the runs that only sweeps have, and `NETWORK.SETTING.replicas.jsonl.xz` those
+  from replicas of N0: the same without the columns of `records.columns.LEFT_OUT`.
+- `presets.json` has the ids of each preset's runs, and `SHA256SUMS` the checksums, which `sha256sum -c` reads.
+
+Numbers have 10 significant digits, as in the run's own folder: what is kept comes back bit for bit.
+"""
+
 import json
-import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from experiments.records.checks import check_header, checked
+from experiments.records.checks import check_header, check_order, checked
+from experiments.records.columns import columns_of, records_in
 from experiments.records.files import write
-from experiments.records.schema import PROBE, Header, RecordError, Row, Run, dump, header_in, subject
+from experiments.records.packing import packed, unpacked
+from experiments.records.schema import (
+    PROBE,
+    Header,
+    RecordError,
+    Run,
+    compact,
+    header_from,
+    plain,
+    subject,
+    understood,
+)
 from experiments.records.sums import Sums, read, read_sums, write_sums
 
-PRESETS = "presets.json"
+HEADERS, PRESETS = "headers.jsonl.xz", "presets.json"
 
 
 class OnDemand(Mapping[str, Run]):
@@ -75,50 +101,51 @@ class Records:
 
 
 def export(records: Records, folder: Path, whole: Iterable[str]) -> list[Path]:
-    """Write records as compressed files, one for each network, setting and method, `presets.json` and checksums.
-
-    A file holds, for each run in order of seed, its header line and then its rows, a JSON object a line. The checksums
-    are `SHA256SUMS`, which `sha256sum -c` reads.
+    """Write records in the format above.
 
     Args:
-        records: What to write.
+        records: What to write. The same ones give the same bytes, in whatever order they come.
         folder: Made where it does not exist; record files in it that are not written again go.
-        whole: Presets whose rows are kept whole. The others', hundreds of runs of a sweep, leave out patch,
-            layers, logits and change of the confusion matrix: most of a row's bytes, and found again by running.
+        whole: Presets whose rows are kept whole. The others', hundreds of runs of a sweep, leave out what no table
+            reads: most of a row's bytes, and found again by running.
+
+    Raises:
+        RecordError: A run is not what its header says, or a file cannot be written.
     """
     kept = {run_id for preset in whole for run_id in records.presets.get(preset, ())}
-    groups: dict[str, list[Run]] = {}
-    for run_id, run in records.runs.items():
-        groups.setdefault(_name(run.header.spec, run_id in kept), []).append(run)
+    headers: list[str] = []
+    files: dict[str, list[str]] = {}
+    for run in sorted(records.runs.values(), key=_place):
+        name = _name(run.header.spec, run.header.run_id in kept)
+        headers.append(compact({"rows": name, "header": plain(run.header)}))
+        files.setdefault(name, []).append(_columns(run, run.header.run_id in kept))
+    files[HEADERS] = headers
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in set(folder.glob("*.jsonl.gz")) - {folder / name for name in groups}:
+    for stale in set(folder.glob("*.xz")) - {folder / name for name in files}:
         stale.unlink()
-    for name, group in groups.items():
-        lines = [
-            line
-            for run in sorted(group, key=lambda run: (run.header.spec.get("seed", 0), run.header.run_id))
-            for line in _lines(run, run.header.run_id in kept)
-        ]
-        write(folder / name, gzip.compress("".join(lines).encode(), 9, mtime=0))
+    for name, lines in files.items():
+        write(folder / name, packed(lines))
     presets = {name: sorted(ids) for name, ids in sorted(records.presets.items())}
     write(folder / PRESETS, (json.dumps(presets, indent=1) + "\n").encode())
-    names = (*groups, PRESETS)
+    names = (*files, PRESETS)
     return sorted([write_sums(folder, names), *(folder / name for name in names)])
 
 
+def _place(run: Run) -> tuple[Any, ...]:
+    return (*subject(run.header.spec), run.header.spec.get("seed", 0), run.header.run_id)
+
+
 def _name(spec: dict[str, Any], whole: bool) -> str:
+    """Return the file for the rows of a run."""
     sweep = "" if whole or PROBE in spec else ".replicas" if "replica" in spec else ".sweep"
-    return f"{'.'.join(subject(spec))}{sweep}.jsonl.gz"
+    network, setting, _ = subject(spec)
+    return f"{network}.{setting}{sweep}.jsonl.xz"
 
 
-def _lines(run: Run, whole: bool) -> list[str]:
-    rows = run.rows if whole else map(_slim, run.rows)
-    return [dump(run.header), *map(dump, rows), *map(dump, run.measurements)]
-
-
-def _slim(row: Row) -> Row:
-    side_effects = replace(row.side_effects, confusion=[])
-    return replace(row, patch=None, layers={}, logits_after=[], side_effects=side_effects)
+def _columns(run: Run, whole: bool) -> str:
+    rows = (*run.rows, *run.measurements)
+    check_order(run.header, rows)
+    return compact(columns_of(rows, slim=not whole))
 
 
 def load(folder: Path) -> Records:
@@ -130,46 +157,44 @@ def load(folder: Path) -> Records:
     """
     sums = read_sums(folder)
     headers: dict[str, Header] = {}
-    places: dict[str, tuple[Path, int]] = {}
-    unpacked = lru_cache(maxsize=2)(
-        lambda path: _unpacked(path, sums)
-    )  # runs of one file are asked for in a row
-    for path in _files(folder, sums):
-        for number, header in _headers(path, unpacked(path), sums):
-            headers[header.run_id], places[header.run_id] = header, (path, number)
+    places: dict[str, tuple[Path, int]] = {}  # the file of a run's rows, and the number of its line
+    lines: Counter[Path] = Counter()
+    for path, header in _headers(folder / HEADERS, sums):
+        headers[header.run_id], places[header.run_id] = header, (path, lines[path])
+        lines[path] += 1
+    for path in _files(folder, sums) | set(lines):
+        read(path, sums)  # held to its checksum now, unpacked when it is asked for
+    content = cache(lambda path: unpacked(read(path, sums), path))
 
     def read_run(run_id: str) -> Run:
-        header, (path, start) = headers[run_id], places[run_id]
-        lines = unpacked(path)[start : start + header.samples]
-        return checked(header, lines, f"{path}, run {run_id}", sums is not None)
+        header, (path, number) = headers[run_id], places[run_id]
+        if len(content(path)) != lines[path]:
+            raise RecordError(f"{path} has {len(content(path))} runs of {lines[path]}")
+        line = content(path)[number]
+        rows = partial(records_in, line, header.samples)
+        return checked(header, rows, f"{path}, run {run_id}", sums is not None)
 
     return Records(OnDemand(headers, read_run), _presets(folder, sums, headers))
 
 
-def _files(folder: Path, sums: Sums | None) -> list[Path]:
-    """Return the record files of a folder; with checksums, those that these name, whether they are there or not."""
-    found = set(folder.glob("*.jsonl.gz"))
-    named = {folder / name for name in sums or () if name.endswith(".jsonl.gz")}
-    return sorted(found | named)
+def _files(folder: Path, sums: Sums | None) -> set[Path]:
+    """Return the packed files of a folder, and those that its checksums name, whether they are there or not."""
+    named = {folder / name for name in sums or () if name != PRESETS}
+    return named | set(folder.glob("*.xz"))
 
 
-def _headers(path: Path, lines: list[bytes], sums: Sums | None) -> Iterator[tuple[int, Header]]:
-    """Yield the header of each run in a file, and where its rows begin."""
-    start = 0
-    while start < len(lines):
+def _headers(path: Path, sums: Sums | None) -> Iterator[tuple[Path, Header]]:
+    """Yield the file of each run's rows and the run's header."""
+    for number, line in enumerate(unpacked(read(path, sums), path), 1):
         try:
-            header = header_in(lines[start])
+            name, header = understood(
+                line, lambda each: (each["rows"], header_from(each["header"])), "header"
+            )
             if sums is None:
                 check_header(header)
         except RecordError as error:
-            raise RecordError(f"{path}, line {start + 1}: {error}") from error
-        start += 1
-        if len(lines) < start + header.samples:
-            raise RecordError(
-                f"{path}: run {header.run_id} has {len(lines) - start} rows of {header.samples}"
-            )
-        yield start, header
-        start += header.samples
+            raise RecordError(f"{path}, line {number}: {error}") from error
+        yield path.with_name(name), header
 
 
 def _presets(folder: Path, sums: Sums | None, headers: Mapping[str, Header]) -> dict[str, tuple[str, ...]]:
@@ -183,12 +208,3 @@ def _presets(folder: Path, sums: Sums | None, headers: Mapping[str, Header]) -> 
     if absent:
         raise RecordError(f"{path} names {len(absent)} runs that are not there, {min(absent)} first")
     return presets
-
-
-def _unpacked(path: Path, sums: Sums | None) -> list[bytes]:
-    """Return the lines of a file that has been held to its checksum."""
-    content = read(path, sums)
-    try:
-        return gzip.decompress(content).splitlines()
-    except (OSError, EOFError, zlib.error) as error:
-        raise RecordError(f"{path} cannot be unpacked: {error}") from error

@@ -4,7 +4,7 @@ A run with checksums has its figures held by those; `check_figures` is for recor
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from experiments.records.schema import (
     ALREADY_RIGHT,
@@ -18,7 +18,6 @@ from experiments.records.schema import (
     RecordError,
     Row,
     Run,
-    row_in,
 )
 
 OUTCOMES = (ALREADY_RIGHT, CORRECTED, UNCORRECTED)
@@ -42,12 +41,12 @@ def check_header(header: Header) -> None:
         raise RecordError(f"of N0: {fault}")
 
 
-def checked(header: Header, lines: Sequence[bytes | str], where: str, summed: bool) -> Run:
+def checked(header: Header, read: Callable[[], Sequence[Row | Measurement]], where: str, summed: bool) -> Run:
     """Read the rows of a complete run and hold them to their header.
 
     Args:
         header: Of the run.
-        lines: Of its rows.
+        read: Reads its rows.
         where: What the run is called in an error.
         summed: Whether checksums hold its figures already.
 
@@ -55,7 +54,7 @@ def checked(header: Header, lines: Sequence[bytes | str], where: str, summed: bo
         RecordError: A row cannot be read, is gone, there twice, of another kind of run or contradicts itself.
     """
     try:
-        rows = [row_in(line) for line in lines]
+        rows = read()
         check_order(header, rows)
         if not summed:
             check_figures(header, rows)
@@ -134,7 +133,7 @@ def _faults(header: Header, row: Row) -> Iterator[str]:
         yield f"side effects on {max(images)} of {header.test_images} images"
     if row.generality is not None:
         yield from _alike(row.generality)
-    yield from _times(row.search_seconds, row.evaluation_seconds)
+    yield from _times(row.search_seconds, row.evaluation_seconds or 0)  # a sweep's leaves out the second
 
 
 def _sizes(row: Row) -> Iterator[str]:
@@ -144,6 +143,8 @@ def _sizes(row: Row) -> Iterator[str]:
     if row.patch and any(len(values) != row.l0 for values in row.patch.values()):
         yield f"the patch does not have l0 = {row.l0} values"
     least, more = 1 - DIGITS, 1 + DIGITS
+    if row.l1 is None or row.linf is None:  # a sweep's, which leaves them out
+        return
     if row.l0 and not (
         row.linf * least <= row.l2 <= row.l1 * more and row.l1 * least <= math.sqrt(row.l0) * row.l2
     ):

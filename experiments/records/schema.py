@@ -32,6 +32,8 @@ class Figures:
         released_before: Sum over batches of 64 of the mean loss, divided by |D|: the released code's loss
             before a correction.
         released_after: Mean loss of the last batch, divided by |D|: the released code's loss after one.
+
+    Committed records of a sweep leave out `released_before`: it is None even where `train_loss` is finite.
     """
 
     train_loss: float | None
@@ -134,7 +136,8 @@ class Row:
         generality: On images like the sample; None in the non-reloading setting, where nothing was corrected, and in
             rows from before it was measured, which have no such key.
 
-    Committed records of a sweep have no `patch`, `layers`, `logits_after` and `side_effects.confusion`.
+    Committed records of a sweep leave out what `records.columns.LEFT_OUT` names: the lists, which are empty there, and
+    the numbers `l1`, `linf`, `evaluation_seconds` and `figures.released_before`, which are None.
     """
 
     position: int
@@ -146,15 +149,15 @@ class Row:
     reason: str
     altered: int
     l0: int
-    l1: float
+    l1: float | None
     l2: float
-    linf: float
+    linf: float | None
     layers: dict[str, list[float]]
     steps: int
     forward_passes: int
     backward_passes: int
     search_seconds: float
-    evaluation_seconds: float
+    evaluation_seconds: float | None
     sample_loss_before: float | None
     sample_loss_after: float | None
     logits_after: list[float | None]
@@ -304,7 +307,7 @@ def header_in(line: bytes | str) -> Header:
     Raises:
         RecordError: It is none, or was written by another schema.
     """
-    return _understood(line, header_from, "header")
+    return understood(line, header_from, "header")
 
 
 def row_in(line: bytes | str) -> Row | Measurement:
@@ -313,10 +316,20 @@ def row_in(line: bytes | str) -> Row | Measurement:
     Raises:
         RecordError: It is neither.
     """
-    return _understood(line, row_from, "row")
+    return understood(line, row_from, "row")
 
 
-def _understood(line: bytes | str, make: Callable[[dict[str, Any]], T], kind: str) -> T:
+def understood(line: bytes | str, make: Callable[[dict[str, Any]], T], kind: str) -> T:
+    """Make something of a line of JSON.
+
+    Args:
+        line: With an object.
+        make: From that object to the thing.
+        kind: What the thing is called in an error.
+
+    Raises:
+        RecordError: The line is no JSON, or `make` can do nothing with it.
+    """
     try:
         return make(json.loads(line))
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -324,14 +337,24 @@ def _understood(line: bytes | str, make: Callable[[dict[str, Any]], T], kind: st
 
 
 def dump(value: Header | Row | Measurement) -> str:
-    """Return a header, row or measurement as one line of JSON.
+    """Return a header, row or measurement as one line of JSON."""
+    return compact(plain(value)) + "\n"
+
+
+def compact(value: Any) -> str:
+    """Return the shortest JSON text of a value, finite numbers only."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def plain(value: Header | Row | Measurement) -> dict[str, Any]:
+    """Return a header, row or measurement as a JSON object, its numbers with the digits that records keep.
 
     A row without `generality` has no such key, so that one from before it was measured is written as it was read.
     """
-    plain = asdict(value)
+    found = asdict(value)
     if isinstance(value, Row) and value.generality is None:
-        del plain["generality"]
-    return json.dumps(_rounded(plain), separators=(",", ":"), allow_nan=False) + "\n"
+        del found["generality"]
+    return _rounded(found)
 
 
 def _rounded(value: Any) -> Any:

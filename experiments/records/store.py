@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments.records.checks import check_header, checked
 from experiments.records.files import BusyError, locked, writable, write
-from experiments.records.schema import Header, RecordError, Run, header_in
+from experiments.records.schema import Header, RecordError, Run, header_in, row_in
 from experiments.records.sums import Sums, read, read_sums
 from experiments.records.writer import FAILED, HEADER, PARTIAL, ROWS, Writer, aside
 
@@ -114,7 +114,8 @@ class Store:
         """
         header, sums = self._header(run_id)
         path = self.root / run_id / ROWS
-        return checked(header, read(path, sums).splitlines(), str(path), sums is not None)
+        lines = read(path, sums).splitlines()
+        return checked(header, lambda: list(map(row_in, lines)), str(path), sums is not None)
 
     def complete(self) -> list[str]:
         """Return the ids of the complete runs, in order."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from experiments.records.archive import Records
 from experiments.records.schema import Header, Run
-from experiments.report.build import Definitions, run_ids_sha256, write
+from experiments.report.build import Definitions, are_there, run_ids_sha256, write
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_count, listing
 from experiments.report.page import Document, Figure, Fragment, compose
@@ -72,8 +72,7 @@ def assemble(records: Records, definitions: Definitions, report: Report, folder:
 def is_assembled_from(folder: Path, run_ids: Sequence[str], report: Report) -> bool:
     """Return whether every file of the report is there, from the runs with these ids."""
     page = folder / PAGES[0]
-    there = all((folder / name).exists() for name in report.names)
-    return there and run_ids_sha256(run_ids) in page.read_text()
+    return are_there(folder, report.names) and run_ids_sha256(run_ids) in page.read_text()
 
 
 def _made(parts: Sequence[Part], records: Records) -> dict[str, bytes]:

@@ -141,6 +141,11 @@ def run_ids_sha256(run_ids: Iterable[str]) -> str:
     return hashlib.sha256("".join(f"{name}\n" for name in sorted(run_ids)).encode()).hexdigest()
 
 
+def are_there(folder: Path, names: Iterable[str]) -> bool:
+    """Return whether files are in a folder, but for figures as svg: a clone comes without these."""
+    return all((folder / name).exists() for name in names if not name.endswith(".svg"))
+
+
 def is_built_from(folder: Path, run_ids: Iterable[str]) -> bool:
     """Return whether the report in `folder` is from the runs with these ids."""
     source = folder / "tables" / "SOURCE.md"

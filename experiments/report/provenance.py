@@ -89,7 +89,7 @@ def provenance_files(headers: Sequence[Header], sources: Sources) -> dict[str, b
         _versions(headers),
         "SHA-256 of the data, checked each time they are loaded:",
         _data(headers),
-        "What each table and figure is made from; [runs.csv](runs.csv) names every run:",
+        "What each table and figure is made from; [runs.csv](runs.csv) names every run and its files:",
         _sources(sources),
     ]
     return {
@@ -161,8 +161,8 @@ def _sources(sources: Sources) -> str:
 
 
 def _runs_csv(sources: Sources) -> str:
+    """Return a line for each run, with the files that are made from it, a space between them."""
     columns = (
-        "file",
         "run_id",
         "network",
         "setting",
@@ -172,21 +172,17 @@ def _runs_csv(sources: Sources) -> str:
         "seconds",
         "revision",
         "torch",
+        "files",
     )
+    headers = {header.run_id: header for group in sources.values() for header in group}
+    files: dict[str, list[str]] = {run_id: [] for run_id in sorted(headers)}
+    for name, group in sorted(sources.items()):
+        for header in group:
+            files[header.run_id].append(name)
     rows = []
-    for name, headers in sorted(sources.items()):
-        for header in sorted(headers, key=lambda header: header.run_id):
-            spec = header.spec
-            rows.append(
-                (
-                    name,
-                    header.run_id,
-                    *subject(spec),
-                    spec.get("seed", ""),
-                    spec.get("order", 0),
-                    header.summary.get("seconds", ""),
-                    _told(header, "revision"),
-                    _told(header, "torch"),
-                )
-            )
+    for run_id, names in files.items():
+        header = headers[run_id]
+        about = (*subject(header.spec), header.spec.get("seed", ""), header.spec.get("order", 0))
+        made = (header.summary.get("seconds", ""), _told(header, "revision"), _told(header, "torch"))
+        rows.append((run_id, *about, *made, " ".join(names)))
     return csv_text(columns, rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiments.records.archive import Records
 from experiments.report.assemble import HEADLINE, assemble, is_assembled_from
-from experiments.report.build import build, insert_between_markers, is_built_from
+from experiments.report.build import are_there, build, insert_between_markers, is_built_from
 from experiments.report.claims import compare_verdicts
 from experiments.report.tables import read_reference
 from experiments.thesis.report import LEDGER, REPORT, VERDICTS
@@ -35,7 +35,7 @@ def _counted(written: Iterable[Path]) -> list[str]:
 
 def is_published(run_ids: Iterable[str], output: Path) -> bool:
     """Return whether every table and figure is there, from the runs with these ids."""
-    return is_built_from(output, run_ids) and all((output / name).exists() for name in PAPER.names)
+    return is_built_from(output, run_ids) and are_there(output, PAPER.names)
 
 
 def is_reported(run_ids: Iterable[str], output: Path) -> bool:

@@ -74,7 +74,7 @@ def test_every_file_is_written_and_every_item_says_what_it_is_from(records, tmp_
     assert "There were 2 of them.\n\nFrom 2 runs of `some`" in text
     assert "missing:" not in text.replace("missing: no run", "")
     listed = files["report/runs.csv"].read_text().splitlines()
-    assert len([line for line in listed if line.startswith("tables/table_4_2.md,")]) == 3
+    assert len([line for line in listed if "tables/table_4_2.md" in line]) == 3
     page = files["report/index.html"].read_text()
     assert "5 runs with 10 rows" in page
     assert "5 of 5 runs are from a copy without git" in page, "above the fold, not only in the last chapter"

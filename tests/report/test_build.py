@@ -5,7 +5,7 @@ import pytest
 
 from experiments.records.archive import Records, export, load
 from experiments.records.store import Store
-from experiments.report.build import Definitions, build
+from experiments.report.build import Definitions, are_there, build
 from experiments.report.tables import read_reference
 from experiments.thesis.tables import FIGURES, PAPER, REFERENCE, TABLES
 from tests.records_factory import CORRECTED, UNCORRECTED, rows, run
@@ -61,6 +61,11 @@ def test_files_and_source(runs, reference, tmp_path):
     names = [*(spec.name for spec in TABLES), "all_methods"]
     assert tables == {f"{name}.{end}" for name in names for end in ("csv", "md", "tex")} | {"SOURCE.md"}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"figure_4_2.png", "figure_4_2.svg"}
+    assert are_there(tmp_path, SOME.names)
+    (tmp_path / "figures" / "figure_4_2.svg").unlink()
+    assert are_there(tmp_path, SOME.names), "a clone has no svg"
+    (tmp_path / "figures" / "figure_4_2.png").unlink()
+    assert not are_there(tmp_path, SOME.names)
     source = (tmp_path / "tables" / "SOURCE.md").read_text()
     assert "- records: test records\n- 16 runs, 32 rows" in source
     assert "| main | 16 | 32 |" in source

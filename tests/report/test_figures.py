@@ -6,14 +6,34 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from PIL import Image
 
 from experiments.report.boxplots import after_correction, draw_sample_losses
+from experiments.report.canvas import with_palette
 from experiments.report.curves import curve
 from experiments.report.figures import KINDS, FigureSpec, render
 from experiments.report.frames import ReportError, build_frames
 from experiments.report.metrics import MISSING, NONE_CORRECTED, NOT_FINITE
 from experiments.report.style import RC, method_style
 from tests.records_factory import ALREADY_RIGHT, CORRECTED, UNCORRECTED, figures, row, rows, run
+
+
+def test_a_palette_makes_a_picture_smaller_and_no_other():
+    drawing, buffer = Figure(figsize=(7, 2)), io.BytesIO()
+    axes = drawing.subplots()
+    axes.fill_between([1, 3, 2], [1, 2, 3], color="#E69F00", alpha=0.2)
+    axes.plot([1, 3, 2], color="#0072B2")
+    axes.set_title("text")
+    drawing.savefig(buffer, format="png", dpi=200)
+    plain = buffer.getvalue()
+    small = with_palette(plain)
+    assert len(small) < 0.6 * len(plain)
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), float) for data in (plain, small)
+    )
+    assert np.abs(before - after).max() <= 48
+    assert np.abs(before - after).mean() < 0.3
+    assert (after[1, 1] == 255).all(), "the paper stays white"
 
 
 def losses(*values, outcomes=None, **changes):
@@ -104,6 +124,7 @@ def test_every_kind_renders_the_same_bytes_twice(kind, network, frames):
     first, second = render(spec(kind, network), frames), render(spec(kind, network), frames)
     assert first == second
     assert b"<dc:date>" not in first["svg"]
+    assert Image.open(io.BytesIO(first["png"])).mode == "P"
     height, width = imread(io.BytesIO(first["png"])).shape[:2]
     assert width == 7 * RC["savefig.dpi"]
     assert height > width / 4
