@@ -102,7 +102,7 @@ def test_no_rival_among_many_is_forgotten():
 def test_every_goal_is_reached_through_the_face():
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 5)).eval(), torch.randn(1, 6)
-    first, second, label, *_ = model(x).argsort(descending=True)[0].tolist()
+    _, second, label, *_ = model(x).argsort(descending=True)[0].tolist()
     for goal in (None, {label, second}, Goal(margin=1.5), Goal(probability=0.8)):
         found = bgd.correct(model, x, label, "output_bias", goal=goal)
         assert found.patch is not None, goal

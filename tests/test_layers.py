@@ -27,9 +27,9 @@ HARNESS = {  # what each room may use besides itself
 }
 DOORS = ("run", "reproduce", "from_records")  # nobody imports them, but a door what shows through another
 NEEDED = {"torch", "numpy", "scipy"}  # by the library
-OFFERED = {
-    (module, "pandas") for module in ("bgd.patch.table", "bgd.patch.change", "bgd.side_effects")
-}  # not when a module is imported
+OFFERED = {  # not when a module is imported
+    (f"bgd.{module}", "pandas") for module in ("patch.table", "patch.change", "side_effects")
+}
 
 
 def imports(path):
