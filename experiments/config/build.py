@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bgd.errors import ConfigError, nearest
+from experiments.config.groups import GROUPS
 
 PACKAGES = ("bgd.", "experiments.")
 LARGEST = 2**63 - 1  # that a column of integers holds
 NAME = "name"  # a component's own name, for people; no argument
 KNOWS = "knows"  # what a method may know (bgd.knowledge): held to by whoever poses the problem; no argument
+ABOUT = (KNOWS, GROUPS)  # what a method's yaml says of it, which changes no number
 
 
 def resolve(target: Any, where: str) -> Callable[..., Any]:
@@ -60,7 +62,7 @@ def build(config: Mapping[str, Any], where: str) -> Any:
     """Build the object that a mapping describes, and those inside it.
 
     Args:
-        config: `_target_` and its arguments; `name` and `knows` are left out.
+        config: `_target_` and its arguments; `name`, `knows` and `groups` are left out.
         where: The mapping's own key, for messages.
 
     Raises:
@@ -73,7 +75,7 @@ def build_as(target: Callable[..., Any], config: Mapping[str, Any], where: str) 
     """Build an object of a class that is known, as `build` does."""
     if not isinstance(config, Mapping):
         raise ConfigError(f"{where}={config!r}: must be a mapping of keys to values")
-    given = {key: value for key, value in config.items() if key not in ("_target_", NAME, KNOWS)}
+    given = {key: value for key, value in config.items() if key not in ("_target_", NAME, *ABOUT)}
     parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(target.__init__)
     for key in given:

@@ -125,10 +125,8 @@ def _notes(
     records: Records, definitions: Definitions, report: Report, sources: Mapping[str, Sequence[Header]]
 ) -> dict[str, str]:
     """Return, by file, how many runs of which presets it is from."""
-    presets: dict[str, tuple[str, ...]] = dict.fromkeys(
-        (*definitions.main_names, HEADLINE), definitions.main_presets
-    )
-    for part in (*definitions.parts, *report.parts):
+    presets = definitions.presets | {HEADLINE: definitions.main_presets}
+    for part in report.parts:
         presets |= dict.fromkeys(part.names, part.presets)
     return {
         name: f"From {format_count(len(headers))} runs of {listing([f'`{preset}`' for preset in presets[name]])}"

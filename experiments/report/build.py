@@ -2,8 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -18,9 +19,12 @@ from experiments.report.overview import all_methods_csv, all_methods_markdown, a
 from experiments.report.part import Part
 from experiments.report.readme import insert_between_markers, result_table
 from experiments.report.render import table_csv, table_markdown, table_tex
-from experiments.report.tables import TableSpec, evaluate
+from experiments.report.tables import Table, TableSpec, evaluate
 
 __all__ = ["Definitions", "build", "insert_between_markers", "result_table"]
+
+
+OVERVIEW = tuple(f"tables/all_methods.{kind}" for kind in ("csv", "md", "tex"))
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,11 @@ class Definitions:
     """What a report is made of.
 
     Attributes:
-        main: Name of the preset whose runs `tables`, `figures` and the overview are of.
-        replicas: Presets with runs from replicas of N0: in the non-reloading setting these are more draws of the same.
-        tables, figures: Those of the thesis.
+        main: Name of the preset whose runs the overview is of.
+        tables, figures: Those of the thesis, each of the preset of its name.
         parts: What has presets of its own.
         knowledge: The level of each method, for the overview's caption.
+        replicas: Presets with runs from replicas of N0: in the non-reloading setting these are more draws of the same.
     """
 
     main: str
@@ -43,36 +47,41 @@ class Definitions:
     replicas: tuple[str, ...] = ()
 
     @property
+    def specs(self) -> tuple[TableSpec | FigureSpec, ...]:
+        """The tables and figures of the thesis."""
+        return (*self.tables, *self.figures)
+
+    @property
     def main_presets(self) -> tuple[str, ...]:
-        """The presets behind `main_names`."""
+        """The presets behind the overview."""
         return (self.main, *self.replicas)
 
     def main_runs(self, records: Records) -> list[Run]:
-        """Select the runs behind `main_names`."""
+        """Select the runs behind the overview."""
         return draws(records.of(*self.main_presets))
 
     @property
-    def main_names(self) -> tuple[str, ...]:
-        """The files that are made from the main preset, under the output folder."""
-        tables = [f"tables/{table.name}.{kind}" for table in self.tables for kind in ("csv", "md", "tex")]
-        overview = [f"tables/all_methods.{kind}" for kind in ("csv", "md", "tex")]
-        figures = [f"figures/{figure.name}.{kind}" for figure in self.figures for kind in ("png", "svg")]
-        return (*tables, *overview, *figures)
+    def presets(self) -> dict[str, tuple[str, ...]]:
+        """Whose runs each file is made from, by its name under the output folder."""
+        found = dict.fromkeys(OVERVIEW, self.main_presets)
+        for item in (*self.specs, *self.parts):
+            found |= dict.fromkeys(item.names, item.presets)
+        return found
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every file, under the output folder."""
-        return (*self.main_names, *(name for part in self.parts for name in part.names))
+        return tuple(self.presets)
 
     def sources(self, records: Records) -> dict[str, list[Header]]:
-        """Return the headers of the runs that each file is made from."""
+        """Find the headers of the runs that each file is made from."""
         main = [run.header for run in self.main_runs(records)]
-        found = dict.fromkeys(self.main_names, main)
-        specs: tuple[TableSpec | FigureSpec, ...] = (*self.tables, *self.figures)
-        for spec in specs:
+        found = dict.fromkeys(OVERVIEW, main)
+        for spec in self.specs:
             networks = (spec.network,) if isinstance(spec, TableSpec) else spec.networks
-            own = [header for header in main if _is_of(header, networks, spec.setting, spec.methods)]
-            found |= {name: own for name in self.main_names if Path(name).stem == spec.name}
+            every = records.headers_of(*spec.presets)
+            own = [header for header in every if _is_of(header, networks, spec.setting, spec.methods)]
+            found |= dict.fromkeys(spec.names, own)
         for part in self.parts:
             found |= dict.fromkeys(part.names, records.headers_of(*part.presets))
         return found
@@ -104,27 +113,47 @@ def build(
     Raises:
         ReportError: Two runs of a table have the same network, setting, method and seed.
     """
-    frames = build_frames(definitions.main_runs(records))
-    files = dict(_table_files(frames, definitions, reference))
-    for spec in definitions.figures:
-        for kind, image in render(spec, frames).items():
-            files[f"figures/{spec.name}.{kind}"] = image
+    files: dict[str, bytes] = {}
+    shared = _SharedFrames(records, definitions)
+    for table in definitions.tables:
+        files |= _forms(table.names, evaluate(table, shared.of(table.presets), reference))
+    files |= _overview(shared.of(definitions.main_presets), definitions.knowledge)
+    for figure in definitions.figures:
+        images = render(figure, shared.of(figure.presets))
+        files |= dict(zip(figure.names, images.values(), strict=True))
     for part in definitions.parts:
         files.update(part.files(records.of(*part.presets)))
     files["tables/SOURCE.md"] = _source_text(records, source).encode()  # the last: it says that all are there
     return [write(folder / name, content) for name, content in files.items()]
 
 
-def _table_files(
-    frames: Frames, definitions: Definitions, reference: pd.DataFrame
-) -> Iterator[tuple[str, bytes]]:
-    for spec in definitions.tables:
-        table = evaluate(spec, frames, reference)
-        for suffix, writer in (("csv", table_csv), ("md", table_markdown), ("tex", table_tex)):
-            yield f"tables/{spec.name}.{suffix}", writer(table).encode()
-    yield "tables/all_methods.csv", all_methods_csv(frames).encode()
-    for suffix, write in (("md", all_methods_markdown), ("tex", all_methods_tex)):
-        yield f"tables/all_methods.{suffix}", write(frames, definitions.knowledge).encode()
+class _SharedFrames:
+    """The frames of the thesis' tables and figures and of the overview, built once: most runs are of several."""
+
+    def __init__(self, records: Records, definitions: Definitions) -> None:
+        self._records = records
+        presets = (definitions.main_presets, *(spec.presets for spec in definitions.specs))
+        self._frames = build_frames(draws(records.of(*dict.fromkeys(chain(*presets)))))
+
+    def of(self, presets: Sequence[str]) -> Frames:
+        """Select the runs of some presets."""
+        ids = [header.run_id for header in self._records.headers_of(*presets)]
+        samples, runs = self._frames.samples, self._frames.runs
+        return Frames(samples[samples["run_id"].isin(ids)], runs[runs["run_id"].isin(ids)])
+
+
+def _forms(names: Sequence[str], table: Table) -> dict[str, bytes]:
+    forms = (table_csv(table), table_markdown(table), table_tex(table))
+    return {name: form.encode() for name, form in zip(names, forms, strict=True)}
+
+
+def _overview(frames: Frames, knowledge: Knowledge) -> dict[str, bytes]:
+    forms = (
+        all_methods_csv(frames),
+        all_methods_markdown(frames, knowledge),
+        all_methods_tex(frames, knowledge),
+    )
+    return {name: form.encode() for name, form in zip(OVERVIEW, forms, strict=True)}
 
 
 def write(path: Path, content: bytes) -> Path:

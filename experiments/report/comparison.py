@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from experiments.records.schema import Run
 from experiments.report.compared import RANK, SHARE, Compared
-from experiments.report.frames import REPLICAS, Frames, draws
+from experiments.report.frames import Frames, draws
 from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.metrics import METRICS, MISSING
 from experiments.report.numbers import format_count, format_number
@@ -73,24 +74,22 @@ class Comparison:
     """All cells as Markdown and csv.
 
     Attributes:
-        tables: Of methods.
+        tables: Of methods, each with presets of its own.
         ranks: Of gradient ranks.
         reference: The values of the thesis for `tables`; those for `ranks` are named there.
-        main: The presets whose runs `tables` are of.
         networks: The preset with runs from N0 of several seeds.
     """
 
     tables: tuple[TableSpec, ...]
     ranks: tuple[GradientRanksPart, ...]
     reference: Path
-    main: tuple[str, ...] = ("every_method", *REPLICAS)
     networks: str = "base_networks"
 
     @property
     def presets(self) -> tuple[str, ...]:
         """Whose runs."""
-        every = (*self.main, self.networks, *(preset for part in self.ranks for preset in part.presets))
-        return tuple(dict.fromkeys(every))
+        of_cells = chain(*(item.presets for item in (*self.tables, *self.ranks)))
+        return tuple(dict.fromkeys((*of_cells, self.networks)))
 
     @property
     def names(self) -> tuple[str, ...]:

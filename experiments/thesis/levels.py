@@ -7,9 +7,10 @@ from typing import Any
 import yaml
 
 from bgd.errors import ConfigError
+from experiments.config.groups import CONF, GROUPS, check_groups
 from experiments.report.knowledge import LEVELS, Knowledge
 
-METHODS = Path(__file__).resolve().parents[1] / "conf" / "method"
+METHODS = CONF / "method"
 
 
 def knowledge(folder: Path = METHODS) -> Knowledge:
@@ -21,7 +22,8 @@ def check_methods(folder: Path = METHODS) -> None:
     """Check what each method's yaml says of itself.
 
     Raises:
-        ConfigError: One names no level, or has another name than its file: runs of two with one name would mix.
+        ConfigError: One names no level or no valid groups, or has another name than its file: runs of two with one
+            name would mix.
     """
     for path, content in _contents(folder):
         level, name = content.get("knows"), content.get("name")
@@ -29,6 +31,7 @@ def check_methods(folder: Path = METHODS) -> None:
             raise ConfigError(f"{path.name}: knows={level!r}: must be one of {', '.join(LEVELS)}")
         if name != path.stem:
             raise ConfigError(f"{path.name}: name={name!r}: must be {path.stem!r}, as the file is called")
+        check_groups(content, f"{path.name}: {GROUPS}")
 
 
 def _contents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

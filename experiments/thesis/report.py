@@ -12,7 +12,7 @@ from experiments.report.page import Chapter, Document, Figure, Fragment
 from experiments.report.provenance import FRAGMENT
 from experiments.report.side_effects import SideEffects
 from experiments.report.training_loss import TrainingLoss
-from experiments.thesis.tables import KNOWLEDGE, PARTS, REFERENCE, TABLES, THESIS_ERRORS
+from experiments.thesis.tables import KNOWLEDGE, PARTS, REFERENCE, TABLE_METHODS, TABLES, THESIS_ERRORS
 
 CLAIMS = REFERENCE.parents[1] / "claims.yaml"
 VERDICTS = REFERENCE.with_name("verdicts.json")  # what `make verify` holds the records against
@@ -23,10 +23,10 @@ PARTS_OF_REPORT = (
     Gallery(),  # takes longest
     LEDGER,
     Comparison(TABLES, tuple(part for part in PARTS if isinstance(part, GradientRanksPart)), REFERENCE),
-    TrainingLoss(REFERENCE, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
-    Distributions(thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
-    SideEffects(thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
-    Accumulation(thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
+    TrainingLoss(REFERENCE, methods=TABLE_METHODS, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
+    Distributions(methods=TABLE_METHODS, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
+    SideEffects(methods=TABLE_METHODS, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
+    Accumulation(methods=TABLE_METHODS, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
 )
 
 

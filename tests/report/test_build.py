@@ -33,7 +33,8 @@ NONE = Definitions(MAIN, (), ())
 
 def records_of(runs):
     ids = tuple(one.header.run_id for one in runs)
-    return Records(dict(zip(ids, runs, strict=True)), {MAIN: ids})
+    presets = {MAIN, *(name for spec in SOME.specs for name in spec.presets)}
+    return Records(dict(zip(ids, runs, strict=True)), dict.fromkeys(presets, ids))
 
 
 def contents(folder):
