@@ -68,7 +68,7 @@ def test_every_file_is_written_and_every_item_says_what_it_is_from(records, tmp_
     files = built(records, tmp_path)
     assert tuple(files) == REPORT.names
     text = files["report/report.md"].read_text()
-    assert "From 5 runs of `every_method` ([which](provenance.md))" in text, "the first table's"
+    assert "From 5 runs of `every_method` ([which](../report/provenance.md))" in text, "the first table's"
     assert "From 3 runs of `table_4_2` ([which](provenance.md))" in text, "BGD-II twice, Top-k"
     assert "What it shows. From 2 runs of `figure_4_1`" in text, "the figure's"
     assert "There were 2 of them.\n\nFrom 2 runs of `some`" in text
