@@ -5,40 +5,28 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiments.records.schema import Run
 from experiments.report.build import run_ids_sha256
 from experiments.report.captions import describe_scale_briefly, warnings
-from experiments.report.claims.data import Ledger, read_ledger
+from experiments.report.claims.data import Claim, Ledger, read_ledger
 from experiments.report.claims.evidence import Evidence, Missing, shown
-from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge, on
+from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge
 from experiments.report.frames import REPLICAS, draws
 from experiments.report.numbers import format_number, listing
 from experiments.report.render import csv_text, loud_markdown, markdown
 from experiments.report.sheet import plain
-from experiments.report.statistics import Interval
 from experiments.report.style import NETWORKS, SETTINGS, network_label, setting_label
 
 OVERVIEW = (
-    *("id", "claim", "verdict", *NETWORKS.values(), "where", "tests that hold", "deciding test", "ours"),
-    *("against", "tested value", "95 % interval", "p (Holm)"),
+    *("id", "claim", "verdict", *NETWORKS.values(), "where", "tests that hold", "deciding test"),
+    *("ours", "against", "tested value", "95 % interval", "p (Holm)"),
 )
 DETAILS = (
-    *(
-        "network",
-        "test",
-        "result",
-        "note",
-        "ours",
-        "against",
-        "tested value",
-        "95 % interval",
-        "p",
-        "p (Holm)",
-    ),
-    *("n", "seeds"),
+    *("network", "test", "result", "note", "ours", "against", "tested value", "95 % interval"),
+    *("p", "p (Holm)", "n", "seeds"),
 )
 COLUMNS = (
     *("id", "claim", "where", "verdict", "reason", "network", "table", "test", "result", "ours", "against"),
@@ -113,48 +101,46 @@ def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
 
 def _markdown(ledger: Ledger, rulings: Sequence[Ruling], scale: tuple[list[str], list[str]]) -> str:
     counts = [f"{sum(item.verdict == name for item in rulings)} {name}" for name in VERDICTS]
-    head = [
+    parts = [
         "# Claims",
         f"{len(rulings)} claims: {listing(counts)}.",
+        loud_markdown(scale[1]).strip(),
+        markdown(OVERVIEW, [_overview(item) for item in rulings], texts=8).strip(),
+        *("## The rule", ledger.rule, READING, " ".join(scale[0])),
+        "## The tests of each claim",
+        "\n".join(map(_details, rulings)),
     ]
-    reading = ["## The rule", ledger.rule, READING, " ".join(scale[0])]
-    table = markdown(OVERVIEW, [_overview(item) for item in rulings], texts=8)
-    details = "\n".join(map(_details, rulings))
-    parts = [*head, loud_markdown(scale[1]).strip(), table.strip(), *reading, "## The tests of each claim"]
-    return "\n\n".join(part for part in parts if part) + f"\n\n{details}"
+    return "\n\n".join(part for part in parts if part)
 
 
 def _overview(ruling: Ruling) -> list[str]:
     claim, deciding = ruling.claim, ruling.deciding
     grades = [ruling.grade_on(network) or NONE for network in NETWORKS]
     line = [f"[{claim.id}](#claim-{claim.id})", claim.claim, ruling.verdict, *grades, claim.where]
-    if deciding is None:
-        return [*line, *[NONE] * (len(OVERVIEW) - len(line))]
-    held = sum(item.grade == HOLDS for item in ruling.judged)
-    numbers = _numbers(deciding)
-    return [
-        *(*line, f"{held} of {len(ruling.judged)}", f"{on(deciding.test)}{deciding.test.subject}"),
-        *(*numbers[:4], _p(deciding.adjusted)),
-    ]
+    if deciding is not None:
+        held = sum(item.grade == HOLDS for item in ruling.judged)
+        texts = _texts(deciding)
+        line += [f"{held} of {len(ruling.judged)}", deciding.subject]
+        line += [texts.get(name, NONE) for name in OVERVIEW[len(line) :]]
+    return line + [NONE] * (len(OVERVIEW) - len(line))
 
 
-def _numbers(judged: Judged) -> list[str]:
-    """Return ours, against, the tested value, its interval and n of a test."""
-    outcome = judged.outcome
+def _texts(judged: Judged) -> dict[str, str]:
+    """Return a test by the columns `DETAILS`; what it has nothing for is left out."""
+    outcome, network = judged.outcome, judged.test.network
+    about = {"network": network_label(network) if network else "both"}
+    about |= {"test": judged.test.subject, "result": judged.grade}
     if isinstance(outcome, Missing):
-        return ["missing", *[NONE] * 4]
-    against = NONE if outcome.against is None else shown(outcome.against)
-    return [shown(outcome.ours), against, shown(outcome.value), _interval(outcome.interval), f"{outcome.n:,}"]
-
-
-def _interval(interval: Interval | None) -> str:
-    return NONE if interval is None else f"[{shown(interval.low)}, {shown(interval.high)}]"
-
-
-def _p(p: float | None) -> str:
-    if p is None:
-        return NONE
-    return f"<{SMALLEST:.4f}" if p < SMALLEST else format_number(p)
+        return about | {"note": str(outcome), "ours": "missing"}
+    numbers = {"ours": outcome.ours, "against": outcome.against, "tested value": outcome.value}
+    texts = about | {name: shown(value) for name, value in numbers.items() if value is not None}
+    if outcome.interval is not None:
+        texts["95 % interval"] = f"[{shown(outcome.interval.low)}, {shown(outcome.interval.high)}]"
+    for name, p in (("p", outcome.p), ("p (Holm)", judged.adjusted)):
+        if p is not None:
+            texts[name] = f"<{SMALLEST:.4f}" if p < SMALLEST else format_number(p)
+    others = {"note": outcome.note, "n": f"{outcome.n:,}", "seeds": str(outcome.seeds or "")}
+    return texts | {name: text for name, text in others.items() if text}
 
 
 def _details(ruling: Ruling) -> str:
@@ -166,50 +152,41 @@ def _details(ruling: Ruling) -> str:
         f"Where: {claim.where}. Verdict: **{ruling.verdict}**, because {ruling.reason}.",
         *([claim.note] if claim.note else []),
     ]
-    if ruling.judged:
-        parts.append(markdown(DETAILS, [_line(item) for item in ruling.judged], texts=4).rstrip())
+    lines = [[_texts(item).get(name, NONE) for name in DETAILS] for item in ruling.judged]
+    if lines:
+        parts.append(markdown(DETAILS, lines, texts=4).rstrip())
     return "\n\n".join([*parts, "</details>\n"])
 
 
-def _line(judged: Judged) -> list[str]:
-    outcome, test = judged.outcome, judged.test
-    numbers = _numbers(judged)
-    line = [network_label(test.network) if test.network else "both", test.subject, judged.grade]
-    if isinstance(outcome, Missing):
-        return [*line, outcome.why, *numbers[:4], NONE, NONE, numbers[4], NONE]
-    seeds = str(outcome.seeds) if outcome.seeds else NONE
-    return [*line, outcome.note or NONE, *numbers[:4], _p(outcome.p), _p(judged.adjusted), numbers[4], seeds]
-
-
 def _csv(rulings: Sequence[Ruling]) -> str:
-    lines: list[list[object]] = []
+    records = []
     for ruling in rulings:
         claim = ruling.claim
-        head = [claim.id, claim.claim, claim.where, ruling.verdict, ruling.reason]
-        if not ruling.judged:
-            lines.append([*head, *[""] * (len(COLUMNS) - len(head))])
-        for judged in ruling.judged:
-            network = judged.test.network
-            about = [network, claim.tables.get(network, ""), judged.test.subject, judged.grade]
-            lines.append([plain(value) for value in (*head, *about, *_record(judged))])
-    return csv_text(COLUMNS, lines)
+        about = {name: getattr(claim, name) for name in ("id", "claim", "where")}
+        about |= {"verdict": ruling.verdict, "reason": ruling.reason}
+        records += [about | _record(claim, item) for item in ruling.judged] or [about]
+    return csv_text(COLUMNS, [[plain(record.get(name)) for name in COLUMNS] for record in records])
 
 
-def _record(judged: Judged) -> list[object]:
-    """Return the numbers of a test for the csv file."""
-    outcome = judged.outcome
+def _record(claim: Claim, judged: Judged) -> dict[str, object]:
+    """Return a test by the columns of the csv file; what it has nothing for is left out."""
+    outcome, network = judged.outcome, judged.test.network
+    about = {"network": network, "table": claim.tables.get(network, "")}
+    about |= {"test": judged.test.subject, "result": judged.grade}
     if isinstance(outcome, Missing):
-        return [*[None] * 10, outcome.why]
-    interval = outcome.interval
-    ends = (None, None) if interval is None else (interval.low, interval.high)
-    exact = None if outcome.p is None else str(outcome.exact).lower()
-    values = [_finite(value) for value in (outcome.ours, outcome.against, outcome.value)]
-    return [*values, *ends, outcome.p, judged.adjusted, exact, outcome.n, outcome.seeds or None, outcome.note]
-
-
-def _finite(value: float | None) -> object:
-    """Return a number, or the word for one that is not finite."""
-    return value if value is None or math.isfinite(value) else shown(value)
+        return about | {"note": str(outcome)}
+    numbers = {"ours": outcome.ours, "against": outcome.against, "value": outcome.value}
+    return {
+        **about,
+        **{
+            name: value if value is None or math.isfinite(value) else shown(value)
+            for name, value in numbers.items()
+        },
+        **(asdict(outcome.interval) if outcome.interval else {}),
+        **{"p": outcome.p, "p_holm": judged.adjusted},
+        "p_exact": None if outcome.p is None else str(outcome.exact).lower(),
+        **{"n": outcome.n, "seeds": outcome.seeds or None, "note": outcome.note},
+    }
 
 
 def _json(rulings: Sequence[Ruling], run_ids: Sequence[str]) -> str:
