@@ -13,7 +13,7 @@ from experiments.records.schema import Header, Run, subject
 from experiments.report.figures import FigureSpec, render
 from experiments.report.frames import Frames, build_frames, draws
 from experiments.report.knowledge import Knowledge
-from experiments.report.numbers import format_count
+from experiments.report.numbers import format_count, listing
 from experiments.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
 from experiments.report.part import Part
 from experiments.report.readme import insert_between_markers, result_table
@@ -21,6 +21,20 @@ from experiments.report.render import table_csv, table_markdown, table_tex
 from experiments.report.tables import TableSpec, evaluate
 
 __all__ = ["Definitions", "build", "insert_between_markers", "result_table"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a file is made from: the headers of some runs of some presets."""
+
+    presets: tuple[str, ...]
+    headers: list[Header]
+
+    @property
+    def words(self) -> str:
+        """The source in words, in Markdown."""
+        presets = listing([f"`{preset}`" for preset in self.presets])
+        return f"From {format_count(len(self.headers))} runs of {presets}"
 
 
 @dataclass(frozen=True)
@@ -64,23 +78,25 @@ class Definitions:
         """Every file, under the output folder."""
         return (*self.main_names, *(name for part in self.parts for name in part.names))
 
-    def sources(self, records: Records) -> dict[str, list[Header]]:
-        """Return the headers of the runs that each file is made from."""
+    def sources(self, records: Records) -> dict[str, Source]:
+        """Return what each file is made from."""
         main = [run.header for run in self.main_runs(records)]
-        found = dict.fromkeys(self.main_names, main)
-        specs: tuple[TableSpec | FigureSpec, ...] = (*self.tables, *self.figures)
-        for spec in specs:
-            networks = (spec.network,) if isinstance(spec, TableSpec) else spec.networks
-            own = [header for header in main if _is_of(header, networks, spec.setting, spec.methods)]
+        found = dict.fromkeys(self.main_names, Source(self.main_presets, main))
+        for spec in (*self.tables, *self.figures):
+            networks = spec.networks if isinstance(spec, FigureSpec) else (spec.network,)
+            wanted = {(network, spec.setting, method) for network in networks for method in spec.methods}
+            own = Source(self.main_presets, [header for header in main if subject(header.spec) in wanted])
             found |= {name: own for name in self.main_names if Path(name).stem == spec.name}
-        for part in self.parts:
-            found |= dict.fromkeys(part.names, records.headers_of(*part.presets))
-        return found
+        return found | sources_of(self.parts, records)
 
 
-def _is_of(header: Header, networks: Sequence[str], setting: str, methods: Sequence[str]) -> bool:
-    network, own, method = subject(header.spec)
-    return network in networks and own == setting and method in methods
+def sources_of(parts: Sequence[Part], records: Records) -> dict[str, Source]:
+    """Return what each file of some parts is made from."""
+    found: dict[str, Source] = {}
+    for part in parts:
+        source = Source(part.presets, records.headers_of(*part.presets))
+        found |= dict.fromkeys(part.names, source)
+    return found
 
 
 def build(
