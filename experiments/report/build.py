@@ -14,7 +14,7 @@ from experiments.report.figures import FigureSpec, render
 from experiments.report.frames import Frames, build_frames, draws
 from experiments.report.knowledge import Knowledge
 from experiments.report.numbers import format_count, listing
-from experiments.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
+from experiments.report.overview import all_methods
 from experiments.report.part import Part
 from experiments.report.readme import insert_between_markers, result_table
 from experiments.report.render import table_csv, table_markdown, table_tex
@@ -138,9 +138,8 @@ def _table_files(
         table = evaluate(spec, frames, reference)
         for suffix, writer in (("csv", table_csv), ("md", table_markdown), ("tex", table_tex)):
             yield f"tables/{spec.name}.{suffix}", writer(table).encode()
-    yield "tables/all_methods.csv", all_methods_csv(frames).encode()
-    for suffix, write in (("md", all_methods_markdown), ("tex", all_methods_tex)):
-        yield f"tables/all_methods.{suffix}", write(frames, definitions.knowledge).encode()
+    for suffix, text in all_methods(frames, definitions.knowledge).items():
+        yield f"tables/all_methods.{suffix}", text.encode()
 
 
 def write(path: Path, content: bytes) -> Path:

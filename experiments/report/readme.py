@@ -34,10 +34,10 @@ def result_table(runs: Sequence[Run]) -> str:
     frames = build_frames(runs)
     found: dict[tuple[str, str], dict[str, Mapping[str, Summary]]] = {}
     loud = []
-    for network, setting, part, values in groups(frames):
-        loud += [f"{network_label(network)}: {warning}" for warning in warnings(part.runs)]
-        for method, summaries in values.items():
-            found.setdefault((network, method), {})[setting] = summaries
+    for group in groups(frames):
+        loud += [f"{network_label(group.network)}: {warning}" for warning in warnings(group.runs)]
+        for method, summaries in group.values.items():
+            found.setdefault((group.network, method), {})[group.setting] = summaries
     lines, gaps = [], []
     for network in network_order(frames.runs["network"]):
         for method in method_order(method for other, method in found if other == network):
