@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from experiments.records.schema import Run
 from experiments.report.gallery.card import absent_card, card
@@ -44,11 +45,10 @@ class Gallery:
         }
         for network, each in self.networks:
             absent = absent_card(f"missing: fewer samples of the {network_label(network)} among the records")
-            images = [card(scene) for scene in found[network]]
-            sheet = contact_sheet(found[network]) if images else absent
-            contents = [sheet, *images, *[absent] * (each * len(RULES) - len(images))]
-            for name, content in zip(_figures(network, each), contents, strict=True):
-                files[f"figures/{name}.png"] = content
+            cards = [card(scene) for scene in found[network]]
+            images = [contact_sheet(found[network]), *cards] if cards else []
+            for name, image in zip_longest(_figures(network, each), images, fillvalue=absent):
+                files[f"figures/{name}.png"] = image
         return files
 
 

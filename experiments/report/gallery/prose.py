@@ -33,31 +33,30 @@ HOW_TO_READ = (
 
 def gallery_csv(found: Mapping[str, Sequence[Scene]]) -> str:
     """Return the numbers of every card as csv, a line per sample and method."""
-    records = [
-        [plain(value) for value in _record(scene, method)]
-        for network in found.values()
-        for scene in network
-        for method in METHODS
-    ]
-    return csv_text(COLUMNS, records)
+    records = [_record(scene, method) for own in found.values() for scene in own for method in METHODS]
+    return csv_text(COLUMNS, [[plain(record.get(name)) for name in COLUMNS] for record in records])
 
 
-def _record(scene: Scene, method: str) -> list[object]:
-    about = scene.choice.row
-    before, row = scene.base_probabilities, scene.rows.get(method)
-    of_label = None if before is None else float(before[scene.label])
-    head: list[object] = [
-        *(scene.network, scene.number, f"{scene.name}.png", scene.choice.rule.name, about.index, scene.label),
-        *(scene.prediction, about.sample_loss_before, of_label, method),
-    ]
+def _record(scene: Scene, method: str) -> dict[str, object]:
+    """Return what a method did to a sample by `COLUMNS`; what is not known is left out."""
+    before, row, about = scene.base_probabilities, scene.rows.get(method), scene.row
+    record: dict[str, object] = {
+        **{"network": scene.network, "card": scene.number, "figure": f"{scene.name}.png"},
+        **{"rule": scene.rule.name, "index": about.index, "label": scene.label, "method": method},
+        **{"prediction_before": scene.prediction, "sample_loss_before": about.sample_loss_before},
+        "label_probability_before": None if before is None else float(before[scene.label]),
+    }
     if row is None:
-        return [*head, MISSING, *[None] * (len(COLUMNS) - len(head) - 1)]
+        return {**record, "outcome": MISSING}
     after, effects = probabilities(row.logits_after), row.side_effects
-    return [
-        *(*head, row.outcome, row.prediction_after, None if after is None else float(after[scene.label])),
-        *(row.altered if is_corrected(row) else 0, row.l0, row.l2, scene.accuracy_change(row)),
-        *(effects.broken, effects.fixed),
-    ]
+    return {
+        **record,
+        **{name: getattr(row, name) for name in ("outcome", "prediction_after", "l0", "l2")},
+        "label_probability_after": None if after is None else float(after[scene.label]),
+        "altered": row.altered if is_corrected(row) else 0,
+        "test_accuracy_change": scene.accuracy_change(row),
+        **{"broken": effects.broken, "fixed": effects.fixed},
+    }
 
 
 def gallery_markdown(found: Mapping[str, Sequence[Scene]]) -> str:
@@ -73,33 +72,28 @@ def gallery_markdown(found: Mapping[str, Sequence[Scene]]) -> str:
 
 
 def _network(network: str, found: Sequence[Scene]) -> list[str]:
+    label = network_label(network)
     if not found:
-        label, method = network_label(network), method_style(REFERENCE_METHOD).label
-        text = f"missing, no reloading run of {method} with seed {REFERENCE_SEED} is among the records."
-        return [f"{label}: {text}\n"]
+        method = f"{method_style(REFERENCE_METHOD).label} with seed {REFERENCE_SEED}"
+        return [f"{label}: missing, no reloading run of {method} is among the records.\n"]
     run = Run(found[0].header)
-    sheet = f"![{_alt_of_sheet(network, found)}](../figures/gallery_{network}.png)\n"
     about = (
         f"{loud_markdown(loud(network, run))}{scale(network, run)} Of these the gallery shows {len(found)}."
     )
+    alt = f"{len(found)} samples of the {label} at a glance: {listing([scene.title for scene in found])}"
+    sheet = f"![{alt}](../figures/gallery_{network}.png)\n"
     return [f"{about}\n", sheet, _table(found), *map(_card, found)]
 
 
-def _alt_of_sheet(network: str, found: Sequence[Scene]) -> str:
-    titles = listing([scene.title for scene in found])
-    return f"{len(found)} samples of the {network_label(network)} at a glance: {titles}"
-
-
 def _table(found: Sequence[Scene]) -> str:
-    methods = [method_style(method).short for method in TABLED]
+    names = [method_style(method).short for method in TABLED]
     header = ["card", "rule", "test image", "right", "N0 says", "N0's loss"]
-    header += [f"{name} {column}" for name in methods for column in ("altered", "ΔTA")]
+    header += [f"{name} {column}" for name in names for column in ("altered", "ΔTA")]
     lines = []
     for scene in found:
-        row = scene.choice.row
-        loss = "not finite" if row.sample_loss_before is None else format_number(row.sample_loss_before)
-        line = [f"[{scene.number}](#{scene.name})", scene.choice.rule.name, str(row.index)]
-        line += [str(scene.label), class_name(scene.prediction), loss]
+        index, loss = scene.row.index, scene.row.sample_loss_before
+        line = [f"[{scene.number}](#{scene.name})", scene.rule.name, str(index), str(scene.label)]
+        line += [class_name(scene.prediction), "not finite" if loss is None else format_number(loss)]
         lines.append(line + [cell for method in TABLED for cell in _cells(scene, scene.rows.get(method))])
     return markdown(header, lines, texts=2)
 
@@ -113,26 +107,27 @@ def _cells(scene: Scene, row: Row | None) -> list[str]:
 
 
 def _card(scene: Scene) -> str:
-    rule = scene.choice.rule.name
+    rule = scene.rule.name
     title = f"{network_label(scene.network)} {scene.number}, {rule}: {scene.title}"
-    image = f"![Card of test image {scene.choice.row.index}, {scene.title}](../figures/{scene.name}.png)"
+    image = f"![Card of test image {scene.row.index}, {scene.title}](../figures/{scene.name}.png)"
     return f'<a id="{scene.name}"></a>\n\n### {title}\n\n{image}\n\n{story(scene)}\n'
 
 
 def story(scene: Scene) -> str:
     """Return the story of a sample in a few sentences."""
     sentences = [_before(scene)]
-    done = {method: row for method, row in scene.rows.items() if is_corrected(row)}
+    done = [method for method, row in scene.rows.items() if is_corrected(row)]
     if done:
-        by_change = sorted(done, key=lambda method: scene.accuracy_change(done[method]))
+        by_change = sorted(done, key=lambda method: scene.accuracy_change(scene.rows[method]))
         least, most = by_change[-1], by_change[0]
-        sentences.append(f"Least harm of the methods that correct it: {_effect(scene, least)}")
-        sentences += [f"most: {_effect(scene, most)}"] if most != least else []
-        sentences = [sentences[0], "; ".join(sentences[1:]) + "."]
-    failed = [method_style(method).label for method, row in scene.rows.items() if not is_corrected(row)]
-    sentences += [f"Not corrected by {listing(failed)}."] if failed else []
-    absent = [method_style(method).label for method in METHODS if method not in scene.rows]
-    sentences += [f"Missing: {listing(absent)}."] if absent else []
+        end = f"; most: {_effect(scene, most)}" if most != least else ""
+        sentences.append(f"Least harm of the methods that correct it: {_effect(scene, least)}{end}.")
+    for start, methods in (
+        ("Not corrected by", [method for method in scene.rows if method not in done]),
+        ("Missing:", [method for method in METHODS if method not in scene.rows]),
+    ):
+        if methods:
+            sentences.append(f"{start} {listing([method_style(method).label for method in methods])}.")
     return " ".join(sentences)
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from experiments.records.schema import CORRECTED, PROBE, Header, Row, Run, subject
 from experiments.report.frames import ReportError
-from experiments.report.gallery.selection import REFERENCE_METHOD, REFERENCE_SEED, Choice, choose
+from experiments.report.gallery.selection import REFERENCE_METHOD, REFERENCE_SEED, Rule, choose
 from experiments.report.surveys import by_network
 
 PROBE_NAME = "portraits"
@@ -40,7 +40,8 @@ class Scene:
         network: Name.
         number: Of the card, from 1.
         count: How many cards the network has.
-        choice: The sample and its rule.
+        rule: What chose the sample.
+        row: Of the sample in the run that was chosen from, that of BGD-II.
         portrait: None where the probe has not seen the sample.
         rows: By method of `METHODS`; one without a run is not in it.
         header: Of the run of BGD-II.
@@ -49,7 +50,8 @@ class Scene:
     network: str
     number: int
     count: int
-    choice: Choice
+    rule: Rule
+    row: Row
     portrait: Portrait | None
     rows: Mapping[str, Row]
     header: Header
@@ -57,12 +59,12 @@ class Scene:
     @property
     def label(self) -> int:
         """The right class."""
-        return self.choice.row.label
+        return self.row.label
 
     @property
     def prediction(self) -> int:
         """What N0 takes the sample for."""
-        return self.choice.row.prediction_before
+        return self.row.prediction_before
 
     @property
     def title(self) -> str:
@@ -101,48 +103,61 @@ def is_corrected(row: Row) -> bool:
 
 def probabilities(logits: Sequence[float | None]) -> Values | None:
     """Return the softmax of logits (classes,), None where one is not finite."""
-    known = [value for value in logits if value is not None and math.isfinite(value)]
-    if len(known) < len(logits) or not known:
+    values = np.array(logits, dtype=np.float64)
+    if not values.size or not np.isfinite(values).all():
         return None
-    values = np.array(known, dtype=np.float64)
     powers = np.exp(values - values.max())
     return np.asarray(powers / powers.sum(), dtype=np.float64)
 
 
-def reloading_runs(runs: Sequence[Run], network: str) -> dict[str, Run]:
-    """Return the run of each method that has one in the reloading setting with the seed of the choice.
+def scenes(runs: Sequence[Run], network: str, each: int) -> list[Scene]:
+    """Return the scenes of a network, empty where BGD-II has no run to choose from.
+
+    Args:
+        runs: Of corrections and of the probe, of any network.
+        network: Name.
+        each: How many samples each rule chooses.
 
     Raises:
-        ReportError: A method has two, or they start from different N0.
+        ReportError: A method has two runs, runs start from different N0, or a portrait is not square.
     """
+    by_method = _reloading_runs(runs, network)
+    if REFERENCE_METHOD not in by_method:
+        return []
+    reference = by_method[REFERENCE_METHOD]
+    faces = _portraits(runs, network, reference.header.base.get("id"))
+    rows = {method: {row.index: row for row in run.rows} for method, run in by_method.items()}
+    choices = choose(reference.rows, each)
+    return [
+        Scene(
+            *(network, number, len(choices), rule, row, faces.get(row.index)),
+            {method: found[row.index] for method, found in rows.items() if row.index in found},
+            reference.header,
+        )
+        for number, (rule, row) in enumerate(choices, 1)
+    ]
+
+
+def _reloading_runs(runs: Sequence[Run], network: str) -> dict[str, Run]:
+    """Return the run of each method that has one in the reloading setting with the seed of the choice."""
     found: dict[str, Run] = {}
     for run in runs:
         spec = run.header.spec
-        if PROBE in spec or spec["seed"] != REFERENCE_SEED:
+        if PROBE in spec or spec["seed"] != REFERENCE_SEED or subject(spec)[:2] != (network, "reloading"):
             continue
-        name, setting, method = subject(spec)
-        if (name, setting) != (network, "reloading") or method not in METHODS:
-            continue
-        if method in found:
+        method = subject(spec)[2]
+        if method in METHODS and method in found:
             other = found[method].header.run_id
             raise ReportError(f"two runs of {method} on {network}: {other} and {run.header.run_id}")
         found[method] = run
+    found = {method: found[method] for method in METHODS if method in found}
     if len({run.header.base.get("id") for run in found.values()}) > 1:
         raise ReportError(f"the reloading runs on {network} start from different N0")
-    return {method: found[method] for method in METHODS if method in found}
+    return found
 
 
-def portraits(runs: Sequence[Run], network: str, base_id: object) -> dict[int, Portrait]:
-    """Return the probe's measurements, by index into the test set.
-
-    Args:
-        runs: Of the probe and any others.
-        network: Name.
-        base_id: Of the N0 that the corrections start from.
-
-    Raises:
-        ReportError: Two runs of the probe, one of another N0, or an image that is not square.
-    """
+def _portraits(runs: Sequence[Run], network: str, base_id: object) -> dict[int, Portrait]:
+    """Return what the probe has of the N0 that the corrections start from, by index into the test set."""
     run = by_network(runs, PROBE_NAME).get(network)
     if run is None:
         return {}
@@ -157,35 +172,3 @@ def _portrait(values: Mapping[str, Sequence[float]]) -> Portrait:
     if side * side != pixels.size:
         raise ReportError(f"a portrait has {pixels.size} pixels: not a square image")
     return Portrait(pixels.reshape(side, side), probabilities(values["logits"]))
-
-
-def scenes(runs: Sequence[Run], network: str, each: int) -> list[Scene]:
-    """Return the scenes of a network, empty where BGD-II has no run to choose from.
-
-    Args:
-        runs: Of corrections and of the probe, of any network.
-        network: Name.
-        each: How many samples each rule chooses.
-
-    Raises:
-        ReportError: As `reloading_runs` and `portraits`.
-    """
-    by_method = reloading_runs(runs, network)
-    if REFERENCE_METHOD not in by_method:
-        return []
-    reference = by_method[REFERENCE_METHOD]
-    faces = portraits(runs, network, reference.header.base.get("id"))
-    rows = {method: {row.index: row for row in run.rows} for method, run in by_method.items()}
-    choices = choose(reference.rows, each)
-    return [
-        Scene(
-            network,
-            number,
-            len(choices),
-            choice,
-            faces.get(choice.row.index),
-            {method: found[choice.row.index] for method, found in rows.items() if choice.row.index in found},
-            reference.header,
-        )
-        for number, choice in enumerate(choices, 1)
-    ]

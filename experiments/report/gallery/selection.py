@@ -10,7 +10,7 @@ from experiments.report.numbers import listing
 
 REFERENCE_METHOD, REFERENCE_SEED = "bgd_ii", 0  # of the run whose samples are chosen from
 
-Places = list[int]
+Order = Callable[[Sequence[Row]], list[int]]
 
 
 @dataclass(frozen=True)
@@ -25,20 +25,7 @@ class Rule:
 
     name: str
     words: str
-    order: Callable[[Sequence[Row]], Places]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A sample, and the rule that chose it.
-
-    Attributes:
-        rule: The rule.
-        row: Of the run that was chosen from.
-    """
-
-    rule: Rule
-    row: Row
+    order: Order
 
 
 def _loss(row: Row) -> float:
@@ -46,13 +33,9 @@ def _loss(row: Row) -> float:
     return math.inf if row.sample_loss_before is None else row.sample_loss_before
 
 
-def _ascending(value: Callable[[Row], float]) -> Callable[[Sequence[Row]], Places]:
+def _ascending(value: Callable[[Row], float]) -> Order:
     """Return an order by a value; ties go to the earlier sample."""
-    return lambda rows: sorted(range(len(rows)), key=lambda place: (value(rows[place]), place))
-
-
-def _shuffled(rows: Sequence[Row]) -> Places:
-    return [int(place) for place in stream(0, "gallery").permutation(len(rows))]
+    return lambda rows: sorted(range(len(rows)), key=lambda place: value(rows[place]))
 
 
 RULES = (
@@ -63,12 +46,12 @@ RULES = (
         "the lowest test accuracy after BGD-II corrected it",
         _ascending(lambda row: row.figures.test_accuracy),
     ),
-    Rule("random", "drawn at random", _shuffled),
+    Rule("random", "drawn at random", lambda rows: stream(0, "gallery").permutation(len(rows)).tolist()),
 )
 
 
-def choose(rows: Sequence[Row], each: int) -> list[Choice]:
-    """Return the samples that `RULES` choose, no sample twice.
+def choose(rows: Sequence[Row], each: int) -> list[tuple[Rule, Row]]:
+    """Return the samples that `RULES` choose, each with its rule, no sample twice.
 
     Args:
         rows: Of the reloading run of BGD-II with seed 0.
@@ -79,7 +62,7 @@ def choose(rows: Sequence[Row], each: int) -> list[Choice]:
     for rule in RULES:
         free = [place for place in rule.order(ordered) if place not in taken]
         taken.update(dict.fromkeys(free[:each], rule))
-    return [Choice(rule, ordered[place]) for place, rule in taken.items()]
+    return [(rule, ordered[place]) for place, rule in taken.items()]
 
 
 def rule_text() -> str:
