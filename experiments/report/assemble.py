@@ -10,7 +10,7 @@ from pathlib import Path
 
 from experiments.records.archive import Records
 from experiments.records.schema import Run
-from experiments.report.build import Definitions, Source, run_ids_sha256, sources_of, write
+from experiments.report.build import Definitions, Source, run_ids_sha256, sources_of, write_all
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_count
 from experiments.report.page import Document, compose
@@ -67,7 +67,7 @@ def assemble(records: Records, definitions: Definitions, report: Report, folder:
     notes = {name: f"{source.words} ([which](../report/provenance.md))." for name, source in sources.items()}
     files |= compose(replace(report.document, lead="\n\n".join(lead)), files | built, notes)
     # The pages come last: they say that all is there.
-    return [write(folder / name, files[name]) for name in report.names]
+    return write_all(folder, {name: files[name] for name in report.names})
 
 
 def is_assembled_from(folder: Path, run_ids: Sequence[str], report: Report) -> bool:

@@ -1,14 +1,14 @@
 """Everything that is made from records: tables, figures, and a word on which records they are from."""
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from experiments.records.archive import Records
+from experiments.records.files import write
 from experiments.records.schema import Header, Run, subject
 from experiments.report.figures import FigureSpec, render
 from experiments.report.frames import Frames, build_frames, draws
@@ -17,7 +17,7 @@ from experiments.report.numbers import format_count, listing
 from experiments.report.overview import all_methods
 from experiments.report.part import Part
 from experiments.report.readme import insert_between_markers, result_table
-from experiments.report.render import table_csv, table_markdown, table_tex
+from experiments.report.render import markdown, table_csv, table_markdown, table_tex
 from experiments.report.tables import TableSpec, evaluate
 
 __all__ = ["Definitions", "build", "insert_between_markers", "result_table"]
@@ -128,7 +128,7 @@ def build(
     for part in definitions.parts:
         files.update(part.files(records.of(*part.presets)))
     files["tables/SOURCE.md"] = _source_text(records, source).encode()  # the last: it says that all are there
-    return [write(folder / name, content) for name, content in files.items()]
+    return write_all(folder, files)
 
 
 def _table_files(
@@ -142,13 +142,11 @@ def _table_files(
         yield f"tables/all_methods.{suffix}", text.encode()
 
 
-def write(path: Path, content: bytes) -> Path:
-    """Write a whole file or none of it, beside its place first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
-    return path
+def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Write files into a folder, each of them whole or not at all, and return where they are."""
+    for name, content in files.items():
+        write(folder / name, content)
+    return [folder / name for name in files]
 
 
 def run_ids_sha256(run_ids: Iterable[str]) -> str:
@@ -164,18 +162,14 @@ def is_built_from(folder: Path, run_ids: Iterable[str]) -> bool:
 
 def _source_text(records: Records, source: str) -> str:
     rows = sum(header.samples for header in records.headers)
-    lines = [
-        "# Source of these tables and figures",
-        "",
-        f"- records: {source}",
-        f"- {format_count(len(records.runs))} runs, {format_count(rows)} rows (one per sample)",
-        f"- SHA-256 of the sorted run ids: `{run_ids_sha256(records.runs)}`",
-        "",
-        "| preset | runs | rows |",
-        "| --- | ---: | ---: |",
-    ]
+    lines = []
     for preset in sorted(records.presets):
         own = records.headers_of(preset)
-        count = sum(header.samples for header in own)
-        lines.append(f"| {preset} | {format_count(len(own))} | {format_count(count)} |")
-    return "\n".join(lines) + "\n"
+        counts = (len(own), sum(header.samples for header in own))
+        lines.append([preset, *map(format_count, counts)])
+    return (
+        f"# Source of these tables and figures\n\n- records: {source}\n"
+        f"- {format_count(len(records.runs))} runs, {format_count(rows)} rows (one per sample)\n"
+        f"- SHA-256 of the sorted run ids: `{run_ids_sha256(records.runs)}`\n\n"
+        f"{markdown(['preset', 'runs', 'rows'], lines)}"
+    )

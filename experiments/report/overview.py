@@ -51,40 +51,6 @@ class Group:
     runs: pd.DataFrame
     values: Mapping[str, Mapping[str, Summary]]
 
-    @property
-    def title(self) -> str:
-        """Network and setting in words."""
-        return f"{network_label(self.network)}, {setting_label(self.setting)} setting."
-
-    @property
-    def about(self) -> str:
-        """N0 and the scale of the runs in words."""
-        return f"{describe_base(self.runs)} {describe_scale(self.runs)}"
-
-    @property
-    def left_out(self) -> str:
-        """How many values were not finite, by metric and method, as a sentence after a space."""
-        counts = [
-            f"{METRICS[metric].label} of {method_style(method).label}: {summary.left_out:,}"
-            for method, summaries in self.values.items()
-            for metric, summary in summaries.items()
-            if summary.left_out
-        ]
-        return f" Rows left out because a loss is not finite: {'; '.join(counts)}." if counts else ""
-
-    @property
-    def header(self) -> list[str]:
-        """The names of the columns."""
-        return ["method", "n", *(METRICS[name].label for name in next(iter(self.values.values())))]
-
-    @property
-    def lines(self) -> list[list[str]]:
-        """A line of cells for each method."""
-        return [
-            [method_style(method).label, f"{summaries['POPA'].n:,}", *map(format_summary, summaries.values())]
-            for method, summaries in self.values.items()
-        ]
-
 
 def groups(frames: Frames) -> Iterator[Group]:
     """Yield a group for each network and setting that there is."""
@@ -111,15 +77,28 @@ def all_methods(frames: Frames, knowledge: Knowledge = ()) -> dict[str, str]:
     meaning = f"{_MEANING} {describe_knowledge(method_order(frames.runs['method']), knowledge)}".strip()
     records, markdowns, texs = [], [f"{meaning}\n"], []
     for group in groups(frames):
+        cells = [(method, *item) for method, values in group.values.items() for item in values.items()]
         records += [
             (group.network, group.setting, metric, method, *summary_values(summary))
-            for method, summaries in group.values.items()
-            for metric, summary in summaries.items()
+            for method, metric, summary in cells
         ]
-        faults, table = warnings(group.runs), (group.header, group.lines)
-        caption = f"**{group.title}** {group.about}{group.left_out}"
-        markdowns.append(f"{caption}\n\n{loud_markdown(faults)}{markdown(*table)}")
-        caption = loud_tex(faults) + tex(f"{group.title} {group.about} {meaning}{group.left_out}")
-        texs.append(tex_table(f"all_methods_{group.network}_{group.setting}", caption, *table))
+        title = f"{network_label(group.network)}, {setting_label(group.setting)} setting."
+        about = f"{describe_base(group.runs)} {describe_scale(group.runs)}"
+        left_out = [
+            f"{METRICS[metric].label} of {method_style(method).label}: {summary.left_out:,}"
+            for method, metric, summary in cells
+            if summary.left_out
+        ]
+        gaps = f" Rows left out because a loss is not finite: {'; '.join(left_out)}." if left_out else ""
+        header = ["method", "n", *(METRICS[name].label for name in next(iter(group.values.values())))]
+        lines = [
+            [method_style(method).label, f"{values['POPA'].n:,}", *map(format_summary, values.values())]
+            for method, values in group.values.items()
+        ]
+        faults = warnings(group.runs)
+        caption = f"**{title}** {about}{gaps}\n\n{loud_markdown(faults)}"
+        markdowns.append(caption + markdown(header, lines))
+        caption = loud_tex(faults) + tex(f"{title} {about} {meaning}{gaps}")
+        texs.append(tex_table(f"all_methods_{group.network}_{group.setting}", caption, header, lines))
     columns = ("network", "setting", "metric", "method", "mean", "sd", "n", "sd_over")
     return {"csv": csv_text(columns, records), "md": "\n".join(markdowns), "tex": "\n".join(texs)}
