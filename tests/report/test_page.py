@@ -13,10 +13,11 @@ from experiments.report import verdicts
 from experiments.report.claims import verdicts as claim_verdicts
 from experiments.report.claims.verdicts import ABSENT, FAILS, HOLDS
 from experiments.report.page import Chapter, Document, Item, compose
-from experiments.report.page.cells import VERDICTS, badges, dress
+from experiments.report.page.cells import badges, dress
 from experiments.report.page.markdown import demote, has_title, relink
 from experiments.report.page.pictures import inline
 from experiments.report.page.rendering import Renderer
+from experiments.thesis.report import REPORT
 from tests.report.page_sample import DOCUMENT, FILES, png
 
 
@@ -168,10 +169,13 @@ def test_one_anchor_for_one_thing():
     assert [heading.anchor for heading in headings] == ["same-2", "same-3", "section"]
 
 
+LOOKS = {"reproduced": "good", "not reproduced": "bad"}
+
+
 def cells(text):
     parser = MarkdownIt("commonmark").enable("table")
     tokens = parser.parse(text)
-    dress(tokens)
+    dress(tokens, LOOKS)
     return parser.renderer.render(tokens, parser.options, {})
 
 
@@ -197,12 +201,15 @@ def test_labels_do_not_reach_into_another_table():
 
 
 def test_every_verdict_of_the_report_has_a_look():
-    assert all(word == word.casefold() for word in VERDICTS)
-    assert {*verdicts.VERDICTS, *claim_verdicts.VERDICTS, HOLDS, FAILS, ABSENT} <= set(VERDICTS)
+    looks = REPORT.document.badges
+    assert all(word == word.casefold() for word in looks)
+    assert {*verdicts.VERDICTS, *claim_verdicts.VERDICTS, HOLDS, FAILS, ABSENT} == set(looks)
 
 
 def test_bold_verdicts_in_a_summary_are_badges():
-    assert badges("<b>fails</b> <b>x</b>") == '<span class="badge bad">fails</span> <b>x</b>'
+    assert (
+        badges("<b>fails</b> <b>x</b>", {"fails": "bad"}) == '<span class="badge bad">fails</span> <b>x</b>'
+    )
 
 
 def test_headings_are_demoted_outside_code():

@@ -43,7 +43,7 @@ def compose(
         for chapter in document.chapters
         for item in chapter.items
     }
-    renderer = Renderer(files, FOLDER, {item.name: item.anchor for item in document.items})
+    renderer = Renderer(files, FOLDER, {item.name: item.anchor for item in document.items}, document.badges)
     return {
         f"{FOLDER}/report.md": _markdown(document, texts).encode(),
         f"{FOLDER}/index.html": _page(document, texts, renderer).encode(),

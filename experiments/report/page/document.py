@@ -1,7 +1,8 @@
 """A report as data: its files in reading order, and the words between."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 # What stands before the stem in an item's anchor: a table and a figure may have the same stem.
@@ -60,6 +61,7 @@ class Document:
         title: Plain text.
         lead: Markdown; what a reader who stops after it should know.
         chapters: In reading order.
+        badges: Words in lower case, verdicts for example, and their looks: good, partly, bad or none.
 
     Raises:
         ValueError: Two items or chapters would have the same anchor.
@@ -68,6 +70,7 @@ class Document:
     title: str
     lead: str = ""
     chapters: tuple[Chapter, ...] = ()
+    badges: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for names in (
