@@ -85,6 +85,7 @@ def test_the_claims_are_read_and_have_those_of_the_notes():
 
 GOOD = """
 rule: the rule
+reading: what the numbers mean
 claims:
   - id: "1"
     claim: a claim

@@ -63,9 +63,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The file: the rule for a verdict in words, and the claims in order."""
+    """The file: the rule for a verdict and what the numbers mean, in words, and the claims in order."""
 
     rule: str
+    reading: str
     claims: tuple[Claim, ...]
 
     def __post_init__(self) -> None:

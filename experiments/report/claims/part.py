@@ -4,14 +4,14 @@ import html
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiments.records.schema import Run
 from experiments.report.build import run_ids_sha256
 from experiments.report.captions import describe_scale_briefly, warnings
-from experiments.report.claims.data import Claim, Ledger, read_ledger
+from experiments.report.claims.data import Ledger, read_ledger
 from experiments.report.claims.evidence import Evidence, Missing, shown
 from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge
 from experiments.report.frames import REPLICAS, draws
@@ -20,27 +20,22 @@ from experiments.report.render import csv_text, loud_markdown, markdown
 from experiments.report.sheet import plain
 from experiments.report.style import NETWORKS, SETTINGS, network_label, setting_label
 
-OVERVIEW = (
-    *("id", "claim", "verdict", *NETWORKS.values(), "where", "tests that hold", "deciding test"),
-    *("ours", "against", "tested value", "95 % interval", "p (Holm)"),
-)
-DETAILS = (
-    *("network", "test", "result", "note", "ours", "against", "tested value", "95 % interval"),
-    *("p", "p (Holm)", "n", "seeds"),
-)
 COLUMNS = (
     *("id", "claim", "where", "verdict", "reason", "network", "table", "test", "result", "ours", "against"),
     *("value", "low", "high", "p", "p_holm", "p_exact", "n", "seeds", "note"),
 )
+NUMBERS = {"ours": "ours", "against": "against", "value": "tested value", "interval": "95 % interval"}
+OVERVIEW = (
+    *("id", "claim", "verdict", *NETWORKS.values(), "where", "tests that hold", "deciding test"),
+    *(*NUMBERS.values(), "p (Holm)"),
+)
+DETAILS = {  # of a test's record, and what it is called
+    **{name: name for name in ("network", "test", "result", "note")},
+    **NUMBERS,
+    **{"p": "p", "p_holm": "p (Holm)", "n": "n", "seeds": "seeds"},
+}
 SMALLEST = 1e-4  # a p value below it is shown as such
 NONE = "–"
-READING = (
-    "Ours: the method's mean over the pairs of the test, or a share or level as the test says; against: the other"
-    " method's, or the stated value. Tested value: the mean difference over the pairs of seed and sample that both"
-    " have, with the interval beside it. n: pairs, samples or seeds. p: two-sided, of a sign-flip permutation;"
-    " p (Holm): corrected within the claim's table. The deciding test is the worst one; of equal ones that with the"
-    " largest p."
-)
 
 
 @dataclass(frozen=True)
@@ -54,12 +49,7 @@ class Claims:
 
     path: Path
     presets: tuple[str, ...] = (
-        "every_method",
-        *REPLICAS,
-        "table_4_9",
-        "table_4_10",
-        "figure_4_13",
-        "idealized_selector_mlp",
+        *("every_method", *REPLICAS, "table_4_9", "table_4_10", "figure_4_13", "idealized_selector_mlp"),
     )
 
     @property
@@ -106,41 +96,52 @@ def _markdown(ledger: Ledger, rulings: Sequence[Ruling], scale: tuple[list[str],
         f"{len(rulings)} claims: {listing(counts)}.",
         loud_markdown(scale[1]).strip(),
         markdown(OVERVIEW, [_overview(item) for item in rulings], texts=8).strip(),
-        *("## The rule", ledger.rule, READING, " ".join(scale[0])),
+        *("## The rule", ledger.rule, ledger.reading, " ".join(scale[0])),
         "## The tests of each claim",
         "\n".join(map(_details, rulings)),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
+def _record(judged: Judged) -> dict[str, object]:
+    """Return a test by `COLUMNS`; what it has nothing for is left out."""
+    outcome = judged.outcome
+    about = {"network": judged.test.network, "test": judged.test.subject, "result": judged.grade}
+    if isinstance(outcome, Missing):
+        return about | {"note": str(outcome)}
+    numbers = {name: getattr(outcome, name) for name in ("ours", "against", "value", "p", "n", "note")}
+    ends = asdict(outcome.interval) if outcome.interval else {}
+    exact = "" if outcome.p is None else str(outcome.exact).lower()
+    return (
+        about | numbers | ends | {"p_holm": judged.adjusted, "p_exact": exact, "seeds": outcome.seeds or None}
+    )
+
+
+def _text(record: Mapping[str, object], name: str) -> str:
+    """Return a cell of the Markdown tables."""
+    value = record.get(name)
+    if name == "network":
+        return network_label(str(value)) if value else "both"
+    if name == "interval" and "low" in record:
+        return f"[{shown(record['low'])}, {shown(record['high'])}]"
+    if value is None or value == "":
+        return "missing" if name == "ours" else NONE
+    if name in ("p", "p_holm"):
+        return f"<{SMALLEST:.4f}" if value < SMALLEST else format_number(value)
+    return (
+        shown(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    )
+
+
 def _overview(ruling: Ruling) -> list[str]:
     claim, deciding = ruling.claim, ruling.deciding
     grades = [ruling.grade_on(network) or NONE for network in NETWORKS]
     line = [f"[{claim.id}](#claim-{claim.id})", claim.claim, ruling.verdict, *grades, claim.where]
-    if deciding is not None:
-        held = sum(item.grade == HOLDS for item in ruling.judged)
-        texts = _texts(deciding)
-        line += [f"{held} of {len(ruling.judged)}", deciding.subject]
-        line += [texts.get(name, NONE) for name in OVERVIEW[len(line) :]]
-    return line + [NONE] * (len(OVERVIEW) - len(line))
-
-
-def _texts(judged: Judged) -> dict[str, str]:
-    """Return a test by the columns `DETAILS`; what it has nothing for is left out."""
-    outcome, network = judged.outcome, judged.test.network
-    about = {"network": network_label(network) if network else "both"}
-    about |= {"test": judged.test.subject, "result": judged.grade}
-    if isinstance(outcome, Missing):
-        return about | {"note": str(outcome), "ours": "missing"}
-    numbers = {"ours": outcome.ours, "against": outcome.against, "tested value": outcome.value}
-    texts = about | {name: shown(value) for name, value in numbers.items() if value is not None}
-    if outcome.interval is not None:
-        texts["95 % interval"] = f"[{shown(outcome.interval.low)}, {shown(outcome.interval.high)}]"
-    for name, p in (("p", outcome.p), ("p (Holm)", judged.adjusted)):
-        if p is not None:
-            texts[name] = f"<{SMALLEST:.4f}" if p < SMALLEST else format_number(p)
-    others = {"note": outcome.note, "n": f"{outcome.n:,}", "seeds": str(outcome.seeds or "")}
-    return texts | {name: text for name, text in others.items() if text}
+    if deciding is None:
+        return line + [NONE] * (len(OVERVIEW) - len(line))
+    held, record = sum(item.grade == HOLDS for item in ruling.judged), _record(deciding)
+    line += [f"{held} of {len(ruling.judged)}", deciding.subject]
+    return line + [_text(record, name) for name in (*NUMBERS, "p_holm")]
 
 
 def _details(ruling: Ruling) -> str:
@@ -152,9 +153,9 @@ def _details(ruling: Ruling) -> str:
         f"Where: {claim.where}. Verdict: **{ruling.verdict}**, because {ruling.reason}.",
         *([claim.note] if claim.note else []),
     ]
-    lines = [[_texts(item).get(name, NONE) for name in DETAILS] for item in ruling.judged]
-    if lines:
-        parts.append(markdown(DETAILS, lines, texts=4).rstrip())
+    if ruling.judged:
+        lines = [[_text(record, name) for name in DETAILS] for record in map(_record, ruling.judged)]
+        parts.append(markdown(list(DETAILS.values()), lines, texts=4).rstrip())
     return "\n\n".join([*parts, "</details>\n"])
 
 
@@ -164,29 +165,16 @@ def _csv(rulings: Sequence[Ruling]) -> str:
         claim = ruling.claim
         about = {name: getattr(claim, name) for name in ("id", "claim", "where")}
         about |= {"verdict": ruling.verdict, "reason": ruling.reason}
-        records += [about | _record(claim, item) for item in ruling.judged] or [about]
-    return csv_text(COLUMNS, [[plain(record.get(name)) for name in COLUMNS] for record in records])
+        records += [
+            {**about, "table": claim.tables.get(item.test.network, ""), **_record(item)}
+            for item in ruling.judged
+        ] or [about]
+    return csv_text(COLUMNS, [[_cell(record.get(name)) for name in COLUMNS] for record in records])
 
 
-def _record(claim: Claim, judged: Judged) -> dict[str, object]:
-    """Return a test by the columns of the csv file; what it has nothing for is left out."""
-    outcome, network = judged.outcome, judged.test.network
-    about = {"network": network, "table": claim.tables.get(network, "")}
-    about |= {"test": judged.test.subject, "result": judged.grade}
-    if isinstance(outcome, Missing):
-        return about | {"note": str(outcome)}
-    numbers = {"ours": outcome.ours, "against": outcome.against, "value": outcome.value}
-    return {
-        **about,
-        **{
-            name: value if value is None or math.isfinite(value) else shown(value)
-            for name, value in numbers.items()
-        },
-        **(asdict(outcome.interval) if outcome.interval else {}),
-        **{"p": outcome.p, "p_holm": judged.adjusted},
-        "p_exact": None if outcome.p is None else str(outcome.exact).lower(),
-        **{"n": outcome.n, "seeds": outcome.seeds or None, "note": outcome.note},
-    }
+def _cell(value: object) -> object:
+    """Return a cell of the csv file: a number that is not finite in words."""
+    return shown(value) if isinstance(value, float) and not math.isfinite(value) else plain(value)
 
 
 def _json(rulings: Sequence[Ruling], run_ids: Sequence[str]) -> str:
