@@ -16,11 +16,8 @@ from experiments.report.knowledge import Knowledge
 from experiments.report.numbers import format_count, listing
 from experiments.report.overview import all_methods
 from experiments.report.part import Part
-from experiments.report.readme import insert_between_markers, result_table
 from experiments.report.render import markdown, table_csv, table_markdown, table_tex
 from experiments.report.tables import TableSpec, evaluate
-
-__all__ = ["Definitions", "build", "insert_between_markers", "result_table"]
 
 
 @dataclass(frozen=True)

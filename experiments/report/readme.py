@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments.records.schema import Run
 from experiments.report.captions import describe_scale_briefly, warnings
-from experiments.report.frames import Frames, ReportError, build_frames
+from experiments.report.frames import ReportError, build_frames
 from experiments.report.metrics import METRICS, MISSING, Summary
 from experiments.report.numbers import format_summary
 from experiments.report.overview import groups
@@ -46,20 +46,14 @@ def result_table(runs: Sequence[Run]) -> str:
             name = (network_label(network), method_style(method).label)
             lines.append([*name, *map(format_summary, cells)])
             gaps += [f"{', '.join(name)}: {cell.left_out:,}" for cell in cells if cell.left_out]
-    warned = "".join(f"**{warning}** " for warning in dict.fromkeys(loud))
-    skipped = f" Rows left out because a loss is not finite: {'; '.join(gaps)}." if gaps else ""
-    caption = f"{MEANING} {_scale(frames)}{skipped}"
-    return f"{markdown(['network', 'method', *COLUMNS], lines, texts=2)}\n{warned}{caption}\n"
-
-
-def _scale(frames: Frames) -> str:
-    parts = []
+    caption = MEANING
     for network in network_order({*NETWORKS, *frames.runs["network"]}):
-        runs = frames.select(network=network).runs
-        parts.append(
-            f"{network_label(network)}: {'no runs' if runs.empty else describe_scale_briefly(runs)}."
-        )
-    return " ".join(parts)
+        own = frames.select(network=network).runs
+        caption += f" {network_label(network)}: {'no runs' if own.empty else describe_scale_briefly(own)}."
+    if gaps:
+        caption += f" Rows left out because a loss is not finite: {'; '.join(gaps)}."
+    warned = "".join(f"**{warning}** " for warning in dict.fromkeys(loud))
+    return f"{markdown(['network', 'method', *COLUMNS], lines, texts=2)}\n{warned}{caption}\n"
 
 
 def insert_between_markers(text: str, table: str) -> str:

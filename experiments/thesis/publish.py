@@ -6,8 +6,9 @@ from pathlib import Path
 
 from experiments.records.archive import Records
 from experiments.report.assemble import HEADLINE, assemble, is_assembled_from
-from experiments.report.build import build, insert_between_markers, is_built_from
+from experiments.report.build import build, is_built_from
 from experiments.report.claims import compare_verdicts
+from experiments.report.readme import insert_between_markers
 from experiments.report.tables import read_reference
 from experiments.thesis.report import LEDGER, REPORT, VERDICTS
 from experiments.thesis.tables import PAPER, REFERENCE

@@ -3,9 +3,9 @@ import io
 
 import pytest
 
-from experiments.report.build import insert_between_markers, result_table
 from experiments.report.frames import ReportError, build_frames
 from experiments.report.overview import all_methods
+from experiments.report.readme import insert_between_markers, result_table
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import experiments.report.metrics as metrics
-from experiments.records.schema import PROBE, Run
+from experiments.records.schema import PROBE, Row, Run
 from experiments.report.frames import build_frames
 from experiments.report.layer_shares import layers_of
 from experiments.report.metrics import METRICS, Metric, Values, corrected, of_population
@@ -65,6 +65,11 @@ class Outcome:
     def value(self) -> float:
         """What was tested, in the unit of `ours`: a difference, or `ours` itself."""
         return self.ours if self.difference is None else self.difference
+
+
+def within(value: float, interval: Interval, low: float, high: float) -> dict[str, bool]:
+    """Return direction and size of a test that a value lies between two others: the value does, and its interval."""
+    return {"direction": low <= value <= high, "size": low <= interval.low and interval.high <= high}
 
 
 class Missing(Exception):
@@ -138,8 +143,7 @@ class Evidence:
     Attributes:
         runs: The runs of corrections, as `experiments.report.frames.Frames` has them.
         groups: By network, setting and method, the rows of its samples with the columns `_USED` and
-            `first_layer_percent`, the percentage of a sample's changed values that are weights of lin1, NaN where
-            nothing changed.
+            `first_layer_percent`.
         probes: By probe and network, what it found.
     """
 
@@ -156,9 +160,14 @@ class Evidence:
         """
         corrections = [run for run in runs if PROBE not in run.header.spec]
         frames = build_frames(corrections)
-        samples = frames.samples[_USED].merge(
-            _first_layer(corrections), on=["run_id", "position"], how="left"
-        )
+        samples = frames.samples[_USED].copy()
+        percent = {
+            (run.header.run_id, row.position): _first_layer_percent(row)
+            for run in corrections
+            for row in run.rows
+        }
+        places = zip(samples["run_id"], samples["position"], strict=True)
+        samples["first_layer_percent"] = [percent[place] for place in places]
         groups = {name: part for name, part in samples.groupby(["network", "setting", "method"])}
         probes = {
             (probe, network): read(run, network)
@@ -215,18 +224,7 @@ def corrected_too(samples: pd.DataFrame, others: Sequence[pd.DataFrame]) -> pd.D
     return samples
 
 
-def _first_layer(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return `first_layer_percent` by run and position."""
-    rows = [
-        (run.header.run_id, row.position, _percent_in(row.layers, FIRST_FULLY_CONNECTED))
-        for run in runs
-        for row in run.rows
-    ]
-    types = {"run_id": object, "position": "int64", "first_layer_percent": "float64"}
-    return pd.DataFrame.from_records(rows, columns=list(types)).astype(types)
-
-
-def _percent_in(layers: Mapping[str, Sequence[float]], name: str) -> float:
-    """Return the percentage of a row's changed values that are in a tensor."""
-    total = sum(counts[0] for counts in layers.values())
-    return 100 * layers[name][0] / total if total and name in layers else 0.0 if total else np.nan
+def _first_layer_percent(row: Row) -> float:
+    """Return the percentage of a sample's changed values that are weights of lin1, NaN where nothing changed."""
+    total = sum(counts[0] for counts in row.layers.values())
+    return 100 * row.layers.get(FIRST_FULLY_CONNECTED, (0,))[0] / total if total else np.nan

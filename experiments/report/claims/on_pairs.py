@@ -13,8 +13,9 @@ from experiments.report.claims.evidence import (
     Missing,
     Outcome,
     corrected_too,
+    within,
 )
-from experiments.report.claims.on_samples import Method, OfMetric, within
+from experiments.report.claims.on_samples import Method, OfMetric
 from experiments.report.metrics import Values
 from experiments.report.numbers import format_number
 from experiments.report.statistics import Paired, paired
@@ -57,7 +58,7 @@ class OfTwo(OfMetric):
             )
         if ours.empty or theirs.empty:
             raise Missing(NO_COMMON)
-        pairs = paired(ours, theirs, values, self.metric, *about, self.method, self.against)
+        pairs = paired(ours, theirs, values, *self.name, self.against)
         if pairs is None:
             raise Missing(NO_COMMON)
         return pairs, float(np.nanmean(values(ours))), float(np.nanmean(values(theirs)))
@@ -131,5 +132,7 @@ class Equal(OfTwo):
     def _outcome(self, evidence: Evidence) -> Outcome:
         pairs, ours, theirs = self.compare(evidence)
         margin = self.margin * abs(theirs) if self.relative else self.margin
-        direction, size = abs(pairs.difference) <= margin, within(pairs.interval, -margin, margin)
-        return Outcome(ours, direction, size, pairs.n, pairs.seeds, theirs, pairs.difference, pairs.interval)
+        found = within(pairs.difference, pairs.interval, -margin, margin)
+        counts = {"n": pairs.n, "seeds": pairs.seeds}
+        means = {"against": theirs, "difference": pairs.difference}
+        return Outcome(ours, **found, **counts, **means, interval=pairs.interval)

@@ -6,8 +6,8 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 
-from experiments.report.claims.evidence import Evidence, Missing, Outcome
-from experiments.report.claims.on_samples import Kind, Network, percent, within
+from experiments.report.claims.evidence import Evidence, Missing, Outcome, within
+from experiments.report.claims.on_samples import Kind, Network, percent
 from experiments.report.numbers import format_number
 from experiments.report.rank_shares import CRITERIA, MEAN, OF_SAMPLE, same_first
 from experiments.report.statistics import bootstrap_mean, wilson
@@ -110,8 +110,7 @@ class NoRankTrend(Kind):
         mean = float(values.mean())
         return Outcome(
             float(first.mean()),
-            direction=abs(mean) <= self.margin,
-            size=within(interval, -self.margin, self.margin),
+            **within(mean, interval, -self.margin, self.margin),
             n=values.size,
             against=float(last.mean()),
             difference=mean,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 
-from experiments.report.claims.evidence import PER_SAMPLE, Evidence, Missing, Outcome
+from experiments.report.claims.evidence import PER_SAMPLE, Evidence, Missing, Outcome, within
 from experiments.report.metrics import Values, correct
 from experiments.report.numbers import format_number
 from experiments.report.statistics import Interval, bootstrap_mean, sign_flip_p, wilson
@@ -45,11 +45,6 @@ class Kind(ABC):
 
     @abstractmethod
     def _outcome(self, evidence: Evidence) -> Outcome: ...
-
-
-def within(interval: Interval, low: float, high: float) -> bool:
-    """Return whether an interval lies between two values."""
-    return low <= interval.low and interval.high <= high
 
 
 def percent(share: Interval) -> Interval:
@@ -116,6 +111,11 @@ class OfMetric(OfSetting):
         """The test in words."""
         return f"{PER_SAMPLE[self.metric].label}: {self._words()}{self.about}"
 
+    @property
+    def name(self) -> tuple[str, ...]:
+        """The name of its random streams."""
+        return self.metric, self.network, self.setting, self.method
+
     def finite(self, evidence: Evidence) -> tuple[pd.DataFrame, Values, Interval]:
         """Return the rows that have a finite value, the values, and the interval of their mean.
 
@@ -127,8 +127,7 @@ class OfMetric(OfSetting):
         rows, values = rows[np.isfinite(values)], values[np.isfinite(values)]
         if not values.size:
             raise Missing("missing: no value is finite")
-        name = (self.metric, self.network, self.setting, self.method)
-        return rows, values, bootstrap_mean(values, rows["seed"], rows["index"], *name)
+        return rows, values, bootstrap_mean(values, rows["seed"], rows["index"], *self.name)
 
 
 @dataclass(frozen=True)
@@ -151,8 +150,7 @@ class Sign(OfMetric):
 
     def _outcome(self, evidence: Evidence) -> Outcome:
         rows, values, interval = self.finite(evidence)
-        name = (self.metric, self.network, self.setting, self.method)
-        mean, flip = float(values.mean()), sign_flip_p(values, rows["index"], *name)
+        mean, flip = float(values.mean()), sign_flip_p(values, rows["index"], *self.name)
         return Outcome(
             mean,
             direction=mean < 0 if self.expect == "below" else mean > 0,
@@ -183,8 +181,8 @@ class MeanBetween(OfMetric):
     def _outcome(self, evidence: Evidence) -> Outcome:
         rows, values, interval = self.finite(evidence)
         mean, seeds = float(values.mean()), int(rows["seed"].nunique())
-        direction, size = self.low <= mean <= self.high, within(interval, self.low, self.high)
-        return Outcome(mean, direction, size, values.size, seeds, interval=interval)
+        found = within(mean, interval, self.low, self.high)
+        return Outcome(mean, **found, n=values.size, seeds=seeds, interval=interval)
 
 
 @dataclass(frozen=True)
@@ -216,9 +214,8 @@ class Uncorrelated(OfSetting):
         name = ("correlation", self.metric, self.with_metric, self.network, self.setting, self.method)
         ours, again = rank_correlation(ranks, rows["index"].to_numpy()[known], *name)
         interval = Interval(*map(float, np.nanpercentile(again, (LOW, HIGH))))
-        direction, size = abs(ours) <= self.limit, within(interval, -self.limit, self.limit)
-        seeds = int(rows["seed"].nunique())
-        return Outcome(ours, direction, size, ranks.shape[0], seeds, against=0.0, interval=interval)
+        found, seeds = within(ours, interval, -self.limit, self.limit), int(rows["seed"].nunique())
+        return Outcome(ours, **found, n=ranks.shape[0], seeds=seeds, against=0.0, interval=interval)
 
 
 def rank_correlation(ranks: Values, samples: Values, *name: str) -> tuple[float, Values]:
