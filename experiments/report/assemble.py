@@ -13,10 +13,10 @@ from experiments.records.schema import Run
 from experiments.report.build import Definitions, Source, run_ids_sha256, sources_of, write_all
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_count
+from experiments.report.overview import result_table
 from experiments.report.page import Document, compose
 from experiments.report.part import Part
 from experiments.report.provenance import FRAGMENT, RUNS, caveats, provenance_files, refuse_mixtures
-from experiments.report.readme import result_table
 
 HEADLINE = "report/headline.md"  # the README's result table
 PAGES = ("report/report.md", "report/index.html")

@@ -1,14 +1,15 @@
-"""Every method found in the records, those that the thesis does not have included."""
+"""Every method found in the records, those that the thesis does not have included: in full, and in the README."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.report.captions import describe_base, describe_scale, warnings
-from experiments.report.frames import Frames
+from experiments.records.schema import Run
+from experiments.report.captions import describe_base, describe_scale, describe_scale_briefly, warnings
+from experiments.report.frames import Frames, build_frames
 from experiments.report.knowledge import Knowledge, describe_knowledge
-from experiments.report.metrics import METRICS, Summary, measure
+from experiments.report.metrics import METRICS, MISSING, Summary, measure
 from experiments.report.numbers import format_summary
 from experiments.report.render import (
     csv_text,
@@ -20,6 +21,7 @@ from experiments.report.render import (
     tex_table,
 )
 from experiments.report.style import (
+    NETWORKS,
     SETTINGS,
     method_order,
     method_style,
@@ -102,3 +104,48 @@ def all_methods(frames: Frames, knowledge: Knowledge = ()) -> dict[str, str]:
         texs.append(tex_table(f"all_methods_{group.network}_{group.setting}", caption, header, lines))
     columns = ("network", "setting", "metric", "method", "mean", "sd", "n", "sd_over")
     return {"csv": csv_text(columns, records), "md": "\n".join(markdowns), "tex": "\n".join(texs)}
+
+
+# The columns of the README's table: setting and metric.
+README_COLUMNS = {
+    **{METRICS[name].label: ("reloading", name) for name in ("POC", "POPA", "dTL", "dTA")},
+    "POC (%), non-reloading": ("non_reloading", "POC"),
+    "Final test accuracy, non-reloading": ("non_reloading", "final_test_accuracy"),
+}
+
+README_MEANING = (
+    "Reloading unless the column says otherwise. Mean ± sample standard deviation (ddof = 1): over seeds for"
+    " POC, over seeds and replicas of N0 for what is non-reloading (no ± without a replica), over corrected samples and"
+    " seeds pooled for POPA, ΔTL and ΔTA (negative:"
+    " accuracy lost)."
+)
+ABSENT = Summary(None, None, 0, "", note=MISSING)
+
+
+def result_table(runs: Sequence[Run]) -> str:
+    """Return the README's table: Markdown, a line per network and method, a caption line below."""
+    frames = build_frames(runs)
+    found: dict[tuple[str, str], dict[str, Mapping[str, Summary]]] = {}
+    loud = []
+    for group in groups(frames):
+        loud += [f"{network_label(group.network)}: {warning}" for warning in warnings(group.runs)]
+        for method, summaries in group.values.items():
+            found.setdefault((group.network, method), {})[group.setting] = summaries
+    lines, gaps = [], []
+    for network in network_order(frames.runs["network"]):
+        for method in method_order(method for other, method in found if other == network):
+            by_setting = found[network, method]
+            cells = [
+                by_setting.get(setting, {}).get(metric, ABSENT) for setting, metric in README_COLUMNS.values()
+            ]
+            name = (network_label(network), method_style(method).label)
+            lines.append([*name, *map(format_summary, cells)])
+            gaps += [f"{', '.join(name)}: {cell.left_out:,}" for cell in cells if cell.left_out]
+    caption = README_MEANING
+    for network in network_order({*NETWORKS, *frames.runs["network"]}):
+        own = frames.select(network=network).runs
+        caption += f" {network_label(network)}: {'no runs' if own.empty else describe_scale_briefly(own)}."
+    if gaps:
+        caption += f" Rows left out because a loss is not finite: {'; '.join(gaps)}."
+    warned = "".join(f"**{warning}** " for warning in dict.fromkeys(loud))
+    return f"{markdown(['network', 'method', *README_COLUMNS], lines, texts=2)}\n{warned}{caption}\n"

@@ -17,10 +17,8 @@ from experiments.report.gallery.confusion import harm, matrix
 from experiments.report.gallery.contact_sheet import MOST_UP, drop
 from experiments.report.gallery.look import draw_png, share_of_scale, short
 from experiments.report.gallery.network_map import HEIGHT, WIDTH, dot_area, lay_out, layer_names, layer_norms
-from experiments.report.gallery.part import Gallery
-from experiments.report.gallery.prose import gallery_csv, gallery_markdown, story
-from experiments.report.gallery.scene import METHODS, probabilities, scenes
-from experiments.report.gallery.selection import RULES, choose, rule_text
+from experiments.report.gallery.part import Gallery, gallery_csv, gallery_markdown, rule_text, story
+from experiments.report.gallery.scene import METHODS, RULES, choose, probabilities, scenes
 from experiments.report.part import Part
 from experiments.report.style import METHODS as STYLES
 from tests.records_factory import figures, row, run, side_effects

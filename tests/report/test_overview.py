@@ -4,8 +4,8 @@ import io
 import pytest
 
 from experiments.report.frames import ReportError, build_frames
-from experiments.report.overview import all_methods
-from experiments.report.readme import insert_between_markers, result_table
+from experiments.report.overview import all_methods, result_table
+from experiments.thesis.publish import insert_between_markers
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
 

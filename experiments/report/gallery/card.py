@@ -8,8 +8,7 @@ from experiments.report.gallery.confusion import paint_base, paint_change
 from experiments.report.gallery.look import RIGHT, WRONG, Panel, box, draw_png
 from experiments.report.gallery.network_map import dot_area, paint_map
 from experiments.report.gallery.outcomes import paint_outcomes
-from experiments.report.gallery.scene import Scene, class_name
-from experiments.report.gallery.selection import REFERENCE_SEED
+from experiments.report.gallery.scene import REFERENCE_SEED, Scene, class_name
 from experiments.report.numbers import format_count, format_number
 from experiments.report.style import network_label
 from experiments.report.surveys import loud, scale
