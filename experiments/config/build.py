@@ -1,22 +1,15 @@
-"""From a plain mapping to an object: `_target_` names a class of ours, the rest its arguments.
-
-Names and types are checked, so that a misspelt key or `seed=abc` is an error that names the nearest choice and
-not a surprise an hour later.
-"""
+"""From a plain mapping to an object: `_target_` names a class of ours, the rest its arguments."""
 
 import importlib
 import inspect
-import math
-import types
-import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from bgd.errors import ConfigError, nearest
 from experiments.config.groups import GROUPS
+from experiments.records import strict
 
 PACKAGES = ("bgd.", "experiments.")
-LARGEST = 2**63 - 1  # that a column of integers holds
 NAME = "name"  # a component's own name, for people; no argument
 KNOWS = "knows"  # what a method may know (bgd.knowledge): held to by whoever poses the problem; no argument
 ABOUT = (KNOWS, GROUPS)  # what a method's yaml says of it, which changes no number
@@ -71,68 +64,22 @@ def build(config: Mapping[str, Any], where: str) -> Any:
     return build_as(resolve(config.get("_target_"), where), config, where)
 
 
-def build_as(target: Callable[..., Any], config: Mapping[str, Any], where: str) -> Any:
+def build_as(target: Callable[..., Any], config: Any, where: str) -> Any:
     """Build an object of a class that is known, as `build` does."""
-    if not isinstance(config, Mapping):
-        raise ConfigError(f"{where}={config!r}: must be a mapping of keys to values")
-    given = {key: value for key, value in config.items() if key not in ("_target_", NAME, *ABOUT)}
-    parameters = inspect.signature(target).parameters
-    hints = typing.get_type_hints(target.__init__)
-    for key in given:
-        if key not in parameters:
-            raise ConfigError(f"{where}.{key}: unknown key; {nearest(key, parameters)}")
-    for key, parameter in parameters.items():
-        if parameter.default is inspect.Parameter.empty and key not in given:
-            raise ConfigError(f"{where}.{key}: missing")
-    arguments = {key: convert(value, hints[key], f"{where}.{key}") for key, value in given.items()}
-    try:
-        return target(**arguments)
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(f"{where}.{error}") from error
-    except (RuntimeError, OverflowError) as error:  # torch's, of sizes that do not fit in 64 bits
-        raise ConfigError(f"{where}: cannot be built ({str(error).splitlines()[0]})") from error
+    if isinstance(config, Mapping):
+        config = {key: value for key, value in config.items() if key not in ("_target_", NAME, *ABOUT)}
+    return strict.build_as(target, config, where, _component)
 
 
 def convert(value: Any, hint: Any, where: str) -> Any:
-    """Return `value` as the type `hint`: numbers, text, truth values, tuples, unions of them, or a component.
+    """Return `value` as the type `hint`, see `experiments.records.strict.convert`; a component may have `_target_`.
 
     Raises:
         ConfigError: It is not of that type.
     """
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        options = typing.get_args(hint)
-        if value is None and type(None) in options:
-            return None
-        (inner,) = [option for option in options if option is not type(None)]
-        return convert(value, inner, where)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where}={value!r}: must be a list")
-        return tuple(convert(item, typing.get_args(hint)[0], where) for item in value)
-    if hint is float and type(value) is int:
-        return float(value)
-    if hint is float and type(value) is float and not math.isfinite(value):
-        raise ConfigError(f"{where}={value!r}: must be a finite number")
-    if hint in (int, float, bool, str):
-        if type(value) is not hint:
-            kind = {int: "an integer", float: "a number", bool: "true or false", str: "text"}[hint]
-            raise ConfigError(f"{where}={value!r}: must be {kind}")
-        if hint is int and not -LARGEST <= value <= LARGEST:
-            raise ConfigError(
-                f"{where}={value}: must be within -2^63 and 2^63, as records and tables keep integers"
-            )
-        return value
-    if isinstance(value, Mapping):
-        return (
-            build(value, where)
-            if "_target_" in value or not _concrete(hint)
-            else build_as(hint, value, where)
-        )
-    raise ConfigError(f"{where}={value!r}: must be a mapping with _target_")
+    return strict.convert(value, hint, where, _component)
 
 
-def _concrete(hint: Any) -> bool:
-    return inspect.isclass(hint) and not getattr(hint, "_is_protocol", False)
+def _component(config: Mapping[str, Any], hint: Any, where: str) -> Any:
+    concrete = inspect.isclass(hint) and not getattr(hint, "_is_protocol", False)
+    return build_as(hint, config, where) if concrete and "_target_" not in config else build(config, where)

@@ -1,8 +1,7 @@
 """Everything that is made from records: tables, figures, and a word on which records they are from."""
 
 import hashlib
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,18 +9,30 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.records.archive import Records
+from experiments.records.files import write
 from experiments.records.schema import Header, Run, subject
 from experiments.report.figures import FigureSpec, render
 from experiments.report.frames import Frames, build_frames, draws
 from experiments.report.knowledge import Knowledge
-from experiments.report.numbers import format_count
-from experiments.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
+from experiments.report.numbers import format_count, listing
+from experiments.report.overview import all_methods
 from experiments.report.part import Part
-from experiments.report.readme import insert_between_markers, result_table
-from experiments.report.render import table_csv, table_markdown, table_tex
+from experiments.report.render import markdown, table_csv, table_markdown, table_tex
 from experiments.report.tables import Table, TableSpec, evaluate
 
-__all__ = ["Definitions", "build", "insert_between_markers", "result_table"]
+
+@dataclass(frozen=True)
+class Source:
+    """What a file is made from: the headers of some runs of some presets."""
+
+    presets: tuple[str, ...]
+    headers: list[Header]
+
+    @property
+    def words(self) -> str:
+        """The source in words, in Markdown."""
+        presets = listing([f"`{preset}`" for preset in self.presets])
+        return f"From {format_count(len(self.headers))} runs of {presets}"
 
 
 OVERVIEW = tuple(f"tables/all_methods.{kind}" for kind in ("csv", "md", "tex"))
@@ -73,23 +84,27 @@ class Definitions:
         """Every file, under the output folder."""
         return tuple(self.presets)
 
-    def sources(self, records: Records) -> dict[str, list[Header]]:
-        """Find the headers of the runs that each file is made from."""
-        main = [run.header for run in self.main_runs(records)]
+    def sources(self, records: Records) -> dict[str, Source]:
+        """Find what each file is made from."""
+        main = Source(self.main_presets, [run.header for run in self.main_runs(records)])
         found = dict.fromkeys(OVERVIEW, main)
         for spec in self.specs:
-            networks = (spec.network,) if isinstance(spec, TableSpec) else spec.networks
-            every = records.headers_of(*spec.presets)
-            own = [header for header in every if _is_of(header, networks, spec.setting, spec.methods)]
-            found |= dict.fromkeys(spec.names, own)
-        for part in self.parts:
-            found |= dict.fromkeys(part.names, records.headers_of(*part.presets))
-        return found
+            networks = spec.networks if isinstance(spec, FigureSpec) else (spec.network,)
+            wanted = {(network, spec.setting, method) for network in networks for method in spec.methods}
+            headers = [
+                header for header in records.headers_of(*spec.presets) if subject(header.spec) in wanted
+            ]
+            found |= dict.fromkeys(spec.names, Source(spec.presets, headers))
+        return found | sources_of(self.parts, records)
 
 
-def _is_of(header: Header, networks: Sequence[str], setting: str, methods: Sequence[str]) -> bool:
-    network, own, method = subject(header.spec)
-    return network in networks and own == setting and method in methods
+def sources_of(parts: Sequence[Part], records: Records) -> dict[str, Source]:
+    """Return what each file of some parts is made from."""
+    found: dict[str, Source] = {}
+    for part in parts:
+        source = Source(part.presets, records.headers_of(*part.presets))
+        found |= dict.fromkeys(part.names, source)
+    return found
 
 
 def build(
@@ -117,14 +132,15 @@ def build(
     shared = _SharedFrames(records, definitions)
     for table in definitions.tables:
         files |= _forms(table.names, evaluate(table, shared.of(table.presets), reference))
-    files |= _overview(shared.of(definitions.main_presets), definitions.knowledge)
+    overview = all_methods(shared.of(definitions.main_presets), definitions.knowledge)
+    files |= {f"tables/all_methods.{suffix}": text.encode() for suffix, text in overview.items()}
     for figure in definitions.figures:
         images = render(figure, shared.of(figure.presets))
         files |= dict(zip(figure.names, images.values(), strict=True))
     for part in definitions.parts:
         files.update(part.files(records.of(*part.presets)))
     files["tables/SOURCE.md"] = _source_text(records, source).encode()  # the last: it says that all are there
-    return [write(folder / name, content) for name, content in files.items()]
+    return write_all(folder, files)
 
 
 class _SharedFrames:
@@ -147,22 +163,11 @@ def _forms(names: Sequence[str], table: Table) -> dict[str, bytes]:
     return {name: form.encode() for name, form in zip(names, forms, strict=True)}
 
 
-def _overview(frames: Frames, knowledge: Knowledge) -> dict[str, bytes]:
-    forms = (
-        all_methods_csv(frames),
-        all_methods_markdown(frames, knowledge),
-        all_methods_tex(frames, knowledge),
-    )
-    return {name: form.encode() for name, form in zip(OVERVIEW, forms, strict=True)}
-
-
-def write(path: Path, content: bytes) -> Path:
-    """Write a whole file or none of it, beside its place first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
-    return path
+def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Write files into a folder, each of them whole or not at all, and return where they are."""
+    for name, content in files.items():
+        write(folder / name, content)
+    return [folder / name for name in files]
 
 
 def run_ids_sha256(run_ids: Iterable[str]) -> str:
@@ -178,18 +183,14 @@ def is_built_from(folder: Path, run_ids: Iterable[str]) -> bool:
 
 def _source_text(records: Records, source: str) -> str:
     rows = sum(header.samples for header in records.headers)
-    lines = [
-        "# Source of these tables and figures",
-        "",
-        f"- records: {source}",
-        f"- {format_count(len(records.runs))} runs, {format_count(rows)} rows (one per sample)",
-        f"- SHA-256 of the sorted run ids: `{run_ids_sha256(records.runs)}`",
-        "",
-        "| preset | runs | rows |",
-        "| --- | ---: | ---: |",
-    ]
+    lines = []
     for preset in sorted(records.presets):
         own = records.headers_of(preset)
-        count = sum(header.samples for header in own)
-        lines.append(f"| {preset} | {format_count(len(own))} | {format_count(count)} |")
-    return "\n".join(lines) + "\n"
+        counts = (len(own), sum(header.samples for header in own))
+        lines.append([preset, *map(format_count, counts)])
+    return (
+        f"# Source of these tables and figures\n\n- records: {source}\n"
+        f"- {format_count(len(records.runs))} runs, {format_count(rows)} rows (one per sample)\n"
+        f"- SHA-256 of the sorted run ids: `{run_ids_sha256(records.runs)}`\n\n"
+        f"{markdown(['preset', 'runs', 'rows'], lines)}"
+    )

@@ -1,6 +1,5 @@
 """What each method may know, from its yaml: records do not have it, since it changes no number."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,5 @@ def check_methods(folder: Path = METHODS) -> None:
         check_groups(content, f"{path.name}: {GROUPS}")
 
 
-def _contents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for path in sorted(folder.glob("*.yaml")):
-        content = yaml.safe_load(path.read_text())
-        yield path, content if isinstance(content, dict) else {}
+def _contents(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    return [(path, yaml.safe_load(path.read_text()) or {}) for path in sorted(folder.glob("*.yaml"))]

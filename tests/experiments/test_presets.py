@@ -25,7 +25,7 @@ from experiments.report.aims import Aims
 from experiments.report.assemble import HEADLINE
 from experiments.report.base_networks import BaseNetworks
 from experiments.report.build import OVERVIEW, Definitions, build
-from experiments.report.readme import result_table
+from experiments.report.overview import result_table
 from experiments.report.tables import read_reference
 from experiments.thesis import levels
 from experiments.thesis.report import REPORT

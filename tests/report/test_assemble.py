@@ -10,7 +10,7 @@ from experiments.report.assemble import HEADLINE, Report, assemble, is_assembled
 from experiments.report.build import Definitions, build
 from experiments.report.figures import FigureSpec
 from experiments.report.frames import ReportError
-from experiments.report.page import Chapter, Document, Figure, Fragment
+from experiments.report.page import Chapter, Document, Item
 from experiments.report.tables import read_reference
 from experiments.thesis.tables import MAIN, REFERENCE, TABLES
 
@@ -31,11 +31,11 @@ class Counted:
 
 
 ITEMS = (
-    Fragment(HEADLINE),
-    Fragment("report/counted.md"),
-    Fragment("tables/table_4_2.md"),
-    Figure("figures/figure_4_1.png", "a figure", "What it shows."),
-    Fragment("report/provenance.md"),
+    Item(HEADLINE),
+    Item("report/counted.md"),
+    Item("tables/table_4_2.md"),
+    Item("figures/figure_4_1.png", alt="a figure", caption="What it shows."),
+    Item("report/provenance.md"),
 )
 REPORT = Report((Counted(),), Document("A report", "Read this.", (Chapter("All of it", "", ITEMS),)))
 

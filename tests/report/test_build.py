@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import pytest
 
 from experiments.records.archive import Records, export, load
+from experiments.records.schema import RecordError
 from experiments.records.store import Store
 from experiments.report.build import Definitions, build
 from experiments.report.tables import read_reference
@@ -85,7 +86,7 @@ def test_a_write_that_fails_leaves_the_old_file(runs, reference, tmp_path, monke
     build(records_of(runs), NONE, reference, tmp_path, "old")
     before = contents(tmp_path)
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(RecordError, match="disk"):
         build(records_of(runs), NONE, reference, tmp_path, "new")
     after = contents(tmp_path)
     assert {path: after[path] for path in before} == before
