@@ -30,7 +30,7 @@ def build_as(target: Callable[..., Any], given: Mapping[str, Any], where: str, c
         ConfigError: A name is unknown or missing, or a value has the wrong type or range.
     """
     parameters = inspect.signature(target).parameters
-    hints = typing.get_type_hints(target.__init__)
+    hints = typing.get_type_hints(target.__init__, include_extras=True)
     for key in given:
         if key not in parameters:
             raise ConfigError(f"{where}.{key}: unknown key; {nearest(key, parameters)}")
@@ -49,7 +49,9 @@ def build_as(target: Callable[..., Any], given: Mapping[str, Any], where: str, c
 
 
 def convert(value: Any, hint: Any, where: str, component: Component) -> Any:
-    """Turn a value into a type: number, text, truth value, tuple of them, None where that is allowed, or an object.
+    """Turn a value into a type: number, text, truth value, list or mapping of them, one of some words, or an object.
+
+    What may be None is `X | None`; `Literal`, and `Annotated[str, words]`, are one of some words.
 
     Raises:
         ConfigError: It is not of that type.
@@ -65,6 +67,16 @@ def convert(value: Any, hint: Any, where: str, component: Component) -> Any:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where}={value!r}: must be a list")
         return tuple(convert(item, of[0], where, component) for item in value)
+    if origin is Mapping and isinstance(value, Mapping):
+        return {
+            convert(key, of[0], where, component): convert(item, of[1], f"{where}.{key}", component)
+            for key, item in value.items()
+        }
+    if origin in (typing.Annotated, typing.Literal):
+        choices = of if origin is typing.Literal else of[1]
+        if convert(value, str, where, component) not in choices:
+            raise ConfigError(f"{where}={value!r}: {nearest(value, choices)}")
+        return value
     if hint in (int, float, bool, str):
         return _plain(value, hint, where)
     return component(value, hint, where)

@@ -11,8 +11,9 @@ from bgd.errors import ConfigError, nearest
 from experiments.config.overrides import choices_in
 from experiments.config.spec import RunSpec
 from experiments.from_records import PARTIAL_HELP, output_of, records_for, write_report, write_tables
+from experiments.jobs.costs import Kind, seconds_per_sample
 from experiments.jobs.ending import REFUSALS, ended
-from experiments.jobs.plan import Kind, Plan, default_jobs, seconds_per_sample, specs_of_presets
+from experiments.jobs.plan import Plan, default_jobs, specs_of_presets
 from experiments.jobs.process import THREADS, budget, every_core, prepare, shared_memory
 from experiments.jobs.progress import Progress, Stopwatch
 from experiments.jobs.stale import WHICH, in_words, renew, stale_runs
@@ -78,6 +79,8 @@ def _do(options: argparse.Namespace) -> int:
         renew(runs, store, options.rerun)
     committed = _committed_costs(options.profile)
     plan = Plan.of(runs, output, {**committed, **seconds_per_sample(store.headers())})
+    if options.command == "plan" and plan.todo:
+        print(plan.by_preset(members, jobs))
     print(plan.text(jobs), flush=True)
     print_notes(store, runs)
     if options.command == "plan":

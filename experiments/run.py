@@ -18,10 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from bgd.errors import ConfigError, first_line, nearest
 from bgd.knowledge import LEVELS
 from experiments.config.build import KNOWS, build, convert
-from experiments.config.overrides import CONF, SWEEP, composed, jobs_of
+from experiments.config.groups import files_of, presets_of
+from experiments.config.overrides import CONF, SWEEP, composed, jobs_of, preset_of
 from experiments.config.spec import RunSpec
 from experiments.jobs.ending import REFUSALS, REFUSED, complaint, ended, ends_everything
 from experiments.jobs.execute import execute, outcome, store_of
+from experiments.jobs.plan import planned
 from experiments.jobs.process import budget, every_core, machine_memory, prepare
 from experiments.jobs.stale import rerun_of
 from experiments.jobs.workbench import Place, Workbench, Workshop, choose_device
@@ -47,6 +49,15 @@ ASKING = (
 )  # Hydra answers, nothing runs
 COPIES = 4  # of the parameters while N0 is trained: themselves, gradient, momentum, what is kept of them
 THREADS_A_CORE = 4  # more of them only wait for each other, and a hundred thousand end the process
+WHERE = (
+    "profile",
+    "device",
+    "threads",
+    "memory",
+    "rerun",
+    "data_dir",
+    "output_dir",
+)  # a preset stays what it is
 INDICES = ("parameter",)  # columns of probes that number things: a mean of them means nothing
 
 
@@ -193,10 +204,52 @@ def _command(arguments: Sequence[str]) -> int:
     log_to_console()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         jobs = jobs_of(arguments)
-        if any(argument in SWEEP for argument in arguments):
-            return sweep(jobs)
-        run(jobs[0])
-        return 0
+        if not any(argument in SWEEP for argument in arguments):
+            run(jobs[0])
+            return 0
+        given = {argument.partition("=")[0] for argument in arguments} - {*SWEEP, "experiment"}
+        preset = preset_of(jobs[0])
+        status = sweep(_planned(jobs, given) if preset else jobs)
+        if preset and given <= {*WHERE} and not status:
+            print(whats_next(preset, composed(jobs[0])))
+        return status
+
+
+def _planned(jobs: Sequence[list[str]], given: set[str]) -> list[list[str]]:
+    """Leave out the jobs of a preset that the profile's plan does not have, as `make reproduce` does.
+
+    Args:
+        jobs: Of a preset.
+        given: Keys of the command line: what it says of seed and replica is done as it says.
+
+    Raises:
+        ConfigError: None is left.
+    """
+    found = [job for job in jobs if _is_planned(job, {"seed", "replica"} - given)]
+    if not found:
+        raise ConfigError("scale.seeds, scale.replicas: the preset has no seed and replica among them")
+    return found
+
+
+def _is_planned(job: Sequence[str], keys: set[str]) -> bool:
+    try:
+        spec = RunSpec.of(composed(job))
+    except ConfigError:  # said when it is the job's turn
+        return True
+    return all(getattr(spec, key) in values for key, values in planned(spec).items() if key in keys)
+
+
+def whats_next(preset: str, config: DictConfig) -> str:
+    """Say which tables and figures are made from a preset's runs, with which others, and how."""
+    lines = [f"{preset}: its runs are for"]
+    for name in files_of(preset):
+        others = [other for other in presets_of(name) if other != preset]
+        if not name.startswith("report/"):  # these are of nearly every preset
+            lines.append(f"  {name}" + (f", with those of {', '.join(others)}" if others else ""))
+    where = f"--partial --profile {config.profile.name} --output {config.output_dir}"
+    lines.append(f"written by: python -m experiments.reproduce tables {where}")
+    lines.append(f"and, what only the report has: python -m experiments.from_records report {where}")
+    return "\n".join(lines)
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from rounding import OtherRounding
 
 from bgd import rng
@@ -20,6 +20,7 @@ from bgd.flat import FlatNetwork
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from bgd.parameters import ParameterSpace
+from experiments.config.overrides import composed
 from experiments.config.spec import RunSpec
 from experiments.jobs.arithmetic import WORKSPACE, WORKSPACES
 from experiments.jobs.plan import specs_of_presets
@@ -123,11 +124,11 @@ def problem(trained, tiny):
 def spec_of():
     """Compose a run from overrides."""
 
-    def composed(*overrides):
+    def spec(*overrides):
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return RunSpec.of(compose("config", overrides=["profile=smoke", *overrides]))
+            return RunSpec.of(composed(["profile=smoke", *overrides]))
 
-    return composed
+    return spec
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from records_factory import accumulated, figures, generality, row, side_effects
-from records_factory import consistent_run as make_run
+from records_factory import accumulated, consistent_run as make_run, figures, generality, row, side_effects
 
 from experiments.records.archive import HEADERS, PRESETS, Records, export, load
 from experiments.records.columns import LEFT_OUT, columns_of, records_in

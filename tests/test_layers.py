@@ -22,7 +22,7 @@ HARNESS = {  # what each room may use besides itself
     "mnist": {"records"},
     "protocol": {"mnist", "records"},
     "config": {"protocol", "mnist", "records"},
-    "thesis": {"report", "records"},
+    "thesis": {"report", "config", "records"},
     "jobs": {"config", "protocol", "mnist", "records"},
 }
 DOORS = ("run", "reproduce", "from_records")  # nobody imports them, but a door what shows through another
@@ -106,13 +106,19 @@ def test_the_rooms_of_the_harness_know_those_below_them():
 
 @pytest.mark.parametrize("room", ["report", "records", "thesis"])
 def test_the_report_needs_neither_torch_nor_hydra(room):
-    for path, module in modules(f"experiments/{room}"):
-        named = {name for name in imports(path)}
+    """Nor does anything of the harness that it imports, to the last."""
+    files = {module: path for path, module in modules("experiments")}
+    rest, seen = {module for module in files if module.startswith(f"experiments.{room}.")}, set()
+    while rest:
+        module = rest.pop()
+        seen.add(module)
+        named = imports(files[module])
         assert not {name.split(".")[0] for name in named} & {"torch", "torchvision", "hydra", "omegaconf"}, (
             module
         )
         own = {name for name in named if name.startswith("bgd")}
         assert all(name.startswith(("bgd.rng", "bgd.errors")) for name in own), f"{module} imports {own}"
+        rest |= {part for name in named for part in (name, name.rpartition(".")[0])} & (set(files) - seen)
 
 
 def test_only_one_module_seeds_anything():

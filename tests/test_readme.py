@@ -17,7 +17,7 @@ from experiments.records.archive import load
 from experiments.records.members import reference_folder
 from experiments.records.schema import CORRECTED
 from experiments.records.store import Store
-from experiments.report.build import result_table
+from experiments.report.overview import result_table
 from experiments.thesis.tables import PAPER
 
 ROOT = Path(__file__).parents[1]

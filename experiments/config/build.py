@@ -7,10 +7,12 @@ from typing import Any
 
 from bgd import options
 from bgd.errors import ConfigError, nearest
+from experiments.config.groups import GROUPS
 
 PACKAGES = ("bgd.", "experiments.")
 NAME = "name"  # a component's own name, for people; no argument
 KNOWS = "knows"  # what a method may know (bgd.knowledge): held to by whoever poses the problem; no argument
+ABOUT = (KNOWS, GROUPS)  # what a method's yaml says of it, which changes no number
 
 
 def resolve(target: Any, where: str) -> Callable[..., Any]:
@@ -53,7 +55,7 @@ def build(config: Mapping[str, Any], where: str) -> Any:
     """Build the object that a mapping describes, and those inside it.
 
     Args:
-        config: `_target_` and its arguments; `name` and `knows` are left out.
+        config: `_target_` and its arguments; `name`, `knows` and `groups` are left out.
         where: The mapping's own key, for messages.
 
     Raises:
@@ -62,11 +64,11 @@ def build(config: Mapping[str, Any], where: str) -> Any:
     return build_as(resolve(config.get("_target_"), where), config, where)
 
 
-def build_as(target: Callable[..., Any], config: Mapping[str, Any], where: str) -> Any:
+def build_as(target: Callable[..., Any], config: Any, where: str) -> Any:
     """Build an object of a class that is known, as `build` does."""
     if not isinstance(config, Mapping):
         raise ConfigError(f"{where}={config!r}: must be a mapping of keys to values")
-    given = {key: value for key, value in config.items() if key not in ("_target_", NAME, KNOWS)}
+    given = {key: value for key, value in config.items() if key not in ("_target_", NAME, *ABOUT)}
     return options.build_as(target, given, where, _component)
 
 

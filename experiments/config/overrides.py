@@ -6,21 +6,20 @@ exists, a preset all of its runs; what is none is refused, with the nearest name
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bgd.errors import ConfigError, first_line, nearest
 from experiments.config.build import NAME
+from experiments.config.groups import CONF, FILES, methods_in
 
-CONF = Path(__file__).parents[1] / "conf"
 GROUPS = ("network", "method", "setting", "probe", "variant", "profile", "experiment")
 OPTIONAL = ("probe", "variant", "experiment")
 NOT_CHOSEN = tuple(f"{group}=null" for group in OPTIONAL)
@@ -42,17 +41,24 @@ def preset_params(preset: str) -> dict[str, Any]:
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
-    """Return overrides by Hydra's grammar.
+    """Return overrides by Hydra's grammar, which has one more word here: `method=group(NAME)`.
 
     Raises:
-        ConfigError: One is not of it.
+        ConfigError: One is not of it, or there is no such group.
     """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    parser.functions.register("group", _group)
     try:
         return parser.parse_overrides(list(overrides))
     except OverrideParseException as error:
+        if isinstance(error.__cause__, ConfigError):  # of a group
+            raise error.__cause__ from None
         said = first_line(error)
         raise ConfigError(f"{error.override}: cannot be read, write key=value ({said})") from error
+
+
+def _group(name: str) -> ChoiceSweep:
+    return ChoiceSweep(list=list(methods_in(name)))
 
 
 def jobs_of(arguments: Sequence[str]) -> list[list[str]]:
@@ -69,7 +75,7 @@ def jobs_of(arguments: Sequence[str]) -> list[list[str]]:
     given = parsed([argument for argument in arguments if argument not in SWEEP])
     _check_keys(given)
     check_choices(given)
-    preset = _preset(given, sweep)
+    preset = _chosen_preset(given, sweep)
     params = parsed([f"{key}={value}" for key, value in preset_params(preset).items()] if preset else [])
     _check_probe(given, params)
     axes = {override.get_key_element(): list(_values(override, sweep)) for override in (*params, *given)}
@@ -96,7 +102,8 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     if choices.get("variant"):
         _check_variant(choices["variant"], config.method)
     OmegaConf.set_struct(config, False)
-    del config["hydra"]
+    for key in ("hydra", FILES):
+        config.pop(key, None)
     OmegaConf.set_struct(config, True)
     return config
 
@@ -195,12 +202,20 @@ def _check_keys(overrides: Sequence[Override]) -> None:
         first = key.partition(".")[0]
         if first == "hydra" or key.startswith("hydra/"):
             raise ConfigError(f"{key}: a run has no use for settings of Hydra's own; leave it out")
+        if first == FILES:
+            raise ConfigError(f"{key}: a preset's own word on what is made from its runs; leave it out")
         if (override.is_add() or override.is_force_add()) and first not in COMPONENTS:
             said = missing_key(key, OmegaConf.to_container(compose("config"), resolve=False))
             raise ConfigError(said or f"{override.input_line}: there is a key {key}, write it without +")
 
 
-def _preset(given: Sequence[Override], sweep: bool) -> str | None:
+def preset_of(job: Sequence[str]) -> str | None:
+    """Find the preset that a job of `jobs_of` is of."""
+    chosen = [override.partition("=")[2] for override in job if override.startswith("experiment=")]
+    return chosen[0] if chosen and chosen[0] != "null" else None
+
+
+def _chosen_preset(given: Sequence[Override], sweep: bool) -> str | None:
     """Return the preset that is asked for."""
     found = [override for override in given if override.key_or_group == "experiment"]
     chosen = [choice for override in found for choice in _choices(override) if choice != "null"]

@@ -12,7 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bgd.errors import ConfigError, nearest
 from bgd.knowledge import LEVELS, check_level
-from experiments.config.build import KNOWS, build, build_as, convert, named
+from experiments.config.build import ABOUT, KNOWS, build, build_as, convert, named
+from experiments.config.groups import GROUPS, check_groups
 from experiments.config.overrides import CONF
 from experiments.config.titles import changes, default_dataset
 from experiments.mnist import training
@@ -141,9 +142,11 @@ class RunSpec:
         for key in ("network", "method", "setting", "probe"):
             if (component := getattr(spec, key)) is not None:
                 _built(json.dumps(component, default=str), key)
-        if spec.probe is None and KNOWS not in spec.method:
-            raise ConfigError(f"method.{KNOWS}: missing; one of {', '.join(LEVELS)}")
-        check_level(spec.knows, f"method.{KNOWS}")
+        if spec.probe is None:
+            if KNOWS not in spec.method:
+                raise ConfigError(f"method.{KNOWS}: missing; one of {', '.join(LEVELS)}")
+            check_level(spec.knows, f"method.{KNOWS}")
+            check_groups(spec.method, f"method.{GROUPS}")
         return spec
 
     @property
@@ -155,9 +158,7 @@ class RunSpec:
     def identity(self) -> dict[str, Any]:
         """Everything that can change a number, as plain values: what a run's header calls `spec`."""
         if self.probe is None:
-            method = {
-                key: value for key, value in self.method.items() if key != KNOWS
-            }  # refuses, or changes nothing
+            method = {key: value for key, value in self.method.items() if key not in ABOUT}
             work = {"method": named(method), "setting": named(self.setting), "seed": self.seed}
             versions = {"setting": settings.VERSION, "method": _version(self.method)}
         else:

@@ -7,9 +7,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from experiments.config.build import ABOUT, NAME
 from experiments.config.overrides import CONF, leaves
 
-SAID = ("name", "seed", "knows")  # in the title already, or changes no number
+SAID = (NAME, "seed", *ABOUT)  # in the title already, or changes no number
 
 
 def changes(profile: str, sections: Mapping[str, Mapping[str, Any]], setting: str) -> Iterator[str]:

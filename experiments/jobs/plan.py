@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import re
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from bgd.errors import ConfigError
+from experiments.config.groups import FILES, files_of
 from experiments.config.overrides import (
     CONF,
     check_name,
@@ -28,12 +28,13 @@ from experiments.config.overrides import (
     preset_params,
 )
 from experiments.config.spec import RunSpec, resolved
-from experiments.records.schema import Header, subject
+from experiments.jobs.costs import Kind, cost_of, kind_of
+from experiments.records.schema import subject
 from experiments.records.store import Store
 
-Kind = tuple[str, str, str, int]  # network, setting, method, how many images are evaluated
 PUT_IN = ("method", "setting")  # groups whose files nothing else chooses by
 Choice = tuple[tuple[str, Any], ...]  # overrides: key and value
+SHOWN = 3  # files of a preset
 
 
 def presets() -> list[str]:
@@ -60,14 +61,19 @@ def specs_of_presets(profile: str, names: Iterable[str] | None = None) -> dict[s
 
 
 def _runs(preset: str, composer: "_Composer") -> Iterator[RunSpec]:
-    """Yield the runs of a preset with the seeds and replicas of their scale; where no seed matters, the first seed."""
+    """Yield the runs of a preset, each once, with the seeds and replicas that are `planned`."""
     found: dict[str, RunSpec] = {}
     for choice in _choices(preset):
         spec = composer.spec(choice)
-        seeds = spec.scale.seeds if spec.draws else spec.scale.seeds[:1]
-        if spec.seed in seeds and spec.replica in spec.scale.replicas:
+        if all(getattr(spec, key) in values for key, values in planned(spec).items()):
             found[spec.run_id] = spec
     yield from found.values()
+
+
+def planned(spec: RunSpec) -> dict[str, tuple[int, ...]]:
+    """Find the seeds and replicas that a run's scale asks for; where no seed matters, the first seed."""
+    seeds = spec.scale.seeds if spec.draws else spec.scale.seeds[:1]
+    return {"seed": seeds, "replica": spec.scale.replicas}
 
 
 class _Composer:
@@ -156,7 +162,7 @@ def _component(group: str, name: str) -> Any:
 
 def _choices(preset: str) -> Iterator[Choice]:
     """Yield the overrides of each run of a preset."""
-    fixed = [("experiment", preset)] if set(_component("experiment", preset)) != {"hydra"} else []
+    fixed = [("experiment", preset)] if set(_component("experiment", preset)) - {"hydra", FILES} else []
     axes = []
     for override in parsed([f"{key}={value}" for key, value in preset_params(preset).items()]):
         key = override.get_key_element()
@@ -171,20 +177,6 @@ def _choices(preset: str) -> Iterator[Choice]:
         yield (*fixed, *combination)
 
 
-def kind_of(spec: dict[str, Any]) -> Kind:
-    """Return the part of a run's identity that its cost depends on."""
-    return (*subject(spec), spec["scale"]["train_images"] + spec["scale"]["test_images"])
-
-
-def seconds_per_sample(headers: Iterable[Header]) -> dict[Kind, float]:
-    """Return the mean seconds a sample took in some runs, by kind."""
-    seen: dict[Kind, list[float]] = {}
-    for header in headers:
-        if header.samples:
-            seen.setdefault(kind_of(header.spec), []).append(header.summary["seconds"] / header.samples)
-    return {kind: statistics.fmean(values) for kind, values in seen.items()}
-
-
 @dataclass(frozen=True)
 class Plan:
     """The runs of a profile, and how far they are.
@@ -193,14 +185,15 @@ class Plan:
         todo: Runs that are not complete, those of one N0 and its images together, dear ones first.
         done: Runs that are.
         untrained: Titles of the networks whose N0 has to be trained.
-        seconds: Seconds of one core for `todo`, as `cost_of_sample` has it; None where no run was measured at all.
+        costs: Seconds of one core for each of `todo`, by its id, as `cost_of` has it; None where no run was measured
+            at all.
         guessed: How many of `todo` are of a kind that no record tells the time of.
     """
 
     todo: list[RunSpec]
     done: list[RunSpec]
     untrained: list[str]
-    seconds: float | None
+    costs: dict[str, float] | None
     guessed: int
 
     @classmethod
@@ -210,16 +203,21 @@ class Plan:
         current = [is_current(spec, store, output / "bases") for spec in runs]
         done = [spec for spec, there in zip(runs, current, strict=True) if there]
         todo = [spec for spec, there in zip(runs, current, strict=True) if not there]
-        todo.sort(key=lambda spec: (spec.network["name"], spec.bench_id, -cost_of(spec, costs, store)))
+        own = {spec.run_id: cost_of(spec, costs, store) for spec in todo}
+        todo.sort(key=lambda spec: (spec.network["name"], spec.bench_id, -own[spec.run_id]))
         missing = {
             spec.network["name"] for spec in runs if not (output / "bases" / f"{spec.base_id}.json").exists()
         }
         guessed = sum(kind_of(spec.identity) not in costs for spec in todo)
-        seconds = sum(cost_of(spec, costs, store) for spec in todo) if costs else None
-        return cls(todo, done, sorted(missing), seconds, guessed)
+        return cls(todo, done, sorted(missing), own if costs else None, guessed)
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of one core for `todo`; None where no run was measured at all."""
+        return None if self.costs is None else sum(self.costs.values())
 
     def text(self, jobs: int) -> str:
-        """Return the plan in words."""
+        """Say how much there is to do and how long it takes."""
         lines = [f"{len(self.done) + len(self.todo)} runs: {len(self.done)} cached, {len(self.todo)} to run"]
         if self.untrained:
             lines.append(f"N0 to train: {', '.join(self.untrained)}")
@@ -237,6 +235,30 @@ class Plan:
             )
         return "\n".join(lines)
 
+    def by_preset(self, members: Mapping[str, Sequence[RunSpec]], jobs: int) -> str:
+        """Say, a line for each preset with runs to do, how many, how long they take and which files are made of them.
+
+        Args:
+            members: The runs of each preset; one that several have counts for each.
+            jobs: Processes.
+        """
+        open_ids = {spec.run_id for spec in self.todo}
+        lines = []
+        for preset, runs in sorted(members.items()):
+            rest = [spec.run_id for spec in runs if spec.run_id in open_ids]
+            if rest:
+                costs = self.costs or {}
+                minutes = f" {sum(costs[name] for name in rest) / jobs / 60:4.0f} min" if costs else ""
+                lines.append(f"  {preset:28} {len(rest):4} to run{minutes}  {_in_short(files_of(preset))}")
+        return "\n".join(
+            ["by preset, and what is made from its runs; a run of several counts for each:", *lines]
+        )
+
+
+def _in_short(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
+
 
 def is_current(spec: RunSpec, store: Store, bases: Path) -> bool:
     """Return whether a run is complete, and made with the N0 that is kept now, where one is."""
@@ -251,29 +273,6 @@ def is_current(spec: RunSpec, store: Store, bases: Path) -> bool:
     ):  # gone or damaged: the records still tell which N0 it was
         return True
     return bool(store.header(spec.run_id).base["sha256"] == kept)
-
-
-def samples_in(spec: RunSpec) -> int:
-    """Return how many samples a run has, as far as that is known before its N0."""
-    return spec.scale.samples or TYPICAL_ERRORS
-
-
-def cost_of_sample(spec: RunSpec, costs: dict[Kind, float]) -> float:
-    """Return the seconds of one core that a sample of a run takes.
-
-    By what its kind took, else by the mean over its network, else a second.
-    """
-    kind = kind_of(spec.identity)
-    alike = [seconds for (network, *_), seconds in costs.items() if network == kind[0]]
-    return costs.get(kind, statistics.fmean(alike) if alike else 1.0)
-
-
-def cost_of(spec: RunSpec, costs: dict[Kind, float], store: Store) -> float:
-    """Return the seconds of one core that the rest of a run takes."""
-    return max(0, samples_in(spec) - store.done_rows(spec.run_id)) * cost_of_sample(spec, costs)
-
-
-TYPICAL_ERRORS = 700  # samples of a run that takes them all, before N0 is known
 
 
 def default_jobs(device: str) -> int:

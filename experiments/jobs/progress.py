@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from experiments.config.spec import RunSpec
-from experiments.jobs.plan import Kind, cost_of_sample, samples_in, seconds_per_sample
+from experiments.jobs.costs import Kind, cost_of_sample, samples_in, seconds_per_sample
 from experiments.records.schema import Header, subject
 from experiments.records.store import Store
 

@@ -3,20 +3,20 @@
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.records.archive import Records
-from experiments.records.schema import Header, Run
-from experiments.report.build import Definitions, are_there, run_ids_sha256, write
+from experiments.records.schema import Run
+from experiments.report.build import Definitions, Source, are_there, run_ids_sha256, sources_of, write_all
 from experiments.report.frames import ReportError
-from experiments.report.numbers import format_count, listing
-from experiments.report.page import Document, Figure, Fragment, compose
+from experiments.report.numbers import format_count
+from experiments.report.overview import result_table
+from experiments.report.page import Document, compose
 from experiments.report.part import Part
 from experiments.report.provenance import FRAGMENT, RUNS, caveats, provenance_files, refuse_mixtures
-from experiments.report.readme import result_table
 
 HEADLINE = "report/headline.md"  # the README's result table
 PAGES = ("report/report.md", "report/index.html")
@@ -53,20 +53,21 @@ def assemble(records: Records, definitions: Definitions, report: Report, folder:
     Raises:
         ReportError: Different versions of a component made the records, or a table or figure is not there.
     """
-    every = records.headers
+    every, main = records.headers, definitions.main_runs(records)
     refuse_mixtures(every)
-    sources = _sources(records, definitions, report)
+    headline = Source(definitions.main_presets, [run.header for run in main])
+    known = definitions.sources(records) | sources_of(report.parts, records) | {HEADLINE: headline}
+    named = [item.name for item in report.document.items]
+    sources = {name: known[name] for name in named if name in known}
     files = _made(report.parts, records)
-    files[HEADLINE] = result_table(definitions.main_runs(records)).encode()
-    files |= provenance_files(every, sources)
-    built = {name: _read(folder / name) for name in report.document.names if name not in files}
-    document, annotated = _annotated(
-        report.document, files | built, _notes(records, definitions, report, sources)
-    )
-    lead = "\n\n".join([document.lead, _about(records), *(f"**{line}**" for line in caveats(every))])
-    files |= compose(replace(document, lead=lead), annotated)
+    files[HEADLINE] = result_table(main).encode()
+    files |= provenance_files(every, {name: source.headers for name, source in sources.items()})
+    built = {name: _read(folder / name) for name in named if name not in files}
+    lead = [report.document.lead, _about(records), *(f"**{line}**" for line in caveats(every))]
+    notes = {name: f"{source.words} ([which](../report/provenance.md))." for name, source in sources.items()}
+    files |= compose(replace(report.document, lead="\n\n".join(lead)), files | built, notes)
     # The pages come last: they say that all is there.
-    return [write(folder / name, files[name]) for name in report.names]
+    return write_all(folder, {name: files[name] for name in report.names})
 
 
 def is_assembled_from(folder: Path, run_ids: Sequence[str], report: Report) -> bool:
@@ -109,47 +110,3 @@ def _about(records: Records) -> str:
         f"It is from {format_count(len(records.runs))} runs with {format_count(rows)} rows; SHA-256 of the sorted run"
         f" ids: `{run_ids_sha256(records.runs)}`."
     )
-
-
-def _sources(records: Records, definitions: Definitions, report: Report) -> dict[str, list[Header]]:
-    """Return the headers of the runs behind each file of the document."""
-    sources = definitions.sources(records)
-    for part in report.parts:
-        sources |= dict.fromkeys(part.names, records.headers_of(*part.presets))
-    sources[HEADLINE] = [run.header for run in definitions.main_runs(records)]
-    return {name: sources[name] for name in report.document.names if name in sources}
-
-
-def _notes(
-    records: Records, definitions: Definitions, report: Report, sources: Mapping[str, Sequence[Header]]
-) -> dict[str, str]:
-    """Return, by file, how many runs of which presets it is from."""
-    presets: dict[str, tuple[str, ...]] = dict.fromkeys(
-        (*definitions.main_names, HEADLINE), definitions.main_presets
-    )
-    for part in (*definitions.parts, *report.parts):
-        presets |= dict.fromkeys(part.names, part.presets)
-    return {
-        name: f"From {format_count(len(headers))} runs of {listing([f'`{preset}`' for preset in presets[name]])}"
-        for name, headers in sources.items()
-    }
-
-
-def _annotated(
-    document: Document, files: Mapping[str, bytes], notes: Mapping[str, str]
-) -> tuple[Document, dict[str, bytes]]:
-    """Return a document and its files with a line below each item on the runs that it is from."""
-    contents = dict(files)
-    chapters = []
-    for chapter in document.chapters:
-        items: list[Fragment | Figure] = []
-        for item in chapter.items:
-            note = notes.get(item.name)
-            if note and isinstance(item, Figure):
-                item = replace(item, caption=f"{item.caption} {note} ([which](provenance.md)).".strip())
-            elif note:
-                text = files[item.name].decode().rstrip()
-                contents[item.name] = f"{text}\n\n{note} ([which](../report/provenance.md)).\n".encode()
-            items.append(item)
-        chapters.append(replace(chapter, items=tuple(items)))
-    return replace(document, chapters=tuple(chapters)), contents

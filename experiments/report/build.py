@@ -1,26 +1,41 @@
 """Everything that is made from records: tables, figures, and a word on which records they are from."""
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
 from experiments.records.archive import Records
+from experiments.records.files import write
 from experiments.records.schema import Header, Run, subject
 from experiments.report.figures import FigureSpec, render
 from experiments.report.frames import Frames, build_frames, draws
 from experiments.report.knowledge import Knowledge
-from experiments.report.numbers import format_count
-from experiments.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
+from experiments.report.numbers import format_count, listing
+from experiments.report.overview import all_methods
 from experiments.report.part import Part
-from experiments.report.readme import insert_between_markers, result_table
-from experiments.report.render import table_csv, table_markdown, table_tex
-from experiments.report.tables import TableSpec, evaluate
+from experiments.report.render import markdown, table_csv, table_markdown, table_tex
+from experiments.report.tables import Table, TableSpec, evaluate
 
-__all__ = ["Definitions", "build", "insert_between_markers", "result_table"]
+
+@dataclass(frozen=True)
+class Source:
+    """What a file is made from: the headers of some runs of some presets."""
+
+    presets: tuple[str, ...]
+    headers: list[Header]
+
+    @property
+    def words(self) -> str:
+        """The source in words, in Markdown."""
+        presets = listing([f"`{preset}`" for preset in self.presets])
+        return f"From {format_count(len(self.headers))} runs of {presets}"
+
+
+OVERVIEW = tuple(f"tables/all_methods.{kind}" for kind in ("csv", "md", "tex"))
 
 
 @dataclass(frozen=True)
@@ -28,11 +43,11 @@ class Definitions:
     """What a report is made of.
 
     Attributes:
-        main: Name of the preset whose runs `tables`, `figures` and the overview are of.
-        replicas: Presets with runs from replicas of N0: in the non-reloading setting these are more draws of the same.
-        tables, figures: Those of the thesis.
+        main: Name of the preset whose runs the overview is of.
+        tables, figures: Those of the thesis, each of the preset of its name.
         parts: What has presets of its own.
         knowledge: The level of each method, for the overview's caption.
+        replicas: Presets with runs from replicas of N0: in the non-reloading setting these are more draws of the same.
     """
 
     main: str
@@ -43,44 +58,53 @@ class Definitions:
     replicas: tuple[str, ...] = ()
 
     @property
+    def specs(self) -> tuple[TableSpec | FigureSpec, ...]:
+        """The tables and figures of the thesis."""
+        return (*self.tables, *self.figures)
+
+    @property
     def main_presets(self) -> tuple[str, ...]:
-        """The presets behind `main_names`."""
+        """The presets behind the overview."""
         return (self.main, *self.replicas)
 
     def main_runs(self, records: Records) -> list[Run]:
-        """Select the runs behind `main_names`."""
+        """Select the runs behind the overview."""
         return draws(records.of(*self.main_presets))
 
     @property
-    def main_names(self) -> tuple[str, ...]:
-        """The files that are made from the main preset, under the output folder."""
-        tables = [f"tables/{table.name}.{kind}" for table in self.tables for kind in ("csv", "md", "tex")]
-        overview = [f"tables/all_methods.{kind}" for kind in ("csv", "md", "tex")]
-        figures = [f"figures/{figure.name}.{kind}" for figure in self.figures for kind in ("png", "svg")]
-        return (*tables, *overview, *figures)
+    def presets(self) -> dict[str, tuple[str, ...]]:
+        """Whose runs each file is made from, by its name under the output folder."""
+        found = dict.fromkeys(OVERVIEW, self.main_presets)
+        for item in (*self.specs, *self.parts):
+            found |= dict.fromkeys(item.names, item.presets)
+        return found
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every file, under the output folder."""
-        return (*self.main_names, *(name for part in self.parts for name in part.names))
+        return tuple(self.presets)
 
-    def sources(self, records: Records) -> dict[str, list[Header]]:
-        """Return the headers of the runs that each file is made from."""
-        main = [run.header for run in self.main_runs(records)]
-        found = dict.fromkeys(self.main_names, main)
-        specs: tuple[TableSpec | FigureSpec, ...] = (*self.tables, *self.figures)
-        for spec in specs:
-            networks = (spec.network,) if isinstance(spec, TableSpec) else spec.networks
-            own = [header for header in main if _is_of(header, networks, spec.setting, spec.methods)]
-            found |= {name: own for name in self.main_names if Path(name).stem == spec.name}
-        for part in self.parts:
-            found |= dict.fromkeys(part.names, records.headers_of(*part.presets))
-        return found
+    def sources(self, records: Records) -> dict[str, Source]:
+        """Find what each file is made from."""
+        main = Source(self.main_presets, [run.header for run in self.main_runs(records)])
+        found = dict.fromkeys(OVERVIEW, main)
+        for spec in self.specs:
+            networks = spec.networks if isinstance(spec, FigureSpec) else (spec.network,)
+            wanted = {(network, spec.setting, method) for network in networks for method in spec.methods}
+            headers = [
+                header for header in records.headers_of(*spec.presets) if subject(header.spec) in wanted
+            ]
+            found |= dict.fromkeys(spec.names, Source(spec.presets, headers))
+        return found | sources_of(self.parts, records)
 
 
-def _is_of(header: Header, networks: Sequence[str], setting: str, methods: Sequence[str]) -> bool:
-    network, own, method = subject(header.spec)
-    return network in networks and own == setting and method in methods
+def sources_of(parts: Sequence[Part], records: Records) -> dict[str, Source]:
+    """Return what each file of some parts is made from."""
+    found: dict[str, Source] = {}
+    for part in parts:
+        source = Source(part.presets, records.headers_of(*part.presets))
+        found |= dict.fromkeys(part.names, source)
+    return found
 
 
 def build(
@@ -104,36 +128,46 @@ def build(
     Raises:
         ReportError: Two runs of a table have the same network, setting, method and seed.
     """
-    frames = build_frames(definitions.main_runs(records))
-    files = dict(_table_files(frames, definitions, reference))
-    for spec in definitions.figures:
-        for kind, image in render(spec, frames).items():
-            files[f"figures/{spec.name}.{kind}"] = image
+    files: dict[str, bytes] = {}
+    shared = _SharedFrames(records, definitions)
+    for table in definitions.tables:
+        files |= _forms(table.names, evaluate(table, shared.of(table.presets), reference))
+    overview = all_methods(shared.of(definitions.main_presets), definitions.knowledge)
+    files |= {f"tables/all_methods.{suffix}": text.encode() for suffix, text in overview.items()}
+    for figure in definitions.figures:
+        images = render(figure, shared.of(figure.presets))
+        files |= dict(zip(figure.names, images.values(), strict=True))
     for part in definitions.parts:
         files.update(part.files(records.of(*part.presets)))
     files["tables/SOURCE.md"] = _source_text(records, source).encode()  # the last: it says that all are there
-    return [write(folder / name, content) for name, content in files.items()]
+    return write_all(folder, files)
 
 
-def _table_files(
-    frames: Frames, definitions: Definitions, reference: pd.DataFrame
-) -> Iterator[tuple[str, bytes]]:
-    for spec in definitions.tables:
-        table = evaluate(spec, frames, reference)
-        for suffix, writer in (("csv", table_csv), ("md", table_markdown), ("tex", table_tex)):
-            yield f"tables/{spec.name}.{suffix}", writer(table).encode()
-    yield "tables/all_methods.csv", all_methods_csv(frames).encode()
-    for suffix, write in (("md", all_methods_markdown), ("tex", all_methods_tex)):
-        yield f"tables/all_methods.{suffix}", write(frames, definitions.knowledge).encode()
+class _SharedFrames:
+    """The frames of the thesis' tables and figures and of the overview, built once: most runs are of several."""
+
+    def __init__(self, records: Records, definitions: Definitions) -> None:
+        self._records = records
+        presets = (definitions.main_presets, *(spec.presets for spec in definitions.specs))
+        self._frames = build_frames(draws(records.of(*dict.fromkeys(chain(*presets)))))
+
+    def of(self, presets: Sequence[str]) -> Frames:
+        """Select the runs of some presets."""
+        ids = [header.run_id for header in self._records.headers_of(*presets)]
+        samples, runs = self._frames.samples, self._frames.runs
+        return Frames(samples[samples["run_id"].isin(ids)], runs[runs["run_id"].isin(ids)])
 
 
-def write(path: Path, content: bytes) -> Path:
-    """Write a whole file or none of it, beside its place first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
-    return path
+def _forms(names: Sequence[str], table: Table) -> dict[str, bytes]:
+    forms = (table_csv(table), table_markdown(table), table_tex(table))
+    return {name: form.encode() for name, form in zip(names, forms, strict=True)}
+
+
+def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Write files into a folder, each of them whole or not at all, and return where they are."""
+    for name, content in files.items():
+        write(folder / name, content)
+    return [folder / name for name in files]
 
 
 def run_ids_sha256(run_ids: Iterable[str]) -> str:
@@ -154,18 +188,14 @@ def is_built_from(folder: Path, run_ids: Iterable[str]) -> bool:
 
 def _source_text(records: Records, source: str) -> str:
     rows = sum(header.samples for header in records.headers)
-    lines = [
-        "# Source of these tables and figures",
-        "",
-        f"- records: {source}",
-        f"- {format_count(len(records.runs))} runs, {format_count(rows)} rows (one per sample)",
-        f"- SHA-256 of the sorted run ids: `{run_ids_sha256(records.runs)}`",
-        "",
-        "| preset | runs | rows |",
-        "| --- | ---: | ---: |",
-    ]
+    lines = []
     for preset in sorted(records.presets):
         own = records.headers_of(preset)
-        count = sum(header.samples for header in own)
-        lines.append(f"| {preset} | {format_count(len(own))} | {format_count(count)} |")
-    return "\n".join(lines) + "\n"
+        counts = (len(own), sum(header.samples for header in own))
+        lines.append([preset, *map(format_count, counts)])
+    return (
+        f"# Source of these tables and figures\n\n- records: {source}\n"
+        f"- {format_count(len(records.runs))} runs, {format_count(rows)} rows (one per sample)\n"
+        f"- SHA-256 of the sorted run ids: `{run_ids_sha256(records.runs)}`\n\n"
+        f"{markdown(['preset', 'runs', 'rows'], lines)}"
+    )

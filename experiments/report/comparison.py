@@ -1,7 +1,8 @@
 """Every number of the thesis' result tables beside ours, with an interval and a verdict: `report/cells`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from experiments.records.schema import Run
 from experiments.report.compared import RANK, SHARE, Compared
-from experiments.report.frames import REPLICAS, Frames, draws
+from experiments.report.frames import Frames, draws
 from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.metrics import METRICS, MISSING
 from experiments.report.numbers import format_count, format_number
@@ -24,36 +25,24 @@ from experiments.report.variation import SEED, corrections_of, pick
 from experiments.report.verdicts import AGREES, RULE, VERDICTS
 
 COLUMNS = (
+    *("table", "network", "setting", "metric", "method", "thesis", "thesis_sd", "ours", "low", "high"),
     *(
-        "table",
-        "network",
-        "setting",
-        "metric",
-        "method",
-        "thesis",
-        "thesis_sd",
-        "ours",
-        "low",
-        "high",
         "interval",
-    ),
-    *("difference", "ratio", "other_reading", "sd_over_networks", "networks", "n", "verdict", "note"),
-)
-HEADER = (
-    *(
-        "metric",
-        "method",
+        "difference",
+        "ratio",
+        "other_reading",
+        "sd_over_networks",
+        "networks",
+        "n",
         "verdict",
-        "thesis",
-        "its ±",
-        "ours",
-        "low",
-        "high",
-        "ours - thesis",
-        "ours / thesis",
+        "note",
     ),
-    *("other reading", "sd over N0", "n", "notes"),
 )
+NUMBERS = {  # of the columns, and what they are called in the Markdown tables
+    **{"low": "low", "high": "high", "difference": "ours - thesis", "ratio": "ours / thesis"},
+    **{"other_reading": "other reading", "sd_over_networks": "sd over N0"},
+}
+HEADER = ("metric", "method", "verdict", "thesis", "its ±", "ours", *NUMBERS.values(), "n", "notes")
 METRIC_LABELS = {RANK: "gradient rank", SHARE: "share of samples (%)"}
 ABOUT = (
     "Each number that the thesis prints in its tables of results, beside ours: the same"
@@ -73,24 +62,22 @@ class Comparison:
     """All cells as Markdown and csv.
 
     Attributes:
-        tables: Of methods.
+        tables: Of methods, each with presets of its own.
         ranks: Of gradient ranks.
         reference: The values of the thesis for `tables`; those for `ranks` are named there.
-        main: The presets whose runs `tables` are of.
         networks: The preset with runs from N0 of several seeds.
     """
 
     tables: tuple[TableSpec, ...]
     ranks: tuple[GradientRanksPart, ...]
     reference: Path
-    main: tuple[str, ...] = ("every_method", *REPLICAS)
     networks: str = "base_networks"
 
     @property
     def presets(self) -> tuple[str, ...]:
         """Whose runs."""
-        every = (*self.main, self.networks, *(preset for part in self.ranks for preset in part.presets))
-        return tuple(dict.fromkeys(every))
+        of_cells = chain(*(item.presets for item in (*self.tables, *self.ranks)))
+        return tuple(dict.fromkeys((*of_cells, self.networks)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -104,9 +91,10 @@ class Comparison:
             ReportError: The thesis prints a number that no table here has.
         """
         cells = self.cells(runs)
+        records = [[plain(record.get(name)) for name in COLUMNS] for record in map(_record, cells)]
         return {
             "report/cells.md": _markdown(cells).encode(),
-            "report/cells.csv": csv_text(COLUMNS, [_record(cell) for cell in cells]).encode(),
+            "report/cells.csv": csv_text(COLUMNS, records).encode(),
         }
 
     def cells(self, runs: Sequence[Run]) -> list[Compared]:
@@ -132,22 +120,12 @@ def _by_network_seed(frames: Frames) -> dict[int, Frames]:
     return {seed: pick(frames, seed=(SEED,), network_seed=(seed,)) for seed in seeds}
 
 
-def _record(cell: Compared) -> list[object]:
-    low, high = (None, None) if cell.interval is None else (cell.interval.low, cell.interval.high)
-    values: list[object] = [
-        *(
-            cell.table,
-            cell.network,
-            cell.setting,
-            cell.metric,
-            cell.method,
-            cell.printed.text,
-            cell.printed.sd,
-        ),
-        *(cell.ours, low, high, cell.kind, cell.difference, cell.ratio, cell.other_reading),
-        *(cell.sd_over_networks, cell.networks or None, cell.n, cell.verdict, "; ".join(cell.notes)),
-    ]
-    return [plain(value) for value in values]
+def _record(cell: Compared) -> dict[str, object]:
+    """Return a cell by `COLUMNS`."""
+    ends = {} if cell.interval is None else asdict(cell.interval)
+    texts = {"thesis": cell.printed.text, "thesis_sd": cell.printed.sd, "note": "; ".join(cell.notes)}
+    about = {"interval": cell.kind, "networks": cell.networks or None}
+    return vars(cell) | ends | texts | about | {"difference": cell.difference, "ratio": cell.ratio}
 
 
 def _markdown(cells: Sequence[Compared]) -> str:
@@ -165,13 +143,9 @@ def _markdown(cells: Sequence[Compared]) -> str:
 
 def _about_networks(cells: Sequence[Compared]) -> str:
     """Return how large the chance of N0, which no interval holds, is beside the intervals."""
-    ratios = [
-        cell.sd_over_networks / ((cell.interval.high - cell.interval.low) / 2)
-        for cell in cells
-        if cell.sd_over_networks is not None
-        and cell.interval is not None
-        and cell.interval.high > cell.interval.low
-    ]
+    known = [cell for cell in cells if cell.sd_over_networks is not None and cell.interval is not None]
+    halves = [(cell.interval.high - cell.interval.low) / 2 for cell in known]
+    ratios = [cell.sd_over_networks / half for cell, half in zip(known, halves, strict=True) if half > 0]
     if not ratios:
         return "The records have no runs from other N0."
     most = max(cell.networks for cell in cells)
@@ -185,17 +159,15 @@ def _about_networks(cells: Sequence[Compared]) -> str:
 
 def _counts(by_table: dict[str, list[Compared]]) -> str:
     """Return how often each verdict falls, by table and over all."""
+    heads = [
+        [number, network_label(own[0].network), _setting(own[0].setting)] for number, own in by_table.items()
+    ]
+    groups = [*by_table.values(), [cell for own in by_table.values() for cell in own]]
     lines = []
-    for number, own in by_table.items():
-        about = [network_label(own[0].network), _setting(own[0].setting)]
-        lines.append([number, *about, *_tally(own)])
-    lines.append(["all", "", "", *_tally([cell for own in by_table.values() for cell in own])])
+    for head, own in zip([*heads, ["all", "", ""]], groups, strict=True):
+        counts = [sum(cell.verdict == verdict for cell in own) for verdict in VERDICTS]
+        lines.append([*head, *map(format_count, (len(own), *counts))])
     return markdown(("table", "network", "setting", "cells", *VERDICTS), lines, texts=3)
-
-
-def _tally(cells: Sequence[Compared]) -> list[str]:
-    counts = [sum(cell.verdict == verdict for cell in cells) for verdict in VERDICTS]
-    return [format_count(count) for count in (len(cells), *counts)]
 
 
 def _setting(name: str) -> str:
@@ -223,29 +195,19 @@ def _letter(place: int) -> str:
 
 
 def _line(cell: Compared, letters: str) -> list[str]:
-    interval = cell.interval
-    numbers = (
-        *(cell.ours, None if interval is None else interval.low, None if interval is None else interval.high),
-        *(cell.difference, cell.ratio, cell.other_reading, cell.sd_over_networks),
+    record = _record(cell)
+    ours, *others = (_number(record.get(name)) for name in ("ours", *NUMBERS))
+    metric, method = (
+        METRIC_LABELS.get(cell.metric) or METRICS[cell.metric].label,
+        method_style(cell.method).label,
     )
-    ours, *others = ("" if number is None else format_number(_tidy(number)) for number in numbers)
-    return [
-        *(_metric(cell), _method(cell), cell.verdict, cell.printed.text, cell.printed.sd, ours or MISSING),
-        *(*others, format_count(cell.n), letters),
-    ]
+    if cell.setting == ONE_PARAMETER:
+        criterion, place = cell.method.split()
+        method = f"{criterion.replace('_', ' ')}, place {place}"
+    about = [metric, method, cell.verdict, cell.printed.text, cell.printed.sd]
+    return [*about, ours or MISSING, *others, format_count(cell.n), letters]
 
 
-def _tidy(number: float) -> float:
+def _number(value: float | None) -> str:
     """Return a number without the digits that a difference or a percentage leaves behind."""
-    return float(f"{number:.10g}")
-
-
-def _metric(cell: Compared) -> str:
-    return METRIC_LABELS.get(cell.metric) or METRICS[cell.metric].label
-
-
-def _method(cell: Compared) -> str:
-    if cell.setting != ONE_PARAMETER:
-        return method_style(cell.method).label
-    criterion, place = cell.method.split()
-    return f"{criterion.replace('_', ' ')}, place {place}"
+    return "" if value is None else format_number(float(f"{value:.10g}"))

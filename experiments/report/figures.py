@@ -28,6 +28,7 @@ class FigureSpec:
         setting: Whose runs.
         methods: In the order they are drawn.
         measure: For kind "curves": `test_accuracy`, `train_accuracy` or `train_loss`.
+        replicas: Presets with runs from replicas of N0, in the non-reloading setting more draws of the same.
     """
 
     name: str
@@ -36,10 +37,21 @@ class FigureSpec:
     setting: str
     methods: tuple[str, ...]
     measure: str = ""
+    replicas: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ReportError(f"{self.name}: no kind of figure {self.kind!r}; there are {sorted(KINDS)}")
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """Whose runs: the preset of its name, and those of its replicas."""
+        return (self.name, *self.replicas)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its files, under the output folder."""
+        return tuple(f"figures/{self.name}.{kind}" for kind in ("png", "svg"))
 
 
 def absent_text(network: str, setting: str) -> str:

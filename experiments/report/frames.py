@@ -48,7 +48,7 @@ _REAL = {
 _TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id"}
 
 
-REPLICAS = ("rounding", "rounding_dense", "rounding_alexnet")  # presets with runs from replicas of N0
+REPLICAS = ("rounding", "rounding_alexnet")  # presets with runs from replicas of N0
 REPLICA = 2**40  # seeds are below it
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from scipy.optimize import isotonic_regression
 
 from experiments.report.knowledge import LEVELS, level_rank
 from experiments.report.style import FAMILIES, method_style
@@ -49,18 +51,16 @@ def place_numbers(marks: Sequence[Place], numbers: Sequence[Place], size: Place)
         numbers: The marks that get a number.
         size: Of the panel.
     """
+    turns = [2 * math.pi * step / DIRECTIONS for step in range(DIRECTIONS)]
     taken: list[Place] = []
-    for mark in numbers:
-        best, least = mark, math.inf
-        for radius, step in itertools.product(RADII, range(DIRECTIONS)):
-            turn = 2 * math.pi * step / DIRECTIONS
-            place = (mark[0] + radius * math.cos(turn), mark[1] + radius * math.sin(turn))
-            hidden = _hidden(place, marks, taken, size)
-            if hidden < least:  # of those that are alike the first, which is the nearest
-                best, least = place, hidden
-            if not least:
-                break
-        taken.append(best)
+    for right, up in numbers:
+        places = [
+            (right + radius * math.cos(turn), up + radius * math.sin(turn))
+            for radius in RADII
+            for turn in turns
+        ]
+        # Of those that are alike the first, which is the nearest.
+        taken.append(min(places, key=lambda place: _hidden(place, marks, taken, size)))
     return taken
 
 
@@ -87,21 +87,14 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
     if not values:
         return []
     gap = min(gap, (high - low) / max(1, len(values) - 1))
-    order = sorted(range(len(values)), key=lambda place: values[place])
-    # Blocks of neighbours that touch, each around the mean of what its members want.
-    blocks: list[list[float]] = []  # sum of wanted starts, count
-    for rank, place in enumerate(order):
-        wanted = min(max(values[place], low + rank * gap), high - (len(order) - 1 - rank) * gap)
-        blocks.append([wanted - rank * gap, 1])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
-            total, count = blocks.pop()
-            blocks[-1][0] += total
-            blocks[-1][1] += count
-    starts = itertools.chain.from_iterable([total / count] * int(count) for total, count in blocks)
-    found = [0.0] * len(values)
-    for rank, (place, start) in enumerate(zip(order, starts, strict=True)):
-        found[place] = start + rank * gap
-    return found
+    order = np.argsort(values, kind="stable")
+    steps = gap * np.arange(
+        len(values)
+    )  # without them, neighbours that touch have one place: the mean of theirs
+    wanted = np.clip(np.take(values, order), low + steps, high - steps[::-1])
+    found = np.empty(len(values))
+    found[order] = isotonic_regression(wanted - steps).x + steps
+    return found.tolist()
 
 
 def draw_key(axes: Axes, entries: Sequence[Entry], columns: int) -> None:

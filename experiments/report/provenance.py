@@ -1,5 +1,6 @@
 """Which runs a report is from, what made them, and what must not be mixed."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.records.schema import PROBE, Header, subject
@@ -48,27 +49,22 @@ def caveats(headers: Sequence[Header]) -> list[str]:
         ("device", "devices"),
         ("revision", "revisions of the code"),
     ):
-        found = sorted({str(_told(header, name)) for header in headers})
+        found = sorted({_told(header, name) for header in headers})
         if len(found) > 1:
             lines.append(f"The records mix {words}: {', '.join(found)}.")
-    dirty = sum(header.provenance.get("dirty") is True for header in headers)
-    if dirty:
-        lines.append(
-            f"{format_count(dirty)} of {format_count(len(headers))} runs are from a tree with changes that are in no"
-            " revision."
-        )
-    unknown = sum(header.provenance.get("revision") is None for header in headers)
-    if unknown:
-        lines.append(
-            f"{format_count(unknown)} of {format_count(len(headers))} runs are from a copy without git: their"
-            " revision is not known."
-        )
+    for name, value, words in (
+        ("dirty", str(True), "a tree with changes that are in no revision"),
+        ("revision", UNKNOWN, "a copy without git: their revision is not known"),
+    ):
+        count = sum(_told(header, name) == value for header in headers)
+        if count:
+            lines.append(f"{format_count(count)} of {format_count(len(headers))} runs are from {words}.")
     return lines
 
 
-def _told(header: Header, name: str) -> object:
+def _told(header: Header, name: str) -> str:
     value = header.provenance.get(name)
-    return UNKNOWN if value is None else value
+    return UNKNOWN if value is None else str(value)
 
 
 def provenance_files(headers: Sequence[Header], sources: Sources) -> dict[str, bytes]:
@@ -79,6 +75,12 @@ def provenance_files(headers: Sequence[Header], sources: Sources) -> dict[str, b
         sources: By a file of the report, the headers of the runs that it is made from.
     """
     headers = sorted(headers, key=lambda header: header.run_id)
+    versions = {name: version for header in headers for name, version in _components(header).items()}
+    files = {
+        (str(header.spec.get("dataset")), name, sha256)
+        for header in headers
+        for name, sha256 in (header.provenance.get("data") or {UNKNOWN: ""}).items()
+    }
     parts = [
         *(f"**{line}**" for line in caveats(headers)),
         "What made the runs: one line for each combination that occurs, with the sum of the runs' own times"
@@ -86,76 +88,53 @@ def provenance_files(headers: Sequence[Header], sources: Sources) -> dict[str, b
         _machines(headers),
         "The base networks (N0) and the components' versions:",
         _bases(headers),
-        _versions(headers),
+        markdown(
+            ["component", "version"], [[name, str(version)] for name, version in sorted(versions.items())]
+        ),
         "SHA-256 of the data, checked each time they are loaded:",
-        _data(headers),
+        markdown(["data set", "file", "SHA-256"], sorted(files), texts=3),
         "What each table and figure is made from; [runs.csv](runs.csv) names every run and its files:",
         _sources(sources),
     ]
-    return {
-        FRAGMENT: "\n\n".join(part.strip() for part in parts).encode() + b"\n",
-        RUNS: _runs_csv(sources).encode(),
-    }
+    text = "\n\n".join(part.strip() for part in parts) + "\n"
+    return {FRAGMENT: text.encode(), RUNS: _runs_csv(sources).encode()}
 
 
 def _machines(headers: Sequence[Header]) -> str:
     columns = ("revision", "dirty", *LIBRARIES, "device", "hardware", "cores", "threads")
     groups: dict[tuple[str, ...], list[Header]] = {}
     for header in headers:
-        groups.setdefault(tuple(str(_told(header, name)) for name in columns), []).append(header)
-    lines = [
-        [*values, format_count(len(group)), f"{_hours(group):.2f}"]
-        for values, group in sorted(groups.items())
-    ]
+        groups.setdefault(tuple(_told(header, name) for name in columns), []).append(header)
+    lines = [[*key, format_count(len(own)), _hours(own)] for key, own in sorted(groups.items())]
     titles = {"dirty": "changed", "threads": "threads a run"}
-    return markdown(
-        [*(titles.get(name, name) for name in columns), "runs", "hours"], lines, texts=len(columns)
-    )
+    named = [titles.get(name, name) for name in columns]
+    return markdown([*named, "runs", "hours"], lines, texts=len(columns))
 
 
-def _hours(headers: Iterable[Header]) -> float:
-    return float(sum(header.summary.get("seconds") or 0.0 for header in headers)) / 3600
+def _hours(headers: Iterable[Header]) -> str:
+    return f"{sum(header.summary.get('seconds') or 0.0 for header in headers) / 3600:.2f}"
 
 
 def _bases(headers: Sequence[Header]) -> str:
-    counts: dict[tuple[str, ...], int] = {}
-    for header in headers:
-        base = header.base
-        network = header.spec["network"]["name"]
-        about = (network, str(base.get("id")), str(base["sha256"])[:16], format_count(base["errors"]))
-        key = (*about, format_count(base["parameters"]))
-        counts[key] = counts.get(key, 0) + 1
+    counts = Counter(
+        (
+            *(header.spec["network"]["name"], str(header.base.get("id")), str(header.base["sha256"])[:16]),
+            *(format_count(header.base[name]) for name in ("errors", "parameters")),
+        )
+        for header in headers
+    )
     lines = [[*key, format_count(count)] for key, count in sorted(counts.items())]
     return markdown(["network", "N0", "SHA-256 begins", "errors", "parameters", "runs"], lines, texts=3)
-
-
-def _versions(headers: Sequence[Header]) -> str:
-    found = {name: version for header in headers for name, version in _components(header).items()}
-    return markdown(["component", "version"], [[name, str(found[name])] for name in sorted(found)])
-
-
-def _data(headers: Sequence[Header]) -> str:
-    files: dict[tuple[str, str, str], None] = {}
-    for header in headers:
-        for name, sha256 in (header.provenance.get("data") or {UNKNOWN: ""}).items():
-            files[str(header.spec.get("dataset")), name, sha256] = None
-    return markdown(["data set", "file", "SHA-256"], [list(key) for key in sorted(files)], texts=3)
 
 
 def _sources(sources: Sources) -> str:
     lines = []
     for name, headers in sorted(sources.items()):
-        torch = sorted({str(_told(header, "torch")) for header in headers})
+        torch = sorted({_told(header, "torch") for header in headers})
         changed = sum(header.provenance.get("dirty") is not False for header in headers)
-        rows = sum(header.samples for header in headers)
-        lines.append(
-            [
-                f"[{name}](../{name})",
-                ", ".join(torch) or "missing",
-                *(format_count(value) for value in (len(headers), rows, changed)),
-                f"{_hours(headers):.2f}",
-            ]
-        )
+        counts = (len(headers), sum(header.samples for header in headers), changed)
+        about = [f"[{name}](../{name})", ", ".join(torch) or "missing"]
+        lines.append([*about, *map(format_count, counts), _hours(headers)])
     header = ["file", "torch", "runs", "rows", "runs not from a clean revision", "hours"]
     return markdown(header, lines, texts=2)
 

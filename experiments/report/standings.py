@@ -1,7 +1,7 @@
 """What a correction by each contender costs, over the same samples for all of a network: numbers, and aims for them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -74,19 +74,18 @@ def describe_same_samples(scope: Scope, frames: Frames) -> list[str]:
     """Return, by network, how many samples the numbers are over, N0's errors, and what is missing."""
     texts = []
     for network in scope.networks:
-        part = frames.select(network=network)
-        if part.runs.empty:
-            texts.append(f"{network_label(network)}: {scope.absent(network)}.")
+        runs, label = frames.select(network=network).runs, network_label(network)
+        if runs.empty:
+            texts.append(f"{label}: {scope.absent(network)}.")
             continue
-        count, errors = int(part.runs["run_samples"].min()), int(part.runs["errors"].max())
-        seeds = [str(seed) for seed in sorted(set(part.runs["seed"]))]
-        images = format_count(int(part.runs["test_images"].min()))
+        count, errors, images = runs["run_samples"].min(), runs["errors"].max(), runs["test_images"].min()
+        seeds = [str(seed) for seed in sorted(set(runs["seed"]))]
         text = (
-            f"{network_label(network)}: the first {format_count(count)} of {format_count(errors)} misclassified"
-            f" samples, those that every run met; {images} test images;"
-            f" seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}. {describe_listed(part.runs)}"
+            f"{label}: the first {format_count(count)} of {format_count(errors)} misclassified samples, those that"
+            f" every run met; {format_count(images)} test images; seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}."
+            f" {describe_listed(runs)}"
         )
-        absent = [method_style(name).label for name in scope.methods if name not in set(part.runs["method"])]
+        absent = [method_style(name).label for name in scope.methods if name not in set(runs["method"])]
         texts.append(text + (f" Missing, no run among the records: {listing(absent)}." if absent else ""))
     return texts
 
@@ -116,24 +115,21 @@ def _place(item: Standing) -> tuple[object, ...]:
 def _standing(contender: Contender, samples: pd.DataFrame, level: str) -> Standing:
     right = metrics.corrected(samples)
     chosen = samples[right]
-    known = (contender, level, len(samples), int(right.sum()))
-    share = 100 * float(metrics.correct(samples).mean())
-    seconds = float(samples["search_seconds"].median())
+    share, seconds = 100 * float(metrics.correct(samples).mean()), float(samples["search_seconds"].median())
+    known = Standing(contender, level, len(samples), int(right.sum()), share, seconds=seconds)
     if not right.any():
-        return Standing(*known, share, seconds=seconds)
+        return known
     change = metrics.test_accuracy_change(chosen)
-    name = (contender.method, contender.budget, contender.options)
-    return Standing(
-        *known,
-        POC=share,
+    name = ("frontier", contender.method, contender.budget, contender.options)
+    return replace(
+        known,
         changed_median=float(chosen["l0"].median()),
         changed_max=float(chosen["l0"].max()),
         dTA_mean=round(float(change.mean()), DIGITS) + 0.0,  # no minus zero
-        dTA_interval=bootstrap_mean(change, chosen["seed"], chosen["index"], "frontier", *name),
+        dTA_interval=bootstrap_mean(change, chosen["seed"], chosen["index"], *name),
         dTA_p5=float(np.percentile(change, LOW)),
         dTA_worst=float(change.min()),
         broken=float(chosen["broken"].mean()),
-        seconds=seconds,
     )
 
 

@@ -33,6 +33,7 @@ class TableSpec:
             (section 4.5 of the thesis), seed by seed.
         thesis_errors: How many test images the thesis' N0 gets wrong.
         knowledge: The level of each method, for the caption.
+        replicas: Presets with runs from replicas of N0, in the non-reloading setting more draws of the same.
     """
 
     name: str
@@ -44,6 +45,7 @@ class TableSpec:
     common_samples: bool = False
     thesis_errors: int | None = None
     knowledge: Knowledge = ()
+    replicas: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.metrics if name not in METRICS]
@@ -54,6 +56,16 @@ class TableSpec:
     def number(self) -> str:
         """The number in the thesis, for example 4.1."""
         return self.name.removeprefix("table_").replace("_", ".")
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """Whose runs: the preset of its name, and those of its replicas."""
+        return (self.name, *self.replicas)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its files, under the output folder."""
+        return tuple(f"tables/{self.name}.{kind}" for kind in ("csv", "md", "tex"))
 
 
 @dataclass(frozen=True)

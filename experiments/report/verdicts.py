@@ -61,9 +61,7 @@ def verdict(printed: Printed, ours: float | None, interval: Interval | None, poi
     if ours is None:
         return MISSING
     low, high = (ours, ours) if interval is None else (interval.low, interval.high)
-    slack = printed.half_digit * (
-        1 + 1e-9
-    )  # so that an end that is on the mark is within it in floating point
+    slack = printed.half_digit * (1 + 1e-9)  # an end that is on the mark is within it in floating point
     if low - slack <= printed.value <= high + slack:
         return AGREES
     if points:

@@ -1,15 +1,15 @@
 """What each method may know, from its yaml: records do not have it, since it changes no number."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bgd.errors import ConfigError
+from experiments.config.groups import CONF, GROUPS, check_groups
 from experiments.report.knowledge import LEVELS, Knowledge
 
-METHODS = Path(__file__).resolve().parents[1] / "conf" / "method"
+METHODS = CONF / "method"
 
 
 def knowledge(folder: Path = METHODS) -> Knowledge:
@@ -21,7 +21,8 @@ def check_methods(folder: Path = METHODS) -> None:
     """Check what each method's yaml says of itself.
 
     Raises:
-        ConfigError: One names no level, or has another name than its file: runs of two with one name would mix.
+        ConfigError: One names no level or no valid groups, or has another name than its file: runs of two with one
+            name would mix.
     """
     for path, content in _contents(folder):
         level, name = content.get("knows"), content.get("name")
@@ -29,9 +30,8 @@ def check_methods(folder: Path = METHODS) -> None:
             raise ConfigError(f"{path.name}: knows={level!r}: must be one of {', '.join(LEVELS)}")
         if name != path.stem:
             raise ConfigError(f"{path.name}: name={name!r}: must be {path.stem!r}, as the file is called")
+        check_groups(content, f"{path.name}: {GROUPS}")
 
 
-def _contents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for path in sorted(folder.glob("*.yaml")):
-        content = yaml.safe_load(path.read_text())
-        yield path, content if isinstance(content, dict) else {}
+def _contents(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    return [(path, yaml.safe_load(path.read_text()) or {}) for path in sorted(folder.glob("*.yaml"))]

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from experiments.records.archive import Records
 from experiments.report.assemble import HEADLINE, assemble, is_assembled_from
-from experiments.report.build import are_there, build, insert_between_markers, is_built_from
+from experiments.report.build import are_there, build, is_built_from
 from experiments.report.claims import compare_verdicts
+from experiments.report.frames import ReportError
 from experiments.report.tables import read_reference
 from experiments.thesis.report import LEDGER, REPORT, VERDICTS
 from experiments.thesis.tables import PAPER, REFERENCE
 
 ROOT = Path(__file__).parents[2]
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 PUBLISHED = "laptop"  # the profile whose table is in the README
 
 
@@ -66,3 +68,18 @@ def keep_verdicts(records: Records, kept: Path) -> None:
 def update_readme(output: Path, readme: Path = ROOT / "README.md") -> None:
     """Put the report's result table between the README's markers."""
     readme.write_text(insert_between_markers(readme.read_text(), (output / HEADLINE).read_text()))
+
+
+def insert_between_markers(text: str, table: str) -> str:
+    """Return the text with the table between its two markers, in the place of what stood there.
+
+    Raises:
+        ReportError: A marker is missing, stands twice, or the end comes first.
+    """
+    for marker in (BEGIN, END):
+        if text.count(marker) != 1:
+            raise ReportError(f"expected {marker} once, found it {text.count(marker)} times")
+    before, rest = text.split(BEGIN)
+    if END not in rest:
+        raise ReportError(f"{END} comes before {BEGIN}")
+    return f"{before}{BEGIN}\n{table.strip()}\n{END}{rest.split(END)[1]}"

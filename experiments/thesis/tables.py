@@ -7,6 +7,7 @@ print.
 
 from pathlib import Path
 
+from experiments.config.groups import methods_in
 from experiments.report.ablations import Ablations, Variant
 from experiments.report.aims import Aims
 from experiments.report.base_networks import BaseNetworks
@@ -38,6 +39,11 @@ NETWORKS = ("alexnet", "mlp")
 ERRORS = {"alexnet": 370, "mlp": 947}  # section 4.2
 KNOWLEDGE = knowledge()
 
+# The methods of a group, those that no style names at the end.
+TABLE_METHODS, FRONTIER_METHODS, ROW_METHODS = (
+    tuple(method_order(methods_in(group))) for group in ("tables", "frontier", "in_a_row")
+)
+
 # Section 4.2. The thesis has no row for the released accounting and for the training accuracy.
 RELOADING_METRICS = ("POC", "POPA", "dTL", "dTL_released", "dTA", "training_accuracy_change")
 # Section 4.7. The thesis has no row for the last two.
@@ -48,6 +54,7 @@ VARIANTS = ("bgd_ii", "bgd_i", "top_k")
 CURVATURE = ("bgd_ii", "bgd_c")
 NORMALIZED = ("bgd_ii", "bgd_norm")
 NON_RELOADING = ("bgd_ii", "bgd_c", "bgd_i", "retrain", "fine_tune", "top_k", "l1")
+REPLICAS_OF = {"alexnet": ("rounding_alexnet",), "mlp": ("rounding",)}  # presets: more draws, non-reloading
 
 
 def _pair(
@@ -80,6 +87,7 @@ def _non_reloading(number: int, network: str) -> TableSpec:
         metrics=NON_RELOADING_METRICS,
         thesis_errors=ERRORS[network],
         knowledge=KNOWLEDGE,
+        replicas=REPLICAS_OF[network],
     )
 
 
@@ -96,7 +104,15 @@ TABLES = (
 def _curves(first: int, network: str) -> list[FigureSpec]:
     """Return the three figures of a network in the non-reloading setting."""
     return [
-        FigureSpec(f"figure_4_{first + place}", "curves", (network,), "non_reloading", NON_RELOADING, measure)
+        FigureSpec(
+            name=f"figure_4_{first + place}",
+            kind="curves",
+            networks=(network,),
+            setting="non_reloading",
+            methods=NON_RELOADING,
+            measure=measure,
+            replicas=REPLICAS_OF[network],
+        )
         for place, measure in enumerate(("test_accuracy", "train_accuracy", "train_loss"))
     ]
 
@@ -110,7 +126,7 @@ FIGURES = (
     FigureSpec("figure_4_14", "accuracies", NETWORKS, "reloading", NORMALIZED),
 )
 
-MAIN = "every_method"  # the preset whose runs the tables and figures above are of
+MAIN = "every_method"  # the preset whose runs the overview is of
 
 THESIS_ERRORS = tuple(ERRORS.items())
 
@@ -154,18 +170,6 @@ VARIANTS_OF_BGD_II = (
     Variant("no final pruning", (("method.prune", False),)),
 )
 
-SLOW = ("hard_threshold", "least_harm_data")  # seconds a sample: too much for hundreds of them
-
-
-def _methods(*without: str) -> tuple[str, ...]:
-    """Return the methods in order, but those that start with one of some names."""
-    rest = (name for name, _ in KNOWLEDGE if not name.startswith(("idealized", "lookup", *without)))
-    return tuple(method_order(rest))
-
-
-FRONTIER_METHODS = _methods("least_harm_row")  # these are for corrections in a row
-ROW_METHODS = _methods(*SLOW)
-
 # What a correction should reach, by network.
 AIMS: tuple[Aim, ...] = (
     *(
@@ -204,7 +208,12 @@ STUDIES: tuple[Part, ...] = (
     FirstOrderStep(REFERENCE),
     Ablations(VARIANTS_OF_BGD_II),
     Orders(REFERENCE, thesis_errors=ERRORS["mlp"], knowledge=KNOWLEDGE),
-    BaseNetworks(REFERENCE, thesis_errors=ERRORS["mlp"], knowledge=KNOWLEDGE),
+    BaseNetworks(
+        REFERENCE,
+        methods=tuple(dict.fromkeys((*NON_RELOADING, *TABLE_METHODS))),
+        thesis_errors=ERRORS["mlp"],
+        knowledge=KNOWLEDGE,
+    ),
     Variance(thesis_errors=ERRORS["mlp"]),
     Rounding(thesis_errors=THESIS_ERRORS),
 )

@@ -68,6 +68,10 @@ REFUSED = {
     "hydra.verbose=true": "hydra.verbose: a run has no use for settings of Hydra's own",
     "~seed": "seed: missing",
     "~method.knows": "method.knows: missing; one of nothing",
+    "~method.groups": "method.groups: missing; [] for no preset, or some of every_error",
+    "method.groups=tables": "method.groups='tables': must be a list; ",
+    "method.groups=[tabels]": "method.groups='tabels': there is no such group; did you mean 'tables'?",
+    "-m experiment=table_4_2 files=[a]": "files: a preset's own word on what is made from its runs; leave it out",
     # choices
     "network=alexnt": "network='alexnt': there is no such network; did you mean 'alexnet'?",
     "method=null": "method='null': there is no such method; ",
@@ -85,6 +89,7 @@ REFUSED = {
     "-m experiment=table_4_2,sensitivity": "one command for each",
     "-m experiment=glob(*)": "experiment=glob(*): each preset has runs of its own; one command for each",
     "-m method=glob(zzz*)": "method=glob(zzz*): fits no method; valid: ",
+    "-m method=group(fronteer)": "group(fronteer): no method is in it; did you mean 'frontier'?",
     "-m seed=range(0,0)": "seed=range(0,0): there is no value in it",
     "-m seed=interval(0,1)": "seed=interval(0,1): a sweep is over single values",
     "seed=0,1": "seed=0,1: several values are a sweep; add -m",

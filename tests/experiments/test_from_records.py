@@ -153,6 +153,14 @@ def test_a_profile_without_kept_verdicts_is_compared_with_no_others(profile, tmp
         ("name: top_k\nknows: nothing\n", "mine.yaml: name='top_k': must be 'mine', as the file is called"),
         ("name: mine\n", "mine.yaml: knows=None: must be one of nothing, statistic, keep_set, training_data"),
         ("", "mine.yaml: knows=None"),
+        (
+            "name: mine\nknows: nothing\n",
+            "mine.yaml: groups: missing; [] for no preset, or some of every_error",
+        ),
+        (
+            "name: mine\nknows: nothing\ngroups: [fronteer]\n",
+            "mine.yaml: groups='fronteer': there is no such group; did you mean 'frontier'",
+        ),
     ],
 )
 def test_two_methods_of_one_name_do_not_mix(content, message, tmp_path, capsys, monkeypatch):

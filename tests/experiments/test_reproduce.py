@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from experiments import reproduce
-from experiments.config.overrides import CONF
 from experiments.jobs.ending import Terminated
 from experiments.records.store import Store
 from experiments.report.assemble import Report
 from experiments.report.build import Definitions
 from experiments.report.page import Document
 from experiments.thesis import publish
-from experiments.thesis.tables import MAIN, SLOW, TABLES
+from experiments.thesis.tables import FRONTIER_METHODS, MAIN, ROW_METHODS, TABLES
 
 
 @pytest.fixture
@@ -38,11 +37,11 @@ def test_a_plan_names_every_method_on_every_network_in_both_settings(call, capsy
     text = capsys.readouterr().out
     assert re.search(r"^(\d+) runs: 0 cached, \1 to run$", text, re.M)
     lines = {tuple(line.split()[:3]) for line in text.splitlines() if line.startswith("  ")}
-    methods = {path.stem for path in (CONF / "method").glob("*.yaml")} - {"idealized"}
-    for_rows, slow = {name for name in methods if name.startswith("least_harm_row")}, set(SLOW)
-    assert lines >= set(product(("mlp", "alexnet"), ("reloading",), methods - for_rows))
-    assert lines >= set(product(("mlp", "alexnet"), ("non_reloading",), methods - slow))
+    assert lines >= set(product(("mlp", "alexnet"), ("reloading",), FRONTIER_METHODS))
+    assert lines >= set(product(("mlp", "alexnet"), ("non_reloading",), ROW_METHODS))
     assert "N0 to train: alexnet, mlp" in text
+    assert re.search(r"^  table_4_2 +5 to run +tables/table_4_2, report/cells$", text, re.M)
+    assert re.search(r"^  every_method +36 to run +tables/all_methods, .* and \d+ more$", text, re.M)
 
 
 def test_without_records_there_are_no_tables(call, capsys, monkeypatch, tmp_path):

@@ -116,7 +116,12 @@ def test_every_key_of_the_yaml_is_an_option_and_every_option_a_key(name, spec_of
 
     config = spec_of(f"method={name}").method
     method = build(config, "method")
-    assert {field.name for field in dataclasses.fields(method)} == set(config) - {"name", "_target_", "knows"}
+    assert {field.name for field in dataclasses.fields(method)} == set(config) - {
+        "name",
+        "_target_",
+        "knows",
+        "groups",
+    }
 
 
 def test_there_are_the_methods_of_the_thesis():

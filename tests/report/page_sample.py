@@ -4,7 +4,7 @@ import io
 
 from matplotlib.figure import Figure as Drawing
 
-from experiments.report.page import Chapter, Document, Figure, Fragment
+from experiments.report.page import Chapter, Document, Item
 
 # In ascending order; what is no number comes last in the order of its rows.
 NUMBERS = [
@@ -97,21 +97,21 @@ DOCUMENT = Document(
     title="A report & its page",
     lead="Two of three. See [table 1](../tables/table_1.md).",
     chapters=(
-        Chapter("Claims", "What was claimed.", (Fragment("report/claims.md"),)),
+        Chapter("Claims", "What was claimed.", (Item("report/claims.md"),)),
         Chapter(
             "Tables",
             items=(
-                Fragment("tables/numbers.md", "Numbers"),
-                Fragment("tables/wide.md", "A wide table"),
-                Fragment("tables/table_1.md", "Table 1"),
+                Item("tables/numbers.md", "Numbers"),
+                Item("tables/wide.md", "A wide table"),
+                Item("tables/table_1.md", "Table 1"),
             ),
         ),
         Chapter(
             "Figures",
             items=(
-                Figure("figures/figure_1.png", "A line", "Caption of *one*.", "Figure 1"),
-                Figure("figures/wide.png", "Another line"),
-                Fragment("report/absent.md", "Absent"),
+                Item("figures/figure_1.png", "Figure 1", "A line", "Caption of *one*."),
+                Item("figures/wide.png", alt="Another line"),
+                Item("report/absent.md", "Absent"),
             ),
         ),
     ),

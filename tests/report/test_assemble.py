@@ -10,7 +10,7 @@ from experiments.report.assemble import HEADLINE, Report, assemble, is_assembled
 from experiments.report.build import Definitions, build
 from experiments.report.figures import FigureSpec
 from experiments.report.frames import ReportError
-from experiments.report.page import Chapter, Document, Figure, Fragment
+from experiments.report.page import Chapter, Document, Item
 from experiments.report.tables import read_reference
 from experiments.thesis.tables import MAIN, REFERENCE, TABLES
 
@@ -31,11 +31,11 @@ class Counted:
 
 
 ITEMS = (
-    Fragment(HEADLINE),
-    Fragment("report/counted.md"),
-    Fragment("tables/table_4_2.md"),
-    Figure("figures/figure_4_1.png", "a figure", "What it shows."),
-    Fragment("report/provenance.md"),
+    Item(HEADLINE),
+    Item("report/counted.md"),
+    Item("tables/table_4_2.md"),
+    Item("figures/figure_4_1.png", alt="a figure", caption="What it shows."),
+    Item("report/provenance.md"),
 )
 REPORT = Report((Counted(),), Document("A report", "Read this.", (Chapter("All of it", "", ITEMS),)))
 
@@ -53,7 +53,8 @@ def records():
         )
     ]
     ids = tuple(run.header.run_id for run in runs)
-    return Records({run.header.run_id: run for run in runs}, {MAIN: ids, "some": ids[:2]})
+    presets = {MAIN: ids, "some": ids[:2], "table_4_2": ids, "figure_4_1": ids}
+    return Records({run.header.run_id: run for run in runs}, presets)
 
 
 def built(records, folder):
@@ -67,10 +68,9 @@ def test_every_file_is_written_and_every_item_says_what_it_is_from(records, tmp_
     files = built(records, tmp_path)
     assert tuple(files) == REPORT.names
     text = files["report/report.md"].read_text()
-    assert "From 3 runs of `every_method` ([which](provenance.md))" in text, (
-        "the table's: BGD-II twice, Top-k"
-    )
-    assert "What it shows. From 2 runs of `every_method`" in text, "the figure's"
+    assert "From 5 runs of `every_method` ([which](../report/provenance.md))" in text, "the first table's"
+    assert "From 3 runs of `table_4_2` ([which](provenance.md))" in text, "BGD-II twice, Top-k"
+    assert "What it shows. From 2 runs of `figure_4_1`" in text, "the figure's"
     assert "There were 2 of them.\n\nFrom 2 runs of `some`" in text
     assert "missing:" not in text.replace("missing: no run", "")
     listed = files["report/runs.csv"].read_text().splitlines()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import pytest
 
 from experiments.records.archive import Records, export, load
+from experiments.records.schema import RecordError
 from experiments.records.store import Store
 from experiments.report.build import Definitions, are_there, build
 from experiments.report.tables import read_reference
@@ -33,7 +34,8 @@ NONE = Definitions(MAIN, (), ())
 
 def records_of(runs):
     ids = tuple(one.header.run_id for one in runs)
-    return Records(dict(zip(ids, runs, strict=True)), {MAIN: ids})
+    presets = {MAIN, *(name for spec in SOME.specs for name in spec.presets)}
+    return Records(dict(zip(ids, runs, strict=True)), dict.fromkeys(presets, ids))
 
 
 def contents(folder):
@@ -89,7 +91,7 @@ def test_a_write_that_fails_leaves_the_old_file(runs, reference, tmp_path, monke
     build(records_of(runs), NONE, reference, tmp_path, "old")
     before = contents(tmp_path)
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(RecordError, match="disk"):
         build(records_of(runs), NONE, reference, tmp_path, "new")
     after = contents(tmp_path)
     assert {path: after[path] for path in before} == before

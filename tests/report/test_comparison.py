@@ -7,7 +7,7 @@ import pytest
 
 from experiments.report.compared import RANK, SHARE
 from experiments.report.comparison import Comparison
-from experiments.report.frames import REPLICAS, ReportError, build_frames
+from experiments.report.frames import ReportError, build_frames
 from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.metrics import METRICS, MISSING
 from experiments.report.part import Part
@@ -217,7 +217,7 @@ def test_gradient_ranks():
     part = GradientRanksPart(("a",), "mlp", "table_4_10", "figure_4_12", GRADIENT_RANKS)
     runs = [probe_run("gradient_ranks", SAMPLES), *RUNS]
     comparison = Comparison((), (part,), REFERENCE)
-    assert comparison.presets == ("every_method", *REPLICAS, "base_networks", "a")
+    assert comparison.presets == ("a", "base_networks")
     found = {(cell.metric, cell.method): cell for cell in comparison.cells(runs)}
     assert len(found) == 18
     # Best by testing accuracy: rank 2 (a tie with 3), rank 1, rank 1, none. The thesis: ranks 1, 19 and 40.

@@ -19,7 +19,7 @@ from experiments.report.frontier_figure import MEASURES, entries_of, split, valu
 from experiments.report.generality import Generality
 from experiments.report.knowledge import LEVELS, describe_knowledge, level_of
 from experiments.report.numbered import HEIGHT, WIDTH, Entry, key_lines, place_numbers, spread
-from experiments.report.overview import all_methods_markdown, all_methods_tex
+from experiments.report.overview import all_methods
 from experiments.report.part import Part
 from experiments.report.scope import Scope
 from experiments.report.standings import Aim, same_samples, standings
@@ -294,9 +294,9 @@ def test_captions_of_other_tables_say_what_their_methods_know():
     assert sentence in evaluate(spec, frames, read_reference(REFERENCE)).caption
     assert sentence not in evaluate(replace(spec, knowledge=()), frames, read_reference(REFERENCE)).caption
     assert sentence in " ".join(Scope("reloading", ("mlp",), methods, (), KNOWLEDGE).caption(frames))
-    assert sentence in all_methods_markdown(frames, KNOWLEDGE)
-    assert sentence in all_methods_tex(frames, KNOWLEDGE)
-    assert sentence not in all_methods_markdown(frames)
+    assert sentence in all_methods(frames, KNOWLEDGE)["md"]
+    assert sentence in all_methods(frames, KNOWLEDGE)["tex"]
+    assert sentence not in all_methods(frames)["md"]
 
 
 def test_the_knowledge_of_the_report_is_that_of_the_yaml_files(tmp_path):

@@ -15,13 +15,10 @@ from experiments.report.frames import ReportError
 from experiments.report.gallery.card import card
 from experiments.report.gallery.confusion import harm, matrix
 from experiments.report.gallery.contact_sheet import MOST_UP, drop
-from experiments.report.gallery.layers import layer_names, layer_norms
 from experiments.report.gallery.look import draw_png, share_of_scale, short
-from experiments.report.gallery.network_map import HEIGHT, WIDTH, dot_area, lay_out
-from experiments.report.gallery.part import Gallery
-from experiments.report.gallery.prose import gallery_csv, gallery_markdown, story
-from experiments.report.gallery.scene import METHODS, probabilities, scenes
-from experiments.report.gallery.selection import RULES, choose, rule_text
+from experiments.report.gallery.network_map import HEIGHT, WIDTH, dot_area, lay_out, layer_names, layer_norms
+from experiments.report.gallery.part import Gallery, gallery_csv, gallery_markdown, rule_text, story
+from experiments.report.gallery.scene import METHODS, RULES, choose, probabilities, scenes
 from experiments.report.part import Part
 from experiments.report.style import METHODS as STYLES
 from tests.records_factory import figures, row, run, side_effects
@@ -82,13 +79,13 @@ def network_scenes(runs):
 
 
 def places(choices):
-    return [choice.row.position for choice in choices]
+    return [row.position for _, row in choices]
 
 
 def test_each_rule_takes_its_first_samples_and_none_twice():
     rows = samples()
     assert places(choose(rows, 1))[:3] == [1, 5, 3]  # a loss that is not finite is the largest
-    assert [choice.rule.name for choice in choose(rows, 1)] == [rule.name for rule in RULES]
+    assert [rule for rule, _ in choose(rows, 1)] == list(RULES)
     left = [place for place in stream(0, "gallery").permutation(6) if place not in (1, 5, 3)]
     assert places(choose(rows, 1))[3] == left[0]
     many = places(choose(rows, 3))

@@ -3,9 +3,9 @@ import io
 
 import pytest
 
-from experiments.report.build import insert_between_markers, result_table
 from experiments.report.frames import ReportError, build_frames
-from experiments.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
+from experiments.report.overview import all_methods, result_table
+from experiments.thesis.publish import insert_between_markers
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
 
@@ -27,20 +27,20 @@ def cells(text):
 
 def test_every_method_found_is_in_every_form(runs):
     frames = build_frames(runs)
-    lines = list(csv.DictReader(io.StringIO(all_methods_csv(frames))))
+    lines = list(csv.DictReader(io.StringIO(all_methods(frames)["csv"])))
     new = {line["metric"]: line for line in lines if line["method"] == "a_new_one"}
     assert (new["POC"]["network"], new["POC"]["setting"], new["POC"]["mean"]) == ("mlp", "reloading", "50.0")
     assert "final_test_accuracy" not in new  # it has no meaning where N0 comes back for every sample
     assert {line["metric"] for line in lines if line["setting"] == "non_reloading"} >= {"final_test_accuracy"}
-    assert ["a_new_one", "1", "50"] in [line[:3] for line in cells(all_methods_markdown(frames))]
-    assert r"a\_new\_one & 1 & 50" in all_methods_tex(frames)
+    assert ["a_new_one", "1", "50"] in [line[:3] for line in cells(all_methods(frames)["md"])]
+    assert r"a\_new\_one & 1 & 50" in all_methods(frames)["tex"]
 
 
 def test_all_methods_of_no_runs():
     frames = build_frames([])
-    assert all_methods_csv(frames).count("\n") == 1
-    assert all_methods_markdown(frames)
-    assert all_methods_tex(frames) == ""
+    assert all_methods(frames)["csv"].count("\n") == 1
+    assert all_methods(frames)["md"]
+    assert all_methods(frames)["tex"] == ""
 
 
 def test_result_table_has_a_line_per_network_and_method(runs):

@@ -12,12 +12,12 @@ from PIL import Image
 from experiments.report import verdicts
 from experiments.report.claims import verdicts as claim_verdicts
 from experiments.report.claims.verdicts import ABSENT, FAILS, HOLDS
-from experiments.report.page import Chapter, Document, Figure, Fragment, compose
-from experiments.report.page.cells import VERDICTS, badges, dress
-from experiments.report.page.document import anchor_of
+from experiments.report.page import Chapter, Document, Item, compose
+from experiments.report.page.cells import badges, dress
 from experiments.report.page.markdown import demote, has_title, relink
 from experiments.report.page.pictures import inline
 from experiments.report.page.rendering import Renderer
+from experiments.thesis.report import REPORT
 from tests.report.page_sample import DOCUMENT, FILES
 
 
@@ -43,7 +43,7 @@ def test_both_forms_and_the_same_bytes(report):
 
 def test_markdown_holds_every_item_in_order(report):
     text = report["report/report.md"]
-    places = [text.index(f'<a id="{anchor_of(name)}"></a>') for name in DOCUMENT.names]
+    places = [text.index(f'<a id="{item.anchor}"></a>') for item in DOCUMENT.items]
     assert places == sorted(places)
     assert text.startswith("# A report & its page\n\nTwo of three.")
     assert "## Claims\n\nWhat was claimed.\n" in text
@@ -128,7 +128,7 @@ def test_absent_files_and_pictures_say_so(page):
     document = Document("t", chapters=(Chapter("c", "![x](../figures/no.png)"),))
     text = compose(document, {})["report/index.html"].decode()
     assert '<span class="missing">missing: figures/no.png</span>' in text
-    figure = Document("t", chapters=(Chapter("c", items=(Figure("figures/no.png", "x"),)),))
+    figure = Document("t", chapters=(Chapter("c", items=(Item("figures/no.png", alt="x"),)),))
     assert b"missing: figures/no.png" in compose(figure, {})["report/report.md"]
 
 
@@ -146,19 +146,22 @@ def test_a_picture_from_outside_is_refused():
 
 def test_one_anchor_for_one_thing():
     with pytest.raises(ValueError, match="figure_1"):
-        Document("t", chapters=(Chapter("c", items=(Figure("figures/figure_1.png", "x"),) * 2),))
+        Document("t", chapters=(Chapter("c", items=(Item("figures/figure_1.png", alt="x"),) * 2),))
     with pytest.raises(ValueError, match="more than once"):
         Document("t", chapters=(Chapter("One"), Chapter("one")))
-    assert anchor_of("tables/orders.md") != anchor_of("figures/orders.png")
+    assert Item("tables/orders.md").anchor != Item("figures/orders.png").anchor
     renderer = Renderer({}, "report", {"report/same.md": "same"})
     _, headings = renderer.render("# Same\n\n# Same\n\n# ?\n", "x")
     assert [heading.anchor for heading in headings] == ["same-2", "same-3", "section"]
 
 
+LOOKS = {"reproduced": "good", "not reproduced": "bad"}
+
+
 def cells(text):
     parser = MarkdownIt("commonmark").enable("table")
     tokens = parser.parse(text)
-    dress(tokens)
+    dress(tokens, LOOKS)
     return parser.renderer.render(tokens, parser.options, {})
 
 
@@ -184,12 +187,15 @@ def test_labels_do_not_reach_into_another_table():
 
 
 def test_every_verdict_of_the_report_has_a_look():
-    assert all(word == word.casefold() for word in VERDICTS)
-    assert {*verdicts.VERDICTS, *claim_verdicts.VERDICTS, HOLDS, FAILS, ABSENT} <= set(VERDICTS)
+    looks = REPORT.document.badges
+    assert all(word == word.casefold() for word in looks)
+    assert {*verdicts.VERDICTS, *claim_verdicts.VERDICTS, HOLDS, FAILS, ABSENT} == set(looks)
 
 
 def test_bold_verdicts_in_a_summary_are_badges():
-    assert badges("<b>fails</b> <b>x</b>") == '<span class="badge bad">fails</span> <b>x</b>'
+    assert (
+        badges("<b>fails</b> <b>x</b>", {"fails": "bad"}) == '<span class="badge bad">fails</span> <b>x</b>'
+    )
 
 
 def test_headings_are_demoted_outside_code():
@@ -232,7 +238,7 @@ def test_torch_is_not_imported():
 
 
 def test_a_fragment_with_a_title_keeps_its_own_heading():
-    document = Document("t", chapters=(Chapter("Claims", items=(Fragment("report/claims.md", "All"),)),))
+    document = Document("t", chapters=(Chapter("Claims", items=(Item("report/claims.md", "All"),)),))
     text = compose(document, FILES)["report/report.md"].decode()
     assert "### All\n\n#### Claims\n" in text
     assert "##### Detail a" in text

@@ -90,4 +90,4 @@ def test_a_replica_is_another_draw_where_corrections_accumulate_and_nowhere_else
 
 def test_it_is_a_part():
     checked: Part = PART
-    assert set(checked.presets) >= {"rounding", "rounding_dense", "rounding_alexnet", "rounding_beyond"}
+    assert set(checked.presets) >= {"rounding", "rounding_alexnet", "rounding_beyond"}

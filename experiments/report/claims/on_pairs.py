@@ -1,13 +1,21 @@
 """Tests that compare two methods sample by sample, paired on seed and sample."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from experiments.report.claims.evidence import QUANTITIES, Evidence, Missing, Outcome
-from experiments.report.claims.on_samples import Choices, about, rows_of
+from experiments.report.claims.evidence import (
+    OF_EVERY_SAMPLE,
+    PER_SAMPLE,
+    Evidence,
+    Missing,
+    Outcome,
+    corrected_too,
+    within,
+)
+from experiments.report.claims.on_samples import Method, OfMetric
 from experiments.report.metrics import Values
 from experiments.report.numbers import format_number
 from experiments.report.statistics import Paired, paired
@@ -17,77 +25,84 @@ NO_COMMON = "missing: no sample that every method of the test corrected"
 
 
 @dataclass(frozen=True)
-class PairedTest:
-    """A method has less, or more, of something than another, sample by sample.
+class OfTwo(OfMetric):
+    """A test of a method against another.
 
     Pairs are (seed, sample); of quantities that only a corrected sample has, those that both methods, and all of
-    `common`, corrected. Direction: the mean difference lies on the stated side. Significance: the sign-flip p value
-    of that mean, after Holm's correction. With a factor f the p value and the size are of f times the smaller less
-    the larger: "at least f times fewer".
+    `common`, corrected.
     """
 
-    choices: ClassVar[Choices] = {"metric": QUANTITIES, "expect": ("less", "more")}
-    network: str
-    metric: str
-    method: str
-    against: str
-    expect: str
-    setting: str = "reloading"
-    factor: float = 1.0
-    common: tuple[str, ...] = ()
+    against: Method
+    common: tuple[Method, ...] = field(default=(), kw_only=True)
 
-    @property
-    def subject(self) -> str:
-        """The test in words."""
+    def compare(self, evidence: Evidence, **factors: float) -> tuple[Paired, float, float]:
+        """Return the difference over the pairs, and the mean of either method.
+
+        Args:
+            evidence: The records.
+            **factors: By method, by how much its values are multiplied; 1 if not given.
+
+        Raises:
+            Missing: There is no pair.
+        """
+
+        def values(rows: pd.DataFrame) -> Values:
+            return PER_SAMPLE[self.metric].values(rows) * factors.get(rows["method"].iloc[0], 1.0)
+
+        about = (self.network, self.setting)
+        ours, theirs = (evidence.rows_of(*about, name, self.metric) for name in (self.method, self.against))
+        if self.metric not in OF_EVERY_SAMPLE:
+            others = [evidence.samples(*about, name) for name in self.common]
+            ours, theirs = (
+                corrected_too(rows, [other, *others]) for rows, other in ((ours, theirs), (theirs, ours))
+            )
+        if ours.empty or theirs.empty:
+            raise Missing(NO_COMMON)
+        pairs = paired(ours, theirs, values, *self.name, self.against)
+        if pairs is None:
+            raise Missing(NO_COMMON)
+        return pairs, float(np.nanmean(values(ours))), float(np.nanmean(values(theirs)))
+
+
+@dataclass(frozen=True)
+class PairedTest(OfTwo):
+    """A method has less, or more, of something than another, sample by sample.
+
+    Direction: the mean difference lies on the stated side. Significance: the sign-flip p value of that mean, after
+    Holm's correction. With a factor f the p value and the size are of f times the smaller less the larger: "at least f
+    times fewer".
+    """
+
+    expect: Literal["less", "more"]
+    factor: float = 1.0
+
+    def _words(self) -> str:
         first, second = (method_style(name).label for name in (self.method, self.against))
         times = f"at least {format_number(self.factor)} times " if self.factor != 1 else ""
-        words = f"{first} {times}{self.expect} than {second}"
-        return f"{QUANTITIES[self.metric].label}: {words}{about(self.setting)}"
+        return f"{first} {times}{self.expect} than {second}"
 
-    def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return the finding of the records."""
-        found = two_methods(evidence, self)
-        if isinstance(found, Missing):
-            return found
-        first, second = found
-        quantity, side = QUANTITIES[self.metric], -1 if self.expect == "less" else 1
-        name = (self.metric, self.network, self.setting, self.method, self.against)
-        plain = paired(first, second, quantity.values, *name)
-        if plain is None:
-            return Missing(NO_COMMON)
-        tested, note = plain, ""
+    def _outcome(self, evidence: Evidence) -> Outcome:
+        plain, ours, theirs = self.compare(evidence)
+        tested, note, side = plain, "", -1 if self.expect == "less" else 1
         if self.factor != 1:
-            tested = self._scaled(first, second, name)
+            smaller = self.method if self.expect == "less" else self.against
+            tested, _, _ = self.compare(evidence, **{smaller: self.factor})
             # Both differences are linear in the two means over the pairs.
-            smaller = side * (plain.difference - tested.difference) / (self.factor - 1)
-            note = _times(smaller + side * plain.difference, smaller)
-        ours, theirs = (float(np.nanmean(quantity.values(rows))) for rows in (first, second))
+            mean = side * (plain.difference - tested.difference) / (self.factor - 1)
+            note = _times(mean + side * plain.difference, mean)
         return Outcome(
-            ours=ours,
-            against=theirs,
-            value=plain.difference,
-            interval=plain.interval,
-            p=tested.p,
+            ours,
             direction=side * plain.difference > 0,
             size=side * tested.difference > 0,
             n=plain.n,
             seeds=plain.seeds,
+            against=theirs,
+            difference=plain.difference,
+            interval=plain.interval,
+            p=tested.p,
             exact=tested.exact,
             note=note,
         )
-
-    def _scaled(self, first: pd.DataFrame, second: pd.DataFrame, name: tuple[str, ...]) -> Paired:
-        """Compare after multiplying the method that is to have less."""
-        smaller = self.method if self.expect == "less" else self.against
-
-        def values(rows: pd.DataFrame) -> Values:
-            factor = self.factor if (rows["method"] == smaller).all() else 1.0
-            return factor * QUANTITIES[self.metric].values(rows)
-
-        found = paired(first, second, values, *name)
-        if found is None:
-            raise ValueError("the pairs of the plain comparison are gone")
-        return found
 
 
 def _times(larger: float, smaller: float) -> str:
@@ -95,86 +110,29 @@ def _times(larger: float, smaller: float) -> str:
     return f"{ratio}, over the pairs; the p value is of the factor"
 
 
-class _OfTwo(Protocol):
-    """What tests of two methods have in common."""
-
-    @property
-    def network(self) -> str: ...
-    @property
-    def setting(self) -> str: ...
-    @property
-    def metric(self) -> str: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def against(self) -> str: ...
-    @property
-    def common(self) -> tuple[str, ...]: ...
-
-
-def two_methods(evidence: Evidence, test: _OfTwo) -> tuple[pd.DataFrame, pd.DataFrame] | Missing:
-    """Return the rows of two methods that make pairs; of a quantity of corrected samples, those of no others."""
-    found = []
-    for method, other in ((test.method, test.against), (test.against, test.method)):
-        rows = rows_of(evidence, test.network, test.setting, method, test.metric)
-        if isinstance(rows, Missing):
-            return rows
-        if QUANTITIES[test.metric].population == "corrected":
-            rows = evidence.corrected_by(rows, (other, *test.common))
-        found.append(rows)
-    return Missing(NO_COMMON) if any(rows.empty for rows in found) else (found[0], found[1])
-
-
 @dataclass(frozen=True)
-class Equal:
+class Equal(OfTwo):
     """Two methods have as much of something, within a margin, sample by sample.
 
-    Pairs as in `PairedTest`. Direction: the mean difference is within the margin. Size: its 95 % interval is, which
-    is two one-sided tests at 2.5 % (Schuirmann 1987). No p value.
+    Direction: the mean difference is within the margin. Size: its 95 % interval is, which is two one-sided tests at
+    2.5 % (Schuirmann 1987). No p value.
 
     Attributes:
         margin: In the quantity's unit; with `relative` a share of the mean of `against`.
     """
 
-    choices: ClassVar[Choices] = {"metric": QUANTITIES}
-    network: str
-    metric: str
-    method: str
-    against: str
     margin: float
     relative: bool = False
-    setting: str = "reloading"
-    common: tuple[str, ...] = ()
 
-    @property
-    def subject(self) -> str:
-        """The test in words."""
+    def _words(self) -> str:
         first, second = (method_style(name).label for name in (self.method, self.against))
         margin = f"{format_number(100 * self.margin)} %" if self.relative else format_number(self.margin)
-        words = f"{first} the same as {second}, within {margin}"
-        return f"{QUANTITIES[self.metric].label}: {words}{about(self.setting)}"
+        return f"{first} the same as {second}, within {margin}"
 
-    def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return the finding of the records."""
-        found = two_methods(evidence, self)
-        if isinstance(found, Missing):
-            return found
-        first, second = found
-        values = QUANTITIES[self.metric].values
-        name = (self.metric, self.network, self.setting, self.method, self.against)
-        pairs = paired(first, second, values, *name)
-        if pairs is None:
-            return Missing(NO_COMMON)
-        ours, theirs = (float(np.nanmean(values(rows))) for rows in (first, second))
+    def _outcome(self, evidence: Evidence) -> Outcome:
+        pairs, ours, theirs = self.compare(evidence)
         margin = self.margin * abs(theirs) if self.relative else self.margin
-        return Outcome(
-            ours=ours,
-            against=theirs,
-            value=pairs.difference,
-            interval=pairs.interval,
-            p=None,
-            direction=abs(pairs.difference) <= margin,
-            size=-margin <= pairs.interval.low and pairs.interval.high <= margin,
-            n=pairs.n,
-            seeds=pairs.seeds,
-        )
+        found = within(pairs.difference, pairs.interval, -margin, margin)
+        counts = {"n": pairs.n, "seeds": pairs.seeds}
+        means = {"against": theirs, "difference": pairs.difference}
+        return Outcome(ours, **found, **counts, **means, interval=pairs.interval)

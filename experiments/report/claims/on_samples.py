@@ -1,40 +1,72 @@
-"""Tests on values per sample of one method."""
+"""What every kind of test has in common, and the tests on values per sample of one method."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 
-from experiments.report.claims.evidence import QUANTITIES, Evidence, Missing, Outcome
-from experiments.report.metrics import correct, corrected
+from experiments.report.claims.evidence import PER_SAMPLE, Evidence, Missing, Outcome, within
+from experiments.report.metrics import Values, correct
 from experiments.report.numbers import format_number
 from experiments.report.statistics import Interval, bootstrap_mean, sign_flip_p, wilson
-from experiments.report.style import method_style, setting_label
+from experiments.report.style import METHODS, NETWORKS, SETTINGS, method_style, setting_label
+from experiments.report.surveys import HIGH, LOW, resamples
 
-Choices = Mapping[str, Collection[str]]
-NOT_FINITE = "missing: no value is finite"
-
-
-def about(setting: str) -> str:
-    """Return a setting in words; empty for the reloading one."""
-    return "" if setting == "reloading" else f" ({setting_label(setting)})"
+Network, Method = Annotated[str, tuple(NETWORKS)], Annotated[str, tuple(METHODS)]
+Setting, PerSample = Annotated[str, tuple(SETTINGS)], Annotated[str, tuple(PER_SAMPLE)]
 
 
-def rows_of(
-    evidence: Evidence, network: str, setting: str, method: str, metric: str
-) -> pd.DataFrame | Missing:
-    """Return the rows that a quantity has a value for."""
-    samples = evidence.samples(network, setting, method)
-    if isinstance(samples, Missing) or QUANTITIES[metric].population == "all":
-        return samples
-    rows = samples[corrected(samples)]
-    return Missing(f"missing: {method_style(method).label} corrected no sample") if rows.empty else rows
+class Kind(ABC):
+    """A test of a claim; its kinds are frozen dataclasses, so that equal tests are one.
+
+    Attributes:
+        network: Whose records it is on; empty where it compares networks.
+    """
+
+    network: str
+
+    @property
+    def subject(self) -> str:
+        """The test in words."""
+        return self._words()
+
+    def evaluate(self, evidence: Evidence) -> Outcome:
+        """Return the finding of the records, before Holm's correction.
+
+        Raises:
+            Missing: There is nothing to test on.
+        """
+        return self._outcome(evidence)
+
+    @abstractmethod
+    def _words(self) -> str: ...
+
+    @abstractmethod
+    def _outcome(self, evidence: Evidence) -> Outcome: ...
+
+
+def percent(share: Interval) -> Interval:
+    """Return the interval of a share as one of a percentage."""
+    return Interval(100 * share.low, 100 * share.high)
 
 
 @dataclass(frozen=True)
-class Share:
+class OfSetting(Kind):
+    """A test on runs in a setting, the reloading one if not said otherwise."""
+
+    network: Network
+    setting: Setting = field(default="reloading", kw_only=True)
+
+    @property
+    def about(self) -> str:
+        """The setting in words; empty for the usual one."""
+        return "" if self.setting == type(self).setting else f" ({setting_label(self.setting)})"
+
+
+@dataclass(frozen=True)
+class Share(OfSetting):
     """A method makes a stated percentage of the samples right.
 
     Direction: the share of pairs of seed and sample lies within `near` points of the stated one. Size: its Wilson
@@ -43,38 +75,63 @@ class Share:
     independent, which the interval does not know.
     """
 
-    choices: ClassVar[Choices] = {}
-    network: str
-    method: str
+    method: Method
     stated: float
-    setting: str = "reloading"
     tolerance: float = 0.0
     near: float = 5.0
+
+    def _words(self) -> str:
+        slack = f" ± {format_number(self.tolerance)}" if self.tolerance else ""
+        return f"{method_style(self.method).label} corrects {format_number(self.stated)}{slack} %{self.about}"
+
+    def _outcome(self, evidence: Evidence) -> Outcome:
+        samples = evidence.samples(self.network, self.setting, self.method)
+        right = correct(samples)
+        share, interval = 100 * float(right.mean()), percent(wilson(int(right.sum()), right.size))
+        return Outcome(
+            share,
+            direction=abs(share - self.stated) <= max(self.near, self.tolerance),
+            size=interval.low - self.tolerance <= self.stated <= interval.high + self.tolerance,
+            n=right.size,
+            seeds=int(samples["seed"].nunique()),
+            against=self.stated,
+            interval=interval,
+        )
+
+
+@dataclass(frozen=True)
+class OfMetric(OfSetting):
+    """A test on a quantity of the samples of a method."""
+
+    metric: PerSample
+    method: Method
 
     @property
     def subject(self) -> str:
         """The test in words."""
-        slack = f" ± {format_number(self.tolerance)}" if self.tolerance else ""
-        label = method_style(self.method).label
-        return f"{label} corrects {format_number(self.stated)}{slack} %{about(self.setting)}"
+        return f"{PER_SAMPLE[self.metric].label}: {self._words()}{self.about}"
 
-    def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return the finding of the records."""
-        samples = evidence.samples(self.network, self.setting, self.method)
-        if isinstance(samples, Missing):
-            return samples
-        right = correct(samples)
-        share = 100 * float(right.mean())
-        ends = wilson(int(right.sum()), right.size)
-        interval = Interval(100 * ends.low, 100 * ends.high)
-        reaches = interval.low - self.tolerance <= self.stated <= interval.high + self.tolerance
-        near = abs(share - self.stated) <= max(self.near, self.tolerance)
-        seeds = int(samples["seed"].nunique())
-        return Outcome(share, self.stated, share, interval, None, near, reaches, right.size, seeds)
+    @property
+    def name(self) -> tuple[str, ...]:
+        """The name of its random streams."""
+        return self.metric, self.network, self.setting, self.method
+
+    def finite(self, evidence: Evidence) -> tuple[pd.DataFrame, Values, Interval]:
+        """Return the rows that have a finite value, the values, and the interval of their mean.
+
+        Raises:
+            Missing: There is none.
+        """
+        rows = evidence.rows_of(self.network, self.setting, self.method, self.metric)
+        values = PER_SAMPLE[self.metric].values(rows)
+        rows, values = rows[np.isfinite(values)], values[np.isfinite(values)]
+        if not values.size:
+            raise Missing("missing: no value is finite")
+        return rows, values, bootstrap_mean(values, rows["seed"], rows["index"], *self.name)
 
 
 @dataclass(frozen=True)
-class Sign:
+class Sign(OfMetric):
     """The mean of a quantity is below, or above, 0.
 
     Over the pairs of seed and sample that have a finite value. Direction: the mean lies on the stated side. Size: its
@@ -82,84 +139,104 @@ class Sign:
     Holm's correction.
     """
 
-    choices: ClassVar[Choices] = {"metric": QUANTITIES, "expect": ("below", "above")}
-    network: str
-    metric: str
-    method: str
-    expect: str
-    setting: str = "reloading"
+    expect: Literal["below", "above"]
     least: float = 0.0
     most: float = np.inf
 
-    @property
-    def subject(self) -> str:
-        """The test in words."""
-        size = ""
-        if self.least or np.isfinite(self.most):
-            size = f", by {format_number(self.least)} to {format_number(self.most)}"
-        label = method_style(self.method).label
-        return f"{QUANTITIES[self.metric].label}: {label} {self.expect} 0{size}{about(self.setting)}"
+    def _words(self) -> str:
+        bounded = self.least or np.isfinite(self.most)
+        size = f", by {format_number(self.least)} to {format_number(self.most)}" if bounded else ""
+        return f"{method_style(self.method).label} {self.expect} 0{size}"
 
-    def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return the finding of the records."""
-        rows = rows_of(evidence, self.network, self.setting, self.method, self.metric)
-        if isinstance(rows, Missing):
-            return rows
-        values = QUANTITIES[self.metric].values(rows)
-        rows, values = rows[np.isfinite(values)], values[np.isfinite(values)]
-        if not values.size:
-            return Missing(NOT_FINITE)
-        name = (self.metric, self.network, self.setting, self.method)
-        mean = float(values.mean())
-        flip = sign_flip_p(values, rows["index"], *name)
+    def _outcome(self, evidence: Evidence) -> Outcome:
+        rows, values, interval = self.finite(evidence)
+        mean, flip = float(values.mean()), sign_flip_p(values, rows["index"], *self.name)
         return Outcome(
-            ours=mean,
-            against=0.0,
-            value=mean,
-            interval=bootstrap_mean(values, rows["seed"], rows["index"], *name),
-            p=flip.p,
+            mean,
             direction=mean < 0 if self.expect == "below" else mean > 0,
             size=self.least <= abs(mean) < self.most,
             n=values.size,
             seeds=int(rows["seed"].nunique()),
+            against=0.0,
+            interval=interval,
+            p=flip.p,
             exact=flip.exact,
         )
 
 
 @dataclass(frozen=True)
-class MeanBetween:
+class MeanBetween(OfMetric):
     """The mean of a quantity lies between two stated values.
 
     Direction: the mean does. Size: its 95 % interval does. No p value.
     """
 
-    choices: ClassVar[Choices] = {"metric": QUANTITIES}
-    network: str
-    metric: str
-    method: str
     low: float
     high: float
-    setting: str = "reloading"
 
-    @property
-    def subject(self) -> str:
-        """The test in words."""
+    def _words(self) -> str:
         ends = f"between {format_number(self.low)} and {format_number(self.high)}"
-        label = method_style(self.method).label
-        return f"{QUANTITIES[self.metric].label}: {label} {ends}{about(self.setting)}"
+        return f"{method_style(self.method).label} {ends}"
 
-    def evaluate(self, evidence: Evidence) -> Outcome | Missing:
-        """Return the finding of the records."""
-        rows = rows_of(evidence, self.network, self.setting, self.method, self.metric)
-        if isinstance(rows, Missing):
-            return rows
-        values = QUANTITIES[self.metric].values(rows)
-        finite = np.isfinite(values)
-        if not finite.any():
-            return Missing(NOT_FINITE)
-        name = (self.metric, self.network, self.setting, self.method)
-        interval = bootstrap_mean(values, rows["seed"], rows["index"], *name)
-        mean = float(values[finite].mean())
-        within = self.low <= interval.low and interval.high <= self.high
-        direction, seeds = self.low <= mean <= self.high, int(rows["seed"].nunique())
-        return Outcome(mean, None, mean, interval, None, direction, within, int(finite.sum()), seeds)
+    def _outcome(self, evidence: Evidence) -> Outcome:
+        rows, values, interval = self.finite(evidence)
+        mean, seeds = float(values.mean()), int(rows["seed"].nunique())
+        found = within(mean, interval, self.low, self.high)
+        return Outcome(mean, **found, n=values.size, seeds=seeds, interval=interval)
+
+
+@dataclass(frozen=True)
+class Uncorrelated(OfSetting):
+    """Two quantities of a method go together no more than weakly, sample by sample.
+
+    Spearman's rank correlation over the pairs of seed and sample that have both. Direction: its amount is at most
+    `limit`. Size: its 95 % percentile bootstrap interval over samples (all seeds of a drawn sample together, the ranks
+    kept) is within ± `limit`. No p value: that there is no relation at all is no claim a p value could support.
+    """
+
+    metric: PerSample
+    with_metric: PerSample
+    method: Method
+    limit: float = 0.3
+
+    def _words(self) -> str:
+        first, second = (PER_SAMPLE[name].label for name in (self.metric, self.with_metric))
+        label = method_style(self.method).label
+        return f"{label}: rank correlation of {first} and {second} within ± {format_number(self.limit)}"
+
+    def _outcome(self, evidence: Evidence) -> Outcome:
+        rows = evidence.rows_of(self.network, self.setting, self.method, self.metric)
+        values = np.column_stack([PER_SAMPLE[name].values(rows) for name in (self.metric, self.with_metric)])
+        known = np.isfinite(values).all(axis=1)
+        ranks = pd.DataFrame(values[known]).rank().to_numpy(dtype=np.float64)
+        if ranks.shape[0] < 3 or (ranks.std(axis=0) == 0).any():
+            raise Missing("missing: too few samples, or values that do not differ")
+        name = ("correlation", self.metric, self.with_metric, self.network, self.setting, self.method)
+        ours, again = rank_correlation(ranks, rows["index"].to_numpy()[known], *name)
+        interval = Interval(*map(float, np.nanpercentile(again, (LOW, HIGH))))
+        found, seeds = within(ours, interval, -self.limit, self.limit), int(rows["seed"].nunique())
+        return Outcome(ours, **found, n=ranks.shape[0], seeds=seeds, against=0.0, interval=interval)
+
+
+def rank_correlation(ranks: Values, samples: Values, *name: str) -> tuple[float, Values]:
+    """Return the correlation of two columns of ranks, and in each resample of the samples.
+
+    Args:
+        ranks: (n, 2).
+        samples: (n,), the sample that each row is of; rows of one sample are drawn together.
+        *name: What the bootstrap is for.
+    """
+    ids, sample_of = np.unique(samples, return_inverse=True)
+    first, second = (ranks - ranks.mean(axis=0)).T
+    moments = (np.ones_like(first), first, second, first * first, second * second, first * second)
+    sums = np.column_stack([np.bincount(sample_of, weights=part, minlength=ids.size) for part in moments])
+    again = resamples(ids.size, *name) @ sums
+    return float(_correlation(sums.sum(axis=0, keepdims=True))[0]), _correlation(again)
+
+
+def _correlation(sums: Values) -> Values:
+    """Return the correlation from (rows, 6) sums of 1, x, y, xx, yy and xy; NaN where a column does not vary."""
+    n, x, y, xx, yy, xy = sums.T
+    spread = (xx - x * x / n) * (yy - y * y / n)
+    root = np.sqrt(np.where(spread > 0, spread, np.nan))
+    return np.asarray((xy - x * y / n) / root, dtype=np.float64)

@@ -4,8 +4,8 @@ import html
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiments.records.schema import Run
@@ -13,46 +13,29 @@ from experiments.report.build import run_ids_sha256
 from experiments.report.captions import describe_scale_briefly, warnings
 from experiments.report.claims.data import Ledger, read_ledger
 from experiments.report.claims.evidence import Evidence, Missing, shown
-from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge, on
+from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge
 from experiments.report.frames import REPLICAS, draws
 from experiments.report.numbers import format_number, listing
 from experiments.report.render import csv_text, loud_markdown, markdown
 from experiments.report.sheet import plain
-from experiments.report.statistics import Interval
 from experiments.report.style import NETWORKS, SETTINGS, network_label, setting_label
 
-OVERVIEW = (
-    *("id", "claim", "verdict", *NETWORKS.values(), "where", "tests that hold", "deciding test", "ours"),
-    *("against", "tested value", "95 % interval", "p (Holm)"),
-)
-DETAILS = (
-    *(
-        "network",
-        "test",
-        "result",
-        "note",
-        "ours",
-        "against",
-        "tested value",
-        "95 % interval",
-        "p",
-        "p (Holm)",
-    ),
-    *("n", "seeds"),
-)
 COLUMNS = (
     *("id", "claim", "where", "verdict", "reason", "network", "table", "test", "result", "ours", "against"),
     *("value", "low", "high", "p", "p_holm", "p_exact", "n", "seeds", "note"),
 )
+NUMBERS = {"ours": "ours", "against": "against", "value": "tested value", "interval": "95 % interval"}
+OVERVIEW = (
+    *("id", "claim", "verdict", *NETWORKS.values(), "where", "tests that hold", "deciding test"),
+    *(*NUMBERS.values(), "p (Holm)"),
+)
+DETAILS = {  # of a test's record, and what it is called
+    **{name: name for name in ("network", "test", "result", "note")},
+    **NUMBERS,
+    **{"p": "p", "p_holm": "p (Holm)", "n": "n", "seeds": "seeds"},
+}
 SMALLEST = 1e-4  # a p value below it is shown as such
 NONE = "–"
-READING = (
-    "Ours: the method's mean over the pairs of the test, or a share or level as the test says; against: the other"
-    " method's, or the stated value. Tested value: the mean difference over the pairs of seed and sample that both"
-    " have, with the interval beside it. n: pairs, samples or seeds. p: two-sided, of a sign-flip permutation;"
-    " p (Holm): corrected within the claim's table. The deciding test is the worst one; of equal ones that with the"
-    " largest p."
-)
 
 
 @dataclass(frozen=True)
@@ -66,12 +49,7 @@ class Claims:
 
     path: Path
     presets: tuple[str, ...] = (
-        "every_method",
-        *REPLICAS,
-        "table_4_9",
-        "table_4_10",
-        "figure_4_13",
-        "idealized_selector_mlp",
+        *("every_method", *REPLICAS, "table_4_9", "table_4_10", "figure_4_13", "idealized_selector_mlp"),
     )
 
     @property
@@ -113,15 +91,46 @@ def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
 
 def _markdown(ledger: Ledger, rulings: Sequence[Ruling], scale: tuple[list[str], list[str]]) -> str:
     counts = [f"{sum(item.verdict == name for item in rulings)} {name}" for name in VERDICTS]
-    head = [
+    parts = [
         "# Claims",
         f"{len(rulings)} claims: {listing(counts)}.",
+        loud_markdown(scale[1]).strip(),
+        markdown(OVERVIEW, [_overview(item) for item in rulings], texts=8).strip(),
+        *("## The rule", ledger.rule, ledger.reading, " ".join(scale[0])),
+        "## The tests of each claim",
+        "\n".join(map(_details, rulings)),
     ]
-    reading = ["## The rule", ledger.rule, READING, " ".join(scale[0])]
-    table = markdown(OVERVIEW, [_overview(item) for item in rulings], texts=8)
-    details = "\n".join(map(_details, rulings))
-    parts = [*head, loud_markdown(scale[1]).strip(), table.strip(), *reading, "## The tests of each claim"]
-    return "\n\n".join(part for part in parts if part) + f"\n\n{details}"
+    return "\n\n".join(part for part in parts if part)
+
+
+def _record(judged: Judged) -> dict[str, object]:
+    """Return a test by `COLUMNS`; what it has nothing for is left out."""
+    outcome = judged.outcome
+    about = {"network": judged.test.network, "test": judged.test.subject, "result": judged.grade}
+    if isinstance(outcome, Missing):
+        return about | {"note": str(outcome)}
+    numbers = {name: getattr(outcome, name) for name in ("ours", "against", "value", "p", "n", "note")}
+    ends = asdict(outcome.interval) if outcome.interval else {}
+    exact = "" if outcome.p is None else str(outcome.exact).lower()
+    return (
+        about | numbers | ends | {"p_holm": judged.adjusted, "p_exact": exact, "seeds": outcome.seeds or None}
+    )
+
+
+def _text(record: Mapping[str, object], name: str) -> str:
+    """Return a cell of the Markdown tables."""
+    value = record.get(name)
+    if name == "network":
+        return network_label(str(value)) if value else "both"
+    if name == "interval" and "low" in record:
+        return f"[{shown(record['low'])}, {shown(record['high'])}]"
+    if value is None or value == "":
+        return "missing" if name == "ours" else NONE
+    if name in ("p", "p_holm"):
+        return f"<{SMALLEST:.4f}" if value < SMALLEST else format_number(value)
+    return (
+        shown(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    )
 
 
 def _overview(ruling: Ruling) -> list[str]:
@@ -129,32 +138,10 @@ def _overview(ruling: Ruling) -> list[str]:
     grades = [ruling.grade_on(network) or NONE for network in NETWORKS]
     line = [f"[{claim.id}](#claim-{claim.id})", claim.claim, ruling.verdict, *grades, claim.where]
     if deciding is None:
-        return [*line, *[NONE] * (len(OVERVIEW) - len(line))]
-    held = sum(item.grade == HOLDS for item in ruling.judged)
-    numbers = _numbers(deciding)
-    return [
-        *(*line, f"{held} of {len(ruling.judged)}", f"{on(deciding.test)}{deciding.test.subject}"),
-        *(*numbers[:4], _p(deciding.adjusted)),
-    ]
-
-
-def _numbers(judged: Judged) -> list[str]:
-    """Return ours, against, the tested value, its interval and n of a test."""
-    outcome = judged.outcome
-    if isinstance(outcome, Missing):
-        return ["missing", *[NONE] * 4]
-    against = NONE if outcome.against is None else shown(outcome.against)
-    return [shown(outcome.ours), against, shown(outcome.value), _interval(outcome.interval), f"{outcome.n:,}"]
-
-
-def _interval(interval: Interval | None) -> str:
-    return NONE if interval is None else f"[{shown(interval.low)}, {shown(interval.high)}]"
-
-
-def _p(p: float | None) -> str:
-    if p is None:
-        return NONE
-    return f"<{SMALLEST:.4f}" if p < SMALLEST else format_number(p)
+        return line + [NONE] * (len(OVERVIEW) - len(line))
+    held, record = sum(item.grade == HOLDS for item in ruling.judged), _record(deciding)
+    line += [f"{held} of {len(ruling.judged)}", deciding.subject]
+    return line + [_text(record, name) for name in (*NUMBERS, "p_holm")]
 
 
 def _details(ruling: Ruling) -> str:
@@ -167,49 +154,27 @@ def _details(ruling: Ruling) -> str:
         *([claim.note] if claim.note else []),
     ]
     if ruling.judged:
-        parts.append(markdown(DETAILS, [_line(item) for item in ruling.judged], texts=4).rstrip())
+        lines = [[_text(record, name) for name in DETAILS] for record in map(_record, ruling.judged)]
+        parts.append(markdown(list(DETAILS.values()), lines, texts=4).rstrip())
     return "\n\n".join([*parts, "</details>\n"])
 
 
-def _line(judged: Judged) -> list[str]:
-    outcome, test = judged.outcome, judged.test
-    numbers = _numbers(judged)
-    line = [network_label(test.network) if test.network else "both", test.subject, judged.grade]
-    if isinstance(outcome, Missing):
-        return [*line, outcome.why, *numbers[:4], NONE, NONE, numbers[4], NONE]
-    seeds = str(outcome.seeds) if outcome.seeds else NONE
-    return [*line, outcome.note or NONE, *numbers[:4], _p(outcome.p), _p(judged.adjusted), numbers[4], seeds]
-
-
 def _csv(rulings: Sequence[Ruling]) -> str:
-    lines: list[list[object]] = []
+    records = []
     for ruling in rulings:
         claim = ruling.claim
-        head = [claim.id, claim.claim, claim.where, ruling.verdict, ruling.reason]
-        if not ruling.judged:
-            lines.append([*head, *[""] * (len(COLUMNS) - len(head))])
-        for judged in ruling.judged:
-            network = judged.test.network
-            about = [network, claim.tables.get(network, ""), judged.test.subject, judged.grade]
-            lines.append([plain(value) for value in (*head, *about, *_record(judged))])
-    return csv_text(COLUMNS, lines)
+        about = {name: getattr(claim, name) for name in ("id", "claim", "where")}
+        about |= {"verdict": ruling.verdict, "reason": ruling.reason}
+        records += [
+            {**about, "table": claim.tables.get(item.test.network, ""), **_record(item)}
+            for item in ruling.judged
+        ] or [about]
+    return csv_text(COLUMNS, [[_cell(record.get(name)) for name in COLUMNS] for record in records])
 
 
-def _record(judged: Judged) -> list[object]:
-    """Return the numbers of a test for the csv file."""
-    outcome = judged.outcome
-    if isinstance(outcome, Missing):
-        return [*[None] * 10, outcome.why]
-    interval = outcome.interval
-    ends = (None, None) if interval is None else (interval.low, interval.high)
-    exact = None if outcome.p is None else str(outcome.exact).lower()
-    values = [_finite(value) for value in (outcome.ours, outcome.against, outcome.value)]
-    return [*values, *ends, outcome.p, judged.adjusted, exact, outcome.n, outcome.seeds or None, outcome.note]
-
-
-def _finite(value: float | None) -> object:
-    """Return a number, or the word for one that is not finite."""
-    return value if value is None or math.isfinite(value) else shown(value)
+def _cell(value: object) -> object:
+    """Return a cell of the csv file: a number that is not finite in words."""
+    return shown(value) if isinstance(value, float) and not math.isfinite(value) else plain(value)
 
 
 def _json(rulings: Sequence[Ruling], run_ids: Sequence[str]) -> str:

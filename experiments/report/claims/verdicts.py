@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.report.claims.data import Claim, Test
+from experiments.report.claims.data import Claim
 from experiments.report.claims.evidence import Evidence, Missing, Outcome
+from experiments.report.claims.on_samples import Kind
 from experiments.report.frames import ReportError
 from experiments.report.numbers import listing
 from experiments.report.statistics import holm
@@ -26,15 +27,33 @@ class Judged:
 
     Attributes:
         test: The test.
-        outcome: What the records say.
+        outcome: What the records say, or why they say nothing.
         adjusted: Its p value after Holm's correction; None where it has none.
-        grade: `HOLDS`, `DIRECTION`, `FAILS` or `ABSENT`.
     """
 
-    test: Test
+    test: Kind
     outcome: Outcome | Missing
     adjusted: float | None
-    grade: str
+
+    @property
+    def grade(self) -> str:
+        """The grade of the test.
+
+        `HOLDS`: the direction, the size and, where the test has a p value, significance after Holm's correction.
+        `DIRECTION`: the direction alone. `FAILS`: not even that. `ABSENT`: there are no records.
+        """
+        if isinstance(self.outcome, Missing):
+            return ABSENT
+        if not self.outcome.direction:
+            return FAILS
+        significant = self.adjusted is None or self.adjusted <= ALPHA
+        return HOLDS if self.outcome.size and significant else DIRECTION
+
+    @property
+    def subject(self) -> str:
+        """The test in words, after its network where it does not compare two."""
+        network = f"{network_label(self.test.network)}: " if self.test.network else ""
+        return f"{network}{self.test.subject}"
 
 
 @dataclass(frozen=True)
@@ -56,28 +75,13 @@ class Ruling:
     @property
     def deciding(self) -> Judged | None:
         """The test that decides: of the worst grade, then of the largest p value, then the first."""
-        if not self.judged:
-            return None
-        return min(self.judged, key=lambda item: (_WORST_FIRST.index(item.grade), -(item.adjusted or 0.0)))
+        order = sorted(self.judged, key=lambda item: (_WORST_FIRST.index(item.grade), -(item.adjusted or 0)))
+        return order[0] if order else None
 
     def grade_on(self, network: str) -> str:
         """Return the worst grade of the tests on a network, empty where there is none."""
         grades = [item.grade for item in self.judged if item.test.network == network]
-        return min(grades, key=_WORST_FIRST.index) if grades else ""
-
-
-def grade(outcome: Outcome | Missing, adjusted: float | None) -> str:
-    """Return the grade of a test.
-
-    `HOLDS`: the direction, the size and, where the test has a p value, significance after Holm's correction.
-    `DIRECTION`: the direction alone. `FAILS`: not even that. `ABSENT`: there are no records.
-    """
-    if isinstance(outcome, Missing):
-        return ABSENT
-    if not outcome.direction:
-        return FAILS
-    significant = adjusted is None or adjusted <= ALPHA
-    return HOLDS if outcome.size and significant else DIRECTION
+        return min(grades, key=_WORST_FIRST.index, default="")
 
 
 def verdict(judged: Sequence[Judged]) -> tuple[str, str]:
@@ -90,28 +94,24 @@ def verdict(judged: Sequence[Judged]) -> tuple[str, str]:
         [item for item in judged if item.grade == name] for name in (FAILS, ABSENT, DIRECTION)
     )
     if failing:
-        return NOT_REPRODUCED, _reason(failing, judged, "fails", "fail")
+        return NOT_REPRODUCED, _reason(failing, len(judged), "fails", "fail")
     if absent:
-        reasons = dict.fromkeys(item.outcome.why for item in absent if isinstance(item.outcome, Missing))
-        return NOT_COMPARABLE, "; ".join(reasons)
+        return NOT_COMPARABLE, "; ".join(dict.fromkeys(str(item.outcome) for item in absent))
     if partly:
-        return DIRECTION_ONLY, _reason(partly, judged, "has the direction only", "have the direction only")
+        return DIRECTION_ONLY, _reason(
+            partly, len(judged), "has the direction only", "have the direction only"
+        )
     return REPRODUCED, "the test holds" if len(judged) == 1 else f"all {len(judged)} tests hold"
 
 
-def _reason(some: Sequence[Judged], every: Sequence[Judged], one: str, many: str) -> str:
+def _reason(some: Sequence[Judged], total: int, one: str, many: str) -> str:
     """Return how many tests do what, and the first of them."""
-    if len(every) == 1:
+    if total == 1:
         return f"the test {one}"
-    count = f"all {len(every)} tests" if len(some) == len(every) else f"{len(some)} of {len(every)} tests"
-    named = [f"{on(item.test)}{item.test.subject}" for item in some[:NAMED]]
+    count = f"all {total} tests" if len(some) == total else f"{len(some)} of {total} tests"
+    named = [item.subject for item in some[:NAMED]]
     more = [f"{len(some) - NAMED} more"] if len(some) > NAMED else []
     return f"{count} {one if len(some) == 1 else many}: {'; '.join(named + more)}"
-
-
-def on(test: Test) -> str:
-    """Return "MLP: ", or nothing where a test compares networks."""
-    return f"{network_label(test.network)}: " if test.network else ""
 
 
 def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Ruling]:
@@ -121,34 +121,34 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Ruling]:
     test that two claims share is in it once.
     """
     tests = dict.fromkeys(test for claim in claims for test in claim.tests)
-    outcomes = {test: test.evaluate(evidence) for test in tests}
-    families = _families(claims, outcomes)
-    adjusted: dict[tuple[str, Test], float] = {}
-    for table, family in families.items():
-        values = holm([p for _, p in family.items()])
-        adjusted.update({(table, test): p for test, p in zip(family, values, strict=True)})
-    rulings = []
-    for claim in claims:
-        judged = []
-        for test in claim.tests:
-            p = adjusted.get((claim.tables.get(test.network, ""), test))
-            judged.append(Judged(test, outcomes[test], p, grade(outcomes[test], p)))
-        found = (NOT_COMPARABLE, claim.not_comparable) if claim.not_comparable else verdict(judged)
-        rulings.append(Ruling(claim, tuple(judged), *found))
-    return rulings
-
-
-def _families(
-    claims: Sequence[Claim], outcomes: Mapping[Test, Outcome | Missing]
-) -> dict[str, dict[Test, float]]:
-    """Return the p values by the table that they belong to."""
-    families: dict[str, dict[Test, float]] = {}
+    outcomes = {test: _outcome(test, evidence) for test in tests}
+    families: dict[str, dict[Kind, float]] = {}
     for claim in claims:
         for test in claim.tests:
             outcome = outcomes[test]
             if isinstance(outcome, Outcome) and outcome.p is not None:
                 families.setdefault(claim.tables[test.network], {})[test] = outcome.p
-    return families
+    adjusted = {
+        (table, test): p
+        for table, family in families.items()
+        for test, p in zip(family, holm(list(family.values())), strict=True)
+    }
+    rulings = []
+    for claim in claims:
+        judged = [
+            Judged(test, outcomes[test], adjusted.get((claim.tables.get(test.network, ""), test)))
+            for test in claim.tests
+        ]
+        found = (NOT_COMPARABLE, claim.not_comparable) if claim.not_comparable else verdict(judged)
+        rulings.append(Ruling(claim, tuple(judged), *found))
+    return rulings
+
+
+def _outcome(test: Kind, evidence: Evidence) -> Outcome | Missing:
+    try:
+        return test.evaluate(evidence)
+    except Missing as missing:
+        return missing
 
 
 def compare_verdicts(committed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:

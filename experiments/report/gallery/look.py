@@ -41,8 +41,7 @@ class Panel:
 
     Attributes:
         axes: Of the figure.
-        left: Where the panel begins.
-        top: The same, downwards.
+        left, top: Where the panel begins.
     """
 
     axes: Axes
@@ -57,6 +56,10 @@ class Panel:
         """Write a text, vertically centred unless said otherwise."""
         style = {"fontsize": size, "color": INK, "va": "center", **style}
         self.axes.text(self.left + x, self.top + y, text, **style)
+
+    def note(self, x: float, y: float, text: str, size: float = 7, **style: Any) -> None:
+        """Write a text that is read second."""
+        self.write(x, y, text, size, **{"color": QUIET, **style})
 
     def shapes(self, corners: Sequence[Points], colours: Any, **style: Any) -> None:
         """Fill polygons."""
@@ -115,11 +118,6 @@ def legible_on(colour: Any) -> str:
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"
 
 
-def pale(colour: str) -> tuple[float, float, float]:
-    """Return a colour mixed with white, for what did not change."""
-    return blend(colour, 0.35)
-
-
 def blend(colour: Any, share: float) -> tuple[float, float, float]:
     """Return a mixture of `share` of a colour and the rest of white."""
     red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
@@ -159,13 +157,7 @@ def _palette() -> Image.Image:
 
 
 def draw_png(width: float, height: float, paint: Callable[[Panel], None]) -> bytes:
-    """Return a figure as a png with a palette; the same painting gives the same bytes.
-
-    Args:
-        width: In inches.
-        height: In inches.
-        paint: Draws into the panel that is the whole figure.
-    """
+    """Return a figure of a size in inches as a png with a palette; the same painting gives the same bytes."""
     shape = (round(height * DPI), round(width * DPI), 4)
     buffer = io.BytesIO()
     with matplotlib.rc_context():

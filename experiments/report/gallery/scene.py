@@ -1,22 +1,76 @@
-"""One sample of the gallery with all that its card shows, gathered from the runs."""
+"""The samples of a gallery: a rule that chooses them, and all that their cards show, gathered from the runs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from bgd.rng import stream
 from experiments.records.schema import CORRECTED, PROBE, Header, Row, Run, subject
 from experiments.report.frames import ReportError
-from experiments.report.gallery.selection import REFERENCE_METHOD, REFERENCE_SEED, Choice, choose
 from experiments.report.surveys import by_network
 
+REFERENCE_METHOD, REFERENCE_SEED = "bgd_ii", 0  # of the run whose samples are chosen from
 PROBE_NAME = "portraits"
 METHODS = ("bgd_ii", "bgd_c", "bgd_i", "bgd_norm", "retrain", "fine_tune", "top_k", "l1", "random")
 CLASSES = 10
 
 Values = npt.NDArray[np.float64]
+Order = Callable[[Sequence[Row]], list[int]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An order of the samples.
+
+    Attributes:
+        name: For a heading.
+        words: What comes first, in words: "the largest loss of N0".
+        order: From the rows of a run, in the order of its samples, to their places, the first choice first.
+    """
+
+    name: str
+    words: str
+    order: Order
+
+
+def _loss(row: Row) -> float:
+    """Return N0's loss on the sample; one that is not finite is larger than any other."""
+    return math.inf if row.sample_loss_before is None else row.sample_loss_before
+
+
+def _ascending(value: Callable[[Row], float]) -> Order:
+    """Return an order by a value; ties go to the earlier sample."""
+    return lambda rows: sorted(range(len(rows)), key=lambda place: value(rows[place]))
+
+
+RULES = (
+    Rule("easiest", "the smallest loss of N0", _ascending(_loss)),
+    Rule("hardest", "the largest loss of N0", _ascending(lambda row: -_loss(row))),
+    Rule(
+        "most harmful",
+        "the lowest test accuracy after BGD-II corrected it",
+        _ascending(lambda row: row.figures.test_accuracy),
+    ),
+    Rule("random", "drawn at random", lambda rows: stream(0, "gallery").permutation(len(rows)).tolist()),
+)
+
+
+def choose(rows: Sequence[Row], each: int) -> list[tuple[Rule, Row]]:
+    """Return the samples that `RULES` choose, each with its rule, no sample twice.
+
+    Args:
+        rows: Of the reloading run of BGD-II with seed 0.
+        each: How many samples each rule chooses; fewer where none are left.
+    """
+    ordered = sorted(rows, key=lambda row: row.position)
+    taken: dict[int, Rule] = {}
+    for rule in RULES:
+        free = [place for place in rule.order(ordered) if place not in taken]
+        taken.update(dict.fromkeys(free[:each], rule))
+    return [(rule, ordered[place]) for place, rule in taken.items()]
 
 
 @dataclass(frozen=True)
@@ -40,7 +94,8 @@ class Scene:
         network: Name.
         number: Of the card, from 1.
         count: How many cards the network has.
-        choice: The sample and its rule.
+        rule: What chose the sample.
+        row: Of the sample in the run that was chosen from, that of BGD-II.
         portrait: None where the probe has not seen the sample.
         rows: By method of `METHODS`; one without a run is not in it.
         header: Of the run of BGD-II.
@@ -49,7 +104,8 @@ class Scene:
     network: str
     number: int
     count: int
-    choice: Choice
+    rule: Rule
+    row: Row
     portrait: Portrait | None
     rows: Mapping[str, Row]
     header: Header
@@ -57,12 +113,12 @@ class Scene:
     @property
     def label(self) -> int:
         """The right class."""
-        return self.choice.row.label
+        return self.row.label
 
     @property
     def prediction(self) -> int:
         """What N0 takes the sample for."""
-        return self.choice.row.prediction_before
+        return self.row.prediction_before
 
     @property
     def title(self) -> str:
@@ -101,48 +157,61 @@ def is_corrected(row: Row) -> bool:
 
 def probabilities(logits: Sequence[float | None]) -> Values | None:
     """Return the softmax of logits (classes,), None where one is not finite."""
-    known = [value for value in logits if value is not None and math.isfinite(value)]
-    if len(known) < len(logits) or not known:
+    values = np.array(logits, dtype=np.float64)
+    if not values.size or not np.isfinite(values).all():
         return None
-    values = np.array(known, dtype=np.float64)
     powers = np.exp(values - values.max())
     return np.asarray(powers / powers.sum(), dtype=np.float64)
 
 
-def reloading_runs(runs: Sequence[Run], network: str) -> dict[str, Run]:
-    """Return the run of each method that has one in the reloading setting with the seed of the choice.
+def scenes(runs: Sequence[Run], network: str, each: int) -> list[Scene]:
+    """Return the scenes of a network, empty where BGD-II has no run to choose from.
+
+    Args:
+        runs: Of corrections and of the probe, of any network.
+        network: Name.
+        each: How many samples each rule chooses.
 
     Raises:
-        ReportError: A method has two, or they start from different N0.
+        ReportError: A method has two runs, runs start from different N0, or a portrait is not square.
     """
+    by_method = _reloading_runs(runs, network)
+    if REFERENCE_METHOD not in by_method:
+        return []
+    reference = by_method[REFERENCE_METHOD]
+    faces = _portraits(runs, network, reference.header.base.get("id"))
+    rows = {method: {row.index: row for row in run.rows} for method, run in by_method.items()}
+    choices = choose(reference.rows, each)
+    return [
+        Scene(
+            *(network, number, len(choices), rule, row, faces.get(row.index)),
+            {method: found[row.index] for method, found in rows.items() if row.index in found},
+            reference.header,
+        )
+        for number, (rule, row) in enumerate(choices, 1)
+    ]
+
+
+def _reloading_runs(runs: Sequence[Run], network: str) -> dict[str, Run]:
+    """Return the run of each method that has one in the reloading setting with the seed of the choice."""
     found: dict[str, Run] = {}
     for run in runs:
         spec = run.header.spec
-        if PROBE in spec or spec["seed"] != REFERENCE_SEED:
+        if PROBE in spec or spec["seed"] != REFERENCE_SEED or subject(spec)[:2] != (network, "reloading"):
             continue
-        name, setting, method = subject(spec)
-        if (name, setting) != (network, "reloading") or method not in METHODS:
-            continue
-        if method in found:
+        method = subject(spec)[2]
+        if method in METHODS and method in found:
             other = found[method].header.run_id
             raise ReportError(f"two runs of {method} on {network}: {other} and {run.header.run_id}")
         found[method] = run
+    found = {method: found[method] for method in METHODS if method in found}
     if len({run.header.base.get("id") for run in found.values()}) > 1:
         raise ReportError(f"the reloading runs on {network} start from different N0")
-    return {method: found[method] for method in METHODS if method in found}
+    return found
 
 
-def portraits(runs: Sequence[Run], network: str, base_id: object) -> dict[int, Portrait]:
-    """Return the probe's measurements, by index into the test set.
-
-    Args:
-        runs: Of the probe and any others.
-        network: Name.
-        base_id: Of the N0 that the corrections start from.
-
-    Raises:
-        ReportError: Two runs of the probe, one of another N0, or an image that is not square.
-    """
+def _portraits(runs: Sequence[Run], network: str, base_id: object) -> dict[int, Portrait]:
+    """Return what the probe has of the N0 that the corrections start from, by index into the test set."""
     run = by_network(runs, PROBE_NAME).get(network)
     if run is None:
         return {}
@@ -157,35 +226,3 @@ def _portrait(values: Mapping[str, Sequence[float]]) -> Portrait:
     if side * side != pixels.size:
         raise ReportError(f"a portrait has {pixels.size} pixels: not a square image")
     return Portrait(pixels.reshape(side, side), probabilities(values["logits"]))
-
-
-def scenes(runs: Sequence[Run], network: str, each: int) -> list[Scene]:
-    """Return the scenes of a network, empty where BGD-II has no run to choose from.
-
-    Args:
-        runs: Of corrections and of the probe, of any network.
-        network: Name.
-        each: How many samples each rule chooses.
-
-    Raises:
-        ReportError: As `reloading_runs` and `portraits`.
-    """
-    by_method = reloading_runs(runs, network)
-    if REFERENCE_METHOD not in by_method:
-        return []
-    reference = by_method[REFERENCE_METHOD]
-    faces = portraits(runs, network, reference.header.base.get("id"))
-    rows = {method: {row.index: row for row in run.rows} for method, run in by_method.items()}
-    choices = choose(reference.rows, each)
-    return [
-        Scene(
-            network,
-            number,
-            len(choices),
-            choice,
-            faces.get(choice.row.index),
-            {method: found[choice.row.index] for method, found in rows.items() if choice.row.index in found},
-            reference.header,
-        )
-        for number, choice in enumerate(choices, 1)
-    ]

@@ -10,7 +10,7 @@ from itertools import pairwise
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from experiments.report.page.cells import badges, dress, html_token, plain
+from experiments.report.page.cells import Looks, badges, dress, html_token, plain
 from experiments.report.page.pictures import inline
 
 # Pixels of a picture for one of the page: sharp on a screen with a finer grid, as wide as the text at most.
@@ -19,6 +19,7 @@ DENSITY = 1.4
 LOUD = {"WARNING": "warning", "missing:": "missing"}  # beginning of a paragraph -> its class
 
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
+_PARSER = MarkdownIt("commonmark", {"html": True}).enable("table")
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,17 @@ class Renderer:
         files: The build, where pictures are looked up.
         folder: Where the page stands, under the output folder: links are relative to it.
         anchors: File of the build -> where it stands in the page; a link to the file becomes one to there.
+        looks: The words that become badges, see `experiments.report.page.cells`.
         taken: Anchors used so far.
     """
 
     files: Mapping[str, bytes]
     folder: str
     anchors: Mapping[str, str]
+    looks: Looks = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._parser = MarkdownIt("commonmark", {"html": True}).enable("table")
         self.taken.update(self.anchors.values())
 
     def render(self, text: str, anchor: str) -> tuple[str, list[Heading]]:
@@ -60,8 +62,8 @@ class Renderer:
         Raises:
             ValueError: A picture is from outside the build.
         """
-        tokens = self._parser.parse(text)
-        dress(tokens)
+        tokens = _PARSER.parse(text)
+        dress(tokens, self.looks)
         headings = list(self._headings(tokens))
         tables = 0
         for place, token in enumerate(tokens):
@@ -72,13 +74,15 @@ class Renderer:
                     if plain(tokens[place + 1]).startswith(beginning):
                         token.attrSet("class", look)
             elif token.type == "html_block":
-                token.content = badges(token.content)
-            elif token.type == "table_open":
+                token.content = badges(token.content, self.looks)
+            elif token.type == "table_open":  # in a box that scrolls
                 tables += 1
-                _wrap(token, self.unique(f"{anchor}-{tables}"))
+                name = self.unique(f"{anchor}-{tables}")
+                box = f'<div class="box" id="{escape(name)}" tabindex="0">'
+                token.type, token.content = "html_block", f"{box}{anchor_link(name, 'this table')}<table>\n"
             elif token.type == "table_close":
-                _become_html(token, "</table></div>\n")
-        return self._parser.renderer.render(tokens, self._parser.options, {}), headings
+                token.type, token.content = "html_block", "</table></div>\n"
+        return _PARSER.renderer.render(tokens, _PARSER.options, {}), headings
 
     def unique(self, name: str) -> str:
         """Return an anchor that no other has, and take it."""
@@ -102,24 +106,27 @@ class Renderer:
     def _inline(self, token: Token) -> Token:
         if token.type == "image":
             return html_token(self._image(token))
-        if token.type == "link_open":
-            target = str(token.attrs["href"])
-            if not target.startswith("#") and not _ADDRESS.match(target):
-                path = posixpath.normpath(posixpath.join(self.folder, target.partition("#")[0]))
-                if path in self.anchors:
-                    token.attrSet("href", "#" + (target.partition("#")[2] or self.anchors[path]))
+        target, _, place = str(token.attrs.get("href", "#")).partition("#")
+        if token.type == "link_open" and target and not _ADDRESS.match(target):
+            path = self._path(target)
+            if path in self.anchors:
+                token.attrSet("href", "#" + (place or self.anchors[path]))
         return token
 
     def _image(self, token: Token) -> str:
         source = str(token.attrs["src"])
         if _ADDRESS.match(source):
             raise ValueError(f"a picture from outside the build: {source}")
-        name = posixpath.normpath(posixpath.join(self.folder, source))
+        name = self._path(source)
         if name not in self.files:
             return f'<span class="missing">missing: {escape(name)}</span>'
         picture = inline(self.files[name])
         size = f'width="{picture.width / DENSITY:.0f}" height="{picture.height / DENSITY:.0f}"'
         return f'<img src="{picture.uri}" alt="{escape(token.content)}" {size} decoding="async">'
+
+    def _path(self, target: str) -> str:
+        """Return the name of the file that a relative link leads to."""
+        return posixpath.normpath(posixpath.join(self.folder, target))
 
 
 def slug(text: str) -> str:
@@ -131,13 +138,3 @@ def slug(text: str) -> str:
 def anchor_link(anchor: str, words: str) -> str:
     """Return a link of something to itself, for people who want to point at it."""
     return f'<a class="anchor" href="#{escape(anchor)}" aria-label="Link to {escape(words)}">#</a>'
-
-
-def _wrap(token: Token, anchor: str) -> None:
-    """Put a table into a box that scrolls."""
-    link = anchor_link(anchor, "this table")
-    _become_html(token, f'<div class="box" id="{escape(anchor)}" tabindex="0">{link}<table>\n')
-
-
-def _become_html(token: Token, html: str) -> None:
-    token.type, token.content = "html_block", html
