@@ -51,7 +51,8 @@ def hidden_layer(network: nn.Module, image: torch.Tensor, name: str | None, key:
         distinct = list(dict.fromkeys(order))
         if len(distinct) < 2:
             raise ConfigError(
-                f"{key}=None: the last but one linear layer is meant, and there are {len(distinct)} that run"
+                f"{key}=None: the last but one linear layer is meant, and of linear layers there "
+                + (f"runs {distinct[0]!r} alone: name the one to change" if distinct else "runs none")
             )
         name = distinct[-2]
     layer = editable_linear(network, name)

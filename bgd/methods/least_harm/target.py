@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import nn
 
+from bgd.flat import FlatNetwork
+from bgd.layers import editable_linear, entering
 from bgd.methods.base import Sample, Trial
 from bgd.methods.glimpse import Edits, Glimpse
+from bgd.methods.layers import known_layers
 from bgd.methods.least_harm.local import Local
 from bgd.methods.least_harm.tail import Activations, Edited, Support, Tail
 
@@ -28,7 +32,7 @@ class Target:
         """Look at a sample with a trial's network, which is not to be changed while this is in use."""
         self._trial, self._tail, self._weights = trial, tail, weights
         self._sample, self._label = sample, int(sample.label)
-        self._glimpse = Glimpse(trial.network, trial.space, trial.flat, sample.image)
+        self._glimpse, self._places = _glimpse(trial, tail, sample.image)
         self._base = Activations(tail.inputs(sample.image), weights)
 
     @property
@@ -47,7 +51,7 @@ class Target:
         places = self._tail.places[indices]
         values = self._trial.original[places] + changes.to(self._trial.original.dtype)
         rows = np.tile(np.arange(count), len(indices))
-        edits = Edits(count, rows, places.flatten().cpu().numpy(), values.flatten())
+        edits = Edits(count, rows, self._places[indices].flatten().cpu().numpy(), values.flatten())
         self._trial.forward_passes += count
         logits = self._sample.judged(self._glimpse.of(edits))
         margins = logits[:, self._label] - self._rivals(logits.T).amax(0)
@@ -102,6 +106,21 @@ class Target:
             return self.margins(which, flat).view_as(steps)
 
         return changes * _first_right(look, len(indices), changes.device)
+
+
+def _glimpse(trial: Trial, tail: Tail, image: torch.Tensor) -> tuple[Glimpse, torch.Tensor]:
+    """Return what looks at an image with edits of a tail, and where it has the tail's parameters (P,).
+
+    Of a network that is no row of plain layers the tail is its head, and the head is looked through alone: running
+    the whole network for each edit would compute the same inputs of the head each time.
+    """
+    if known_layers(trial.network, trial.space):
+        return Glimpse(trial.network, trial.space, trial.flat, image), tail.places
+    name = tail.layers[-1].name
+    head = FlatNetwork(nn.Sequential(editable_linear(trial.network, name)), trial.flat.device)
+    inputs = entering(trial.network, name, image, 1)
+    own = torch.arange(tail.size, device=trial.flat.device)
+    return Glimpse(head.module, head.space, head.flat, inputs), own
 
 
 def _first_right(
