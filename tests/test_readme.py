@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -22,35 +23,68 @@ from experiments.thesis.tables import PAPER
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+DOCS = {path: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
+EXPERIMENTS = DOCS[ROOT / "docs" / "experiments.md"]
+RESULTS = DOCS[ROOT / "docs" / "results.md"]
 
 
 @pytest.mark.slow
 def test_the_result_table_is_that_of_the_committed_records():
-    table = README.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0]
+    table = RESULTS.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0]
     assert table.strip() == result_table(PAPER.main_runs(load(reference_folder("laptop")))).strip()
 
 
 def test_the_verdicts_are_counted_as_in_the_report():
     (counted,) = re.findall(r"^\d+ claims: .*$", (ROOT / "outputs/report/claims.md").read_text(), re.M)
-    assert f"[{counted.rstrip('.')}](outputs/report/claims.md)" in README
+    assert f"[{counted.rstrip('.')}](../outputs/report/claims.md)" in RESULTS
 
 
-def test_every_file_and_target_it_names_exists():
-    makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"`?make ([a-z]+)", README)):
+def test_the_first_table_is_that_of_the_aims():
+    """The README's numbers are those of outputs/tables/aims.md, cell by cell."""
+    aims = (ROOT / "outputs/tables/aims.md").read_text().split("\nMLP.\n")[1]
+    rows = [
+        [cell.strip(" ✓✗") for cell in line.split("|")[1:-1]] for line in aims.splitlines() if line[:1] == "|"
+    ]
+    found = {row[0]: (row[1], row[2], row[3], row[5], row[7]) for row in rows}
+    table = README.split("<!-- table:begin -->")[1].split("<!-- table:end -->")[0].strip().splitlines()[2:]
+    assert 5 <= len(table) <= 8
+    for line in table:
+        name, *cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        assert tuple(cells) == found[name], name
+
+
+def test_the_ten_lines_run_as_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 12
+    names: dict[str, object] = {}
+    exec(code.replace("patch.revert_(model)", "said = int(model(x).argmax())\npatch.revert_(model)"), names)
+    assert names["said"] == names["wanted"]
+    assert int(names["model"](names["x"]).argmax()) != names["wanted"]
+    assert "parameters: " in capsys.readouterr().out
+    assert (tmp_path / "fix.safetensors").stat().st_size < 2000
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_every_file_and_target_they_name_exists(path):
+    makefile, text = (ROOT / "Makefile").read_text(), DOCS[path]
+    for target in set(re.findall(r"`make ([a-z][a-z-]*)", text)):
         assert re.search(rf"^{target}:", makefile, re.M), f"make {target}"
-    for link in re.findall(r"\]\(([^)h][^)]*)\)", README):
-        path, _, anchor = link.partition("#")
-        assert (ROOT / path).exists(), path
+    for link in re.findall(r"\]\(([^)h][^)]*)\)", text):
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
         if anchor:
-            headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.M)
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
             assert anchor in {
                 re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
-            }
+            }, link
 
 
-def test_every_command_in_it_is_one():
-    commands = re.findall(r"^python (?:-m experiments.run|scripts/held_out.py) ([^#\n]*)", README, re.M)
+def test_every_command_in_them_is_one():
+    found = re.compile(r"^python (?:-m experiments.run|scripts/held_out.py) ([^#\n]*)", re.M)
+    commands = [command for text in DOCS.values() for command in found.findall(text)]
     assert len(commands) > 10
     for command in commands:
         if "one_weight" not in command:  # the reader's own
@@ -60,7 +94,7 @@ def test_every_command_in_it_is_one():
 
 def block(title, language):
     """The code block that follows a file's name."""
-    return re.search(rf"`{re.escape(title)}`\n\n```{language}\n(.*?)```", README, re.S)[1]
+    return re.search(rf"`{re.escape(title)}`\n\n```{language}\n(.*?)```", EXPERIMENTS, re.S)[1]
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def keep_verdicts(records: Records, kept: Path) -> None:
     kept.write_bytes(verdicts(records))
 
 
-def update_readme(output: Path, readme: Path = ROOT / "README.md") -> None:
+def update_readme(output: Path, readme: Path = ROOT / "docs" / "results.md") -> None:
     """Put the report's result table between the README's markers."""
     readme.write_text(insert_between_markers(readme.read_text(), (output / HEADLINE).read_text()))
 
