@@ -3,16 +3,19 @@
 import difflib
 from collections.abc import Iterable
 
+LISTED = 60  # choices
+
 
 class ConfigError(ValueError):
     """An option is unknown, of the wrong type or out of range."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return advice: the nearest of the valid choices, then all of them."""
+    """Return advice: the nearest of the valid choices, then all of them, or the first where there are very many."""
     known = sorted(choices)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"valid: {', '.join(known)}"
+    more = f" and {len(known) - LISTED:,} more" if len(known) > LISTED else ""
+    return (f"did you mean {close[0]!r}? " if close else "") + f"valid: {', '.join(known[:LISTED])}{more}"
 
 
 def first_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from experiments.report.comparison import Comparison
 from experiments.report.distributions import Distributions
 from experiments.report.gallery.part import Gallery
 from experiments.report.gradient_ranks import GradientRanksPart
+from experiments.report.opening import Opening
 from experiments.report.page import Document
 from experiments.report.side_effects import SideEffects
 from experiments.report.training_loss import TrainingLoss
@@ -21,6 +22,7 @@ LEDGER = Claims(FOLDER / "claims.yaml")
 REPORT = Report(
     (
         Gallery(),  # takes longest
+        Opening(),
         LEDGER,
         Comparison(TABLES, tuple(part for part in PARTS if isinstance(part, GradientRanksPart)), REFERENCE),
         TrainingLoss(REFERENCE, methods=TABLE_METHODS, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),

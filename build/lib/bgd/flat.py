@@ -1,0 +1,204 @@
+"""A private copy of a network whose parameters are views into one flat vector."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+
+from bgd.layers import tamed
+from bgd.parameters import ParameterSpace
+from bgd.patch import Patch
+
+
+class NetworkError(ValueError):
+    """The network is none that can be corrected as it is; the message says what to do."""
+
+
+class FlatNetwork:
+    """A copy of a network, changed through one vector.
+
+    Writing `flat[indices] = values` edits the network; no tensor by tensor bookkeeping. A tensor of the copy, saved
+    alone, takes the whole vector with it: `plain` gives a network to save or to ship.
+
+    Args:
+        network: Any; it is left as it is.
+        device: Where the copy is.
+        dtype: Of the copy's parameters and buffers; None for the network's own.
+
+    Attributes:
+        space: Flat index over the parameters.
+        module: The copy, in eval mode.
+        flat: All its parameters (|W|,), sharing their memory.
+
+    Raises:
+        NetworkError: The network cannot be copied, has no parameters, or has parameters of several types.
+    """
+
+    def __init__(
+        self, network: nn.Module, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+    ) -> None:
+        _check_parameters(network)
+        self.space = ParameterSpace.of(network)
+        self.module = tamed(private_copy(network).to(device, dtype).eval())
+        self._parameters = list(self.module.parameters())
+        self.flat = torch.cat([p.detach().reshape(-1) for p in self._parameters])
+        self._views = [
+            self.flat[self.space.span(name)].view(shape)
+            for name, shape in zip(self.space.names, self.space.shapes, strict=True)
+        ]
+        self.link()
+
+    def link(self) -> None:
+        """Have every parameter share the vector's memory, wherever its values have been since."""
+        for parameter, view in zip(self._parameters, self._views, strict=True):
+            if not parameter.is_set_to(view):
+                parameter.data = view
+
+    def follow(self) -> bool:
+        """Take values over into the vector that were written past it; return whether there were any.
+
+        `parameter.data = ...`, `vector_to_parameters` and a parameter that is registered anew have the module hold its
+        values in memory of their own.
+
+        Raises:
+            NetworkError: A parameter is gone, or has another shape or type.
+        """
+        now = dict(self.module.named_parameters())
+        astray = [
+            (name, view)
+            for name, view in zip(self.space.names, self._views, strict=True)
+            if name not in now or not now[name].is_set_to(view)
+        ]
+        for name, view in astray:
+            if name not in now:
+                raise NetworkError(
+                    f"parameter {name} was taken out of the network: a patch holds changes of values alone"
+                )
+            if now[name].shape != view.shape or now[name].dtype != view.dtype:
+                raise NetworkError(
+                    f"parameter {name} was made {_kind(now[name])}, and is {_kind(view)} in the network that is to be "
+                    "corrected: a patch holds changes of values alone"
+                )
+        for name, view in astray:
+            view.copy_(now[name].detach())
+        return bool(astray)
+
+    def plain(self) -> nn.Module:
+        """Return a copy of the network as it is, each tensor in memory of its own."""
+        return private_copy(self.module)
+
+    @contextmanager
+    def patched(self, patch: Patch) -> Iterator[None]:
+        """Apply a patch inside the block and revert it at the end."""
+        patch.apply(self.flat)
+        try:
+            yield
+        finally:
+            patch.revert(self.flat)
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+
+
+def _check_parameters(network: nn.Module) -> None:
+    """Refuse a network whose parameters do not make one vector of numbers."""
+    kinds: dict[torch.dtype, str] = {}
+    for name, parameter in network.named_parameters():
+        if is_lazy(parameter):
+            raise NetworkError(f"parameter {name} has no shape yet: run the network once before")
+        if not parameter.is_floating_point():
+            raise NetworkError(f"parameter {name} is {_kind(parameter)}: only real numbers can be corrected")
+        kinds.setdefault(parameter.dtype, name)
+    if not kinds:
+        raise NetworkError(f"the network, a {type(network).__name__}, has no parameters: nothing can change")
+    if len(kinds) > 1:
+        found = " and ".join(f"{str(kind).removeprefix('torch.')} ({name})" for kind, name in kinds.items())
+        raise NetworkError(
+            f"the network has parameters of {found}: one type is needed, as network.float() gives"
+        )
+
+
+def private_copy(network: nn.Module) -> nn.Module:
+    """Return a deep copy of a network, also where it keeps tensors that were computed from its parameters.
+
+    `copy.deepcopy` refuses those. A buffer, and a tensor of a module with forward pre-hooks, which compute it anew at
+    each pass (`torch.nn.utils.prune`, `torch.nn.utils.weight_norm`), is copied by value. Any other, such as the last
+    output that a module keeps, is replaced by one that nothing may read before it is written: its value would be that
+    of other parameters.
+
+    Raises:
+        NetworkError: Something in the network cannot be copied.
+    """
+    try:
+        with _Copying(network):
+            return copy.deepcopy(network)
+    except (TypeError, RuntimeError) as error:
+        raise NetworkError(
+            f"the network, a {type(network).__name__}, cannot be copied: {error}. Take out of it whatever is neither a "
+            "tensor nor plain data, or make it anew and load its state_dict()"
+        ) from error
+
+
+class _Copying(TorchFunctionMode):
+    """Has `copy.deepcopy` copy tensors that are no leaves of the graph of gradients."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._by_value: set[int] = set()
+        self._names: dict[int, str] = {}
+        for place, module in network.named_modules():
+            own = {key: value for key, value in vars(module).items() if isinstance(value, torch.Tensor)}
+            self._names.update({id(value): f"{place}.{key}".lstrip(".") for key, value in own.items()})
+            copied = [*module._buffers.values(), *(own.values() if module._forward_pre_hooks else ())]
+            self._by_value.update(map(id, copied))
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is not torch.Tensor.__deepcopy__ or args[0].is_leaf:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            by_value = id(tensor) in self._by_value
+            name = self._names.get(id(tensor), "inside a list or dict of a module")
+            memo[id(tensor)] = tensor.detach().clone() if by_value else _Unset.named(name)
+        return memo[id(tensor)]
+
+
+class _Unset(torch.Tensor):
+    """Stands for a tensor that the network computes: whoever reads it is told so."""
+
+    _name: str
+
+    @classmethod
+    def named(cls, name: str) -> "_Unset":
+        unset = torch.empty(0).as_subclass(cls)
+        unset._name = name
+        return unset
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Unset":
+        return self
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        name = next((vars(each)["_name"] for each in args if isinstance(each, cls)), "a tensor")
+        raise NetworkError(
+            f"the network reads {name!r}, a tensor that it computed from its parameters before: compute it in "
+            "forward(), or make what is meant to be learnt an nn.Parameter"
+        )

@@ -1,0 +1,153 @@
+"""What a correction has to reach: a label, one of several, a margin, a least probability, a rule of one's own."""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bgd.errors import ConfigError
+
+FAR = 1e3  # logits, and ten times their range: how far below the others a class is put that is no rival
+STEPS = (
+    0.1,
+    0.3,
+    1.0,
+    3.0,
+    10.0,
+    30.0,
+)  # logits beyond the least margin, to be tried where the goal asks for more
+
+Decide = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a correction of a sample has to reach.
+
+    The network has to predict one of `labels`, and what is given besides has to hold as well.
+
+    Attributes:
+        labels: Accepted classes; empty for the label alone that the correction is asked for.
+        margin: Logits by which the best accepted class has to lead every other one.
+        probability: Least probability of the accepted classes together, by softmax; None for no such bound.
+        decide: The deployed rule: gets what the model returns for the sample, and says whether that will do, as a
+            truth value, or which class it is, as a whole number. Where it is given, arg-max decides nothing.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    labels: Collection[int] = ()
+    margin: float = 0.0
+    probability: float | None = None
+    decide: Decide | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(sorted({int(label) for label in self.labels})))
+        if any(label < 0 for label in self.labels):
+            raise ConfigError(f"goal.labels={list(self.labels)}: a class is 0 or more")
+        if not 0 <= self.margin < float("inf"):
+            raise ConfigError(f"goal.margin={self.margin}: must be 0 or more logits")
+        if self.probability is not None and not 0 < self.probability < 1:
+            raise ConfigError(f"goal.probability={self.probability}: must be between 0 and 1")
+
+    @classmethod
+    def of(cls, goal: Any) -> "Goal":
+        """Return the goal that a user means: None, accepted labels, a rule, or a goal.
+
+        Raises:
+            ConfigError: It is none of these.
+        """
+        if goal is None:
+            return cls()
+        if isinstance(goal, Goal):
+            return goal
+        if callable(goal):
+            return cls(decide=goal)
+        if isinstance(goal, (set, frozenset, list, tuple)):
+            return cls(labels=goal)
+        raise ConfigError(
+            f"goal={goal!r}: must be accepted labels such as {{3, 5}}, a function of the model's outputs, or a bgd.Goal"
+        )
+
+    def met(self, logits: torch.Tensor, label: int, outputs: Callable[[], Any]) -> bool:
+        """Return whether the goal is reached.
+
+        Args:
+            logits: Of the sample (1, C).
+            label: That the correction is asked for.
+            outputs: Gives what the model returned, for `decide`.
+        """
+        if not torch.isfinite(logits).all():
+            return False
+        accepted = list(self._accepted(label))
+        if self.decide is not None:
+            said = self.decide(outputs())
+            if isinstance(said, torch.Tensor) and said.numel() == 1:
+                said = said.item()
+            if not (said if isinstance(said, bool) else said in accepted):
+                return False
+        elif int(logits.argmax()) not in accepted:
+            return False
+        if self.margin and _lead(logits[0], accepted) < self.margin:
+            return False
+        if self.probability is not None:
+            return float(logits[0].double().softmax(0)[accepted].sum()) >= self.probability
+        return True
+
+    def target(self, logits: torch.Tensor, label: int) -> int:
+        """Return the accepted class that logits (1, C) are nearest to: the one to correct towards."""
+        accepted = self._accepted(label)
+        return max(accepted, key=lambda each: float(logits[0, each]))
+
+    def offsets(self, logits: torch.Tensor, label: int) -> Iterator[torch.Tensor | None]:
+        """Yield offsets (C,) of the logits to search with, one after another until the goal is met.
+
+        The first asks for no more than is known to be needed; a rule of one's own, or a probability, may need a larger
+        margin than that.
+
+        Args:
+            logits: Of the sample, before (1, C).
+            label: That the correction is asked for.
+        """
+        target = self.target(logits, label)
+        others = [each for each in self._accepted(label) if each != target]
+        least = max(self.margin, self._margin_of_probability(logits[0], target, others))
+        more = STEPS if self.decide is not None or self.probability is not None else ()
+        for margin in (least, *(least + step for step in more)):
+            if not margin and not others:
+                yield None
+                continue
+            offset = torch.zeros_like(logits[0])
+            offset[others] = -(FAR + 10 * float(logits.max() - logits.min()))
+            offset[target] = -margin
+            yield offset
+
+    def in_words(self, labels: Collection[int]) -> str:
+        """Return the goal of inputs with these labels in a few words."""
+        named = ", ".join(map(str, self.labels or labels))
+        words = [f"class {named}"]
+        words += [f"margin {self.margin:g}"] if self.margin else []
+        words += [f"probability {self.probability:g}"] if self.probability is not None else []
+        words += ["a rule of one's own"] if self.decide is not None else []
+        return "; ".join(words)
+
+    def _accepted(self, label: int) -> tuple[int, ...]:
+        return tuple(self.labels) or (label,)
+
+    def _margin_of_probability(self, logits: torch.Tensor, target: int, others: list[int]) -> float:
+        """Return the lead at which the probability is reached, if the rivals keep their distances to each other."""
+        if self.probability is None:
+            return 0.0
+        rivals = logits.double().clone()
+        rivals[[target, *others]] = -torch.inf
+        spread = float(rivals.logsumexp(0) - rivals.max())
+        odds = torch.tensor(self.probability / (1 - self.probability), dtype=torch.float64)
+        return max(0.0, float(odds.log()) + spread)
+
+
+def _lead(logits: torch.Tensor, accepted: list[int]) -> float:
+    rivals = logits.clone()
+    rivals[accepted] = -torch.inf
+    return float(logits[accepted].max() - rivals.max())

@@ -1,0 +1,262 @@
+"""Parameter Subset Selection (Algorithm 2, section 3.4) and its pruning step (Algorithm 1, section 3.1)."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from bgd.curvature.base import CurvatureError
+from bgd.methods.base import Correction, Look, Sample, Trial
+from bgd.methods.bgd.guard import Guard
+from bgd.methods.bgd.prior import GradientPrior, InformedPrior, Prior, Sampler, prior_at
+from bgd.methods.bgd.update import SecondOrder, Update
+from bgd.methods.elimination import margins
+from bgd.methods.follower import Follower, Step
+from bgd.patch import Patch
+
+VERSION = 3  # raised whenever the same search may give another correction
+DEAR = 100_000  # parameters from which a candidate is followed; measured for glimpses, which it was before, not anew
+PROBABILITY_UPDATES = ("drawn_to_zero", "printed")
+
+
+@dataclass(frozen=True)
+class SubsetSearch:
+    """Looks for a small subset of the weights whose update makes the network get the sample right.
+
+    A candidate is looked at from the first parameter it changes on, as a difference from the network at hand
+    (`Follower`), which decides what running the network for each would decide. Forward passes are counted as the
+    algorithm takes them, one for each candidate it considers, whatever was run.
+
+    Attributes:
+        prior: Which parameters are likely to be drawn.
+        update: How far a chosen parameter moves, always from its original value.
+        guard: Which drawn parameters are drawn again; None for no such thing.
+        subset_size: n, the size of the first subset. Released code: 5.
+        iterations: T, the most iterations. Thesis, section 4.7, and released code: 20.
+        expansion: x, how many parameters Expand adds. Thesis, section 4.5.1: 10.
+        replace_probability: Of Replace; else Expand. Released code: 0.7; the thesis names none.
+        probability_update: `drawn_to_zero`: a drawn parameter is not drawn again (released code);
+            `printed`: P_t = max(0, P_t-1 - |g_t-1|) after each iteration (section 3.4).
+        prune: Whether the subset is pruned at the end (Algorithm 1).
+    """
+
+    prior: Prior | InformedPrior = field(default_factory=GradientPrior)
+    update: Update = field(default_factory=SecondOrder)
+    guard: Guard | None = None
+    subset_size: int = 5
+    iterations: int = 20
+    expansion: int = 10
+    replace_probability: float = 0.7
+    probability_update: str = "drawn_to_zero"
+    prune: bool = True
+
+    def __post_init__(self) -> None:
+        for key in ("subset_size", "iterations", "expansion"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
+        if not 0 <= self.replace_probability <= 1:
+            raise ValueError(f"replace_probability={self.replace_probability}: must be between 0 and 1")
+        if self.probability_update not in PROBABILITY_UPDATES:
+            choices = ", ".join(PROBABILITY_UPDATES)
+            raise ValueError(f"probability_update={self.probability_update!r}: must be one of {choices}")
+
+    def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
+        """Search, then prune; see `Method.correct`."""
+        gradient = trial.gradient(sample, out=trial.scratch("gradient"))
+        magnitude = trial.space.drop_biases(torch.abs(gradient, out=trial.scratch("magnitude")))
+        total = magnitude.sum()
+        if not torch.isfinite(total):
+            return Correction.failed("the gradient is not finite")
+        if not total:
+            return Correction.failed("the gradient is zero")
+        try:
+            prior = prior_at(self.prior, trial, sample)
+        except CurvatureError as error:
+            return Correction.failed(str(error))
+        sampler = Sampler(prior.weights(magnitude, trial.space, total=total, out=magnitude), stream)
+        if not math.isfinite(sampler.total):
+            return Correction.failed("the prior is not finite")
+        if not sampler.total:
+            return Correction.failed("the prior leaves no weight to draw")
+        search = _Search(self, trial, sample, sampler, stream, gradient)
+        steps = search.run()
+        if search.look.right and self.prune:
+            search.prune()
+        patch, trial.altered = search.patch(), search.indices(search.subset)
+        if not search.look.right:
+            return Correction.failed(f"wrong after {steps} iterations", steps)
+        return Correction(patch, altered=len(search.subset), steps=steps)
+
+
+class _Search:
+    """The state of one search.
+
+    The network at hand always has exactly the subset updated, each parameter from its original value.
+
+    Attributes:
+        subset: Flat indices, in the order they came in.
+        look: What the network at hand says of the sample; whether that is right, it says itself.
+    """
+
+    def __init__(
+        self,
+        options: SubsetSearch,
+        trial: Trial,
+        sample: Sample,
+        sampler: Sampler,
+        stream: np.random.Generator,
+        gradient: torch.Tensor,
+    ) -> None:
+        self.options, self.trial, self.sample = options, trial, sample
+        self.sampler, self.stream, self.gradient = sampler, stream, gradient
+        self.harmful = options.guard.harmful(trial, gradient) if options.guard else None
+        self._values: dict[
+            int, tuple[float, float]
+        ] = {}  # before and after, of updates that are the same in all
+        self.subset = self.drawn(options.subset_size)
+        trial.flat[self.indices(self.subset)] = self.changed(self.subset)
+        self._network = self.follower(options.update.elementwise and trial.space.size >= DEAR)
+        self._tried: tuple[list[int], Step] | None = None
+        trial.forward_passes += 1
+        self.look = Look.of(self._network.logits, sample)
+
+    def follower(self, follow: bool) -> Follower:
+        """Return the evaluator of candidates on the sample, from the trial as it is now."""
+        trial = self.trial
+        return Follower(trial.network, trial.space, trial.flat, self.sample.image, follow)
+
+    def indices(self, subset: list[int]) -> torch.Tensor:
+        """Return a subset as a tensor (k,)."""
+        return torch.tensor(subset, dtype=torch.long, device=self.trial.flat.device)
+
+    def changed(self, subset: list[int]) -> torch.Tensor:
+        """Return the values of the parameters of a subset when exactly that is updated (k,)."""
+        chosen = self.indices(subset)
+        change = self.options.update.change(self.gradient, chosen)
+        return (self.trial.original[chosen] + change).to(self.trial.flat.dtype)
+
+    def edits(self, subset: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the edit from the current network to the one with this subset updated: indices and values (m,)."""
+        alike = self.options.update.elementwise
+        staying, known = set(subset), set(self.subset) if alike else set()
+        dropped = [index for index in self.subset if index not in staying]
+        added = [index for index in subset if index not in known]
+        indices = self.indices(dropped + added)
+        if not alike:
+            return indices, torch.cat([self.trial.original[indices[: len(dropped)]], self.changed(added)])
+        self.learn(dropped + added)
+        values = [self._values[index][0] for index in dropped] + [self._values[index][1] for index in added]
+        return indices, torch.tensor(values, dtype=self.trial.flat.dtype, device=indices.device)
+
+    def learn(self, subset: list[int]) -> None:
+        """Note the values of some parameters before and after the update: all at once, for one by one takes longer."""
+        fresh = [index for index in subset if index not in self._values]
+        if fresh and self.options.update.elementwise:
+            before, after = self.trial.original[self.indices(fresh)].tolist(), self.changed(fresh).tolist()
+            self._values.update(zip(fresh, zip(before, after, strict=True), strict=True))
+
+    def attempt(self, subset: list[int]) -> Look:
+        """Look at the sample with exactly this subset updated, without a change to the network at hand."""
+        step = self._network.step(*self.edits(subset))
+        self._tried = subset, step
+        return Look.of(step.logits, self.sample)
+
+    def keep(self) -> None:
+        """Make what was looked at last the network at hand."""
+        assert self._tried is not None, "there was a look"
+        self.subset, step = self._tried
+        self._network.take(step)
+        self._tried = None
+
+    def move(self, subset: list[int]) -> Look:
+        """Make the network with exactly this subset updated the one at hand; it is run in full."""
+        logits = self._network.set(*self.edits(subset))
+        self.subset = subset
+        return Look.of(logits, self.sample)
+
+    def draw(self) -> int | None:
+        """Draw one parameter, with the guard's say; None where none is left."""
+        if self.options.guard is None or self.harmful is None:
+            return self.sampler.draw()
+        harmful = self.harmful
+        return self.sampler.draw_where(lambda index: not harmful[index], self.options.guard.redraws)
+
+    def drawn(self, count: int) -> list[int]:
+        """Draw `count` parameters, fewer where fewer are left."""
+        draws = (self.draw() for _ in range(count))
+        return [index for index in draws if index is not None]
+
+    def run(self) -> int:
+        """Iterate until the sample is right; return the number of iterations."""
+        options = self.options
+        for step in range(options.iterations):
+            if self.look.right:
+                return step
+            if options.probability_update == "printed":
+                now = self.trial.gradient(self.sample, out=self.trial.scratch("gradient now"))
+                self.sampler.lower(now.abs_())
+            if self.stream.random() < options.replace_probability:
+                self.replace()
+            else:
+                self.look = self.move(self.subset + self.drawn(options.expansion))
+                self.trial.forward_passes += 1
+        return options.iterations
+
+    def replace(self) -> None:
+        """Swap each element for a fresh draw where that lowers the sample's loss."""
+        fresh = self.drawn(len(self.subset))  # what is drawn does not depend on what is taken
+        self.learn(fresh)
+        self.trial.forward_passes += len(fresh)
+        for place, index in enumerate(fresh):
+            look = self.attempt([*self.subset[:place], index, *self.subset[place + 1 :]])
+            if self.is_lower(look):
+                self.keep()
+                self.look = look
+        if not self._network.own and self.lead(self._network.logits) > -2 * self._network.slack():
+            self.look = Look.of(self._network.run(), self.sample)
+
+    def is_lower(self, look: Look) -> bool:
+        """Return whether the look that was taken last has a lower loss than the network at hand.
+
+        Where two parameters do the same, as those do that lead from two pixels of one value, it is rounding that
+        decides: the network's own.
+        """
+        assert self._tried is not None, "there was a look"
+        step, network = self._tried[1], self._network
+        if not step.places or abs(look.loss - self.look.loss) > 2 * network.tie:
+            return look.loss < self.look.loss
+        nothing = self.indices([])
+        own = (network.ran(step.indices, step.values), network.ran(nothing, step.values[:0]))
+        other, now = (Look.of(logits, self.sample) for logits in own)
+        return other.loss < now.loss
+
+    def lead(self, logits: torch.Tensor) -> float:
+        """Return by how much the label's logit is above the largest other one: off by what two logits are."""
+        return float(margins(logits, self.sample))
+
+    def prune(self) -> None:
+        """Put each parameter of the subset back, in order; leave it out where the sample stays right (Algorithm 1)."""
+        self.trial.forward_passes += len(self.subset)
+        whole = self.subset
+        self.eliminate()
+        if not self._network.own and not Look.of(self._network.run(), self.sample).right:
+            self.move(whole)  # rounding was worse than the slack: trust the network alone
+            self._network = self.follower(False)
+            self.eliminate()
+
+    def eliminate(self) -> None:
+        """Go through the subset; where a margin is not clear the network is run itself."""
+        for index in self.subset:
+            look = self.attempt([other for other in self.subset if other != index])
+            assert self._tried is not None
+            step = self._tried[1]
+            if step.places is not None and not abs(self.lead(step.logits)) > 2 * self._network.slack(step):
+                look = Look.of(self._network.ran(step.indices, step.values), self.sample)
+            if look.right:
+                self.keep()
+
+    def patch(self) -> Patch:
+        """Return the change of the subset."""
+        chosen = self.indices(self.subset)
+        return Patch.sparse(self.trial.space, chosen, self.trial.original[chosen], self.trial.flat[chosen])

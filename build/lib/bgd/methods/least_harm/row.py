@@ -1,0 +1,239 @@
+"""Corrections in a row that spare each other: earlier samples count as harm, and from time to time all is settled anew.
+
+A network that is corrected hundreds of times has two things to lose: what it could do before, and what it was taught
+since. Both are in the harm here. Changes of few parameters, each the best for one sample, add up to a sum that is far
+from the best one; so every so many corrections all parameters of the last layers are settled anew, together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bgd.methods.base import Correction, Sample, Trial
+from bgd.methods.least_harm.harm import DivergenceHarm, Harm
+from bgd.methods.least_harm.protect import ProtectedHarm, Protection
+from bgd.methods.least_harm.search import LeastHarm, bench_of, earlier, finished, remembered, tail_of
+from bgd.methods.least_harm.tail import BATCH, Activations, Tail
+from bgd.methods.least_harm.variants import variants
+from bgd.parameters import wide
+from bgd.patch import Patch
+
+VERSION = 1  # raised whenever the same options may give another correction
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A keep-set widened by shifted, turned and scaled copies, of which some are drawn anew for each correction.
+
+    Attributes:
+        images: How many images of the keep-set, the first ones.
+        widened: Whether their copies count too (`bgd.methods.least_harm.variants`).
+        drawn: How many of all these a correction looks at.
+        active: How many of those derivatives are taken over.
+    """
+
+    images: int = 6000
+    widened: bool = True
+    drawn: int = 4000
+    active: int = 1500
+
+    def __post_init__(self) -> None:
+        for key in ("images", "drawn", "active"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
+
+    def inputs(self, trial: Trial, tail: Tail) -> torch.Tensor:
+        """Return the tail's inputs for all these images (N, inputs + 1)."""
+
+        def make() -> torch.Tensor:
+            images = trial.keep_images(self.images)
+            return tail.inputs(variants(images) if self.widened else images)
+
+        inputs: torch.Tensor = trial.kept(f"inputs of {self}", make, of=tail.before)
+        return inputs
+
+
+@dataclass(frozen=True)
+class Consolidation:
+    """All parameters of the last layers settled anew, by Adam on divergence and hinge over batches.
+
+    Attributes:
+        every: Corrections from one to the next.
+        steps: Of Adam.
+        rate: Of Adam, falling to 0 over the second half.
+        batch: Images a step.
+        weight: Of an earlier sample's hinge, in nats per logit, against the mean divergence of all images. By default
+            that of 3 images of 6,000.
+        lead: Margin, in logits, that a sample is to have.
+    """
+
+    every: int = 5
+    steps: int = 300
+    rate: float = 0.001
+    batch: int = 3000
+    weight: float = 0.0005
+    lead: float = 0.3
+
+    def __post_init__(self) -> None:
+        for key in ("every", "steps", "batch"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
+        for key in ("rate", "weight", "lead"):
+            if getattr(self, key) <= 0:
+                raise ValueError(f"{key}={getattr(self, key)}: must be above 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Guarded:
+    """The price of a change after some corrections: a `Price` made anew for each sample.
+
+    Attributes:
+        inputs: What goes into the tail for the images drawn (n, inputs + 1).
+        before: N0's logits on them (C, n).
+        active: How many of them derivatives are taken over.
+        samples: Those made right so far.
+        protect, lead: See `LeastHarmInARow`.
+    """
+
+    inputs: torch.Tensor
+    before: torch.Tensor
+    active: int
+    samples: tuple[Sample, ...]
+    protect: float
+    lead: float
+
+    def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
+        """Return the harm of changes; see `Price.harm`."""
+        activations = Activations(self.inputs, weights)
+        divergence = DivergenceHarm(
+            tail, weights, activations, self.before, min(self.active, len(self.inputs))
+        )
+        if not self.samples or not self.protect:
+            return divergence
+        weight = self.protect / len(self.inputs)
+        return ProtectedHarm(divergence, Protection(tail, weights, self.samples, weight, self.lead))
+
+
+@dataclass(frozen=True)
+class LeastHarmInARow:
+    """Least harm for corrections that accumulate.
+
+    Attributes:
+        search: How a correction is looked for; its price is replaced by the one here. By default with fewer tries than
+            a single correction has, and the whole budget: there are many corrections.
+        spread: The images that expected harm is over.
+        protect: Weight of an earlier sample's squared shortfall, in nats per squared logit; 0 for none.
+        lead: Margin, in logits, that an earlier sample is to keep.
+        consolidation: Whether and how the last layers are settled anew; None for never.
+    """
+
+    search: LeastHarm = field(
+        default_factory=lambda: LeastHarm(
+            price=None, budget=32, tolerance=0.0, singles=20, growth=1.0, tries=1
+        )
+    )
+    spread: Spread = field(default_factory=Spread)
+    protect: float = 10.0
+    lead: float = 0.3
+    consolidation: Consolidation | None = field(default_factory=Consolidation)
+
+    def __post_init__(self) -> None:
+        for key in ("protect", "lead"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key}={getattr(self, key)}: must be at least 0")
+
+    def draws(self, network: nn.Module) -> bool:
+        """Images are drawn."""
+        return True
+
+    def carry_after(self, corrected: Sequence[Sample]) -> tuple[Sample, ...]:
+        """The samples made right are what is carried along; see `Method`."""
+        return tuple(corrected)
+
+    def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
+        """Correct with earlier samples in mind; see `Method.correct`."""
+        tail = tail_of(trial, sample, self.search.scope)
+        inputs = self.spread.inputs(trial, tail)
+        # Made at the first sample and kept through all corrections: what the network said before any.
+        before = trial.kept("outputs of N0", lambda: _logits(inputs, tail.weights(trial.original)))
+        drawn = torch.from_numpy(stream.permutation(len(inputs))[: self.spread.drawn])
+        price = Guarded(
+            inputs[drawn], before[:, drawn], self.spread.active, earlier(trial), self.protect, self.lead
+        )
+        bench = bench_of(trial, sample, price, self.search.scope)
+        found, steps = self.search.search(bench)
+        done = finished(trial, sample, tail, found, steps, self.search.budget, self.search.harm_budget)
+        corrected = (*earlier(trial), sample)
+        plan = self.consolidation
+        if plan and done.patch is not None and len(corrected) % plan.every == 0:
+            vector = _settled(plan, tail, wide(trial.flat[tail.places]), inputs, before, corrected, stream)
+            done = _replaced(trial, sample, tail, vector.to(trial.flat.dtype), done)
+        return remembered(trial, sample, done)
+
+
+def _logits(inputs: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    """Return a tail's logits (C, N) for what goes into it (N, inputs + 1)."""
+    return torch.cat([Activations(part, weights).logits for part in torch.split(inputs, BATCH)], dim=1)
+
+
+def _replaced(trial: Trial, sample: Sample, tail: Tail, vector: torch.Tensor, done: Correction) -> Correction:
+    """Return the correction that leads to a tail's vector (P,) instead; `done` where that leaves the sample wrong."""
+    kept = trial.flat[tail.places]
+    trial.flat[tail.places] = vector
+    trial.altered = tail.places
+    if not trial.look(sample).right:
+        trial.flat[tail.places] = kept
+        return done
+    patch = Patch.sparse(trial.space, tail.places, trial.original[tail.places], vector)
+    return replace(done, patch=patch, altered=len(patch))
+
+
+def _settled(
+    plan: Consolidation,
+    tail: Tail,
+    vector: torch.Tensor,
+    inputs: torch.Tensor,
+    before: torch.Tensor,
+    corrected: tuple[Sample, ...],
+    stream: np.random.Generator,
+) -> torch.Tensor:
+    """Return a tail's vector (P,) settled anew.
+
+    It is the one that came in where the objective, over a batch that is kept aside, is not lower after.
+    """
+    samples = tail.inputs(torch.cat([sample.image for sample in corrected]))
+    labels = torch.cat([sample.label for sample in corrected])[:, None]
+    wanted = before.T.softmax(1)
+
+    def objective(now: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        weights = tail.unpack(now)
+        divergence = F.kl_div(
+            _run(inputs[drawn], weights).log_softmax(1), wanted[drawn], reduction="batchmean"
+        )
+        logits = _run(samples, weights)
+        rivals = logits.scatter(1, labels, -torch.inf).amax(1, keepdim=True)
+        return divergence + plan.weight * (plan.lead - logits.gather(1, labels) + rivals).clamp_min(0).sum()
+
+    aside, *batches = torch.from_numpy(stream.integers(len(inputs), size=(plan.steps + 1, plan.batch)))
+    now = vector.clone().requires_grad_()
+    optimizer = torch.optim.Adam([now], lr=plan.rate, betas=(0.9, 0.99))
+    for step, drawn in enumerate(batches):
+        optimizer.param_groups[0]["lr"] = plan.rate * min(1.0, 2 * (plan.steps - step) / plan.steps)
+        (now.grad,) = torch.autograd.grad(objective(now, drawn), now)
+        optimizer.step()
+    with torch.no_grad():
+        return now.detach() if objective(now, aside) < objective(vector, aside) else vector
+
+
+def _run(inputs: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    """Return a tail's logits (N, C), differentiable in its weights."""
+    values = inputs
+    for place, weight in enumerate(weights):
+        if place:
+            values = F.pad(values.relu(), (0, 1), value=1.0)
+        values = values @ weight.T
+    return values

@@ -1,0 +1,219 @@
+"""Least harm: the change of at most k parameters that makes a sample right and costs everything else least."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from bgd.errors import ConfigError
+from bgd.methods.base import Correction, Sample, Trial
+from bgd.methods.least_harm.grow import additions, alone
+from bgd.methods.least_harm.harm import Divergence, Harm, Price, Toll
+from bgd.methods.least_harm.solve import Solution, solve
+from bgd.methods.least_harm.tail import Support, Tail
+from bgd.methods.least_harm.target import Target
+from bgd.patch import Patch
+
+VERSION = 1  # raised whenever the same options may give another correction
+
+EACH = 4  # single parameters of every layer that are looked at in truth, whatever the model says
+LARGER = (1.0, 1.001, 1.01, 1.1, 1.5)  # multiples, should the network round otherwise than its tail
+
+
+class Bench(NamedTuple):
+    """What a search works with: the tail, the sample and what a change costs."""
+
+    tail: Tail
+    target: Target
+    harm: Harm
+
+
+@dataclass(frozen=True)
+class LeastHarm:
+    """Grows a support by the parameter that lowers expected harm most, until the harm is tolerable or the budget spent.
+
+    Attributes:
+        price: What harm is, and with that what the method needs to know; None where another method's own takes its
+            place.
+        budget: The most parameters k that change; None for all of the tail, solved for at once.
+        tolerance: Expected harm, in nats per image, and share of flipped predictions at which no parameter is added
+            any more; 0 for always the whole budget. The default is chosen on errors among images set aside.
+        harm_budget: Expected harm above which a correction is refused; None for no such limit.
+        scope: Most parameters of the last layers that are searched; the last layer is always. The default has the whole
+            of the thesis' MLP and the last layer of its AlexNet.
+        singles: How many single parameters are looked at in truth.
+        growth: A step of growth adds this share of the parameters that are there, and one at least.
+        tries: How many parameters are tried at a step that adds one.
+        iterations: Quadratic programs for each support.
+    """
+
+    knows: ClassVar[str] = "keep_set"
+
+    price: Price | None = field(default_factory=Divergence)
+    budget: int | None = 16
+    tolerance: float = 0.00067
+    harm_budget: float | None = None
+    scope: int = 20000
+    singles: int = 40
+    growth: float = 0.25
+    tries: int = 4
+    iterations: int = 4
+
+    def __post_init__(self) -> None:
+        for key in ("budget", "scope", "singles", "tries", "iterations"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ValueError(f"{key}={value}: must be at least 1")
+        if self.growth < 0:
+            raise ValueError(f"growth={self.growth}: must be at least 0")
+        if self.tolerance < 0:
+            raise ValueError(f"tolerance={self.tolerance}: must be at least 0")
+        if self.harm_budget is not None and self.harm_budget <= 0:
+            raise ValueError(f"harm_budget={self.harm_budget}: must be above 0, or null")
+
+    def draws(self, network: nn.Module) -> bool:
+        """Nothing is drawn."""
+        return False
+
+    def carry_after(self, corrected: Sequence[Sample]) -> tuple[Sample, ...]:
+        """The samples made right are what is carried along; see `Method`."""
+        return tuple(corrected)
+
+    def keeps_since(self, corrected: int) -> int:
+        """The price may keep something of a network with corrections; see `Method`."""
+        return kept_since(self.price, corrected)
+
+    def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
+        """Grow a support; see `Method.correct`. The samples made right so far are carried along, for prices that ask.
+
+        Raises:
+            ConfigError: There is no price.
+        """
+        if self.price is None:
+            raise ConfigError("method.price=null: least harm needs to know what harm is")
+        bench = bench_of(trial, sample, self.price, self.scope)
+        found, steps = self.search(bench)
+        done = finished(trial, sample, bench.tail, found, steps, self.budget, self.harm_budget)
+        return remembered(trial, sample, done)
+
+    def search(self, bench: Bench) -> tuple[Solution | None, int]:
+        """Return the best solution within the budget, and how many supports were solved for."""
+        tail, target, harm = bench
+        singles = alone(harm, target, tail, self.singles, EACH)
+        best = now = singles[0] if singles else None
+        if self.budget is None:
+            return cheaper(best, everything(bench, self.iterations)), len(singles) + 1
+        support, change = (now.support, now.change) if now else tail.nothing()
+        steps = len(singles)
+        while len(support) < self.budget and not (best and self.tolerable(best.toll)):
+            tried = [
+                self._grown(bench, support, change, more) for more in self._choices(bench, support, change)
+            ]
+            steps += len(tried)
+            now = None
+            for solution in tried:
+                now = cheaper(now, solution)
+            if now is None:
+                break
+            support, change, best = now.support, now.change, cheaper(best, now)
+        return best, max(1, steps)
+
+    def tolerable(self, toll: Toll) -> bool:
+        """Return whether a cost is low enough for no further parameter."""
+        return toll.value <= self.tolerance and toll.flips <= self.tolerance
+
+    def _choices(self, bench: Bench, support: Support, change: torch.Tensor) -> list[torch.Tensor]:
+        """Return the sets of parameters to try to add: single ones, or the best together."""
+        assert self.budget is not None
+        count = min(max(1, int(self.growth * len(support))), self.budget - len(support))
+        ranked = additions(bench.harm, bench.target, support, change, max(count, self.tries))
+        if not len(ranked):
+            return []  # all of the tail is in the support, or nothing has a finite effect
+        return list(torch.split(ranked[: self.tries], 1)) if count == 1 else [ranked[:count]]
+
+    def _grown(
+        self, bench: Bench, support: Support, change: torch.Tensor, more: torch.Tensor
+    ) -> Solution | None:
+        grown = bench.tail.support(torch.cat([support.indices, more]))
+        start = torch.cat([change, change.new_zeros(len(more))])
+        return solve(bench.harm, bench.target, grown, start, self.iterations)
+
+
+def tail_of(trial: Trial, sample: Sample, scope: int) -> Tail:
+    """Return the last layers of a trial's network, made once; `sample` is an input to run the network with.
+
+    Raises:
+        LayerError: The network's outputs are those of no plain linear layer.
+    """
+    tail: Tail = trial.kept(f"tail of {scope}", lambda: Tail(trial.network, trial.space, scope, sample.image))
+    tail.check()
+    return tail
+
+
+def bench_of(trial: Trial, sample: Sample, price: Price, scope: int) -> Bench:
+    """Return the tools of a search of a trial's network."""
+    tail = tail_of(trial, sample, scope)
+    weights = trial.kept(f"weights of {scope}", lambda: tail.weights(trial.original), of=tail.tensors)
+    return Bench(tail, Target(trial, tail, weights, sample), price.harm(trial, tail, weights))
+
+
+def cheaper(one: Solution | None, other: Solution | None) -> Solution | None:
+    """Return the solution of less harm, `one` where they are equal; None where there is neither."""
+    if one is None or other is None:
+        return other if one is None else one
+    return other if other.toll.value < one.toll.value else one
+
+
+def everything(bench: Bench, iterations: int) -> Solution | None:
+    """Return the change of all parameters of a tail with least harm; None where none was found."""
+    size, device = bench.tail.size, bench.tail.places.device
+    support = bench.tail.support(torch.arange(size, device=device))
+    return solve(bench.harm, bench.target, support, torch.zeros(size, device=device), iterations)
+
+
+def finished(
+    trial: Trial,
+    sample: Sample,
+    tail: Tail,
+    found: Solution | None,
+    steps: int,
+    budget: int | None,
+    harm_budget: float | None = None,
+) -> Correction:
+    """Return a solution as a correction: the network itself has the last word on whether the sample is right."""
+    if found is None:
+        within = (
+            "any change of the last layers" if budget is None else f"a change of at most {budget} parameters"
+        )
+        return Correction.failed(f"wrong after {within} that was looked at", steps)
+    if harm_budget is not None and found.toll.value > harm_budget:
+        return Correction.failed(
+            f"refused: expected harm {found.toll.value:.3g} is above {harm_budget:g}", steps
+        )
+    places = tail.places[found.support.indices]
+    trial.altered = places
+    for multiple in LARGER:
+        trial.flat[places] = (trial.original[places] + multiple * found.change).to(trial.flat.dtype)
+        if trial.look(sample).right:
+            patch = Patch.sparse(trial.space, places, trial.original[places], trial.flat[places])
+            return Correction(patch, len(patch), steps)
+    return Correction.failed("wrong in the network itself, by more than rounding", steps)
+
+
+def kept_since(price: Price | None, corrected: int) -> int:
+    """Return after how many corrections a price made what it keeps: 0, unless it says otherwise."""
+    says: Callable[[int], int] | None = getattr(price, "keeps_since", None)
+    return says(corrected) if says else 0
+
+
+def earlier(trial: Trial) -> tuple[Sample, ...]:
+    """Return the samples that were made right before, where corrections accumulate."""
+    return trial.carry or ()
+
+
+def remembered(trial: Trial, sample: Sample, done: Correction) -> Correction:
+    """Return a correction that carries along the samples made right so far, this one with them if it is."""
+    return replace(done, carry=earlier(trial) if done.patch is None else (*earlier(trial), sample))

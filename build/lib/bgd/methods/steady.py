@@ -1,0 +1,57 @@
+"""What a pass must leave as it is, for a network to be corrected: looked at once, before the first correction."""
+
+import torch
+
+from bgd.flat import FlatNetwork, NetworkError
+from bgd.patch import bits
+
+CLOSE = 1e-3  # relative difference of two passes over one image that rounding may make
+
+
+@torch.no_grad()
+def check_steady(network: FlatNetwork, image: torch.Tensor) -> None:
+    """Pass an image through a network a few times; what a pass changed is put back before an error is raised.
+
+    Args:
+        network: The private copy, in eval mode. It is as before at the end.
+        image: One input (1, ...).
+
+    Raises:
+        NetworkError: A pass writes over its input, changes a buffer or a parameter, gives other outputs each time, or
+            gives outputs that do not follow the copy's own parameters.
+    """
+    given, flat = image.clone(), network.flat.clone()
+    buffers = {name: value.clone() for name, value in network.module.named_buffers()}
+    first = network.module(image)
+    if not isinstance(first, torch.Tensor):
+        return  # no logits: said where they are read
+    first = first.clone()
+    written = not torch.equal(bits(image), bits(given)) if image.is_floating_point() else False
+    moved = [name for name, value in network.module.named_buffers() if not _same(value, buffers[name])]
+    changed = not torch.equal(bits(network.flat), bits(flat))
+    image.copy_(given)
+    for name, value in network.module.named_buffers():
+        value.copy_(buffers[name])
+    network.flat.copy_(flat)
+    if written:
+        raise NetworkError("the network writes over its input: have forward copy it first, x = x.clone()")
+    if moved:
+        raise NetworkError(f"the network changes its buffer {moved[0]} in eval mode: freeze it there")
+    if changed:
+        raise NetworkError(
+            "the network changes its own parameters when it runs: a patch could not be told from that"
+        )
+    if not torch.allclose(first, network.module(image), rtol=CLOSE, atol=CLOSE, equal_nan=True):
+        raise NetworkError("the network gives other outputs for one image from pass to pass in eval mode")
+    network.flat.zero_()
+    without = network.module(image)
+    network.flat.copy_(flat)
+    if flat.any() and torch.equal(first, without):
+        raise NetworkError(
+            "the outputs do not follow the parameters of a copy of the network: forward was replaced by a function "
+            "that holds the network itself; define it in the class"
+        )
+
+
+def _same(now: torch.Tensor, before: torch.Tensor) -> bool:
+    return now.shape == before.shape and torch.equal(now, before)

@@ -1,0 +1,29 @@
+"""The modes of torch that a caller may be in: a correction is the same whatever block it is asked for in."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+LOWERED = ("cpu", "cuda")  # devices whose autocast may be on
+
+
+@contextmanager
+def ordinary() -> Iterator[None]:
+    """Compute with gradients, and in the network's own types, inside the block.
+
+    A correction takes gradients where `torch.no_grad` and `torch.inference_mode` rule them out, and it is of the
+    network itself where `torch.autocast` runs a copy of its weights with fewer bits.
+    """
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        for device in filter(torch.is_autocast_enabled, LOWERED):
+            modes.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+def ordinary_tensor(values: torch.Tensor) -> torch.Tensor:
+    """Return values that gradients may be taken through, copied where `torch.inference_mode` made them."""
+    with torch.inference_mode(False):
+        return values.clone() if values.is_inference() else values

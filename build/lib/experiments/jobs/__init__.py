@@ -1,0 +1,1 @@
+"""Running: what is shared, which processes, in which order."""

@@ -1,0 +1,46 @@
+"""How long runs take, by the times in records."""
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from experiments.config.spec import RunSpec
+from experiments.records.schema import Header, subject
+from experiments.records.store import Store
+
+Kind = tuple[str, str, str, int]  # network, setting, method, how many images are evaluated
+TYPICAL_ERRORS = 700  # samples of a run that takes them all, before N0 is known
+
+
+def kind_of(spec: dict[str, Any]) -> Kind:
+    """Return the part of a run's identity that its cost depends on."""
+    return (*subject(spec), spec["scale"]["train_images"] + spec["scale"]["test_images"])
+
+
+def seconds_per_sample(headers: Iterable[Header]) -> dict[Kind, float]:
+    """Return the mean seconds a sample took in some runs, by kind."""
+    seen: dict[Kind, list[float]] = {}
+    for header in headers:
+        if header.samples:
+            seen.setdefault(kind_of(header.spec), []).append(header.summary["seconds"] / header.samples)
+    return {kind: statistics.fmean(values) for kind, values in seen.items()}
+
+
+def samples_in(spec: RunSpec) -> int:
+    """Return how many samples a run has, as far as that is known before its N0."""
+    return spec.scale.samples or TYPICAL_ERRORS
+
+
+def cost_of_sample(spec: RunSpec, costs: dict[Kind, float]) -> float:
+    """Return the seconds of one core that a sample of a run takes.
+
+    By what its kind took, else by the mean over its network, else a second.
+    """
+    kind = kind_of(spec.identity)
+    alike = [seconds for (network, *_), seconds in costs.items() if network == kind[0]]
+    return costs.get(kind, statistics.fmean(alike) if alike else 1.0)
+
+
+def cost_of(spec: RunSpec, costs: dict[Kind, float], store: Store) -> float:
+    """Return the seconds of one core that the rest of a run takes."""
+    return max(0, samples_in(spec) - store.done_rows(spec.run_id)) * cost_of_sample(spec, costs)

@@ -1,0 +1,189 @@
+"""One run, from its specification to a complete folder in the store."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from experiments.config.spec import RunSpec
+from experiments.jobs.arithmetic import held
+from experiments.jobs.stale import SOURCES, renew, stale
+from experiments.jobs.workbench import Workbench, Workshop
+from experiments.protocol.probes.survey import Survey
+from experiments.protocol.resume import ReplayError
+from experiments.protocol.settings import Stage
+from experiments.protocol.snapshot import Snapshot, StateError
+from experiments.records.files import BusyError
+from experiments.records.schema import Header, Measurement, RecordError, Row
+from experiments.records.store import Store
+from experiments.records.writer import Writer
+
+log = logging.getLogger(__name__)
+
+EVERY = 10.0  # seconds between two lines of progress
+AT_MOST, SHARE = 1.0, 0.02  # seconds between two snapshots, but no more than this share of the time for them
+
+
+def store_of(output: Path) -> Store:
+    """Return the store of runs under an output folder."""
+    return Store(output / "runs")
+
+
+def execute(spec: RunSpec, workshop: Workshop, anew: str | None = None) -> Header:
+    """Run what is not there yet and return the header of the complete run.
+
+    A finished run made with the same N0 is left as it is; an interrupted one goes on. What fails is kept in the
+    store with its traceback and raised again.
+
+    Args:
+        spec: The run.
+        workshop: Where its network is found.
+        anew: Which of `experiments.jobs.stale.WHICH` are made again though they are there; None for none.
+
+    Raises:
+        BusyError: Another process is making the run.
+    """
+    store = store_of(workshop.place.output)
+    renew([spec], store, anew)
+    try:
+        return _made(spec, workshop, store)
+    except BusyError:
+        if store.finished(spec.run_id):  # the other process was done in the meantime
+            return store.header(spec.run_id)
+        raise
+    except Exception as error:
+        log.error("failed: %s, %s", spec.title, _noted(store, spec, error))
+        raise
+
+
+def _made(spec: RunSpec, workshop: Workshop, store: Store) -> Header:
+    bench = workshop.bench(spec)
+    header = bench.header(spec)
+    if store.finished(spec.run_id):
+        kept = store.header(spec.run_id)
+        if kept.base["sha256"] == header.base["sha256"]:
+            log.info("cached: %s (%s)", spec.title, spec.run_id)
+            _warn_of_other_source(spec, store)
+            return kept
+        log.warning("run %s was made with another N0: running it again", spec.run_id)
+        store.discard(spec.run_id)
+    if not header.samples:
+        log.warning("N0 gets no test image wrong: nothing to correct, the run is empty")
+    _warn_of_other_source(spec, store)
+    with store.writing(header) as writer:
+        if writer.rows and writer.begun:  # the hashes stay those of the first rows
+            writer.header.provenance[SOURCES] = writer.begun.provenance.get(SOURCES)
+        _write(spec, bench, writer)
+    return store.header(spec.run_id)
+
+
+def _noted(store: Store, spec: RunSpec, error: Exception) -> str:
+    """Keep a failure; return where, in words."""
+    try:
+        return f"see {store.fail(spec.run_id, spec.identity, error)}"
+    except RecordError as second:
+        return f"{error}; there is no record of it: {second}"
+
+
+def _warn_of_other_source(spec: RunSpec, store: Store) -> None:
+    paths = stale(spec, store)
+    if paths:
+        log.warning(
+            "%s was %s by other source: %s; rerun=changed makes it again",
+            spec.title, "made" if store.finished(spec.run_id) else "begun", ", ".join(paths),
+        )  # fmt: skip
+
+
+def _write(spec: RunSpec, bench: Workbench, writer: Writer) -> None:
+    started = time.perf_counter()
+    stage = bench.stage(spec)
+    if writer.rows:
+        log.info("going on: %s, %d of %d samples are done", spec.title, len(writer.rows), len(stage.samples))
+    try:
+        _append(spec, stage, writer, bench.place.device)
+    except ReplayError as error:
+        log.warning("cannot go on (%s): %s starts anew", error, spec.title)
+        writer.restart()
+        stage = bench.stage(spec)
+        _append(spec, stage, writer, bench.place.device)
+    seconds = sum(map(_seconds, writer.rows))
+    writer.complete({"retained": stage.retained(), "seconds": round(seconds, 3)})
+    log.info("done: %s in %.1f s: %s", spec.title, time.perf_counter() - started, outcome(writer.rows))
+
+
+def _append(spec: RunSpec, stage: Stage | Survey, writer: Writer, device: str) -> None:
+    """Append the rows that are not there yet."""
+    done = list(writer.rows)
+    progress, snapshots = Progress(spec.title, len(done), len(stage.samples)), _Snapshots(stage, writer)
+    for row in held(_rows(stage, done, snapshots.last()), device):
+        writer.append(row)
+        snapshots.step()
+        progress.step()
+
+
+def _rows(
+    stage: Stage | Survey, done: list[Row | Measurement], saved: Snapshot | None
+) -> Iterator[Row | Measurement]:
+    if isinstance(stage, Stage):
+        return stage.rows([row for row in done if isinstance(row, Row)], saved)
+    return stage.rows(done)
+
+
+def _seconds(row: Row | Measurement) -> float:
+    return row.seconds if isinstance(row, Measurement) else row.search_seconds + row.evaluation_seconds
+
+
+def outcome(rows: Sequence[Row | Measurement]) -> str:
+    """Return how many samples came out how, in words."""
+    found = [getattr(row, "outcome", "measured") for row in rows]
+    return (
+        ", ".join(f"{found.count(kind)} {kind.replace('_', ' ')}" for kind in dict.fromkeys(found))
+        or "no samples"
+    )
+
+
+class _Snapshots:
+    """Keeps now and then what rows alone do not hold; it takes at most a `SHARE` of the time."""
+
+    def __init__(self, stage: Stage | Survey, writer: Writer) -> None:
+        self._stage = stage if isinstance(stage, Stage) else None
+        self._writer, self._due = writer, time.perf_counter() + AT_MOST
+
+    def last(self) -> Snapshot | None:
+        """Return the snapshot that an earlier attempt kept."""
+        kept = self._writer.state()
+        return Snapshot.load(*kept) if kept else None
+
+    def step(self) -> None:
+        started = time.perf_counter()
+        if self._stage is None or started < self._due:
+            return
+        try:
+            snapshot = self._stage.snapshot(len(self._writer.rows))
+        except StateError as error:
+            log.warning("%s: interrupted corrections would be looked for again", error)
+            self._stage = None
+            return
+        if snapshot is not None:
+            self._writer.keep_state(snapshot.dump())
+        now = time.perf_counter()
+        self._due = now + max(AT_MOST, (now - started) / SHARE)
+
+
+class Progress:
+    """Says now and then how far a run is and when it will end."""
+
+    def __init__(self, title: str, done: int, total: int) -> None:
+        self._title, self._first, self._done, self._total = title, done, done, total
+        self._started = self._said = time.perf_counter()
+
+    def step(self) -> None:
+        """Count a sample."""
+        self._done += 1
+        now = time.perf_counter()
+        if now - self._said < EVERY:
+            return
+        self._said = now
+        each = (now - self._started) / (self._done - self._first)
+        left = each * (self._total - self._done)
+        log.info("%s: %d of %d samples, %.0f s left", self._title, self._done, self._total, left)

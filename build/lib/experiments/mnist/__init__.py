@@ -1,0 +1,1 @@
+"""The data, the networks of the thesis and how they are trained."""

@@ -1,0 +1,1 @@
+"""The thesis' protocol: settings, probes, and what is measured beside them."""

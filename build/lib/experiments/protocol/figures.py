@@ -1,0 +1,136 @@
+"""Evaluations in the figures of the thesis: mean loss and accuracy over D and over the test images."""
+
+from dataclasses import dataclass
+
+import torch
+
+from bgd.evaluation import Evaluation, Evaluator, FullEvaluator, IncrementalEvaluator
+from bgd.patch import Patch
+from experiments.mnist.data import Data
+from experiments.records.schema import Figures, finite
+
+VERSION = 3  # raised whenever an evaluation of the same network may give other figures
+RELEASED_BATCH = 64  # batch size of the released code's loss accounting (docs/deviations.md, D8)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The images that figures are over, those of D first.
+
+    Attributes:
+        images: Normalised (N, 1, 28, 28).
+        labels: int64 (N,).
+        size: How many are of D; the others are test images.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    size: int
+
+    @classmethod
+    def joined(
+        cls, train: torch.Tensor, train_labels: torch.Tensor, test: torch.Tensor, test_labels: torch.Tensor
+    ) -> "Images":
+        """Join images of D and test images."""
+        return cls(torch.cat([train, test]), torch.cat([train_labels, test_labels]), len(train))
+
+    @classmethod
+    def of(cls, data: Data, train: int, test: int, device: torch.device | str = "cpu") -> "Images":
+        """Take the first `train` images of D and the first `test` test images."""
+        return cls.joined(*data.train.first(train).tensors(device), *data.test.first(test).tensors(device))
+
+    @property
+    def train(self) -> torch.Tensor:
+        """The images of D."""
+        return self.images[: self.size]
+
+    @property
+    def train_labels(self) -> torch.Tensor:
+        """Their labels."""
+        return self.labels[: self.size]
+
+    @property
+    def test(self) -> torch.Tensor:
+        """The test images."""
+        return self.images[self.size :]
+
+    @property
+    def test_labels(self) -> torch.Tensor:
+        """Their labels."""
+        return self.labels[self.size :]
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """An evaluation in figures.
+
+    Attributes:
+        figures: Losses and accuracies.
+        test_predictions: Class predicted for each test image (N,), -1 where a logit is not finite.
+    """
+
+    figures: Figures
+    test_predictions: torch.Tensor
+
+
+class Summaries:
+    """Summaries of a network and of changes of it.
+
+    Args:
+        evaluator: Evaluates the network on `images`.
+        images: The images of D and the test images.
+    """
+
+    def __init__(self, evaluator: Evaluator, images: Images) -> None:
+        self._evaluator, self._images = evaluator, images
+        self._base: tuple[Evaluation, Summary] | None = None
+
+    @property
+    def base(self) -> Summary:
+        """Summary of the network as it is now."""
+        evaluation = self._evaluator.base
+        if self._base is None or self._base[0] is not evaluation:
+            self._base = evaluation, summarised(evaluation, self._images)
+        return self._base[1]
+
+    def after(self, patch: Patch) -> Summary:
+        """Summarise the network with `patch` applied; the network stays as it is."""
+        evaluation = self._evaluator.after(patch)
+        if self._base and self._base[0] is evaluation:
+            return self._base[1]
+        return summarised(evaluation, self._images)
+
+    def advance(self, patch: Patch) -> None:
+        """Make the patched network the new base."""
+        self._evaluator.advance(patch)
+
+    def fork(self, memory: int) -> "Summaries":
+        """Return summaries of the same network that go their own way: see `IncrementalEvaluator.fork`."""
+        assert isinstance(self._evaluator, IncrementalEvaluator), "no other has anything to share"
+        return Summaries(self._evaluator.fork(memory), self._images)
+
+
+def full(network: torch.nn.Module, images: Images, batch_size: int = 100) -> Summaries:
+    """Return summaries by the obvious evaluator."""
+    return Summaries(FullEvaluator(network, images.images, images.labels, batch_size), images)
+
+
+def summarised(evaluation: Evaluation, images: Images) -> Summary:
+    """Return the figures of an evaluation; losses are summed in float64."""
+    size = images.size
+    losses, right = evaluation.losses, evaluation.predictions == images.labels
+    train_losses = losses[:size]
+    last = size - (size - 1) % RELEASED_BATCH - 1  # where the last batch begins
+    batch_means = [
+        *train_losses[:last].view(-1, RELEASED_BATCH).mean(1).tolist(),
+        float(train_losses[last:].mean()),
+    ]
+    figures = Figures(
+        train_loss=finite(float(train_losses.mean())),
+        train_accuracy=float(right[:size].double().mean()),
+        test_loss=finite(float(losses[size:].mean())),
+        test_accuracy=float(right[size:].double().mean()),
+        released_before=finite(sum(batch_means) / size),
+        released_after=finite(batch_means[-1] / size),
+    )
+    return Summary(figures, evaluation.predictions[size:])

@@ -1,0 +1,256 @@
+"""The two settings of section 4.1: what happens to the network between one sample and the next."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from bgd import rng
+from bgd.methods.base import Correction, Look, Method, Problem, Sample, Trial
+from bgd.patch import Patch
+from experiments.protocol.accumulation import Accumulation, right_of
+from experiments.protocol.bystanders import Bystanders
+from experiments.protocol.figures import Summaries, Summary
+from experiments.protocol.generality import Variations
+from experiments.protocol.resume import Return, kept_in_rows
+from experiments.protocol.snapshot import Snapshot, pack
+from experiments.records.schema import (
+    ALREADY_RIGHT,
+    CORRECTED,
+    PATCH_LIMIT,
+    UNCORRECTED,
+    Generality,
+    Row,
+    finite,
+)
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # raised whenever the same corrections may give other rows
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where each sample's correction starts from.
+
+    Attributes:
+        accumulate: False, reloading: from N0 each time. True, non-reloading (section 4.7): from the network that
+            the samples before left. A sample already right when its turn comes counts as correct and changes
+            nothing; a sample that stays wrong leaves the network unchanged.
+    """
+
+    accumulate: bool
+
+
+@dataclass
+class Stage:
+    """A run under way: the network to correct, what evaluates it, and how to correct.
+
+    Attributes:
+        setting: Whether corrections accumulate.
+        method: How a sample is corrected.
+        seed: Of the method's streams.
+        problem: The network to correct.
+        summaries: Of the same network.
+        samples: The samples, in their fixed order.
+        bystanders: The test images of `summaries`.
+        variations: Of the samples; runs of the same N0 may share them.
+    """
+
+    setting: Setting
+    method: Method
+    seed: int
+    problem: Problem
+    summaries: Summaries
+    samples: Sequence[Sample]
+    bystanders: Bystanders
+    variations: Variations = field(default_factory=Variations)
+
+    def __post_init__(self) -> None:
+        self._accumulation = Accumulation(self.problem.current) if self.setting.accumulate else None
+        self._beyond_rows = False  # whether a correction is not in its row
+
+    def rows(self, done: Sequence[Row] = (), saved: Snapshot | None = None) -> Iterator[Row]:
+        """Correct each sample and yield its row.
+
+        Args:
+            done: Rows of an earlier attempt; they are not made again. Where corrections accumulate, the network that
+                they led to is (`experiments.protocol.resume`).
+            saved: A snapshot of that attempt.
+
+        Raises:
+            ReplayError: A row of `done` does not come out again.
+        """
+        if self._accumulation is not None and done:
+            self._beyond_rows = any(row.outcome == CORRECTED and row.patch is None for row in done)
+            Return(
+                self.problem,
+                self.summaries,
+                self._accumulation,
+                self.method,
+                self.samples,
+                self._correct,
+                done,
+                saved,
+            ).go()
+        for position in range(len(done), len(self.samples)):
+            yield self._row(position, self.samples[position])
+
+    def snapshot(self, rows: int) -> Snapshot | None:
+        """Return the state that resuming after so many rows needs; None where the rows alone are enough.
+
+        Raises:
+            StateError: The method hands on something that cannot be kept.
+        """
+        carried = self.problem.carry is not None and not hasattr(self.method, "carry_after")
+        if self._accumulation is None or not (self._beyond_rows or carried):
+            return None
+        flat, changed = self.problem.original.cpu(), self._accumulation.changed.cpu()
+        return Snapshot(rows, flat, changed, pack(self.problem.carry) if carried else None)
+
+    def retained(self) -> float | None:
+        """Return the share of the samples that the network as it is now gets right.
+
+        None where corrections do not accumulate (N0 gets none right) or there are no samples.
+        """
+        if not self.samples or not self.setting.accumulate:
+            return None
+        return float(right_of(self.problem.current, self.samples).double().mean())
+
+    def _correct(self, sample: Sample) -> tuple[Correction, Trial, float]:
+        started = time.perf_counter()
+        stream = rng.stream(self.seed, "method", sample.index)
+        correction, trial = self.problem.attempt(self.method, sample, stream)
+        if self.setting.accumulate:
+            self.problem.carry = correction.carry
+        if correction.patch is not None and not torch.isfinite(correction.patch.new).all():
+            correction = Correction.failed("a changed value is not finite", correction.steps)
+        return correction, trial, time.perf_counter() - started
+
+    def _row(self, position: int, sample: Sample) -> Row:
+        before = _answer(self.problem, sample)
+        if before.look.right:
+            if not self.setting.accumulate:
+                raise RuntimeError(
+                    f"sample {sample.index} is right before {type(self.method).__name__} corrects it: in the reloading "
+                    "setting samples are those that N0 gets wrong"
+                )
+            nothing = Correction.unneeded()
+            return self._describe(position, sample, before, before, nothing, self.summaries.base)
+        correction, trial, seconds = self._correct(sample)
+        after, summary, started = before, self.summaries.base, time.perf_counter()
+        if correction.patch is not None:
+            after = self._verified(sample, correction.patch)
+            if self.setting.accumulate:
+                self._advance(sample, correction.patch)
+                summary = self.summaries.base
+            else:
+                summary = self.summaries.after(correction.patch)
+        return self._describe(
+            position,
+            sample,
+            before,
+            after,
+            correction,
+            summary,
+            trial,
+            seconds,
+            time.perf_counter() - started,
+            self._generality(sample, before, correction.patch, summary),
+        )
+
+    def _generality(
+        self, sample: Sample, before: "_Answer", patch: Patch | None, summary: Summary
+    ) -> Generality | None:
+        """Measure a correction on what is like the sample; where corrections accumulate there is no N0 to compare."""
+        if patch is None or self.setting.accumulate:
+            return None
+        mistaken = before.look.prediction if None not in before.logits else -1
+        alike = self.bystanders.same_confusion(
+            sample.index, int(sample.label), mistaken, summary.test_predictions
+        )
+        return self.variations.measure(self.problem.current, sample, patch, alike)
+
+    def _advance(self, sample: Sample, patch: Patch) -> None:
+        self._beyond_rows |= not kept_in_rows(patch)
+        self.problem.advance(patch)
+        self.summaries.advance(patch)
+        if self._accumulation is not None:
+            self._accumulation.add(sample, patch)
+
+    def _verified(self, sample: Sample, patch: Patch) -> "_Answer":
+        """Look at the sample with the patch applied, whatever the method says of it."""
+        with self.problem.current.patched(patch):
+            answer = _answer(self.problem, sample)
+        if not answer.look.right:
+            raise RuntimeError(
+                f"{type(self.method).__name__} returned a patch for sample {sample.index} that leaves it wrong"
+            )
+        return answer
+
+    def _describe(
+        self,
+        position: int,
+        sample: Sample,
+        before: "_Answer",
+        after: "_Answer",
+        correction: Correction,
+        summary: Summary,
+        trial: Trial | None = None,
+        search_seconds: float = 0.0,
+        evaluation_seconds: float = 0.0,
+        generality: Generality | None = None,
+    ) -> Row:
+        patch = correction.patch
+        l1, l2, linf = patch.norms() if patch else (0.0, 0.0, 0.0)
+        outcome = CORRECTED if patch is not None else ALREADY_RIGHT if before.look.right else UNCORRECTED
+        return Row(
+            position=position,
+            index=sample.index,
+            label=int(sample.label),
+            prediction_before=before.look.prediction,
+            prediction_after=after.look.prediction,
+            outcome=outcome,
+            reason=correction.reason,
+            altered=correction.altered,
+            l0=len(patch) if patch else 0,
+            l1=l1,
+            l2=l2,
+            linf=linf,
+            layers=patch.layers() if patch else {},
+            steps=correction.steps,
+            forward_passes=trial.forward_passes if trial else 0,
+            backward_passes=trial.backward_passes if trial else 0,
+            search_seconds=round(search_seconds, 6),
+            evaluation_seconds=round(evaluation_seconds, 6),
+            sample_loss_before=finite(before.look.loss),
+            sample_loss_after=finite(after.look.loss),
+            logits_after=after.logits,
+            figures=summary.figures,
+            side_effects=self.bystanders.side_effects(summary.test_predictions),
+            accumulated=self._accumulation.state(sample) if self._accumulation else None,
+            patch=_values(patch),
+            generality=generality,
+        )
+
+
+def _values(patch: Patch | None) -> dict[str, list[float]] | None:
+    if patch is None or len(patch) > PATCH_LIMIT:
+        return None
+    return {"index": patch.indices.tolist(), "old": patch.old.tolist(), "new": patch.new.tolist()}
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a network says of a sample, and its logits as a row keeps them."""
+
+    look: Look
+    logits: list[float | None]
+
+
+@torch.no_grad()
+def _answer(problem: Problem, sample: Sample) -> _Answer:
+    logits = problem.answer(sample)
+    return _Answer(Look.of(logits, sample), [finite(float(f"{x:.6g}")) for x in logits[0].tolist()])

@@ -1,0 +1,1 @@
+"""Records -> frames -> tables and figures. Never computes a run, never imports torch."""

@@ -1,0 +1,102 @@
+"""What a reader must know before believing a table or a figure: the scale and the N0."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from experiments.report.numbers import format_count, listing
+from experiments.report.style import method_order, method_style
+
+FULL_TRAIN_IMAGES, FULL_TEST_IMAGES = 54_000, 10_000  # the thesis' D and test set
+
+Sizes = tuple[int, ...]
+Draw = tuple[int, int]  # the columns `seed` and `replica` of `experiments.report.frames`
+_SIZES = ["run_samples", "errors", "train_images", "test_images"]
+
+
+def is_reduced(runs: pd.DataFrame) -> bool:
+    """Return whether any run has fewer samples or images than the thesis' scale asks for."""
+    fewer_samples = runs["run_samples"] < runs["errors"]
+    fewer_images = (runs["train_images"] < FULL_TRAIN_IMAGES) | (runs["test_images"] < FULL_TEST_IMAGES)
+    return bool((fewer_samples | fewer_images).any())
+
+
+def describe_scale(runs: pd.DataFrame) -> str:
+    """Say how many samples, images, seeds and replicas runs have, method by method where methods differ."""
+    if runs.empty:
+        return "No runs."
+    draws_of: dict[tuple[str, Sizes], set[Draw]] = {}
+    columns = (runs[name] for name in ("method", "seed", "replica", *_SIZES))
+    for method, seed, replica, *values in zip(*columns, strict=True):
+        draws_of.setdefault((str(method), tuple(map(int, values))), set()).add((int(seed), int(replica)))
+    parts: dict[tuple[Sizes, tuple[Draw, ...]], list[str]] = {}
+    for (method, sizes), draws in sorted(draws_of.items()):
+        parts.setdefault((sizes, tuple(sorted(draws))), []).append(method)
+    described = []
+    for (sizes, shared), methods in parts.items():
+        text = _describe([format_count(size) for size in sizes], shared)
+        names = listing([method_style(name).label for name in method_order(methods)])
+        described.append(f"{names}: {text}" if len(parts) > 1 else text)
+    return f"{'Reduced' if is_reduced(runs) else 'Full'} scale: {'; '.join(described)}."
+
+
+def describe_scale_briefly(runs: pd.DataFrame) -> str:
+    """Return the same as one phrase, with ranges instead of method by method."""
+    size = "reduced scale" if is_reduced(runs) else "full scale"
+    return f"{size}, {_describe([_span(runs[name]) for name in _SIZES], _draws(runs))}"
+
+
+def _span(values: "pd.Series[int]") -> str:
+    low, high = int(values.min()), int(values.max())
+    return format_count(low) if low == high else f"{format_count(low)} to {format_count(high)}"
+
+
+def _draws(runs: pd.DataFrame) -> list[Draw]:
+    return sorted(
+        {(int(seed), int(replica)) for seed, replica in zip(runs["seed"], runs["replica"], strict=True)}
+    )
+
+
+def over_seeds(runs: pd.DataFrame) -> str:
+    """Say what the values of runs vary over: "seeds", or "seeds and replicas of N0"."""
+    return "seeds and replicas of N0" if (runs["replica"] > 0).any() else "seeds"
+
+
+def _describe(sizes: Sequence[str], draws: Sequence[Draw]) -> str:
+    samples, errors, train_images, test_images = sizes
+    count = f"all {errors}" if samples == errors else f"{samples} of {errors}"
+    images = f"{train_images} training and {test_images} test images"
+    seeds = [str(seed) for seed, replica in draws if not replica]
+    replicas = len(draws) - len(seeds)
+    parts = []
+    if seeds:
+        parts.append(f"seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}")
+    if replicas:
+        parts.append(f"{replicas} replica{'s' if replicas > 1 else ''} of N0")
+    which = " and ".join(parts)
+    return f"{count} misclassified samples, {images}, {which}"
+
+
+def describe_base(runs: pd.DataFrame, thesis_errors: int | None = None) -> str:
+    """Return how many test images N0 gets wrong."""
+    if runs.empty:
+        return ""
+    counts = [format_count(int(errors)) for errors in sorted(runs["errors"].unique())]
+    thesis = f" (thesis: {format_count(thesis_errors)})" if thesis_errors is not None else ""
+    return f"N0 gets {listing(counts)} test images wrong{thesis}."
+
+
+def warnings(runs: pd.DataFrame) -> list[str]:
+    """Return the faults of the N0 that runs start from; empty where there are none."""
+    found = []
+    outside = {
+        (int(errors), tuple(expected))
+        for errors, expected in zip(runs["errors"], runs["expected_errors"], strict=True)
+        if expected is not None and not expected[0] <= errors <= expected[1]
+    }
+    for errors, (low, high) in sorted(outside):
+        band = f"{format_count(low)} to {format_count(high)}"
+        found.append(f"WARNING: N0 has {format_count(errors)} errors, outside the expected {band}.")
+    if runs["base_id"].nunique() > 1:
+        found.append(f"WARNING: the runs start from {runs['base_id'].nunique()} different N0.")
+    return found

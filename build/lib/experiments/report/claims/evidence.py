@@ -1,0 +1,230 @@
+"""What claims are tested on: the samples of each network, setting and method, and the runs of probes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import experiments.report.metrics as metrics
+from experiments.records.schema import PROBE, Row, Run
+from experiments.report.frames import build_frames
+from experiments.report.layer_shares import layers_of
+from experiments.report.metrics import METRICS, Metric, Values, corrected, of_population
+from experiments.report.numbers import format_number
+from experiments.report.rank_shares import Results
+from experiments.report.statistics import Interval
+from experiments.report.style import method_style, network_label, setting_label
+from experiments.report.surveys import by_network
+
+_USED = [  # of the columns of `experiments.report.frames`: the fewer there are, the faster a selection
+    *("network", "setting", "method", "seed", "replica", "run_id", "run_samples", "position", "index"),
+    *("outcome", "altered", "parameters", "l2", "linf", "forward_passes", "sample_loss_after", "retained"),
+    *("train_loss", "base_train_loss", "released_after", "base_released_before"),
+    *("test_accuracy", "base_test_accuracy", "train_accuracy", "base_train_accuracy"),
+]
+PROBES = {"gradient_ranks": Results.of, "layer_gradients": lambda run, _: layers_of(run)}
+FIRST_FULLY_CONNECTED = "lin1.weight"
+LATE = 0.5  # of the samples: where the late part of a run begins
+FIRST_HUNDRED = 100  # samples: the panels (b) of figures 4.5 to 4.10
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the records say on one test, before Holm's correction.
+
+    Attributes:
+        ours: The mean (or share, or level) of what the test is about.
+        direction: Whether the estimate lies on the claim's side.
+        size: Whether everything else that the test's rule asks for, but the p value, is so.
+        n: How many values: pairs of seed and sample, samples, or seeds.
+        seeds: How many seeds; 0 for a probe, which has none.
+        against: That of the other method, or the stated value; None where there is none.
+        difference: From the other method; None where `ours` itself is tested.
+        interval: Of what is tested, 95 %; None where there is none.
+        p: Two-sided, that what is tested (scaled, where the test has a factor) is 0; None where there is no p value.
+        exact: Whether `p` is exact.
+        note: What a reader should know besides; empty where there is nothing.
+    """
+
+    ours: float
+    direction: bool
+    size: bool
+    n: int
+    seeds: int = 0
+    against: float | None = None
+    difference: float | None = None
+    interval: Interval | None = None
+    p: float | None = None
+    exact: bool = True
+    note: str = ""
+
+    @property
+    def value(self) -> float:
+        """What was tested, in the unit of `ours`: a difference, or `ours` itself."""
+        return self.ours if self.difference is None else self.difference
+
+
+def within(value: float, interval: Interval, low: float, high: float) -> dict[str, bool]:
+    """Return direction and size of a test that a value lies between two others: the value does, and its interval."""
+    return {"direction": low <= value <= high, "size": low <= interval.low and interval.high <= high}
+
+
+class Missing(Exception):
+    """There is nothing to test on; the message says why."""
+
+
+def shown(value: float) -> str:
+    """Return a number for people, or in words why it is none."""
+    if np.isnan(value):
+        return "not a number"
+    if np.isinf(value):
+        return "infinite" if value > 0 else "minus infinite"
+    return format_number(value)
+
+
+def _column(samples: pd.DataFrame, name: str) -> Values:
+    values: Values = samples[name].to_numpy(dtype=np.float64)
+    return values
+
+
+def _mean_altered(samples: pd.DataFrame) -> Values:
+    rows = of_population(samples)
+    means = pd.Series(metrics.parameters_altered(rows)).groupby(rows["seed"].to_numpy()).mean()
+    return np.asarray(means, dtype=np.float64)
+
+
+def _final_loss(samples: pd.DataFrame) -> Values:
+    """Return the last training loss; one that is not finite is larger than any."""
+    losses = metrics.final_training_loss(samples)
+    return np.asarray(np.where(np.isfinite(losses), losses, np.inf), dtype=np.float64)
+
+
+PER_SAMPLE = {name: metric for name, metric in METRICS.items() if metric.over == "samples"} | {
+    name: Metric(name, label, "samples", values)
+    for name, label, values in (
+        ("corrected", "samples corrected (%)", lambda rows: 100.0 * metrics.correct(rows)),
+        ("l2", "L2 norm of the change", partial(_column, name="l2")),
+        ("linf", "largest change of a parameter", partial(_column, name="linf")),
+        ("forward_passes", "forward passes on the sample", partial(_column, name="forward_passes")),
+        (
+            "lin1_majority",
+            "changed values in lin1, above half (points)",
+            lambda rows: _column(rows, "first_layer_percent") - 50.0,
+        ),
+    )
+}
+PER_SEED = {name: metric for name, metric in METRICS.items() if metric.over == "seeds"} | {
+    name: Metric(name, label, "seeds", values)
+    for name, label, values in (
+        ("final_training_loss", "Final training loss (nats)", _final_loss),
+        (
+            "late_POC",
+            "POC of the second half of the samples (%)",
+            lambda rows: metrics.corrections(rows[rows["position"] >= LATE * rows["run_samples"]]),
+        ),
+        (
+            "accuracy_after_100",
+            "Test accuracy after 100",
+            lambda rows: metrics.final_test_accuracy(rows[rows["position"] < FIRST_HUNDRED]),
+        ),
+        ("mean_POPA", "Mean POPA (%)", _mean_altered),
+    )
+}
+OF_EVERY_SAMPLE = ("corrected",)  # of `PER_SAMPLE`; the others are of corrected samples
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Runs, sorted.
+
+    Attributes:
+        runs: The runs of corrections, as `experiments.report.frames.Frames` has them.
+        groups: By network, setting and method, the rows of its samples with the columns `_USED` and
+            `first_layer_percent`.
+        probes: By probe and network, what it found.
+    """
+
+    runs: pd.DataFrame
+    groups: Mapping[tuple[str, str, str], pd.DataFrame] = field(repr=False)
+    probes: Mapping[tuple[str, str], Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> "Evidence":
+        """Sort runs of corrections and of probes.
+
+        Raises:
+            ReportError: Two runs cannot be told apart.
+        """
+        corrections = [run for run in runs if PROBE not in run.header.spec]
+        frames = build_frames(corrections)
+        samples = frames.samples[_USED].copy()
+        percent = {
+            (run.header.run_id, row.position): _first_layer_percent(row)
+            for run in corrections
+            for row in run.rows
+        }
+        places = zip(samples["run_id"], samples["position"], strict=True)
+        samples["first_layer_percent"] = [percent[place] for place in places]
+        groups = {name: part for name, part in samples.groupby(["network", "setting", "method"])}
+        probes = {
+            (probe, network): read(run, network)
+            for probe, read in PROBES.items()
+            for network, run in by_network(runs, probe).items()
+        }
+        return cls(frames.runs, groups, probes)
+
+    def probe(self, name: str, network: str) -> Any:
+        """Return what a probe found on a network: `Results` of gradient_ranks, `Layers` of layer_gradients.
+
+        Raises:
+            Missing: It has no run.
+        """
+        if (name, network) not in self.probes:
+            raise Missing(f"missing: no run of {name} on {network_label(network)} is among the records")
+        return self.probes[name, network]
+
+    def samples(self, network: str, setting: str, method: str) -> pd.DataFrame:
+        """Return the rows of a method.
+
+        Raises:
+            Missing: It has no run.
+        """
+        if (network, setting, method) not in self.groups:
+            label = method_style(method).label
+            where = f"{network_label(network)} in the {setting_label(setting)} setting"
+            raise Missing(f"missing: no run of {label} on {where} is among the records")
+        return self.groups[network, setting, method]
+
+    def rows_of(self, network: str, setting: str, method: str, metric: str) -> pd.DataFrame:
+        """Return the rows of a method that a metric of `PER_SAMPLE` has a value for.
+
+        Raises:
+            Missing: There is none.
+        """
+        samples = self.samples(network, setting, method)
+        rows = samples if metric in OF_EVERY_SAMPLE else samples[corrected(samples)]
+        if rows.empty and metric not in OF_EVERY_SAMPLE:
+            raise Missing(f"missing: {method_style(method).label} corrected no sample")
+        return rows
+
+
+def corrected_too(samples: pd.DataFrame, others: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of a method whose (seed, sample) each of some other methods corrected.
+
+    Where one side has a single seed, because it is deterministic, it stands for every seed of the other.
+    """
+    for other in others:
+        seeds = [frame["seed"].nunique() for frame in (samples, other)]
+        keys = ["seed", "index"] if min(seeds) > 1 or seeds[0] == seeds[1] else ["index"]
+        theirs = pd.MultiIndex.from_frame(other.loc[corrected(other), keys])
+        samples = samples[pd.MultiIndex.from_frame(samples[keys]).isin(theirs)]
+    return samples
+
+
+def _first_layer_percent(row: Row) -> float:
+    """Return the percentage of a sample's changed values that are weights of lin1, NaN where nothing changed."""
+    total = sum(counts[0] for counts in row.layers.values())
+    return 100 * row.layers.get(FIRST_FULLY_CONNECTED, (0,))[0] / total if total else np.nan

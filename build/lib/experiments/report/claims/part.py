@@ -1,0 +1,187 @@
+"""The ledger of claims as files: a table of verdicts, the tests behind each, csv and json."""
+
+import html
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from experiments.records.schema import Run
+from experiments.report.build import run_ids_sha256
+from experiments.report.captions import describe_scale_briefly, warnings
+from experiments.report.claims.data import Ledger, read_ledger
+from experiments.report.claims.evidence import Evidence, Missing, shown
+from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge
+from experiments.report.frames import REPLICAS, draws
+from experiments.report.numbers import format_number, listing
+from experiments.report.render import csv_text, loud_markdown, markdown
+from experiments.report.sheet import plain
+from experiments.report.style import NETWORKS, SETTINGS, network_label, setting_label
+
+COLUMNS = (
+    *("id", "claim", "where", "verdict", "reason", "network", "table", "test", "result", "ours", "against"),
+    *("value", "low", "high", "p", "p_holm", "p_exact", "n", "seeds", "note"),
+)
+NUMBERS = {"ours": "ours", "against": "against", "value": "tested value", "interval": "95 % interval"}
+OVERVIEW = (
+    *("id", "claim", "verdict", *NETWORKS.values(), "where", "tests that hold", "deciding test"),
+    *(*NUMBERS.values(), "p (Holm)"),
+)
+DETAILS = {  # of a test's record, and what it is called
+    **{name: name for name in ("network", "test", "result", "note")},
+    **NUMBERS,
+    **{"p": "p", "p_holm": "p (Holm)", "n": "n", "seeds": "seeds"},
+}
+SMALLEST = 1e-4  # a p value below it is shown as such
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The ledger of the thesis' claims.
+
+    Attributes:
+        path: The claims as data, see `experiments.report.claims.data`.
+        presets: Whose runs: those of the tables, and of the probes that claims are about.
+    """
+
+    path: Path
+    presets: tuple[str, ...] = (
+        *("every_method", *REPLICAS, "table_4_9", "table_4_10", "figure_4_13", "idealized_selector_mlp"),
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files of the part."""
+        return ("report/claims.md", "report/claims.csv", "report/verdicts.json")
+
+    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
+        """Return the content of each file; see `experiments.report.part.Part`.
+
+        Raises:
+            ReportError: The data are not as they should be, or two runs cannot be told apart.
+        """
+        ledger = read_ledger(self.path)
+        evidence = Evidence.of(draws(runs))
+        rulings = sorted(judge(ledger.claims, evidence), key=lambda item: _natural(item.claim.id))
+        texts = (
+            _markdown(ledger, rulings, _scale(evidence)),
+            _csv(rulings),
+            _json(rulings, [run.header.run_id for run in runs]),
+        )
+        return {name: text.encode() for name, text in zip(self.names, texts, strict=True)}
+
+
+def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
+    """Return a description of the runs of each network, and the faults of its N0."""
+    lines, loud = [], []
+    for network in NETWORKS:
+        label, own = network_label(network), evidence.runs[evidence.runs["network"] == network]
+        parts = []
+        for setting in SETTINGS:
+            runs = own[own["setting"] == setting]
+            about = describe_scale_briefly(runs) if len(runs) else "missing, no runs among the records"
+            parts.append(f"{setting_label(setting)}: {about}")
+        lines.append(f"{label}, {'; '.join(parts)}.")
+        loud += [f"{label}: {text}" for text in warnings(own)]
+    return lines, loud
+
+
+def _markdown(ledger: Ledger, rulings: Sequence[Ruling], scale: tuple[list[str], list[str]]) -> str:
+    counts = [f"{sum(item.verdict == name for item in rulings)} {name}" for name in VERDICTS]
+    parts = [
+        "# Claims",
+        f"{len(rulings)} claims: {listing(counts)}.",
+        loud_markdown(scale[1]).strip(),
+        markdown(OVERVIEW, [_overview(item) for item in rulings], texts=8).strip(),
+        *("## The rule", ledger.rule, ledger.reading, " ".join(scale[0])),
+        "## The tests of each claim",
+        "\n".join(map(_details, rulings)),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _record(judged: Judged) -> dict[str, object]:
+    """Return a test by `COLUMNS`; what it has nothing for is left out."""
+    outcome = judged.outcome
+    about = {"network": judged.test.network, "test": judged.test.subject, "result": judged.grade}
+    if isinstance(outcome, Missing):
+        return about | {"note": str(outcome)}
+    numbers = {name: getattr(outcome, name) for name in ("ours", "against", "value", "p", "n", "note")}
+    ends = asdict(outcome.interval) if outcome.interval else {}
+    exact = "" if outcome.p is None else str(outcome.exact).lower()
+    return (
+        about | numbers | ends | {"p_holm": judged.adjusted, "p_exact": exact, "seeds": outcome.seeds or None}
+    )
+
+
+def _text(record: Mapping[str, object], name: str) -> str:
+    """Return a cell of the Markdown tables."""
+    value = record.get(name)
+    if name == "network":
+        return network_label(str(value)) if value else "both"
+    if name == "interval" and "low" in record:
+        return f"[{shown(record['low'])}, {shown(record['high'])}]"
+    if value is None or value == "":
+        return "missing" if name == "ours" else NONE
+    if name in ("p", "p_holm"):
+        return f"<{SMALLEST:.4f}" if value < SMALLEST else format_number(value)
+    return (
+        shown(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    )
+
+
+def _overview(ruling: Ruling) -> list[str]:
+    claim, deciding = ruling.claim, ruling.deciding
+    grades = [ruling.grade_on(network) or NONE for network in NETWORKS]
+    line = [f"[{claim.id}](#claim-{claim.id})", claim.claim, ruling.verdict, *grades, claim.where]
+    if deciding is None:
+        return line + [NONE] * (len(OVERVIEW) - len(line))
+    held, record = sum(item.grade == HOLDS for item in ruling.judged), _record(deciding)
+    line += [f"{held} of {len(ruling.judged)}", deciding.subject]
+    return line + [_text(record, name) for name in (*NUMBERS, "p_holm")]
+
+
+def _details(ruling: Ruling) -> str:
+    """Return a claim with every test, folded away."""
+    claim = ruling.claim
+    title = html.escape(f"{claim.id}. {claim.claim}", quote=False)
+    parts = [
+        f'<details id="claim-{claim.id}">\n<summary>{title} <b>{ruling.verdict}</b></summary>',
+        f"Where: {claim.where}. Verdict: **{ruling.verdict}**, because {ruling.reason}.",
+        *([claim.note] if claim.note else []),
+    ]
+    if ruling.judged:
+        lines = [[_text(record, name) for name in DETAILS] for record in map(_record, ruling.judged)]
+        parts.append(markdown(list(DETAILS.values()), lines, texts=4).rstrip())
+    return "\n\n".join([*parts, "</details>\n"])
+
+
+def _csv(rulings: Sequence[Ruling]) -> str:
+    records = []
+    for ruling in rulings:
+        claim = ruling.claim
+        about = {name: getattr(claim, name) for name in ("id", "claim", "where")}
+        about |= {"verdict": ruling.verdict, "reason": ruling.reason}
+        records += [
+            {**about, "table": claim.tables.get(item.test.network, ""), **_record(item)}
+            for item in ruling.judged
+        ] or [about]
+    return csv_text(COLUMNS, [[_cell(record.get(name)) for name in COLUMNS] for record in records])
+
+
+def _cell(value: object) -> object:
+    """Return a cell of the csv file: a number that is not finite in words."""
+    return shown(value) if isinstance(value, float) and not math.isfinite(value) else plain(value)
+
+
+def _json(rulings: Sequence[Ruling], run_ids: Sequence[str]) -> str:
+    verdicts = {item.claim.id: item.verdict for item in rulings}
+    return json.dumps({"runs_sha256": run_ids_sha256(run_ids), "verdicts": verdicts}, indent=1) + "\n"
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts 2 before 10, and 7a before 7b."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.findall(r"\d+|\D+", name)]

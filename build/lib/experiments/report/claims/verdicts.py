@@ -1,0 +1,185 @@
+"""The rule from tests to a verdict, the same for every claim."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from experiments.report.claims.data import Claim
+from experiments.report.claims.evidence import Evidence, Missing, Outcome
+from experiments.report.claims.on_samples import Kind
+from experiments.report.frames import ReportError
+from experiments.report.numbers import listing
+from experiments.report.statistics import holm
+from experiments.report.style import network_label
+
+ALPHA = 0.05
+
+HOLDS, DIRECTION, FAILS, ABSENT = "holds", "direction only", "fails", "missing"  # of a test
+REPRODUCED, DIRECTION_ONLY = "reproduced", "direction only"  # of a claim
+NOT_REPRODUCED, NOT_COMPARABLE = "not reproduced", "not comparable"
+VERDICTS = (REPRODUCED, DIRECTION_ONLY, NOT_REPRODUCED, NOT_COMPARABLE)
+NAMED = 3  # tests in a reason; the table beside it has all
+_WORST_FIRST = (FAILS, ABSENT, DIRECTION, HOLDS)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A test and what became of it.
+
+    Attributes:
+        test: The test.
+        outcome: What the records say, or why they say nothing.
+        adjusted: Its p value after Holm's correction; None where it has none.
+    """
+
+    test: Kind
+    outcome: Outcome | Missing
+    adjusted: float | None
+
+    @property
+    def grade(self) -> str:
+        """The grade of the test.
+
+        `HOLDS`: the direction, the size and, where the test has a p value, significance after Holm's correction.
+        `DIRECTION`: the direction alone. `FAILS`: not even that. `ABSENT`: there are no records.
+        """
+        if isinstance(self.outcome, Missing):
+            return ABSENT
+        if not self.outcome.direction:
+            return FAILS
+        significant = self.adjusted is None or self.adjusted <= ALPHA
+        return HOLDS if self.outcome.size and significant else DIRECTION
+
+    @property
+    def subject(self) -> str:
+        """The test in words, after its network where it does not compare two."""
+        network = f"{network_label(self.test.network)}: " if self.test.network else ""
+        return f"{network}{self.test.subject}"
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """A claim and its verdict.
+
+    Attributes:
+        claim: The claim.
+        judged: Its tests, in order.
+        verdict: One of `VERDICTS`.
+        reason: Why, in words.
+    """
+
+    claim: Claim
+    judged: tuple[Judged, ...]
+    verdict: str
+    reason: str
+
+    @property
+    def deciding(self) -> Judged | None:
+        """The test that decides: of the worst grade, then of the largest p value, then the first."""
+        order = sorted(self.judged, key=lambda item: (_WORST_FIRST.index(item.grade), -(item.adjusted or 0)))
+        return order[0] if order else None
+
+    def grade_on(self, network: str) -> str:
+        """Return the worst grade of the tests on a network, empty where there is none."""
+        grades = [item.grade for item in self.judged if item.test.network == network]
+        return min(grades, key=_WORST_FIRST.index, default="")
+
+
+def verdict(judged: Sequence[Judged]) -> tuple[str, str]:
+    """Return the verdict that the tests of a claim make, and its reason.
+
+    One test that fails is enough for "not reproduced", whatever is missing. Otherwise missing records make it "not
+    comparable"; otherwise it is "reproduced" where every test holds and "direction only" where one does not.
+    """
+    failing, absent, partly = (
+        [item for item in judged if item.grade == name] for name in (FAILS, ABSENT, DIRECTION)
+    )
+    if failing:
+        return NOT_REPRODUCED, _reason(failing, len(judged), "fails", "fail")
+    if absent:
+        return NOT_COMPARABLE, "; ".join(dict.fromkeys(str(item.outcome) for item in absent))
+    if partly:
+        return DIRECTION_ONLY, _reason(
+            partly, len(judged), "has the direction only", "have the direction only"
+        )
+    return REPRODUCED, "the test holds" if len(judged) == 1 else f"all {len(judged)} tests hold"
+
+
+def _reason(some: Sequence[Judged], total: int, one: str, many: str) -> str:
+    """Return how many tests do what, and the first of them."""
+    if total == 1:
+        return f"the test {one}"
+    count = f"all {total} tests" if len(some) == total else f"{len(some)} of {total} tests"
+    named = [item.subject for item in some[:NAMED]]
+    more = [f"{len(some) - NAMED} more"] if len(some) > NAMED else []
+    return f"{count} {one if len(some) == 1 else many}: {'; '.join(named + more)}"
+
+
+def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Ruling]:
+    """Return each claim with its verdict.
+
+    A family for Holm's correction is every p value of the tests whose claims stand in the same table of the thesis; a
+    test that two claims share is in it once.
+    """
+    tests = dict.fromkeys(test for claim in claims for test in claim.tests)
+    outcomes = {test: _outcome(test, evidence) for test in tests}
+    families: dict[str, dict[Kind, float]] = {}
+    for claim in claims:
+        for test in claim.tests:
+            outcome = outcomes[test]
+            if isinstance(outcome, Outcome) and outcome.p is not None:
+                families.setdefault(claim.tables[test.network], {})[test] = outcome.p
+    adjusted = {
+        (table, test): p
+        for table, family in families.items()
+        for test, p in zip(family, holm(list(family.values())), strict=True)
+    }
+    rulings = []
+    for claim in claims:
+        judged = [
+            Judged(test, outcomes[test], adjusted.get((claim.tables.get(test.network, ""), test)))
+            for test in claim.tests
+        ]
+        found = (NOT_COMPARABLE, claim.not_comparable) if claim.not_comparable else verdict(judged)
+        rulings.append(Ruling(claim, tuple(judged), *found))
+    return rulings
+
+
+def _outcome(test: Kind, evidence: Evidence) -> Outcome | Missing:
+    try:
+        return test.evaluate(evidence)
+    except Missing as missing:
+        return missing
+
+
+def compare_verdicts(committed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """Return a line for each claim that does worse now than in the committed verdicts.
+
+    The order is reproduced, direction only, not reproduced. A claim that is not comparable any more, or gone, does
+    worse; one that was not comparable cannot.
+
+    Args:
+        committed: As `report/verdicts.json` has them: `{"runs_sha256": ..., "verdicts": {id: verdict}}`.
+        now: The same.
+
+    Raises:
+        ReportError: One of them is something else.
+    """
+    before, after = _verdicts_of(committed), _verdicts_of(now)
+    lines = []
+    for name, old in before.items():
+        new = after.get(name)
+        if new is None:
+            lines.append(f"claim {name}: {old}, now gone")
+        elif old != NOT_COMPARABLE and VERDICTS.index(new) > VERDICTS.index(old):
+            lines.append(f"claim {name}: {old}, now {new}")
+    return lines
+
+
+def _verdicts_of(document: Mapping[str, object]) -> dict[str, str]:
+    verdicts = document.get("verdicts")
+    if not isinstance(verdicts, dict):
+        raise ReportError("no verdicts in the document")
+    unknown = sorted({str(value) for value in verdicts.values()} - set(VERDICTS))
+    if unknown:
+        raise ReportError(f"not a verdict: {listing(unknown)}")
+    return {str(name): str(value) for name, value in verdicts.items()}

@@ -1,0 +1,123 @@
+"""Methods under different options: which runs are of the same one, and what each is called.
+
+A method can be in the records under several budgets, keep-sets or rules. What tells its runs apart is found in the
+records: the options in which runs of one method and network differ.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from experiments.records.schema import PROBE, Run, subject
+from experiments.report.frames import Frames, build_frames, option
+from experiments.report.style import method_style
+from experiments.report.variation import pick
+
+BUDGET, ALL = "budget", "all"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method under one choice of options.
+
+    Attributes:
+        method: Its name.
+        budget: How many parameters it may change, as text; "all" for no limit. Empty where the method has no such
+            option.
+        varied: Name and value of the other options in which runs of the method differ.
+    """
+
+    method: str
+    budget: str = ""
+    varied: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def options(self) -> str:
+        """The options other than the budget in words; empty where the method's runs do not differ."""
+        return ", ".join(f"{key} {value}" for key, value in self.varied)
+
+    @property
+    def label(self) -> str:
+        """The method and its options, without the budget."""
+        return ", ".join(filter(None, (method_style(self.method).label, self.options)))
+
+
+def contenders_of(runs: Sequence[Run]) -> dict[str, Contender]:
+    """Return the contender that each run of corrections is of, by run id."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        network, _, method = subject(run.header.spec)
+        groups.setdefault((network, method), []).append(run)
+    found = {}
+    for (_, method), own in groups.items():
+        flat = {run.header.run_id: _flat(run.header.spec["method"]) for run in own}
+        varied = [key for key in _differing(list(flat.values())) if key != BUDGET]
+        for run_id, options in flat.items():
+            budget = _text(options[BUDGET], ALL) if BUDGET in options else ""
+            values = tuple((key, _text(options.get(key), "none")) for key in varied)
+            found[run_id] = Contender(method, budget, values)
+    return found
+
+
+def on_curves(contenders: Iterable[Contender], budgets: Sequence[str]) -> list[Contender]:
+    """Return those that lie on a curve: a method under the same options with two or more of the budgets."""
+    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Contender]] = {}
+    for contender in contenders:
+        if contender.budget in budgets:
+            groups.setdefault((contender.method, contender.varied), []).append(contender)
+    return [contender for group in groups.values() if len(group) > 1 for contender in group]
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested options by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        name = f"{prefix}{key}"
+        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return found
+
+
+def _differing(options: Sequence[Mapping[str, Any]]) -> list[str]:
+    keys = dict.fromkeys(key for each in options for key in each)
+    return sorted(key for key in keys if len({repr(each.get(key)) for each in options}) > 1)
+
+
+def _text(value: Any, nothing: str) -> str:
+    return nothing if value is None else str(value)
+
+
+def frames_of(runs: Sequence[Run], setting: str, networks: Sequence[str]) -> tuple[Frames, list[Run]]:
+    """Return the frames of the runs of a setting, with a column `contender`, and these runs.
+
+    Only runs in the test set's order and from the N0 of seed 0 are looked at.
+
+    Raises:
+        ReportError: Two runs differ in nothing but their id.
+    """
+    own = [
+        run
+        for run in runs
+        if PROBE not in run.header.spec
+        and subject(run.header.spec)[1] == setting
+        and subject(run.header.spec)[0] in networks
+        and not run.header.spec.get("order")
+        and not option(run.header.spec, "scale.recipe.seed")
+    ]
+    own.sort(key=lambda run: run.header.run_id)
+    named = contenders_of(own)
+    keys = _differing([_flat(run.header.spec["method"]) for run in own])
+    frames = build_frames(own, [f"method.{key}" for key in keys])
+    return Frames(_named(frames.samples, named), _named(frames.runs, named)), own
+
+
+def _named(frame: pd.DataFrame, named: Mapping[str, Contender]) -> pd.DataFrame:
+    return frame.assign(
+        contender=pd.Series([named[run_id] for run_id in frame["run_id"]], dtype=object, index=frame.index)
+    )
+
+
+def part_of(frames: Frames, contender: Contender) -> Frames:
+    """Return the part of a contender."""
+    return pick(frames, contender=(contender,))

@@ -1,0 +1,199 @@
+"""Runs -> frames: one row per sample, one row per run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.records.schema import (
+    NON_RELOADING,
+    PROBE,
+    Accumulated,
+    Baseline,
+    Figures,
+    Header,
+    RecordError,
+    Row,
+    Run,
+    SideEffects,
+    subject,
+)
+
+FIGURES = tuple(item.name for item in fields(Figures))
+_NOT_COLUMNS = {  # flattened; too large; lists
+    *("figures", "side_effects", "accumulated", "generality"),
+    *("patch", "layers", "logits_after", "confusion"),
+}
+
+
+def _columns(of: type) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(of) if item.name not in _NOT_COLUMNS)
+
+
+SAMPLE, SIDE_EFFECTS, ACCUMULATED = _columns(Row), _columns(SideEffects), _columns(Accumulated)
+IDENTITY = ("network", "setting", "method", "seed", "order", "network_seed", "run_id")
+BASELINE = _columns(Baseline)
+BASE = tuple(f"base_{name}" for name in (*FIGURES, *BASELINE))
+RUN = ("base_id", "replica", "parameters", "errors", "run_samples", "train_images", "test_images", "retained")
+_REAL = {
+    *FIGURES,
+    *BASE,
+    *ACCUMULATED,
+    *("l1", "l2", "linf", "search_seconds", "evaluation_seconds"),
+    *("sample_loss_before", "sample_loss_after", "retained"),
+}
+_TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id"}
+
+
+REPLICAS = ("rounding", "rounding_alexnet")  # presets with runs from replicas of N0
+REPLICA = 2**40  # seeds are below it
+
+
+class ReportError(RecordError):
+    """The records or the definitions cannot make a report."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a report is made of.
+
+    Attributes:
+        samples: One row per sample and run, in order of network, setting, method, seed, position. Columns:
+            the numbers of `Row`, its `Figures`, `SideEffects` and `Accumulated`, the `Figures` and the
+            `Baseline` of N0 as `base_...`, and those of the run. What was None, because it is not finite or not
+            of this setting, is NaN.
+        runs: One row per run: `network`, `setting`, `method`, `seed`, `run_id`, `base_id`, `errors`,
+            `expected_errors` (a pair or None), `run_samples`, `train_images`, `test_images`, `parameters`,
+            `retained`, N0's figures.
+
+    A run from a replica of N0 is another draw of the same method: its `seed` is the method's seed plus `REPLICA` times
+    the number of the replica, which is in the column `replica`, 0 for N0 itself. Both have `order` (of the samples) and
+    `network_seed` (of N0's recipe), and a column for each of the `axes` that `build_frames` was asked for.
+    """
+
+    samples: pd.DataFrame
+    runs: pd.DataFrame
+
+    def select(self, **values: str) -> "Frames":
+        """Return the part with these values, for example `network="mlp", method="bgd_ii"`."""
+        return Frames(_where(self.samples, values), _where(self.runs, values))
+
+
+def _where(frame: pd.DataFrame, values: dict[str, str]) -> pd.DataFrame:
+    keep = np.ones(len(frame), dtype=np.bool_)
+    for name, value in values.items():
+        keep &= np.asarray(frame[name] == value, dtype=np.bool_)
+    return frame[keep]
+
+
+_of_figures, _of_baseline = attrgetter(*FIGURES), attrgetter(*BASELINE)
+_of_sample, _of_side_effects = attrgetter(*SAMPLE), attrgetter(*SIDE_EFFECTS)
+_of_accumulated = attrgetter(*ACCUMULATED)
+_NOTHING_ACCUMULATED = (None,) * len(ACCUMULATED)
+
+
+def _sample_values(row: Row) -> tuple[Any, ...]:
+    """Return a row's values in the order SAMPLE, FIGURES, SIDE_EFFECTS, ACCUMULATED."""
+    accumulated = _NOTHING_ACCUMULATED if row.accumulated is None else _of_accumulated(row.accumulated)
+    return (*_of_sample(row), *_of_figures(row.figures), *_of_side_effects(row.side_effects), *accumulated)
+
+
+def _run_values(header: Header) -> tuple[Any, ...]:
+    """Return a run's values in the order IDENTITY, RUN, BASE."""
+    spec, base = header.spec, header.base
+    if PROBE in spec:
+        raise ReportError(f"run {header.run_id} is of a probe: it corrects nothing")
+    network, setting, method = subject(spec)
+    network_seed = option(spec, "scale.recipe.seed") or 0
+    replica = spec.get("replica", 0)
+    seed = spec["seed"] + REPLICA * replica
+    identity = (network, setting, method, seed, spec.get("order", 0), network_seed)
+    scale = (header.samples, header.train_images, header.test_images)
+    retained = header.summary.get("retained")
+    about = (str(base.get("id", "")), replica, base["parameters"], base["errors"], *scale, retained)
+    return (*identity, header.run_id, *about, *_of_figures(header.figures), *_of_baseline(header.baseline))
+
+
+def draws(runs: Sequence[Run]) -> list[Run]:
+    """Select runs from N0 itself, and in the non-reloading setting from its replicas as well.
+
+    There a decision that rounding turns changes everything after it: a replica is as good a draw as another seed.
+    """
+    return [
+        run
+        for run in runs
+        if not run.header.spec.get("replica") or subject(run.header.spec)[1] == NON_RELOADING
+    ]
+
+
+def option(spec: dict[str, Any], key: str) -> Any:
+    """Return the value at a dotted key of a header's `spec`, None where there is none."""
+    value: Any = spec
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _typed(records: list[tuple[Any, ...]], columns: tuple[str, ...]) -> pd.DataFrame:
+    frame = pd.DataFrame.from_records(records, columns=list(columns))
+    types = {name: "float64" if name in _REAL else object if name in _TEXT else "int64" for name in columns}
+    return frame.astype(types)
+
+
+def _refuse_twins(abouts: Sequence[tuple[Any, ...]], options: Sequence[tuple[Any, ...]]) -> None:
+    """Refuse two runs that a table could not tell apart: it would pool them unseen."""
+    seen: dict[str, str] = {}
+    names = len(IDENTITY) - 1
+    for about, axes in zip(abouts, options, strict=True):
+        identity = ", ".join(map(str, (*about[:names], *axes)))
+        if identity in seen:
+            raise ReportError(f"two runs of ({identity}): {seen[identity]} and {about[names]}")
+        seen[identity] = str(about[names])
+
+
+def build_frames(runs: Sequence[Run], axes: Sequence[str] = ()) -> Frames:
+    """Return the frames of runs.
+
+    Args:
+        runs: Of corrections.
+        axes: Dotted keys of `Header.spec`, for example `method.update.step`: options in which the runs may differ.
+
+    Raises:
+        ReportError: Two runs have the same network, setting, method, seed, order, N0 seed and axes, or a run is
+            of a probe.
+    """
+    of_runs = [_run_values(run.header) for run in runs]
+    options = [tuple(option(run.header.spec, key) for key in axes) for run in runs]
+    _refuse_twins(of_runs, options)
+    of_samples = [
+        (*about, *_sample_values(row)) for run, about in zip(runs, of_runs, strict=True) for row in run.rows
+    ]
+    columns = (*IDENTITY, *RUN, *BASE, *SAMPLE, *FIGURES, *SIDE_EFFECTS, *ACCUMULATED)
+    samples = _typed(of_samples, columns)
+    headers = _typed(of_runs, (*IDENTITY, *RUN, *BASE))
+    expected = [run.header.base.get("expected_errors") for run in runs]
+    headers["expected_errors"] = pd.Series([tuple(pair) if pair else None for pair in expected], dtype=object)
+    counts = [len(run.rows) for run in runs]
+    more = {
+        key: pd.Series([each[place] for each in options], dtype=object).infer_objects()
+        for place, key in enumerate(axes)
+    }
+    headers = pd.concat([headers, pd.DataFrame(more, headers.index)], axis=1)
+    by_row = pd.DataFrame(
+        {key: values.repeat(counts).to_numpy() for key, values in more.items()}, samples.index
+    )
+    samples = pd.concat([samples, by_row], axis=1)
+    order = ["network", "setting", "method", "network_seed", "order", *axes, "seed"]
+    return Frames(_ordered(samples, [*order, "position"]), _ordered(headers, order))
+
+
+def _ordered(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Sort by columns of any type."""
+    return frame.sort_values(by, kind="stable", key=_sortable).reset_index(drop=True)
+
+
+def _sortable(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    return column.map(str) if column.dtype == object else column

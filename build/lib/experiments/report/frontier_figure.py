@@ -1,0 +1,262 @@
+"""The figure of the frontier: side effects against changed parameters, a curve for each level of knowledge."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.report.canvas import blank
+from experiments.report.contenders import Contender, on_curves
+from experiments.report.figures import absent_text
+from experiments.report.knowledge import LEVELS, level_rank
+from experiments.report.numbered import (
+    Entry,
+    draw_box,
+    draw_key,
+    family_handles,
+    key_height,
+    short_label,
+    write_numbers,
+)
+from experiments.report.standings import Aim, Standing
+from experiments.report.strips import Panel, set_axis
+from experiments.report.style import DOUBLE_COLUMN, FAMILIES, family_of, method_order, network_label
+
+Found = Mapping[str, Sequence[Standing]]  # by network
+Curve = tuple[str, tuple[tuple[str, str], ...]]  # method and options, without the budget
+
+POINT = 1e-2  # of accuracy
+CHANGED = Panel("changed_median", "parameters changed, median", "right", "log", 1.0)
+# What the table has as a change of accuracy is drawn as a loss in points: up is worse on every panel.
+MEASURES = (
+    Panel("dTA_mean", "mean loss (points)", "right", "symlog", 0.01),
+    Panel("dTA_p5", "95th percentile of the loss", "right", "symlog", 0.01),
+    Panel("dTA_worst", "worst loss (points)", "right", "symlog", 0.01),
+    Panel("broken", "negative flips (images)", "right", "symlog", 0.1),
+)
+SIZE = (2.75, 1.75)  # inches, about, of a panel
+COLUMNS = 3  # of the key
+READING = (
+    "Each mark is a method on the same samples, over those it corrected; white: it did not correct all. Curves: one"
+    " method under budgets of 1, 2, 5, ... parameters. Colour: what it knows beyond the network and the sample. Up is"
+    " worse. Loss: of test accuracy, in points (hundredths); the corrected sample itself is a gain of one image. The"
+    " table's 5th percentile of ΔTA is the 95th of the loss. Axes: logarithmic; linear within ±0.01 points and below"
+    " 0.1 images."
+)
+BOX = "Box: what this project aims at."
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the figure shows of a network.
+
+    Attributes:
+        curves: Standings in order of the budget.
+        points: The others.
+    """
+
+    curves: dict[Curve, list[Standing]]
+    points: dict[Contender, Standing]
+
+
+def split(items: Sequence[Standing], budgets: Sequence[str]) -> Drawn:
+    """Return which standings are on curves: a method under the same options and two or more of the budgets."""
+    drawn = on_curves([item.contender for item in items], budgets)
+    curves: dict[Curve, list[Standing]] = {}
+    for item in items:
+        if item.contender in drawn:
+            curves.setdefault(_curve(item), []).append(item)
+    points = {item.contender: item for item in items if item.contender not in drawn}
+    known = {
+        name: sorted(
+            (item for item in group if item.changed_median is not None),
+            key=lambda item: budgets.index(item.contender.budget),
+        )
+        for name, group in curves.items()
+    }
+    return Drawn(known, points)
+
+
+def _curve(item: Standing) -> Curve:
+    return (item.contender.method, item.contender.varied)
+
+
+def value_of(item: Standing, panel: Panel) -> float | None:
+    """Return the point of a standing in a panel."""
+    value: float | None = getattr(item, panel.quantity)
+    if value is None or not panel.quantity.startswith("dTA"):
+        return value
+    return 0.0 - value / POINT
+
+
+def entries_of(found: Mapping[str, Drawn]) -> dict[Curve | Contender, Entry]:
+    """Return a numbered entry for each curve and each point that any network has."""
+    levels: dict[Curve | Contender, str] = {}
+    for drawn in found.values():
+        levels |= {name: group[0].level for name, group in drawn.curves.items() if group}
+        levels |= {name: item.level for name, item in drawn.points.items()}
+    methods = method_order(_method(name) for name in levels)
+    labels = _labels(levels)
+    ordered = sorted(
+        levels,
+        key=lambda name: (
+            level_rank(levels[name]),
+            isinstance(name, Contender),
+            not isinstance(name, Contender) and family_of(_method(name)) != "ours",  # a solid line
+            list(FAMILIES).index(family_of(_method(name))),
+            methods.index(_method(name)),
+            labels[name],
+        ),
+    )
+    lines: dict[str, int] = {}
+    entries = {}
+    for number, name in enumerate(ordered, 1):
+        line = ""
+        if not isinstance(name, Contender):
+            line = ("-", "--", ":")[min(lines.get(levels[name], 0), 2)]
+            lines[levels[name]] = lines.get(levels[name], 0) + 1
+        entries[name] = Entry(number, labels[name], levels[name], family_of(_method(name)), line)
+    return entries
+
+
+def _method(name: Curve | Contender) -> str:
+    return name.method if isinstance(name, Contender) else name[0]
+
+
+def _labels(names: Iterable[Curve | Contender]) -> dict[Curve | Contender, str]:
+    """Return each name in short, with its options where it would be another's otherwise."""
+    names = list(names)
+    plain = {name: short_label(_method(name), _kind(name)) for name in names}
+    common = {label for label, count in Counter(plain.values()).items() if count > 1}
+    return {
+        name: short_label(_method(name), ", ".join(filter(None, (_kind(name), _options(name)))))
+        if plain[name] in common
+        else plain[name]
+        for name in names
+    }
+
+
+def _kind(name: Curve | Contender) -> str:
+    return _budget(name) if isinstance(name, Contender) else "by budget"
+
+
+def _options(name: Curve | Contender) -> str:
+    varied = name.varied if isinstance(name, Contender) else name[1]
+    return ", ".join(f"{key} {value}" for key, value in varied)
+
+
+def _budget(contender: Contender) -> str:
+    return f"budget {contender.budget}" if contender.budget else ""
+
+
+def draw_frontier(figure: Figure, found: Found, aims: Sequence[Aim], budgets: Sequence[str]) -> list[str]:
+    """Draw a row per measure and a column per network, and the key; return notes.
+
+    Args:
+        figure: Empty.
+        found: What to draw.
+        aims: For the boxes.
+        budgets: Those that curves are made of.
+    """
+    drawn = {network: split(items, budgets) for network, items in found.items()}
+    entries = entries_of(drawn)
+    key = key_height(list(entries.values()), COLUMNS)
+    heights = [2.0] * len(MEASURES)
+    figure.set_size_inches(DOUBLE_COLUMN, sum(heights) + key + 1.4)
+    grid = figure.add_gridspec(len(MEASURES) + 1, len(found), height_ratios=[*heights, key])
+    for column, network in enumerate(found):
+        for row, panel in enumerate(MEASURES):
+            axes = figure.add_subplot(grid[row, column])
+            if row == 0:
+                axes.set_title(network_label(network))
+            if not found[network]:
+                blank(axes, absent_text(network, "reloading"))
+                continue
+            _draw_panel(axes, drawn[network], entries, panel, [aim for aim in aims if aim.network == network])
+            if row == len(MEASURES) - 1:
+                axes.set_xlabel(CHANGED.label)
+            if column == 0:
+                axes.set_ylabel(panel.label)
+    draw_key(figure.add_subplot(grid[-1, :]), list(entries.values()), COLUMNS)
+    handles = family_handles(list(entries.values()))
+    if handles:
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    lost = [
+        f"{network_label(network)}: not drawn, no sample corrected: {', '.join(names)}."
+        for network, items in found.items()
+        if (names := [_named(item) for item in items if item.changed_median is None])
+    ]
+    return [READING, *([BOX] if aims else []), *lost]
+
+
+def _named(item: Standing) -> str:
+    return ", ".join(filter(None, (item.contender.label, _budget(item.contender))))
+
+
+def _draw_panel(
+    axes: Axes, drawn: Drawn, entries: Mapping[Curve | Contender, Entry], panel: Panel, aims: Sequence[Aim]
+) -> None:
+    groups: dict[Curve | Contender, list[Standing]] = {}
+    groups |= {name: group for name, group in drawn.curves.items() if group}
+    groups |= {name: [item] for name, item in drawn.points.items() if item.changed_median is not None}
+    every = [item for group in groups.values() for item in group]
+    if not every:
+        blank(axes, "none corrected")
+        return
+    bounds = {aim.quantity: aim.bound for aim in aims}
+    changed = [float(item.changed_median or 0) for item in every]
+    values = [float(value_of(item, panel) or 0.0) for item in every]
+    right, top = bounds.get(CHANGED.quantity), bounds.get(panel.quantity)
+    set_axis(axes, CHANGED, min(changed), max([*changed, right or 1.0]))
+    ends = values if top is None else [*values, -top / POINT]
+    set_axis(axes, panel, min(ends), max(ends), along="y")
+    axes.grid(visible=True, axis="both")
+    if right is not None and top is not None:
+        draw_box(axes, float(CHANGED.heights([right])[0]), float(panel.heights([-top / POINT])[0]))
+    spots = {
+        name: [_spot(item, panel) for item in group]
+        for name, group in sorted(groups.items(), key=lambda pair: entries[pair[0]].number)
+    }
+    for name, places in spots.items():
+        _draw_group(axes, places, groups[name], entries[name])
+    shares = {name: [_share(axes, place) for place in places] for name, places in spots.items()}
+    write_numbers(
+        axes,
+        SIZE,
+        [place for places in shares.values() for place in places],
+        {entries[name].number: places[-1] for name, places in shares.items()},
+    )
+
+
+def _spot(item: Standing, panel: Panel) -> tuple[float, float]:
+    """Return where a standing is on the axes."""
+    return (
+        float(CHANGED.heights([item.changed_median or 0.0])[0]),
+        float(panel.heights([value_of(item, panel) or 0.0])[0]),
+    )
+
+
+def _share(axes: Axes, place: tuple[float, float]) -> tuple[float, float]:
+    """Return a place as shares of the axes."""
+    limits = (axes.get_xlim(), axes.get_ylim())
+    right, up = ((at - low) / (high - low) for at, (low, high) in zip(place, limits, strict=True))
+    return (right, up)
+
+
+def _draw_group(
+    axes: Axes, places: Sequence[tuple[float, float]], group: Sequence[Standing], entry: Entry
+) -> None:
+    """Draw a curve with its marks, or one mark; white where not all samples were corrected."""
+    colour = LEVELS[entry.level].colour
+    rights, ups = np.array(places).T
+    if entry.line:
+        axes.plot(rights, ups, color=colour, linestyle=entry.line, linewidth=1.1, zorder=2)
+    marker, size = ("o", 2.4) if entry.line else (FAMILIES[entry.family][1], 3.6)
+    for right, up, item in zip(rights, ups, group, strict=True):
+        whole = item.POC >= 100
+        look: dict[str, Any] = {"markerfacecolor": colour if whole else "white", "markeredgecolor": colour}
+        axes.plot(right, up, marker, markersize=size, markeredgewidth=0.7, zorder=3, **look)

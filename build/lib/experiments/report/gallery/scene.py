@@ -1,0 +1,228 @@
+"""The samples of a gallery: a rule that chooses them, and all that their cards show, gathered from the runs."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bgd.rng import stream
+from experiments.records.schema import CORRECTED, PROBE, Header, Row, Run, subject
+from experiments.report.frames import ReportError
+from experiments.report.surveys import by_network
+
+REFERENCE_METHOD, REFERENCE_SEED = "bgd_ii", 0  # of the run whose samples are chosen from
+PROBE_NAME = "portraits"
+METHODS = ("bgd_ii", "bgd_c", "bgd_i", "bgd_norm", "retrain", "fine_tune", "top_k", "l1", "random")
+CLASSES = 10
+
+Values = npt.NDArray[np.float64]
+Order = Callable[[Sequence[Row]], list[int]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An order of the samples.
+
+    Attributes:
+        name: For a heading.
+        words: What comes first, in words: "the largest loss of N0".
+        order: From the rows of a run, in the order of its samples, to their places, the first choice first.
+    """
+
+    name: str
+    words: str
+    order: Order
+
+
+def _loss(row: Row) -> float:
+    """Return N0's loss on the sample; one that is not finite is larger than any other."""
+    return math.inf if row.sample_loss_before is None else row.sample_loss_before
+
+
+def _ascending(value: Callable[[Row], float]) -> Order:
+    """Return an order by a value; ties go to the earlier sample."""
+    return lambda rows: sorted(range(len(rows)), key=lambda place: value(rows[place]))
+
+
+RULES = (
+    Rule("easiest", "the smallest loss of N0", _ascending(_loss)),
+    Rule("hardest", "the largest loss of N0", _ascending(lambda row: -_loss(row))),
+    Rule(
+        "most harmful",
+        "the lowest test accuracy after BGD-II corrected it",
+        _ascending(lambda row: row.figures.test_accuracy),
+    ),
+    Rule("random", "drawn at random", lambda rows: stream(0, "gallery").permutation(len(rows)).tolist()),
+)
+
+
+def choose(rows: Sequence[Row], each: int) -> list[tuple[Rule, Row]]:
+    """Return the samples that `RULES` choose, each with its rule, no sample twice.
+
+    Args:
+        rows: Of the reloading run of BGD-II with seed 0.
+        each: How many samples each rule chooses; fewer where none are left.
+    """
+    ordered = sorted(rows, key=lambda row: row.position)
+    taken: dict[int, Rule] = {}
+    for rule in RULES:
+        free = [place for place in rule.order(ordered) if place not in taken]
+        taken.update(dict.fromkeys(free[:each], rule))
+    return [(rule, ordered[place]) for place, rule in taken.items()]
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What the probe `portraits` keeps of a sample.
+
+    Attributes:
+        pixels: (side, side) in [0, 255], ink is large.
+        probabilities: (classes,) of N0; None where a logit is not finite.
+    """
+
+    pixels: Values
+    probabilities: Values | None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A sample and what the methods did.
+
+    Attributes:
+        network: Name.
+        number: Of the card, from 1.
+        count: How many cards the network has.
+        rule: What chose the sample.
+        row: Of the sample in the run that was chosen from, that of BGD-II.
+        portrait: None where the probe has not seen the sample.
+        rows: By method of `METHODS`; one without a run is not in it.
+        header: Of the run of BGD-II.
+    """
+
+    network: str
+    number: int
+    count: int
+    rule: Rule
+    row: Row
+    portrait: Portrait | None
+    rows: Mapping[str, Row]
+    header: Header
+
+    @property
+    def label(self) -> int:
+        """The right class."""
+        return self.row.label
+
+    @property
+    def prediction(self) -> int:
+        """What N0 takes the sample for."""
+        return self.row.prediction_before
+
+    @property
+    def title(self) -> str:
+        """The mistake in words: "4 taken for 9"."""
+        return f"{self.label} taken for {class_name(self.prediction)}"
+
+    @property
+    def name(self) -> str:
+        """Of the card's file and its anchor: `gallery_mlp_01`."""
+        return card_name(self.network, self.number)
+
+    @property
+    def base_probabilities(self) -> Values | None:
+        """(classes,) of N0; None where they are not known."""
+        return None if self.portrait is None else self.portrait.probabilities
+
+    def accuracy_change(self, row: Row) -> float:
+        """Return dTA of a row, accuracies in [0, 1] (section 4.2, metric 4)."""
+        return round(row.figures.test_accuracy - self.header.figures.test_accuracy, 12)
+
+
+def card_name(network: str, number: int) -> str:
+    """Return the name of a card's file without its ending."""
+    return f"gallery_{network}_{number:02d}"
+
+
+def class_name(prediction: int) -> str:
+    """Return a prediction for people; -1 stands for a network whose logits are not finite."""
+    return "nothing" if prediction < 0 else str(prediction)
+
+
+def is_corrected(row: Row) -> bool:
+    """Return whether the method corrected the sample."""
+    return row.outcome == CORRECTED
+
+
+def probabilities(logits: Sequence[float | None]) -> Values | None:
+    """Return the softmax of logits (classes,), None where one is not finite."""
+    values = np.array(logits, dtype=np.float64)
+    if not values.size or not np.isfinite(values).all():
+        return None
+    powers = np.exp(values - values.max())
+    return np.asarray(powers / powers.sum(), dtype=np.float64)
+
+
+def scenes(runs: Sequence[Run], network: str, each: int) -> list[Scene]:
+    """Return the scenes of a network, empty where BGD-II has no run to choose from.
+
+    Args:
+        runs: Of corrections and of the probe, of any network.
+        network: Name.
+        each: How many samples each rule chooses.
+
+    Raises:
+        ReportError: A method has two runs, runs start from different N0, or a portrait is not square.
+    """
+    by_method = _reloading_runs(runs, network)
+    if REFERENCE_METHOD not in by_method:
+        return []
+    reference = by_method[REFERENCE_METHOD]
+    faces = _portraits(runs, network, reference.header.base.get("id"))
+    rows = {method: {row.index: row for row in run.rows} for method, run in by_method.items()}
+    choices = choose(reference.rows, each)
+    return [
+        Scene(
+            *(network, number, len(choices), rule, row, faces.get(row.index)),
+            {method: found[row.index] for method, found in rows.items() if row.index in found},
+            reference.header,
+        )
+        for number, (rule, row) in enumerate(choices, 1)
+    ]
+
+
+def _reloading_runs(runs: Sequence[Run], network: str) -> dict[str, Run]:
+    """Return the run of each method that has one in the reloading setting with the seed of the choice."""
+    found: dict[str, Run] = {}
+    for run in runs:
+        spec = run.header.spec
+        if PROBE in spec or spec["seed"] != REFERENCE_SEED or subject(spec)[:2] != (network, "reloading"):
+            continue
+        method = subject(spec)[2]
+        if method in METHODS and method in found:
+            other = found[method].header.run_id
+            raise ReportError(f"two runs of {method} on {network}: {other} and {run.header.run_id}")
+        found[method] = run
+    found = {method: found[method] for method in METHODS if method in found}
+    if len({run.header.base.get("id") for run in found.values()}) > 1:
+        raise ReportError(f"the reloading runs on {network} start from different N0")
+    return found
+
+
+def _portraits(runs: Sequence[Run], network: str, base_id: object) -> dict[int, Portrait]:
+    """Return what the probe has of the N0 that the corrections start from, by index into the test set."""
+    run = by_network(runs, PROBE_NAME).get(network)
+    if run is None:
+        return {}
+    if run.header.base.get("id") != base_id:
+        raise ReportError(f"the portraits of {network} are of another N0 than its corrections")
+    return {item.index: _portrait(item.values) for item in run.measurements}
+
+
+def _portrait(values: Mapping[str, Sequence[float]]) -> Portrait:
+    pixels = np.array(values["pixels"], dtype=np.float64)
+    side = math.isqrt(pixels.size)
+    if side * side != pixels.size:
+        raise ReportError(f"a portrait has {pixels.size} pixels: not a square image")
+    return Portrait(pixels.reshape(side, side), probabilities(values["logits"]))

@@ -1,0 +1,233 @@
+"""The idealized subset selector beside BGD and top-k on the same samples: the comparison that motivates BGD.
+
+Section 3.1 argues that Algorithm 1 over all m parameters takes O(K m), K the cost of a forward pass; the thesis does
+not measure it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from experiments.records.schema import PROBE, Run
+from experiments.report.captions import describe_base, describe_scale, warnings
+from experiments.report.frames import Frames, build_frames, option
+from experiments.report.metrics import MISSING, correct, corrected, test_accuracy_change
+from experiments.report.numbers import format_count, format_number
+from experiments.report.sheet import Block, Sheet, sheet_names
+from experiments.report.style import method_style, network_label
+
+SELECTOR = "idealized"
+METHODS = (SELECTOR, "bgd_ii", "bgd_i", "top_k")
+TIMED = "bgd_i"  # whose passes are the most, so that least of its time is anything else
+SEED = 0
+NOT_SHARED = "no shared samples"
+COST = {
+    "POC": "POC (%)",
+    "subset_mean": "subset, mean",
+    "subset_median": "median",
+    "subset_max": "largest",
+    "passes": "forward passes",
+    "passes_ratio": "passes / BGD-II's",
+    "seconds": "seconds",
+    "milliseconds": "ms a pass",
+}
+COMMON = {
+    "n": "n",
+    "common_mean": "subset, mean",
+    "common_median": "median",
+    "common_max": "largest",
+    "subset_ratio": "mean / BGD-II's",
+    "dTA": "ΔTA",
+}
+REFERENCE = "bgd_ii"  # the method of both ratios
+TITLES = (
+    "Over the samples that all four methods were run on; subsets over those that the method corrects.",
+    "Over the n samples that all four methods correct.",
+)
+
+
+@dataclass(frozen=True)
+class Idealized:
+    """A table of Algorithm 1, BGD-II, BGD-I and top-k on the samples that all of them were run on.
+
+    Attributes:
+        presets: Whose runs.
+        networks: Their order.
+    """
+
+    presets: tuple[str, ...] = ("idealized_selector", "idealized_selector_mlp", "idealized_selector_alexnet")
+    networks: tuple[str, ...] = ("alexnet", "mlp")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files of the part."""
+        return sheet_names("idealized_selector")
+
+    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
+        """Return the content of each file; see `experiments.report.part.Part`."""
+        runs = [run for run in runs if PROBE not in run.header.spec and run.header.spec["seed"] == SEED]
+        frames = build_frames(runs)
+        tensors = {
+            run.header.spec["network"]["name"]: option(run.header.spec, "method.tensors")
+            for run in runs
+            if run.header.spec["method"]["name"] == SELECTOR
+        }
+        costs, commons, records, about, loud = [], [], [], [], []
+        for network in self.networks:
+            part = frames.select(network=network, setting="reloading")
+            shared = _shared(part)
+            about.append(_scale(network, part, shared))
+            loud += [f"{network_label(network)}: {text}" for text in warnings(part.runs)]
+            for name, values in _methods(shared, tensors.get(network)):
+                otherwise = MISSING if name in _absent(part) else NOT_SHARED
+                costs.append([network_label(network), name, *_cells(values, COST, otherwise)])
+                if "POC" in values or not values:  # an extrapolation corrects nothing
+                    commons.append([network_label(network), name, *_cells(values, COMMON, otherwise)])
+                records += [
+                    (network, name, metric, values.get(metric) if values else otherwise)
+                    for metric in (*COST, *COMMON)
+                ]
+        blocks = [
+            Block(title, ["network", "method", *labels.values()], lines)
+            for title, labels, lines in zip(TITLES, (COST, COMMON), (costs, commons), strict=True)
+        ]
+        sheet = Sheet(
+            name="idealized_selector",
+            heading="Algorithm 1 in full",
+            caption=" ".join([_MEANING, *about]),
+            warnings=loud,
+            blocks=blocks,
+            columns=("network", "method", "metric", "value"),
+            records=records,
+        )
+        return sheet.files()
+
+
+_MEANING = (
+    "The approximate idealized subset selector (Algorithm 1, section 3.1) over the parameters of a network"
+    " retrained on the sample, beside BGD and top-k on the same samples: the comparison that motivates BGD,"
+    " a forward pass for each of m parameters, O(K m), which the thesis does not print. Subset: parameters"
+    " altered. Forward passes (of the one sample) and seconds of search: means over the shared samples;"
+    " seconds are wall time on one thread of a shared machine. The selector's forward passes are those of the"
+    " printed algorithm, one for each parameter; its seconds are those of an implementation that guesses many"
+    " restorations at once and checks them, so its time for a pass is no cost of a pass. Extrapolated, not"
+    " measured: one pass for each of the network's parameters and those of retraining, at what a pass took"
+    " within BGD-I on that network."
+)
+
+
+def _shared(part: Frames) -> pd.DataFrame:
+    """Return the rows of the samples that every method was run on; empty where a method is not there."""
+    samples = part.samples[part.samples["method"].isin(METHODS)]
+    count = samples.groupby("index")["method"].transform("nunique")
+    return samples[np.asarray(count == len(METHODS), dtype=np.bool_)]
+
+
+def _absent(part: Frames) -> list[str]:
+    """Return the methods without a run."""
+    return [method_style(name).label for name in METHODS if name not in set(part.runs["method"])]
+
+
+def _scale(network: str, part: Frames, shared: pd.DataFrame) -> str:
+    label = network_label(network)
+    absent = _absent(part)
+    if absent:
+        return f"{label}: missing, no run of {', '.join(absent)} is among the records."
+    base, scale = describe_base(part.runs), describe_scale(part.runs)
+    count = format_count(shared["index"].nunique())
+    return f"{label}: {count} shared samples. {_comparison(shared)} {base} {scale}"
+
+
+def _common(shared: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the samples that all the methods correct."""
+    right = shared[corrected(shared)]
+    count = right.groupby("index")["method"].transform("nunique")
+    return right[np.asarray(count == len(METHODS), dtype=np.bool_)]
+
+
+def _comparison(shared: pd.DataFrame) -> str:
+    """Return how the selector's subset compares with that of BGD-II."""
+    common = _common(shared)
+    if common.empty:
+        return "No sample is corrected by all four."
+    subsets = common.pivot(index="index", columns="method", values="altered")
+    ours, other = subsets[SELECTOR], subsets[REFERENCE]
+    below, equal, above = (format_count(int(x.sum())) for x in (ours < other, ours == other, ours > other))
+    ratio = format_number(float(ours.mean() / other.mean()))
+    return (
+        f"Of the {format_count(len(subsets))} that all four correct, the selector's subset is smaller than BGD-II's"
+        f" on {below}, as large on {equal} and larger on {above}; its mean is {ratio} times BGD-II's."
+    )
+
+
+def _methods(shared: pd.DataFrame, tensors: Sequence[str] | None) -> list[tuple[str, dict[str, float]]]:
+    """Return each method's name and values, and the selector's extrapolation where it left tensors out."""
+    found: list[tuple[str, dict[str, float]]] = []
+    common = _common(shared)
+    for method in METHODS:
+        own = shared[shared["method"] == method]
+        name = method_style(method).label
+        if method == SELECTOR and tensors:
+            layer = "last layer alone: " if all(each.startswith("lin3.") for each in tensors) else ""
+            name += f", {layer}{', '.join(tensors)}"
+        found.append((name, _values(own, common[common["method"] == method])))
+        if method == SELECTOR and tensors and len(own):
+            found.append(("Idealized selector, whole network, extrapolated", _extrapolated(own, shared)))
+    reference = dict(found).get(method_style(REFERENCE).label, {})
+    for _, values in found:
+        for ratio, of in (("passes_ratio", "passes"), ("subset_ratio", "common_mean")):
+            if reference.get(of) and of in values:
+                values[ratio] = values[of] / reference[of]
+    return found
+
+
+def _values(own: pd.DataFrame, common: pd.DataFrame) -> dict[str, float]:
+    """Return the figures of a method; `common` has its rows of the samples that all correct."""
+    if own.empty:
+        return {}
+    subset = own.loc[corrected(own), "altered"]
+    passes, seconds = float(own["forward_passes"].mean()), float(own["search_seconds"].mean())
+    return {
+        "POC": float(100 * correct(own).mean()),
+        "subset_mean": float(subset.mean()),
+        "subset_median": float(subset.median()),
+        "subset_max": float(subset.max()),
+        "passes": passes,
+        "seconds": seconds,
+        "milliseconds": 1000 * seconds / passes if passes else float("nan"),
+        "n": float(len(common)),
+        "common_mean": float(common["altered"].mean()),
+        "common_median": float(common["altered"].median()),
+        "common_max": float(common["altered"].max()),
+        "dTA": float(test_accuracy_change(common).mean()) if len(common) else float("nan"),
+    }
+
+
+def _extrapolated(own: pd.DataFrame, shared: pd.DataFrame) -> dict[str, float]:
+    """Return passes and seconds of the selector over every parameter."""
+    timed = shared[shared["method"] == TIMED]
+    each = float(timed["search_seconds"].sum() / timed["forward_passes"].sum())
+    # The steps of a correction are the parameters gone through; the rest of its passes are retraining's.
+    retraining = float((own["forward_passes"] - own["steps"])[corrected(own)].mean())
+    passes = float(own["parameters"].iloc[0]) + retraining
+    return {"passes": passes, "seconds": passes * each, "milliseconds": 1000 * each}
+
+
+def _cells(values: dict[str, float], labels: dict[str, str], otherwise: str) -> list[str]:
+    """Return a line's cells; an extrapolation has no subset, a method without samples `otherwise` alone."""
+    if not values:
+        return [otherwise] * len(labels)
+    cells = []
+    for name in labels:
+        value = values.get(name, float("nan"))
+        if not np.isfinite(value):
+            cells.append("")
+        elif name == "seconds" and value >= 3600:
+            cells.append(f"{format_number(round(value / 3600, 1))} h")
+        elif name == "passes" and value >= 1000:
+            cells.append(format_count(round(value)))
+        else:
+            cells.append(format_number(value))
+    return cells

@@ -1,0 +1,256 @@
+"""The metrics of the thesis (sections 4.2 and 4.7) as pure functions of a frame with one row per sample.
+
+The columns are those of `experiments.report.frames`: the fields of a row, its figures (`train_loss`, ...), those of
+N0 (`base_train_loss`, ...), and the run's `seed`, `parameters` and `retained`. A figure that is not finite is
+NaN.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from experiments.records.schema import ALREADY_RIGHT, CORRECTED, NON_RELOADING
+
+EARLY = 50  # samples: section 4.7
+
+Values = npt.NDArray[np.float64]
+Population = Literal["corrected", "all"]
+
+# Why there is no mean.
+MISSING, NO_SAMPLES, NOT_RECORDED = "missing", "no samples", "not recorded"
+NONE_CORRECTED, NOT_FINITE = "none corrected", "not finite"
+
+
+def _column(samples: pd.DataFrame, name: str) -> Values:
+    return samples[name].to_numpy(dtype=np.float64)
+
+
+def _difference(samples: pd.DataFrame, after: str, before: str) -> Values:
+    """Return the difference of two accuracies, without the last digits that their subtraction leaves behind."""
+    return np.round(_column(samples, after) - _column(samples, before), 12)
+
+
+def corrected(samples: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which samples were made right by a change of the network."""
+    return np.asarray(samples["outcome"] == CORRECTED, dtype=np.bool_)
+
+
+def correct(samples: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which samples are right after their turn, those already right before it included."""
+    return corrected(samples) | np.asarray(samples["outcome"] == ALREADY_RIGHT, dtype=np.bool_)
+
+
+def corrections(samples: pd.DataFrame) -> Values:
+    """Return POC, the percentage of corrections, in % (equation 1; section 4.7): a value per seed.
+
+    POC = correct / (correct + incorrect) * 100. The sum over the networks N_i in section 4.7 is the same.
+    """
+    shares = pd.Series(correct(samples)).groupby(samples["seed"].to_numpy()).mean()
+    return shares.to_numpy(dtype=np.float64) * 100
+
+
+def parameters_altered(samples: pd.DataFrame) -> Values:
+    """Return POPA, the percentage of parameters altered, in % (equation 2): a value per sample.
+
+    A sample that was not corrected has an empty subset (section 4.7): 0 parameters.
+    """
+    altered = np.where(corrected(samples), _column(samples, "altered"), 0.0)
+    return altered / _column(samples, "parameters") * 100
+
+
+def training_loss_change(samples: pd.DataFrame) -> Values:
+    """Return dTL_i = L_i - L_0 in nats (section 4.2, metric 3): a value per sample.
+
+    Above 0 for a loss that grew. L is the mean cross-entropy over the training images, of the
+    network after the sample and of N0.
+    """
+    return _column(samples, "train_loss") - _column(samples, "base_train_loss")
+
+
+def released_training_loss_change(samples: pd.DataFrame) -> Values:
+    """Return dTL as the released code accounts for it: a value per sample.
+
+    The mean loss of the last batch after the sample minus N0's sum of batch means, both divided by |D|. The
+    two are not the same quantity: the difference is about -L_0 / 64 whatever the correction did.
+    """
+    return _column(samples, "released_after") - _column(samples, "base_released_before")
+
+
+def test_accuracy_change(samples: pd.DataFrame) -> Values:
+    """Return dTA_i = TA_i - TA_0 (section 4.2, metric 4), accuracies in [0, 1]: a value per sample.
+
+    Negative for a loss of accuracy; the thesis prints the size of the drop without its sign.
+    """
+    return _difference(samples, "test_accuracy", "base_test_accuracy")
+
+
+def training_accuracy_change(samples: pd.DataFrame) -> Values:
+    """Return the change of the training accuracy against N0, accuracies in [0, 1]: a value per sample."""
+    return _difference(samples, "train_accuracy", "base_train_accuracy")
+
+
+def sample_loss(samples: pd.DataFrame) -> Values:
+    """Return the sample's cross-entropy in nats after its turn (section 4.5.1, figure 4.2): a value per sample."""
+    return _column(samples, "sample_loss_after")
+
+
+def _last(samples: pd.DataFrame, column: str) -> Values:
+    """Return a column's value after the last sample: a value per seed."""
+    last = samples.sort_values("position", kind="stable").groupby("seed").tail(1).sort_values("seed")
+    return _column(last, column)
+
+
+def final_test_accuracy(samples: pd.DataFrame) -> Values:
+    """Return the test accuracy in [0, 1] of the network after the last sample: a value per seed."""
+    return _last(samples, "test_accuracy")
+
+
+def final_training_loss(samples: pd.DataFrame) -> Values:
+    """Return the training loss in nats of the network after the last sample: a value per seed."""
+    return _last(samples, "train_loss")
+
+
+def early_test_accuracy(samples: pd.DataFrame) -> Values:
+    """Return the test accuracy in [0, 1] after 50 samples, or the last one before: a value per seed.
+
+    Section 4.7 has baselines collapse "in the first 50 iterations".
+    """
+    return _last(samples[samples["position"] < EARLY], "test_accuracy")
+
+
+def retained(samples: pd.DataFrame) -> Values:
+    """Return the share of the samples that the last network gets right, in %: a value per seed with one."""
+    return samples.groupby("seed")["retained"].first().dropna().to_numpy(dtype=np.float64) * 100
+
+
+def of_population(samples: pd.DataFrame, population: Population = "corrected") -> pd.DataFrame:
+    """Return the samples that an average is over.
+
+    Args:
+        samples: One row per sample.
+        population: "corrected" takes the samples that a change of the network made right. "all" takes every
+            sample; one that was not corrected counts with 0 parameters and the unchanged network's figures.
+
+    Raises:
+        ValueError: Another population is asked for.
+    """
+    if population == "all":
+        return samples
+    if population == "corrected":
+        return samples[corrected(samples)]
+    raise ValueError(f"population must be 'corrected' or 'all', not {population!r}")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and spread of a metric.
+
+    Attributes:
+        mean: None where there is no value; `note` then says why.
+        sd: Sample standard deviation (ddof = 1); None with fewer than two values.
+        n: How many values the mean is over.
+        over: What the values are: "seeds" or "samples" (pairs of seed and sample).
+        left_out: How many values were not finite and are in neither mean nor n.
+        note: Why there is no mean; empty otherwise.
+    """
+
+    mean: float | None
+    sd: float | None
+    n: int
+    over: str
+    left_out: int = 0
+    note: str = ""
+
+
+def summarize(values: Values, over: str, otherwise: str = NO_SAMPLES) -> Summary:
+    """Return mean and sample standard deviation of the finite values.
+
+    Args:
+        values: One-dimensional.
+        over: What the values are, "seeds" or "samples".
+        otherwise: The note for an empty `values`.
+    """
+    finite = values[np.isfinite(values)]
+    left_out = int(values.size - finite.size)
+    if finite.size == 0:
+        return Summary(None, None, 0, over, left_out, NOT_FINITE if left_out else otherwise)
+    if finite.min() == finite.max():  # where rounding would leave a spread of 1e-17
+        mean, sd = float(finite[0]), 0.0
+    else:
+        mean, sd = float(np.mean(finite)), float(np.std(finite, ddof=1))
+    return Summary(mean, sd if finite.size > 1 else None, int(finite.size), over, left_out)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and how to read it.
+
+    Attributes:
+        name: In the csv files and in the reference values.
+        label: For people, with the unit.
+        over: "seeds" where `values` gives one value per seed, "samples" where it gives one per sample.
+        values: From samples to values.
+        setting: The one setting that it has a meaning in; None where it has one in both.
+    """
+
+    name: str
+    label: str
+    over: str
+    values: Callable[[pd.DataFrame], Values]
+    setting: str | None = None
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("POC", "POC (%)", "seeds", corrections),
+        Metric("POPA", "POPA (%)", "samples", parameters_altered),
+        Metric("dTL", "ΔTL", "samples", training_loss_change),
+        Metric("dTL_released", "ΔTL, released accounting", "samples", released_training_loss_change),
+        Metric("dTA", "ΔTA", "samples", test_accuracy_change),
+        Metric("training_accuracy_change", "Δ training accuracy", "samples", training_accuracy_change),
+        Metric("sample_loss", "Sample loss", "samples", sample_loss),
+        Metric(
+            "early_test_accuracy",
+            f"Test accuracy after {EARLY}",
+            "seeds",
+            early_test_accuracy,
+            "non_reloading",
+        ),
+        Metric("final_test_accuracy", "Final test accuracy", "seeds", final_test_accuracy, "non_reloading"),
+        Metric("final_training_loss", "Final training loss", "seeds", final_training_loss, "non_reloading"),
+        Metric("retained", "Retained (%)", "seeds", retained, "non_reloading"),
+    )
+}
+
+
+def label_of(metric: Metric, samples: pd.DataFrame) -> str:
+    """Return a metric's label as it is true of some samples: "after 50" where there are as many."""
+    count = 0 if samples.empty else int(samples["position"].max()) + 1
+    if metric.values is early_test_accuracy and 0 < count < EARLY:
+        return f"Test accuracy at the end, after {count}"
+    return metric.label
+
+
+def rounding_is_known(samples: pd.DataFrame) -> bool:
+    """Whether the spread of these runs holds that of rounding; in the non-reloading setting only replicas show it."""
+    return not (samples["setting"] == NON_RELOADING).any() or bool((samples["replica"] > 0).any())
+
+
+def measure(samples: pd.DataFrame, metric: Metric, population: Population = "corrected") -> Summary:
+    """Summarize a metric over the samples of one network, setting and method.
+
+    Metrics per sample are averaged over the pooled pairs of seed and sample in `population`; metrics per seed
+    use every sample. In the non-reloading setting there is no spread without replicas of N0: that over seeds alone
+    leaves out what another machine's rounding does.
+    """
+    if metric.over == "seeds":
+        found = summarize(metric.values(samples), "seeds", NOT_RECORDED if len(samples) else NO_SAMPLES)
+    else:
+        values = metric.values(of_population(samples, population))
+        found = summarize(values, "samples", NONE_CORRECTED if len(samples) else NO_SAMPLES)
+    return found if rounding_is_known(samples) else replace(found, sd=None)

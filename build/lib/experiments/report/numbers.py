@@ -1,0 +1,54 @@
+"""Numbers for people."""
+
+import math
+
+from experiments.report.metrics import Summary
+
+
+def format_number(value: float) -> str:
+    """Return a number as a person would write it in a table.
+
+    0 and whole numbers below 100,000 as they are; below 0.001 and from 100,000 on two significant digits with
+    an exponent (1.9e-05); below 1 two significant digits (0.022); below 1,000 two decimals (99.86); else
+    none.
+
+    Raises:
+        ValueError: The value is not finite: a table says such a thing in words.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"not a finite number: {value}")
+    size = abs(value)
+    if size < 1e5 and value == round(value):
+        return str(round(value))
+    if size < 1e-3 or size >= 1e5:
+        return f"{value:.1e}"
+    if size < 1:
+        rounded = float(f"{value:.1e}")  # first, so that 0.0996 is 0.10 and not 0.100
+        decimals = 1 - math.floor(math.log10(abs(rounded)))
+        return f"{rounded:.{decimals}f}"
+    return f"{value:.2f}" if size < 1000 else f"{value:.0f}"
+
+
+def format_spread(mean: float, sd: float | None) -> str:
+    """Return "mean ± sd", or the mean alone where there is no sd."""
+    return format_number(mean) if sd is None else f"{format_number(mean)} ± {format_number(sd)}"
+
+
+def format_summary(summary: Summary) -> str:
+    """Return "mean ± sd", or in words why there is none."""
+    return summary.note if summary.mean is None else format_spread(summary.mean, summary.sd)
+
+
+def format_printed(mean: float, sd: float | None) -> str:
+    """Return values of the thesis with the digits that it prints, up to closing zeros: 0.09, 6.19e-05."""
+    return f"{mean:g}" if sd is None else f"{mean:g} ± {sd:g}"
+
+
+def format_count(value: int) -> str:
+    """Return a count with thousands marked: 54,000."""
+    return f"{value:,}"
+
+
+def listing(items: list[str]) -> str:
+    """Return "a", "a and b", "a, b and c"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,87 @@
+"""A report as data: its files in reading order, and the words between."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+# What stands before the stem in an item's anchor: a table and a figure may have the same stem.
+KINDS = {"tables": "table", "figures": "figure"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file of the build: a Markdown file, included whole, or a png file.
+
+    Attributes:
+        name: Under the output folder: "tables/table_4_1.md".
+        title: Its heading and its entry in the table of contents. Empty where the file has headings of its
+            own, or none is wanted.
+        alt: What the picture shows, for those who do not see it. Plain text.
+        caption: Markdown; stands below the picture.
+    """
+
+    name: str
+    title: str = ""
+    alt: str = ""
+    caption: str = ""
+
+    @property
+    def anchor(self) -> str:
+        """Where a link finds it: "table_4_1", "figure_orders", "claims"."""
+        stem, kind = PurePosixPath(self.name).stem, KINDS.get(self.folder, "")
+        return stem if stem.startswith(kind) else f"{kind}_{stem}"
+
+    @property
+    def folder(self) -> str:
+        """The folder of its file: "tables", "figures", "report"."""
+        return PurePosixPath(self.name).parent.as_posix()
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Items under one heading.
+
+    Attributes:
+        title: Plain text.
+        intro: Markdown; may be empty.
+        items: In reading order.
+    """
+
+    title: str
+    intro: str = ""
+    items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report.
+
+    Attributes:
+        title: Plain text.
+        lead: Markdown; what a reader who stops after it should know.
+        chapters: In reading order.
+        badges: Words in lower case, verdicts for example, and their looks: good, partly, bad or none.
+
+    Raises:
+        ValueError: Two items or chapters would have the same anchor.
+    """
+
+    title: str
+    lead: str = ""
+    chapters: tuple[Chapter, ...] = ()
+    badges: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for names in (
+            [item.anchor for item in self.items],
+            [chapter.title.casefold() for chapter in self.chapters],
+        ):
+            twice = sorted(name for name, count in Counter(names).items() if count > 1)
+            if twice:
+                raise ValueError(f"more than once in the document: {', '.join(twice)}")
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The items of every chapter, in reading order."""
+        return tuple(item for chapter in self.chapters for item in chapter.items)

@@ -1,0 +1,253 @@
+"""What n, T, x and the probability of Replace do (section 3.4.1): a full grid, as heat maps and a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from experiments.records.schema import PROBE, Run
+from experiments.report.canvas import blank, draw
+from experiments.report.captions import describe_base, describe_scale, warnings
+from experiments.report.frames import Frames, ReportError, build_frames
+from experiments.report.metrics import corrected, parameters_altered, test_accuracy_change
+from experiments.report.numbers import format_number, format_spread, listing
+from experiments.report.sheet import Block, Sheet, sheet_names
+from experiments.report.style import DOUBLE_COLUMN, method_style, network_label
+
+AXES = {  # key of the spec -> symbol of section 3.4.1; the thesis has no symbol for the last
+    "method.subset_size": "n",
+    "method.iterations": "T",
+    "method.expansion": "x",
+    "method.replace_probability": "p",
+}
+KEYS = tuple(AXES)
+COLUMNS = ("POC", "POPA", "dTA", "forward_passes")
+LABELS = {
+    "POC": "POC (%)",
+    "POPA": "POPA (%)",
+    "dTA": "ΔTA (points of 1 %)",
+    "forward_passes": "forward passes a sample",
+}
+SHORT = {"POC": "POC (%)", "POPA": "POPA (%)", "dTA": "ΔTA", "forward_passes": "passes"}
+
+Cell = tuple[Any, ...]  # a value of each of KEYS
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Heat maps of a grid of hyper-parameters, one figure per method, and a table.
+
+    Attributes:
+        presets: Whose runs.
+        network: Of which network.
+        methods: A figure each.
+        default: The values of `KEYS` that the tables of the thesis are run with.
+        example: Those that section 3.4.1 names as too low, {n, T, x} = {5, 5, 5}, with the default's p.
+        thesis_errors: How many test images the thesis' N0 gets wrong.
+    """
+
+    presets: tuple[str, ...] = ("sensitivity",)
+    network: str = "mlp"
+    methods: tuple[str, ...] = ("bgd_ii", "bgd_i")
+    default: Cell = (5, 20, 10, 0.7)
+    example: Cell = (5, 5, 5, 0.7)
+    thesis_errors: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files of the part."""
+        figures = [f"figures/sensitivity_{name}.{kind}" for name in self.methods for kind in ("png", "svg")]
+        return (*sheet_names("sensitivity"), *figures)
+
+    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
+        """Return the content of each file; see `experiments.report.part.Part`."""
+        frames = build_frames([run for run in runs if PROBE not in run.header.spec], KEYS)
+        frames = frames.select(network=self.network, setting="reloading")
+        cells = cells_of(frames)
+        files = self._sheet(frames, cells).files()
+        for method in self.methods:
+            images = draw(partial(self._paint, frames, cells, method))
+            files |= {f"figures/sensitivity_{method}.{kind}": image for kind, image in images.items()}
+        return files
+
+    def _about(self, frames: Frames) -> str:
+        if frames.runs.empty:
+            return f"{network_label(self.network)}: missing, no run of this grid is among the records."
+        parts = (describe_base(frames.runs, self.thesis_errors), describe_scale(frames.runs))
+        return f"{network_label(self.network)}, reloading setting. {' '.join(parts)}"
+
+    def _sheet(self, frames: Frames, cells: pd.DataFrame) -> Sheet:
+        lines: list[list[str]] = []
+        for method in self.methods:
+            own = cells[cells["method"] == method] if len(cells) else cells
+            label = method_style(method).label
+            lines += [[label, *line] for line in (self._lines(own) if len(own) else [["missing"] * 6])]
+        symbols = ", ".join(f"{symbol}: {key}" for key, symbol in AXES.items())
+        caption = (
+            f"Hyper-parameters of BGD (section 3.4.1): every combination in a grid ({symbols}, the probability of"
+            f" Replace). {self._about(frames)} POC over all samples; POPA and ΔTA are means ± sample standard"
+            " deviation (ddof = 1) over the corrected samples, forward passes over all samples, uncorrected ones"
+            ' included. ΔTA is signed, negative for a loss of accuracy. "all with": mean of the cells\' values over'
+            " every cell of the grid with that value, ± their sample standard deviation. The thesis names"
+            ' {n, T, x} = {5, 5, 5} as so low that "a solution might not be obtained" and prints no number.'
+            f" {self._unsolved(cells)} The csv has every cell."
+        )
+        header = ["method", "{n, T, x}, p", "cells", *SHORT.values()]
+        records = [tuple(record) for record in cells.itertuples(index=False)] if len(cells) else []
+        return Sheet(
+            name="sensitivity",
+            heading="Sensitivity to hyper-parameters",
+            caption=caption,
+            warnings=warnings(frames.runs),
+            blocks=[Block("", header, lines)],
+            columns=tuple(cells.columns),
+            records=records,
+        )
+
+    def _unsolved(self, cells: pd.DataFrame) -> str:
+        """Return for how many samples the thesis' example and the default find no solution."""
+        texts = []
+        for method in self.methods:
+            counts = []
+            for cell in (self.example, self.default):
+                one = cells[_at(cells, cell) & (cells["method"] == method)] if len(cells) else cells
+                missed = one["samples"] - one["corrected"] if len(one) else None
+                counts.append(
+                    "missing" if missed is None else f"{int(missed.iloc[0])} of {int(one['samples'].iloc[0])}"
+                )
+            texts.append(f"{method_style(method).label} {counts[0]} (default: {counts[1]})")
+        return f"Samples without a solution there: {listing(texts)}."
+
+    def _lines(self, cells: pd.DataFrame) -> list[list[str]]:
+        """Return the named cells, those with the highest and lowest POC, and the effect of each value."""
+        named = [("default", self.default), ("thesis' example", self.example)]
+        lines = [_line(f"{_cell_text(cell)} ({name})", cells[_at(cells, cell)]) for name, cell in named]
+        for name, place in (("highest", cells["POC"].idxmax()), ("lowest", cells["POC"].idxmin())):
+            cell = cells.loc[[place]]
+            text = _cell_text(tuple(cell.iloc[0][list(KEYS)]))
+            lines.append(_line(f"{text} ({name} POC, first of those that tie)", cell))
+        for key, symbol in AXES.items():
+            for value, part in cells.groupby(key):
+                lines.append(_line(f"all with {symbol} = {format_number(float(value))}", part))  # type: ignore[arg-type]
+        return lines
+
+    def _paint(self, frames: Frames, cells: pd.DataFrame, method: str, figure: Figure) -> list[str]:
+        figure.set_size_inches(DOUBLE_COLUMN, 6.6)
+        panels = figure.subplots(2, 2)
+        own = cells[cells["method"] == method] if len(cells) else cells
+        for axes, name, letter in zip(panels.flat, COLUMNS, "abcd", strict=True):
+            axes.set_title(f"({letter}) {method_style(method).label}: {LABELS[name]}")
+            if own.empty:
+                blank(axes, f"missing: no run of {method_style(method).label}\namong the records")
+            else:
+                self._heat(axes, own, name)
+        meaning = (
+            "Each cell: a run over all samples. Solid frame: the values that the thesis' tables are run with; dashed:"
+            " its example {n, T, x} = {5, 5, 5}. p: probability of Replace. Means over corrected samples (POPA, ΔTA)"
+            " or all (POC, passes)."
+        )
+        return [meaning, self._about(frames), *warnings(frames.runs)]
+
+    def _heat(self, axes: Axes, cells: pd.DataFrame, name: str) -> None:
+        """Draw one metric: rows (n, p), columns (T, x)."""
+        n, t, x, p = KEYS
+        table = cells.pivot_table(index=[n, p], columns=[t, x], values=name, aggfunc="first", dropna=False)
+        values = table.to_numpy(dtype=np.float64) * (100 if name == "dTA" else 1)
+        finite = values[np.isfinite(values)]
+        scale = Normalize(finite.min(), finite.max()) if finite.size else Normalize(0, 1)
+        axes.imshow(values, cmap="cividis", norm=scale, aspect="auto")
+        axes.grid(visible=False)
+        rows, columns = [tuple(each) for each in table.index], [tuple(each) for each in table.columns]
+        axes.set_xticks(
+            range(len(columns)), [f"{first:g}, {second:g}" for first, second in columns], fontsize=5.5
+        )
+        axes.set_yticks(range(len(rows)), [f"{first:g}, {second:g}" for first, second in rows], fontsize=6)
+        axes.set_xlabel("T, x")
+        axes.set_ylabel("n, p")
+        for (row, column), value in np.ndenumerate(values):
+            text = _short(value)
+            dark = np.isfinite(value) and scale(value) < 0.55
+            axes.text(
+                *(column, row),
+                text,
+                ha="center",
+                va="center",
+                fontsize=5.2,
+                color="white" if dark else "black",
+            )
+        for cell, line in ((self.default, "-"), (self.example, (0, (2, 1.2)))):
+            if (cell[0], cell[3]) in rows and (cell[1], cell[2]) in columns:
+                corner = (columns.index((cell[1], cell[2])) - 0.5, rows.index((cell[0], cell[3])) - 0.5)
+                for look in ({"edgecolor": "white", "linewidth": 2.6}, {"linewidth": 1.3, "linestyle": line}):
+                    axes.add_patch(Rectangle(corner, 1, 1, fill=False, **look))
+
+
+def cells_of(frames: Frames) -> pd.DataFrame:
+    """Return a line per method and cell of the grid: `method`, `KEYS`, and mean, sd and n of each metric.
+
+    Raises:
+        ReportError: A cell has runs of several seeds: which one is meant?
+    """
+    if frames.runs.duplicated(["method", *KEYS]).any():
+        raise ReportError("sensitivity: a cell of the grid has more than one run")
+    samples = frames.samples
+    right = corrected(samples)
+    values = samples[["method", *KEYS]].copy()
+    values["POC"] = 100.0 * right
+    values["POPA"] = np.where(right, parameters_altered(samples), np.nan)
+    values["dTA"] = np.where(right, test_accuracy_change(samples), np.nan)
+    values["forward_passes"] = samples["forward_passes"].to_numpy(dtype=np.float64)
+    groups = values.groupby(["method", *KEYS], sort=True)
+    cells = groups.size().rename("samples").to_frame()
+    cells["corrected"] = groups["POPA"].count()
+    for name in COLUMNS:
+        cells[name] = groups[name].mean()
+        if name != "POC":
+            cells[f"{name}_sd"] = groups[name].std()
+    return cells.reset_index()
+
+
+def _at(cells: pd.DataFrame, cell: Cell) -> "pd.Series[bool]":
+    found = pd.Series(True, index=cells.index)
+    for key, value in zip(KEYS, cell, strict=True):
+        found &= cells[key] == value
+    return found
+
+
+def _cell_text(cell: Cell) -> str:
+    n, t, x, p = (format_number(float(value)) for value in cell)
+    return f"{{{n}, {t}, {x}}}, {p}"
+
+
+def _line(name: str, cells: pd.DataFrame) -> list[str]:
+    """Return a line of the table: of one cell with its sd over samples, of several with that over cells."""
+    if cells.empty:
+        return [name, *["missing"] * (1 + len(COLUMNS))]
+    if len(cells) == 1:
+        one = cells.iloc[0]
+        texts = [_text(one[column], one.get(f"{column}_sd")) for column in COLUMNS]
+    else:
+        texts = [_text(cells[column].mean(), cells[column].std()) for column in COLUMNS]
+    return [name, str(len(cells)), *texts]
+
+
+def _text(mean: float, sd: float | None) -> str:
+    if not np.isfinite(mean):
+        return "none corrected"
+    return format_spread(float(mean), None if sd is None or not np.isfinite(sd) else float(sd))
+
+
+def _short(value: float) -> str:
+    """Return a number in at most five characters, for a cell of a heat map."""
+    if not np.isfinite(value):
+        return "–"
+    size = abs(value)
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 else 3
+    return f"{value:.{digits}f}"

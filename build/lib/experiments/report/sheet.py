@@ -1,0 +1,95 @@
+"""A table of any shape as csv (tidy, full precision), Markdown and LaTeX (for people)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments.report.numbers import format_number
+from experiments.report.render import csv_text, loud_markdown, loud_tex, markdown, tex, tex_table
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines under one header; a sheet has one or more.
+
+    Attributes:
+        title: What the block says, in words; it stands before the block where a sheet has several.
+        header: The columns' names; the first two columns are texts, the others numbers.
+        lines: As long as the header each.
+    """
+
+    title: str
+    header: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table for people, and its numbers.
+
+    Attributes:
+        name: Of its files, for example `table_4_9`.
+        heading: What the caption begins with, in bold: "Table 4.9".
+        caption: Plain text.
+        warnings: What must not be overlooked.
+        blocks: What people read.
+        columns: Of the csv file.
+        records: Its lines. What is None or not a number is an empty cell.
+    """
+
+    name: str
+    heading: str
+    caption: str
+    warnings: Sequence[str]
+    blocks: Sequence[Block]
+    columns: Sequence[str]
+    records: Sequence[Sequence[object]]
+
+    def files(self) -> dict[str, bytes]:
+        """Return the three files under `tables/`."""
+        texts = {"csv": self._csv(), "md": self._markdown(), "tex": self._tex()}
+        return {f"tables/{self.name}.{kind}": text.encode() for kind, text in texts.items()}
+
+    def _csv(self) -> str:
+        return csv_text(self.columns, [[plain(value) for value in record] for record in self.records])
+
+    def _markdown(self) -> str:
+        text = f"**{self.heading}.** {self.caption}\n\n{loud_markdown(self.warnings)}"
+        blocks = []
+        for block in self.blocks:
+            title = f"{block.title}\n\n" if len(self.blocks) > 1 else ""
+            blocks.append(title + markdown(block.header, block.lines, texts=2))
+        return text + "\n".join(blocks)
+
+    def _tex(self) -> str:
+        tables = []
+        for number, block in enumerate(self.blocks, 1):
+            title = f" {block.title}" if len(self.blocks) > 1 else ""
+            # The caption stands once: a second block points to the first by its heading.
+            about = self.caption if number == 1 else f"{self.heading}, continued."
+            caption = (loud_tex(self.warnings) if number == 1 else "") + tex(about + title)
+            name = self.name if number == 1 else f"{self.name}_{number}"
+            tables.append(tex_table(name, caption, block.header, block.lines))
+        return "\n".join(tables)
+
+
+def sheet_names(name: str) -> tuple[str, ...]:
+    """Return the files that a sheet of this name makes."""
+    return tuple(f"tables/{name}.{kind}" for kind in ("csv", "md", "tex"))
+
+
+def plain(value: object) -> object:
+    """Return a cell of a csv file: 10 digits, fewer than the order of a summation can change."""
+    if isinstance(value, float):
+        return float(f"{value:.10g}") if math.isfinite(value) else ""
+    return "" if value is None else value
+
+
+def percent(share: float) -> str:
+    """Return a share in [0, 1] as a number of per cent."""
+    return format_number(round(100 * float(share), 10))
+
+
+def bracketed(value: str, low: str, high: str) -> str:
+    """Return a value with the ends of an interval: "6.75 [4.2, 9.1]"."""
+    return f"{value} [{low}, {high}]"

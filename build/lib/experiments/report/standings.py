@@ -1,0 +1,173 @@
+"""What a correction by each contender costs, over the same samples for all of a network: numbers, and aims for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+import experiments.report.metrics as metrics
+from experiments.report.contenders import Contender, part_of
+from experiments.report.frames import Frames, ReportError
+from experiments.report.knowledge import Knowledge, level_of, level_rank
+from experiments.report.numbers import format_count, format_number, listing
+from experiments.report.scope import Scope, describe_listed
+from experiments.report.statistics import Interval, bootstrap_mean
+from experiments.report.style import method_style, network_label
+from experiments.report.tails import LOW
+
+# Presets: each method as it is; those with a budget at every budget; those with a keep-set at sizes of it.
+FRONTIER = ("frontier_points", "frontier_curves", "frontier_threshold", "frontier_keep")
+DIGITS = 12  # of a mean of accuracies; what is beyond is rounding
+ROUNDING = 10.0**-DIGITS
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A contender on a network, over the samples that all contenders met.
+
+    Where no sample was corrected the numbers over corrections are None.
+
+    Attributes:
+        contender, level: What it is and what it knows.
+        n, corrected: Pairs of seed and sample, and how many of them a change made right.
+        POC: Percentage of corrections, in %, those already right included.
+        changed_median, changed_max: Parameters whose value differs, over the corrections.
+        dTA_mean, dTA_interval, dTA_p5, dTA_worst: Change of the test accuracy, in [-1, 1], over the corrections.
+        broken: Test images from right to wrong, the mean over the corrections.
+        seconds: Of the search, the median over all samples.
+    """
+
+    contender: Contender
+    level: str
+    n: int
+    corrected: int
+    POC: float
+    changed_median: float | None = None
+    changed_max: float | None = None
+    dTA_mean: float | None = None
+    dTA_interval: Interval | None = None
+    dTA_p5: float | None = None
+    dTA_worst: float | None = None
+    broken: float | None = None
+    seconds: float | None = None
+
+
+def same_samples(frames: Frames) -> Frames:
+    """Return the part of a network's frames with the samples that every run met: the start of the work list.
+
+    Raises:
+        ReportError: Two runs met different samples at the same place.
+    """
+    if frames.runs.empty:
+        return frames
+    count = int(frames.runs["run_samples"].min())
+    samples = frames.samples[frames.samples["position"] < count]
+    kinds = samples.groupby("position")["index"].nunique()
+    if (kinds > 1).any():
+        place = int(kinds.index[kinds > 1][0])
+        raise ReportError(f"runs met different samples at place {place} of the work list")
+    return Frames(samples.reset_index(drop=True), frames.runs)
+
+
+def describe_same_samples(scope: Scope, frames: Frames) -> list[str]:
+    """Return, by network, how many samples the numbers are over, N0's errors, and what is missing."""
+    texts = []
+    for network in scope.networks:
+        runs, label = frames.select(network=network).runs, network_label(network)
+        if runs.empty:
+            texts.append(f"{label}: {scope.absent(network)}.")
+            continue
+        count, errors, images = runs["run_samples"].min(), runs["errors"].max(), runs["test_images"].min()
+        seeds = [str(seed) for seed in sorted(set(runs["seed"]))]
+        text = (
+            f"{label}: the first {format_count(count)} of {format_count(errors)} misclassified samples, those that"
+            f" every run met; {format_count(images)} test images; seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}."
+            f" {describe_listed(runs)}"
+        )
+        absent = [method_style(name).label for name in scope.methods if name not in set(runs["method"])]
+        texts.append(text + (f" Missing, no run among the records: {listing(absent)}." if absent else ""))
+    return texts
+
+
+def standings(frames: Frames, knowledge: Knowledge) -> list[Standing]:
+    """Return a standing for each contender, those that know least first, then by harm, the least first.
+
+    Args:
+        frames: Of one network, from `same_samples`, with the column `contender`.
+        knowledge: The level of each method.
+
+    Raises:
+        ReportError: Nothing says what a method knows.
+    """
+    found = [
+        _standing(contender, part_of(frames, contender).samples, level_of(contender.method, knowledge))
+        for contender in dict.fromkeys(frames.runs["contender"])
+    ]
+    return sorted(found, key=_place)
+
+
+def _place(item: Standing) -> tuple[object, ...]:
+    mean = -np.inf if item.dTA_mean is None else item.dTA_mean
+    return (level_rank(item.level), -mean, item.contender.label, item.contender.budget)
+
+
+def _standing(contender: Contender, samples: pd.DataFrame, level: str) -> Standing:
+    right = metrics.corrected(samples)
+    chosen = samples[right]
+    share, seconds = 100 * float(metrics.correct(samples).mean()), float(samples["search_seconds"].median())
+    known = Standing(contender, level, len(samples), int(right.sum()), share, seconds=seconds)
+    if not right.any():
+        return known
+    change = metrics.test_accuracy_change(chosen)
+    name = ("frontier", contender.method, contender.budget, contender.options)
+    return replace(
+        known,
+        changed_median=float(chosen["l0"].median()),
+        changed_max=float(chosen["l0"].max()),
+        dTA_mean=round(float(change.mean()), DIGITS) + 0.0,  # no minus zero
+        dTA_interval=bootstrap_mean(change, chosen["seed"], chosen["index"], *name),
+        dTA_p5=float(np.percentile(change, LOW)),
+        dTA_worst=float(change.min()),
+        broken=float(chosen["broken"].mean()),
+    )
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a correction of a network should reach.
+
+    Attributes:
+        network: Its name.
+        quantity: Of `Standing`, or of a run in a row.
+        kind: "at least" or "at most": whether the value may be no less or no more than the bound.
+        bound: In the quantity's unit.
+    """
+
+    network: str
+    quantity: str
+    kind: str
+    bound: float
+
+    def met_by(self, value: float | None) -> bool:
+        """Return whether a value meets it; no value does not."""
+        if value is None or not np.isfinite(value):
+            return False
+        gap = value - self.bound if self.kind == "at least" else self.bound - value
+        return bool(gap >= -ROUNDING)
+
+
+def met(item: Standing, aims: Sequence[Aim]) -> int:
+    """Return how many aims a standing meets."""
+    return sum(aim.met_by(getattr(item, aim.quantity)) for aim in aims)
+
+
+def number_text(value: float | None) -> str:
+    """Return a number of a standing for people."""
+    return metrics.NONE_CORRECTED if value is None else format_number(value)
+
+
+def named(network: str, item: Standing) -> tuple[str, ...]:
+    """Return the columns that identify a standing in a csv file: network, method, options, knowledge, budget."""
+    contender = item.contender
+    return (network, contender.method, contender.options, item.level, contender.budget)

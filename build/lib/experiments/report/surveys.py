@@ -1,0 +1,117 @@
+"""What the tables and figures of every probe have in common: its runs, their scale, their bootstrap."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bgd.rng import stream
+from experiments.records.schema import PROBE, Measurement, Run
+from experiments.report.captions import describe_base, is_reduced, warnings
+from experiments.report.frames import ReportError
+from experiments.report.numbers import format_count
+from experiments.report.style import network_label
+
+RESAMPLES = 2000
+LOW, HIGH = 2.5, 97.5  # percentiles of a 95 % interval
+
+Values = npt.NDArray[np.float64]
+
+
+def by_network(runs: Sequence[Run], probe: str) -> dict[str, Run]:
+    """Return the run of a probe for each network that has one with any sample.
+
+    Raises:
+        ReportError: Two runs have the same network: which one is meant?
+    """
+    found: dict[str, Run] = {}
+    for run in runs:
+        spec = run.header.spec
+        if PROBE not in spec or spec[PROBE]["name"] != probe or not run.measurements:
+            continue
+        network = spec["network"]["name"]
+        if network in found:
+            other = found[network].header.run_id
+            raise ReportError(f"two runs of {probe} on {network}: {other} and {run.header.run_id}")
+        found[network] = run
+    return found
+
+
+def measurements(run: Run) -> list[Measurement]:
+    """Return the measurements of each sample, in the order of the samples."""
+    return sorted(run.measurements, key=lambda item: item.position)
+
+
+def _facts(run: Run) -> pd.DataFrame:
+    """Return the facts of a run that `experiments.report.captions` reads."""
+    header, base = run.header, run.header.base
+    expected = base.get("expected_errors")
+    return pd.DataFrame(
+        {
+            "run_samples": [header.samples],
+            "errors": [base["errors"]],
+            "expected_errors": pd.Series([tuple(expected) if expected else None], dtype=object),
+            "train_images": [header.train_images],
+            "test_images": [header.test_images],
+            "base_id": [str(base.get("id", ""))],
+        }
+    )
+
+
+def scale(network: str, run: Run | None) -> str:
+    """Return how large a network and its run are, or that there is none."""
+    label = network_label(network)
+    if run is None:
+        return f"{label}: missing, no run of it is among the records."
+    header = run.header
+    errors, samples = format_count(int(header.base["errors"])), format_count(header.samples)
+    count = f"all {errors}" if samples == errors else f"{samples} of {errors}"
+    parameters = format_count(int(header.base["parameters"]))
+    images = (
+        f"{format_count(header.train_images)} training and {format_count(header.test_images)} test images"
+    )
+    size = "reduced scale" if is_reduced(_facts(run)) else "full scale"
+    return f"{label}, {parameters} parameters, {size}: {count} misclassified samples, {images}."
+
+
+def describe(network: str, run: Run | None, thesis_errors: int | None = None) -> str:
+    """Return a network's scale and how many test images its N0 gets wrong, or that there is no run."""
+    text = scale(network, run)
+    return text if run is None else f"{text} {describe_base(_facts(run), thesis_errors)}"
+
+
+def loud(network: str, run: Run | None) -> list[str]:
+    """Return the faults of the N0 of a run, by network."""
+    return [] if run is None else [f"{network_label(network)}: {text}" for text in warnings(_facts(run))]
+
+
+def footnotes(found: dict[str, Run], networks: Sequence[str]) -> list[str]:
+    """Return the scale of each network's run, and what is wrong with its N0, for the foot of a figure."""
+    lines = [scale(network, found.get(network)) for network in networks]
+    return lines + [text for network in networks for text in loud(network, found.get(network))]
+
+
+def absent_text(network: str, probe: str) -> str:
+    """Return the text of a panel without a run."""
+    return f"missing: no run of {probe}\non {network_label(network)}\namong the records"
+
+
+def resamples(count: int, *name: str) -> Values:
+    """Return how often each of `count` samples is drawn in each resample with replacement.
+
+    Args:
+        count: How many samples there are, and are drawn.
+        *name: What the bootstrap is for; the same name and count give the same draws.
+
+    Returns:
+        An array (`RESAMPLES`, count) of whole numbers whose rows add up to `count`.
+    """
+    draws = stream(0, "bootstrap", *name).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    return draws.astype(np.float64)
+
+
+def share_interval(hits: npt.NDArray[np.bool_], draws: Values) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of the share of samples that are hits."""
+    low, high = np.percentile(draws @ hits.astype(np.float64) / hits.size, (LOW, HIGH))
+    return float(low), float(high)

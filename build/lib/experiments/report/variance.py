@@ -1,0 +1,337 @@
+"""Where the variance comes from: N0, the samples or their order, the method's seed. Method of moments.
+
+Reloading, one value per sample, method by method:
+
+    y_ijk = mu + N_i + S_ij + M_ik + e_ijk
+
+with network i (an N0), sample j of network i, method seed k on network i. Samples and seeds are nested within the
+network and crossed with each other; e is what is left, their interaction. Non-reloading, one value per run:
+
+    y_ijk = mu + N_i + O_ij + e_ijk
+
+with order j of the samples of network i; what is left is the method seed. All effects are random, independent and of
+mean 0. Each sum of squares is set equal to its expectation and the equations are solved from the residual upwards
+(Henderson's method I): networks may have different numbers of samples, orders and seeds.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+import experiments.report.metrics as metrics
+from experiments.records.schema import Run
+from experiments.report.captions import describe_base, describe_scale_briefly, warnings
+from experiments.report.frames import Frames
+from experiments.report.metrics import Values
+from experiments.report.numbers import format_count, format_number
+from experiments.report.sheet import Block, Sheet, percent, sheet_names
+from experiments.report.style import method_style, network_label, setting_label
+from experiments.report.variation import corrections_of, pick
+
+NO_VALUE, TOO_FEW, CONSTANT = "no value", "too few runs", "no variance"
+NOISE = 1e-12  # of the total: what a subtraction of equal numbers leaves behind
+
+Of = Callable[[pd.DataFrame], Values]
+PER_SAMPLE: dict[str, tuple[str, Of]] = {
+    "corrected": ("corrected, 0 or 1", lambda samples: metrics.corrected(samples).astype(np.float64)),
+    "POPA": ("POPA (%)", metrics.parameters_altered),
+    "dTL": ("ΔTL", metrics.training_loss_change),
+    "dTL_rank": ("ΔTL, ranks", metrics.training_loss_change),
+    "dTA": ("ΔTA", metrics.test_accuracy_change),
+}
+PER_RUN: dict[str, tuple[str, Of]] = {
+    name: (metrics.METRICS[name].label, metrics.METRICS[name].values)
+    for name in ("POC", "final_test_accuracy", "final_training_loss")
+}
+COMPONENTS = {
+    "reloading": ("network", "sample", "seed", "residual"),
+    "non_reloading": ("network", "order", "seed"),  # the seed is the residual
+}
+
+
+@dataclass(frozen=True)
+class Components:
+    """Components of variance, from the outermost to the residual.
+
+    Attributes:
+        estimates: Variances as the equations give them, one may be below 0; empty where there are too few runs.
+        degrees: Of freedom, as many.
+        n: How many values they are from.
+    """
+
+    estimates: tuple[float, ...]
+    degrees: tuple[int, ...]
+    n: int
+
+    @property
+    def truncated(self) -> Values:
+        """The estimates, 0 in the place of those below."""
+        return np.maximum(np.array(self.estimates, dtype=np.float64), 0.0)
+
+    @property
+    def total_sd(self) -> float:
+        """Square root of the sum of the truncated components."""
+        return float(np.sqrt(self.truncated.sum()))
+
+    @property
+    def shares(self) -> Values:
+        """Shares of that sum in [0, 1]."""
+        truncated = self.truncated
+        return np.asarray(truncated / truncated.sum(), dtype=np.float64)
+
+    @property
+    def note(self) -> str:
+        """Why there are no shares; empty where there are."""
+        if not self.estimates:
+            return TOO_FEW if self.n else NO_VALUE
+        return "" if self.truncated.any() else CONSTANT
+
+
+def crossed(tables: Sequence[Values]) -> Components:
+    """Return the components network, sample, seed and residual.
+
+    Args:
+        tables: One (samples, seeds) per network, without gaps; an empty one is left out.
+    """
+    tables = [table for table in tables if table.size]
+    j, k = (np.array([table.shape[axis] for table in tables], dtype=np.float64) for axis in (0, 1))
+    n = j * k
+    total = n.sum()
+    degrees = (len(tables) - 1, sum(j - 1), sum(k - 1), sum((j - 1) * (k - 1)))
+    if min(degrees) < 1:
+        return Components((), tuple(map(int, degrees)), int(total))
+    means = np.array([table.mean() for table in tables])
+    of_samples = sum(table.shape[1] * np.sum((table.mean(axis=1) - table.mean()) ** 2) for table in tables)
+    of_seeds = sum(table.shape[0] * np.sum((table.mean(axis=0) - table.mean()) ** 2) for table in tables)
+    within = sum(np.sum((table - table.mean()) ** 2) for table in tables)
+    of_networks = np.sum(n * (means - np.sum(n * means) / total) ** 2)
+    residual = (within - of_samples - of_seeds) / degrees[3]
+    sample = (of_samples - degrees[1] * residual) / np.sum(k * (j - 1))
+    seed = (of_seeds - degrees[2] * residual) / np.sum(j * (k - 1))
+    rest = 1 - n / total  # Var(mean of a network) = network + sample / j + seed / k + residual / n
+    inner = np.sum(n * rest * (sample / j + seed / k + residual / n))
+    network = (of_networks - inner) / np.sum(n * rest)
+    return _cleaned((network, sample, seed, residual), degrees, tables)
+
+
+def nested(networks: Sequence[Sequence[Values]]) -> Components:
+    """Return the components network, order and seed.
+
+    Args:
+        networks: For each network, for each order, the values of the seeds; what is empty is left out.
+    """
+    groups = [kept for orders in networks if (kept := [values for values in orders if values.size])]
+    sizes = [np.array([values.size for values in orders], dtype=np.float64) for orders in groups]
+    n = np.array([size.sum() for size in sizes])
+    total = n.sum()
+    count = sum(map(len, groups))
+    degrees = (len(groups) - 1, count - len(groups), int(total) - count)
+    if min(degrees) < 1:
+        return Components((), degrees, int(total))
+    of_order = [np.array([values.mean() for values in orders]) for orders in groups]
+    means = np.array([np.sum(size * mean) / size.sum() for size, mean in zip(sizes, of_order, strict=True)])
+    of_seeds = sum(np.sum((values - values.mean()) ** 2) for orders in groups for values in orders)
+    of_orders = sum(
+        np.sum(size * (mean - middle) ** 2) for size, mean, middle in zip(sizes, of_order, means, strict=True)
+    )
+    of_networks = np.sum(n * (means - np.sum(n * means) / total) ** 2)
+    squares = np.array([np.sum(size**2) for size in sizes])
+    seed = of_seeds / degrees[2]
+    order = (of_orders - degrees[1] * seed) / (total - np.sum(squares / n))
+    inner = degrees[0] * seed + order * (np.sum(squares / n) - squares.sum() / total)
+    network = (of_networks - inner) / (total - np.sum(n**2) / total)
+    return _cleaned((network, order, seed), degrees, [values for orders in groups for values in orders])
+
+
+def _cleaned(estimates: Sequence[float], degrees: Sequence[float], parts: Sequence[Values]) -> Components:
+    """Return components with 0 where only the rounding of a subtraction is left."""
+    values = np.concatenate([part.ravel() for part in parts])
+    floor = NOISE * max(sum(map(abs, estimates)), float(np.square(values).mean()) * NOISE)
+    kept = tuple(float(value) if abs(value) > floor else 0.0 for value in estimates)
+    return Components(kept, tuple(map(int, degrees)), values.size)
+
+
+def sample_tables(samples: pd.DataFrame, name: str) -> list[Values]:
+    """Return one value of `PER_SAMPLE` as a table (samples, seeds) for each network.
+
+    Args:
+        samples: Of one method, reloading.
+        name: `corrected` is over the samples of every seed's run, the others over those of them that are corrected
+            under every seed and whose value is finite; `dTL_rank` ranks these over all networks together.
+    """
+    values = PER_SAMPLE[name][1](samples)
+    if name != "corrected":
+        values = np.where(metrics.corrected(samples), values, np.nan)
+    frame = samples[["network_seed", "index", "seed"]].assign(value=values)
+    tables = [
+        part.pivot(index="index", columns="seed", values="value").dropna().to_numpy(dtype=np.float64)
+        for _, part in frame.groupby("network_seed")
+    ]
+    if name != "dTL_rank" or not tables:
+        return tables
+    ranks = pd.Series(np.concatenate([table.ravel() for table in tables])).rank().to_numpy(dtype=np.float64)
+    ends = np.cumsum([table.size for table in tables])[:-1]
+    split: list[Values] = np.split(ranks, ends)
+    return [part.reshape(table.shape) for part, table in zip(split, tables, strict=True)]
+
+
+def run_values(samples: pd.DataFrame, name: str) -> list[list[Values]]:
+    """Return one value of `PER_RUN` for each network, order and seed of one method; those that are finite."""
+    found = [
+        [PER_RUN[name][1](part) for _, part in own.groupby("order")]
+        for _, own in samples.groupby("network_seed")
+    ]
+    return [[values[np.isfinite(values)] for values in orders] for orders in found]
+
+
+@dataclass(frozen=True)
+class Variance:
+    """A table of the shares of variance.
+
+    Attributes:
+        presets: Whose runs.
+        network, methods: Which of them.
+        network_seeds, seeds: Those that the presets ask for; a run with another one is not looked at.
+        orders: The same, of the non-reloading setting; the reloading one has order 0.
+        thesis_errors: How many test images the thesis' N0 gets wrong.
+    """
+
+    presets: tuple[str, ...] = ("variance_reloading", "variance_non_reloading")
+    network: str = "mlp"
+    methods: tuple[str, ...] = ("bgd_i", "bgd_ii")
+    network_seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    orders: tuple[int, ...] = (0, 1, 2)
+    thesis_errors: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files of the part."""
+        return sheet_names("variance")
+
+    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
+        """Return the content of each file; see `experiments.report.part.Part`."""
+        about: dict[str, Sequence[object]] = {"network": (self.network,), "method": self.methods}
+        every = corrections_of(runs, **about, network_seed=self.network_seeds, seed=self.seeds)
+        parts = {
+            "reloading": pick(every, setting=("reloading",), order=(0,)),
+            "non_reloading": pick(every, setting=("non_reloading",), order=self.orders),
+        }
+        found: dict[tuple[str, str, str], Components] = {}
+        for method in self.methods:
+            samples = {setting: pick(part, method=(method,)).samples for setting, part in parts.items()}
+            for name in PER_SAMPLE:
+                found["reloading", method, name] = crossed(sample_tables(samples["reloading"], name))
+            for name in PER_RUN:
+                found["non_reloading", method, name] = nested(run_values(samples["non_reloading"], name))
+        return self._sheet(parts, found).files()
+
+    def _sheet(self, parts: dict[str, Frames], found: dict[tuple[str, str, str], Components]) -> Sheet:
+        runs = pd.concat([part.runs for part in parts.values()])
+        blocks = []
+        for setting, names in COMPONENTS.items():
+            labels = [f"{name}{_WITHIN[setting].get(name, '')} (%)" for name in names]
+            lines = [_line(key, item) for key, item in found.items() if key[0] == setting]
+            header = ["method", "value", "n", "total sd", *labels, "degrees of freedom"]
+            blocks.append(Block(f"{setting_label(setting).capitalize()} setting.", header, lines))
+        return Sheet(
+            name="variance",
+            heading="Components of variance",
+            caption=self._caption(parts, found),
+            warnings=[
+                f"N0 {seed}: {text}"
+                for seed in self.network_seeds
+                for text in warnings(runs[runs["network_seed"] == seed])
+            ],
+            blocks=blocks,
+            columns=(
+                "setting",
+                "method",
+                "value",
+                "component",
+                "share",
+                "estimate",
+                "degrees",
+                "total_sd",
+                "n",
+            ),
+            records=[record for key, item in found.items() for record in _records(key, item)],
+        )
+
+    def _caption(self, parts: dict[str, Frames], found: dict[tuple[str, str, str], Components]) -> str:
+        texts = [
+            _MEANING,
+            describe_base(pd.concat([part.runs for part in parts.values()]), self.thesis_errors),
+        ]
+        base = len(self.methods) * len(self.network_seeds) * len(self.seeds)
+        for setting, part in parts.items():
+            place = f"{network_label(self.network)}, {setting_label(setting)} setting"
+            expected = base * (len(self.orders) if setting == "non_reloading" else 1)
+            if part.runs.empty:
+                texts.append(f"{place}: missing, no run of it is among the records.")
+                continue
+            texts.append(f"{place}: {describe_scale_briefly(part.runs)}.")
+            if len(part.runs) < expected:
+                texts.append(f"Missing: {expected - len(part.runs)} of {expected} runs of the {place}.")
+        return " ".join(text for text in (*texts, self._left_out(parts, found)) if text)
+
+    def _left_out(self, parts: dict[str, Frames], found: dict[tuple[str, str, str], Components]) -> str:
+        """Return how many values are left out because a loss is not finite."""
+        counts = []
+        for method in self.methods:
+            runs = int((parts["non_reloading"].runs["method"] == method).sum())
+            values = found["reloading", method, "POPA"].n - found["reloading", method, "dTL"].n
+            ends = runs - found["non_reloading", method, "final_training_loss"].n
+            label = method_style(method).label
+            counts += [f"ΔTL of {label}: {format_count(values)}"] if values else []
+            counts += [f"final training loss of {label}: {format_count(ends)}"] if ends else []
+        return f"Values left out because a loss is not finite: {'; '.join(counts)}." if counts else ""
+
+
+_WITHIN = {
+    "reloading": {"sample": " in network", "seed": " in network"},
+    "non_reloading": {"order": " in network", "seed": ", residual"},
+}
+_MEANING = (
+    "Shares of the components in the variance of a value, in %, method by method, by the method of moments (ANOVA"
+    " with random effects, unbalanced). Reloading, a value per sample: value = mean + network + sample in network +"
+    " method seed in network + residual (sample by seed). Non-reloading, a value per run: value = mean + network +"
+    " order in network + residual (the method seed). A network is an N0; each has samples of its own, so an image"
+    " that several N0 get wrong counts as a sample of each, and where a run does not meet all samples another order"
+    ' is another choice of them too. "Corrected" is over all samples, the other values of the reloading setting are'
+    " over the samples corrected under every seed; ranks are over all of these, because ΔTL has heavy tails, and"
+    " their sd is in ranks. An estimate below 0 is set to 0 and marked †; the shares are of the sum after that, the"
+    " total sd is its square root, and the csv has the estimates as they are. Degrees of freedom: in the order of the"
+    " components. With 2 of them, an sd's 95 % interval for normal values reaches from 0.5 to 6.3 times the sd."
+)
+
+
+def _label(setting: str, name: str) -> str:
+    return (PER_SAMPLE if setting == "reloading" else PER_RUN)[name][0]
+
+
+def _line(key: tuple[str, str, str], item: Components) -> list[str]:
+    setting, method, name = key
+    shares = [item.note] * len(COMPONENTS[setting])
+    if not item.note:
+        pairs = zip(item.shares, item.estimates, strict=True)
+        shares = ["0 †" if estimate < 0 else percent(round(share, 5)) for share, estimate in pairs]
+    sd = format_number(item.total_sd) if item.estimates else item.note
+    degrees = " / ".join(map(str, item.degrees)) if item.estimates else ""
+    label = method_style(method).label
+    return [label, _label(setting, name), format_count(item.n), sd, *shares, degrees]
+
+
+def _records(key: tuple[str, str, str], item: Components) -> list[tuple[object, ...]]:
+    """Return a line per component; where there is no share its place says why."""
+    rows: list[tuple[object, ...]] = []
+    for place, component in enumerate(COMPONENTS[key[0]]):
+        share = item.note or float(item.shares[place])
+        if not item.estimates:
+            rows.append((*key, component, share, None, None, None, item.n))
+            continue
+        estimate, degrees = item.estimates[place], item.degrees[place]
+        rows.append((*key, component, share, estimate, degrees, item.total_sd, item.n))
+    return rows

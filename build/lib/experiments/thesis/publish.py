@@ -1,0 +1,85 @@
+"""From records to the thesis' tables and figures, to the report, and to the table in the README."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from experiments.records.archive import Records
+from experiments.report.assemble import HEADLINE, assemble, is_assembled_from
+from experiments.report.build import are_there, build, is_built_from
+from experiments.report.claims import compare_verdicts
+from experiments.report.frames import ReportError
+from experiments.report.tables import read_reference
+from experiments.thesis.report import LEDGER, REPORT, VERDICTS
+from experiments.thesis.tables import PAPER, REFERENCE
+
+ROOT = Path(__file__).parents[2]
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+PUBLISHED = "laptop"  # the profile whose table is in the README
+
+
+def publish(records: Records, output: Path, source: str) -> list[str]:
+    """Write tables and figures under `output`; return lines that say what was written."""
+    return _counted(build(records, PAPER, read_reference(REFERENCE), output, source))
+
+
+def report(records: Records, output: Path) -> list[str]:
+    """Write the report under `output`, where its tables and figures are; return lines that say what was written."""
+    return _counted(assemble(records, PAPER, REPORT, output))
+
+
+def _counted(written: Iterable[Path]) -> list[str]:
+    folders: dict[Path, int] = {}
+    for path in written:
+        folders[path.parent] = folders.get(path.parent, 0) + 1
+    return [f"{count} files in {folder}" for folder, count in folders.items()]
+
+
+def is_published(run_ids: Iterable[str], output: Path) -> bool:
+    """Return whether every table and figure is there, from the runs with these ids."""
+    return is_built_from(output, run_ids) and are_there(output, PAPER.names)
+
+
+def is_reported(run_ids: Iterable[str], output: Path) -> bool:
+    """Return whether the report is there, from the runs with these ids."""
+    return is_assembled_from(output, list(run_ids), REPORT)
+
+
+def verdicts(records: Records) -> bytes:
+    """Return the verdict of the records on each claim, as `reference/verdicts.json` keeps it."""
+    return LEDGER.files(records.of(*LEDGER.presets))["report/verdicts.json"]
+
+
+def verdicts_of(profile: str) -> Path:
+    """Return where the verdicts of a profile are kept, or would be."""
+    return VERDICTS if profile == PUBLISHED else VERDICTS.with_stem(f"{VERDICTS.stem}.{profile}")
+
+
+def worse_verdicts(records: Records, kept: Path) -> list[str]:
+    """Return a line for each claim whose verdict is worse now than the kept one."""
+    return compare_verdicts(json.loads(kept.read_text()), json.loads(verdicts(records)))
+
+
+def keep_verdicts(records: Records, kept: Path) -> None:
+    """Make what these records say the verdicts that others are held against."""
+    kept.write_bytes(verdicts(records))
+
+
+def update_readme(output: Path, readme: Path = ROOT / "docs" / "results.md") -> None:
+    """Put the report's result table between the README's markers."""
+    readme.write_text(insert_between_markers(readme.read_text(), (output / HEADLINE).read_text()))
+
+
+def insert_between_markers(text: str, table: str) -> str:
+    """Return the text with the table between its two markers, in the place of what stood there.
+
+    Raises:
+        ReportError: A marker is missing, stands twice, or the end comes first.
+    """
+    for marker in (BEGIN, END):
+        if text.count(marker) != 1:
+            raise ReportError(f"expected {marker} once, found it {text.count(marker)} times")
+    before, rest = text.split(BEGIN)
+    if END not in rest:
+        raise ReportError(f"{END} comes before {BEGIN}")
+    return f"{before}{BEGIN}\n{table.strip()}\n{END}{rest.split(END)[1]}"
