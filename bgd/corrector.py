@@ -16,7 +16,7 @@ from bgd import rng
 from bgd.errors import ConfigError
 from bgd.goals import Goal
 from bgd.knowledge import Knowledge
-from bgd.methods.base import Correction, Look, Method, Problem, Sample
+from bgd.methods.base import Answer, Correction, Method, Problem, Sample
 from bgd.methods.catalogue import method_of
 from bgd.methods.sample import SampleError, checked_image
 from bgd.modes import ordinary
@@ -171,14 +171,14 @@ class Corrector:
         """Correct one input (1, ...) of the network as it is."""
         index, self._asked = self._asked, self._asked + 1
         sample = Sample(index, x, torch.tensor([label], device=x.device))
-        logits = problem.answer(sample)
+        logits = problem.logits(sample)
         if goal.met(logits, label, partial(_outputs, problem, x)):
             return Correction.unneeded()
         target = torch.tensor([goal.target(logits, label)], device=x.device)
         passes, found = (0, 0), Correction.failed("no margin that was tried asks for a change")
         for offset in goal.offsets(logits, label):
             asked = replace(sample, label=target, offset=offset)
-            if Look.of(logits, asked).right:
+            if Answer.of(logits, asked).right:
                 continue
             found, trial = problem.attempt(self.method, asked, rng.stream(self._seed, "method", index))
             passes = passes[0] + trial.forward_passes, passes[1] + trial.backward_passes
@@ -197,7 +197,7 @@ class Corrector:
     def _met(problem: Problem, patch: Patch, sample: Sample, label: int, goal: Goal) -> bool:
         """Return whether the patched network reaches the goal."""
         with problem.current.patched(patch):
-            return goal.met(problem.answer(sample), label, partial(_outputs, problem, sample.image))
+            return goal.met(problem.logits(sample), label, partial(_outputs, problem, sample.image))
 
     def _batch(self, problem: Problem, x: torch.Tensor, labels: Sequence[int], goal: Goal) -> Correction:
         """Correct several inputs in a row until all are right at once; the problem is left as it was."""

@@ -144,7 +144,7 @@ def top_k(options, trial, sample):
     while True:
         k = min(k, len(order))
         trial.flat[order[:k]] = trial.original[order[:k]] - options.step * gradient[order[:k]]
-        if trial.look(sample).right:
+        if trial.answer(sample).right:
             return k
         if k == len(order):
             return None
@@ -173,7 +173,7 @@ def subset_search(options, trial, sample, stream):
 
     def attempt(subset):
         write(subset)
-        return trial.look(sample)
+        return trial.answer(sample)
 
     subset = [index for index in (draw() for _ in range(options.subset_size)) if index is not None]
     look, step = attempt(subset), 0

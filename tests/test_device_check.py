@@ -157,9 +157,9 @@ def test_where_two_searches_part(one, other, found):
 
 def test_looks_are_noted_inside_the_block_alone(problem, samples):
     with noted() as looks, problem.trying() as trial:
-        look = trial.look(samples[0])
+        look = trial.answer(samples[0])
     with problem.trying() as trial:
-        trial.look(samples[0])
+        trial.answer(samples[0])
     (one,) = looks
     assert (one.sample, one.loss, one.right) == (samples[0].index, look.loss, False)
     assert one.lead < 0

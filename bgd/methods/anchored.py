@@ -234,6 +234,6 @@ class AnchoredDescent:
                 return Correction.failed("the gradient is not finite", step - 1)
             velocity.mul_(self.momentum).add_(gradient)
             trial.flat.add_(velocity, alpha=-self.learning_rate)
-            if trial.look(sample).right:
+            if trial.answer(sample).right:
                 return Correction(trial.patch(), altered=trial.space.free, steps=step)
         return Correction.failed(f"wrong after {self.steps} steps", self.steps)

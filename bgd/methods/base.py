@@ -11,7 +11,7 @@ from torch import nn
 
 from bgd.flat import FlatNetwork, NetworkError
 from bgd.knowledge import Knowledge
-from bgd.methods.sample import Look, Sample, checked_image, checked_logits
+from bgd.methods.sample import Answer, Sample, checked_image, checked_logits
 from bgd.methods.steady import check_steady
 from bgd.methods.trial import Correction, Trial
 from bgd.modes import ordinary
@@ -19,7 +19,7 @@ from bgd.parameters import wide
 from bgd.patch import Patch, bits
 from bgd.restore import ModuleState
 
-__all__ = ["Correction", "Look", "Method", "NamedMethod", "Problem", "Sample", "Trial", "TrialError"]
+__all__ = ["Answer", "Correction", "Method", "NamedMethod", "Problem", "Sample", "Trial", "TrialError"]
 
 PART = 1 << 16  # parameters that are compared after a trial that says which ones it altered
 
@@ -102,7 +102,7 @@ class Problem:
         return self._kept[name][1]
 
     @ordinary()
-    def answer(self, sample: Sample) -> torch.Tensor:
+    def logits(self, sample: Sample) -> torch.Tensor:
         """Return the logits (1, C) of the network as it is: one forward pass, which no trial counts.
 
         Raises:
@@ -129,17 +129,17 @@ class Problem:
             stream: The method's random numbers for this sample.
 
         Raises:
-            SampleError: A correction cannot start from the sample; see `answer`.
+            SampleError: A correction cannot start from the sample; see `logits`.
             TrialError: The method kept to no contract; see `attempt`.
         """
-        if Look.of(self.answer(sample), sample).right:
+        if Answer.of(self.logits(sample), sample).right:
             return Correction.unneeded()
         return self.attempt(method, sample, stream)[0]
 
     def attempt(
         self, method: "Method", sample: Sample, stream: np.random.Generator
     ) -> tuple[Correction, Trial]:
-        """Have a method correct a sample that the network gets wrong, as `answer` says; return its trial too.
+        """Have a method correct a sample that the network gets wrong, as `logits` says; return its trial too.
 
         Raises:
             TrialError: What the method did cannot be undone, or its patch is empty or changes what is frozen.

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from bgd.methods.base import Look, Sample
+from bgd.methods.base import Answer, Sample
 from bgd.methods.glimpse import Edits, Glimpse
 from bgd.methods.layers import Booleans, Integers
 
@@ -109,7 +109,7 @@ class Elimination:
         before = self._glimpse.flat[indices]
         logits = self._glimpse.move(indices, self._restored[torch.from_numpy(places)])
         margin = float(margins(logits, self._sample))
-        right = Look.of(logits, self._sample).right and margin >= self._least
+        right = Answer.of(logits, self._sample).right and margin >= self._least
         if not right:
             self._glimpse.move(indices, before)
         self._gone[places] = right

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from bgd.methods.base import Correction, Sample, Trial
-from bgd.methods.least_harm.harm import Divergence, Price
+from bgd.methods.least_harm.harm import Divergence, HarmModel
 from bgd.methods.least_harm.search import Bench, bench_of, cheaper, everything, finished
 from bgd.methods.least_harm.solve import Solution, solve
 
@@ -33,7 +33,7 @@ class HardThreshold:
 
     knows: ClassVar[str] = "keep_set"
 
-    price: Price = field(default_factory=Divergence)
+    price: HarmModel = field(default_factory=Divergence)
     budget: int | None = 10
     rounds: int = 3
     scope: int = 20000

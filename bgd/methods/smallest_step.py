@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bgd.methods.base import Correction, Look, Method, Sample, Trial
+from bgd.methods.base import Answer, Correction, Method, Sample, Trial
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.elimination import margins
 from bgd.patch import Patch
@@ -66,7 +66,7 @@ class SmallestStep:
         def margin(values: torch.Tensor) -> float:
             trial.flat[patch.indices] = values
             logits = trial.logits(sample)
-            right = Look.of(logits, sample).right
+            right = Answer.of(logits, sample).right
             return float(margins(logits, sample)) if right else -float("inf")
 
         found, least = patch.new, max(0.0, min(self.margin, margin(patch.new)))

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from bgd.methods.base import Correction, Look, Sample, Trial
+from bgd.methods.base import Answer, Correction, Sample, Trial
 from bgd.methods.glimpse import Glimpse
 from bgd.patch import Patch
 
@@ -63,7 +63,7 @@ class TopK:
             logits = glimpse.move(more, moved.to(trial.flat.dtype))
             trial.forward_passes += 1
             tries, done = tries + 1, k
-            if Look.of(logits, sample).right:
+            if Answer.of(logits, sample).right:
                 chosen = ranked.between(0, k)
                 patch = Patch.sparse(trial.space, chosen, trial.original[chosen], trial.flat[chosen])
                 return Correction(patch, altered=k, steps=tries)

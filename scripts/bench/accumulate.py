@@ -35,7 +35,7 @@ def chain(subject: Subject, method: Method, evaluator: IncrementalEvaluator, bud
         evaluator.advance(back)
     for sample in subject.samples:
         with problem.trying() as trial:
-            right = trial.look(sample).right
+            right = trial.answer(sample).right
         found.already_right += right
         search, evaluation, moved = (0.0, 0.0, False) if right else _turn(problem, method, evaluator, sample)
         found.search.append(search)

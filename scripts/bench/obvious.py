@@ -84,14 +84,14 @@ def _top_k(method: TopK, trial: Trial, sample: Sample) -> Patch | None:
         k = min(len(order), max(method.first, k + 1, int(np.ceil(k * method.growth))))
         chosen = order[:k]
         trial.flat[chosen] = trial.original[chosen] - method.step * gradient[chosen]
-        if trial.look(sample).right:
+        if trial.answer(sample).right:
             return _patch(trial, sample)
     return None
 
 
 def _patch(trial: Trial, sample: Sample) -> Patch | None:
     patch = trial.patch()
-    return patch if len(patch) and trial.look(sample).right else None
+    return patch if len(patch) and trial.answer(sample).right else None
 
 
 def same(left: Patch | None, right: Patch | None) -> bool:

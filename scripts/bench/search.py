@@ -49,7 +49,7 @@ def passes(subject: Subject) -> tuple[float, float]:
     """Return the seconds of a forward pass of one sample, and of its gradient."""
     with subject.problem().trying() as trial:
         sample = subject.samples[0]
-        forward = least(lambda: trial.look(sample), repeats=50, budget=0.5)
+        forward = least(lambda: trial.answer(sample), repeats=50, budget=0.5)
         backward = least(lambda: trial.gradient(sample), repeats=50, budget=1.0)
     return forward, backward
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bgd.methods.base import Look, Sample
+from bgd.methods.base import Answer, Sample
 from bgd.methods.elimination import margins
 
 ROUNDING = 1e-3  # relative; two looks whose losses differ by more are at different networks
@@ -27,19 +27,19 @@ class Seen:
 @contextmanager
 def noted() -> Iterator[list[Seen]]:
     """Note every look that is taken inside the block."""
-    plain, seen = Look.of, list[Seen]()
+    plain, seen = Answer.of, list[Seen]()
 
-    def of(logits: torch.Tensor, sample: Sample) -> Look:
+    def of(logits: torch.Tensor, sample: Sample) -> Answer:
         look = plain(logits, sample)
         lead = float(margins(logits.detach(), sample)[0])
         seen.append(Seen(sample.index, look.loss, lead, look.right))
         return look
 
-    Look.of = of  # type: ignore[method-assign, assignment]
+    Answer.of = of  # type: ignore[method-assign, assignment]
     try:
         yield seen
     finally:
-        Look.of = plain  # type: ignore[method-assign]
+        Answer.of = plain  # type: ignore[method-assign]
 
 
 def parting(one: Sequence[Seen], other: Sequence[Seen]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from oracles import bystanders_of
 
 from bgd import rng
 from bgd.knowledge import Knowledge
-from bgd.methods.base import Look, Problem
+from bgd.methods.base import Answer, Problem
 from bgd.methods.bgd import search
 from experiments.config.build import build
 from experiments.config.spec import RunSpec
@@ -94,7 +94,7 @@ def samples_for(indices):
 def margins():
     """Collect how far, in parts of what is compared, each decision is from a tie: what is right, what is lower."""
     found = []
-    look, is_lower = Look.of.__func__, search._Search.is_lower
+    look, is_lower = Answer.of.__func__, search._Search.is_lower
 
     def looking(kind, logits, sample):
         others = logits[0].clone()
@@ -103,11 +103,11 @@ def margins():
         return look(kind, logits, sample)
 
     def comparing(self, other):
-        found.append(abs(other.loss - self.look.loss) / max(other.loss, self.look.loss))
+        found.append(abs(other.loss - self.answer.loss) / max(other.loss, self.answer.loss))
         return is_lower(self, other)
 
     with (
-        mock.patch.object(Look, "of", classmethod(looking)),
+        mock.patch.object(Answer, "of", classmethod(looking)),
         mock.patch.object(search._Search, "is_lower", comparing),
     ):
         yield found

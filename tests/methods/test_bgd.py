@@ -405,9 +405,9 @@ def test_a_swap_that_lowers_the_loss_is_kept(problem, samples, monkeypatch):
     kept = module._Search.replace
 
     def replace(search):
-        before = search.look.loss
+        before = search.answer.loss
         kept(search)
-        losses.append((before, search.look.loss, search.attempt(search.subset).loss))
+        losses.append((before, search.answer.loss, search.attempt(search.subset).loss))
 
     monkeypatch.setattr(module._Search, "replace", replace)
     for sample in samples[:3]:
@@ -498,7 +498,7 @@ def test_outputs_that_are_not_finite_are_never_right(trained, samples):
 
     problem = broken(trained, overflow)
     with problem.trying() as trial:
-        look = trial.look(sample)
+        look = trial.answer(sample)
     assert look.prediction == label
     assert not look.right
 

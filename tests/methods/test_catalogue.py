@@ -114,7 +114,7 @@ def test_a_method_is_made_by_its_name():
         ("bgd_ii", {"update": UniformPrior()}, r"bgd_ii.update=UniformPrior\(\): must be an object, Update"),
         ("least_harm", {"budget": True}, r"least_harm.budget=True: must be an integer"),
         ("least_harm", {"tolerance": float("nan")}, r"least_harm.tolerance=nan: must be a finite number"),
-        ("hard_threshold", {"price": None}, r"hard_threshold.price=None: must be an object, Price"),
+        ("hard_threshold", {"price": None}, r"hard_threshold.price=None: must be an object, HarmModel"),
         ("rank_one", {"moment": KFAC()}, r"rank_one.moment=KFAC\(.*\): must be an object, SecondMoment"),
         ("retrain", {"tensors": "lin3.weight"}, r"retrain.tensors='lin3.weight': must be a list"),
     ],

@@ -78,18 +78,18 @@ def harm_of_correction(problem, sample, correction):
         indices = torch.tensor([places.index(index) for index in correction.patch.indices.tolist()])
         assert isinstance(bench.harm, DivergenceHarm)
         change = correction.patch.new - correction.patch.old
-        return bench.harm.toll(bench.tail.support(indices), change).value
+        return bench.harm.cost(bench.tail.support(indices), change).value
 
 
 def test_exchanges_never_make_it_worse_and_sometimes_better(shared, samples):
     better = 0
     for sample in samples[:6]:
-        tolls = []
+        costs = []
         for rounds in (0, 2):
             correction = corrected(replace(PLAIN, rounds=rounds), shared, sample)
-            tolls.append(harm_of_correction(shared, sample, correction) if correction.patch else 1e9)
-        assert tolls[1] <= tolls[0] * (1 + 1e-4) + 1e-9
-        better += tolls[1] < 0.99 * tolls[0]
+            costs.append(harm_of_correction(shared, sample, correction) if correction.patch else 1e9)
+        assert costs[1] <= costs[0] * (1 + 1e-4) + 1e-9
+        better += costs[1] < 0.99 * costs[0]
     assert better
 
 

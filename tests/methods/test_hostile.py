@@ -11,7 +11,7 @@ from torch import nn
 
 from bgd import rng
 from bgd.knowledge import Knowledge
-from bgd.methods.base import Look, Problem
+from bgd.methods.base import Answer, Problem
 from bgd.methods.bgd.guard import CurvatureGuard
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
@@ -118,13 +118,13 @@ def test_a_zero_or_undefined_gradient_is_said_in_words(method, trained, samples)
 @pytest.fixture
 def looks(monkeypatch):
     """Every look at a sample that is taken."""
-    seen, plain = [], Look.of.__func__
+    seen, plain = [], Answer.of.__func__
 
     def of(cls, logits, sample):
         seen.append(bool(torch.isfinite(logits).all()))
         return plain(cls, logits, sample)
 
-    monkeypatch.setattr(Look, "of", classmethod(of))
+    monkeypatch.setattr(Answer, "of", classmethod(of))
     return seen
 
 

@@ -177,7 +177,7 @@ def test_the_bias_is_raised_by_as_much_as_it_takes(seed):
         middle = (low + high) / 2
         with Problem(layers).trying() as trial:
             trial.network[-1].bias.data[label] += middle
-            low, high = (low, middle) if trial.look(sample).right else (middle, high)
+            low, high = (low, middle) if trial.answer(sample).right else (middle, high)
     assert change[label, -1] == pytest.approx(high + 0.01, abs=1e-5)
 
 
@@ -199,7 +199,7 @@ def test_the_weight_is_the_cheapest_of_all(seed, bias):
             middle = (low + high) / 2
             with Problem(layers).trying() as trial:
                 trial.network[-1].weight.data[label, unit] += sign * middle
-                low, high = (low, middle) if trial.look(sample).right else (middle, high)
+                low, high = (low, middle) if trial.answer(sample).right else (middle, high)
         steps[unit, sign] = high
     correction = attempt(LastLayerWeight(margin=1e-4), layers, sample)
     change = change_of(correction, layers)

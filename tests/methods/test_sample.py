@@ -66,7 +66,7 @@ def test_r15_several_images_or_none_are_no_sample(shape):
 def test_r15_a_label_beyond_the_classes_is_a_named_error():
     problem = Problem(odd_network("batch norm"))
     with pytest.raises(SampleError, match="sample 7: label=4, and the classes of the network are 0 to 3"):
-        problem.answer(Sample(7, IMAGE, 4))
+        problem.logits(Sample(7, IMAGE, 4))
 
 
 class Answering(nn.Module):
@@ -109,7 +109,7 @@ def test_r14_an_image_of_another_type_than_the_network_is_a_named_error(dtype):
 
 def test_whole_numbers_may_be_what_goes_in():
     problem = Problem(nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2)))
-    assert problem.answer(Sample(0, torch.tensor([[4, 1]]), 1)).shape == (1, 2)
+    assert problem.logits(Sample(0, torch.tensor([[4, 1]]), 1)).shape == (1, 2)
 
 
 class Careless:
@@ -180,7 +180,7 @@ def test_r13_probabilities_are_told_by_what_they_are_at_every_sample():
     problem = Problem(Scaled(lambda z: F.softmax(z.detach(), 1)))
     for index in range(3):
         with pytest.raises(SampleError, match="outputs are probabilities"):
-            problem.answer(Sample(index, torch.full_like(IMAGE, index), 0))
+            problem.logits(Sample(index, torch.full_like(IMAGE, index), 0))
 
 
 @pytest.mark.parametrize("method", METHODS)

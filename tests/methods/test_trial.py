@@ -200,13 +200,13 @@ def test_r1_an_exception_in_a_trial_leaves_nothing_behind(change, posed):
 
 def test_hooks_and_attributes_from_before_a_trial_stay(posed):
     network, calls = posed.problem.current.module, []
-    posed.problem.answer(posed.sample)  # the first answer passes the image more than once
+    posed.problem.logits(posed.sample)  # the first answer passes the image more than once
     network.register_forward_hook(lambda *_: calls.append(1))
     with posed.problem.trying() as trial:
         network._forward_hooks.clear()
-        trial.look(posed.sample)
+        trial.answer(posed.sample)
         assert not calls
-    posed.problem.answer(posed.sample)
+    posed.problem.logits(posed.sample)
     assert calls == [1]
 
 

@@ -46,10 +46,10 @@ def _in_truth(
     for index, change in zip(indices, changes, strict=True):
         if torch.isfinite(change):
             support, value = tail.support(index[None]), change[None].float()
-            toll = harm.toll(support, value)
-            if toll.value < float("inf"):
-                found.append(Solution(support, value, toll))
-    return sorted(found, key=lambda solution: solution.toll.value)
+            cost = harm.cost(support, value)
+            if cost.value < float("inf"):
+                found.append(Solution(support, value, cost))
+    return sorted(found, key=lambda solution: solution.cost.value)
 
 
 def _cheapest(cost: torch.Tensor, start: int, stop: int, count: int) -> torch.Tensor:

@@ -19,7 +19,7 @@ FLOOR = 1e-4  # of a diagonal, relative to its mean: a parameter that moved noth
 
 
 @dataclass(frozen=True)
-class Toll:
+class Cost:
     """What a change costs.
 
     Attributes:
@@ -58,7 +58,7 @@ class Model(Protocol):
 class Harm(Protocol):
     """Harm of changes of one network."""
 
-    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+    def cost(self, support: Support, change: torch.Tensor) -> Cost:
         """Return the harm of a change (k,) of a support's parameters."""
         ...
 
@@ -67,7 +67,7 @@ class Harm(Protocol):
         ...
 
 
-class Price(Protocol):
+class HarmModel(Protocol):
     """What harm is made of: the component of a method's yaml that says what it needs to know."""
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
@@ -98,7 +98,7 @@ class Distance:
     """Knows nothing: harm is the squared distance from N0, |d|^2 / 2."""
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
         return QuadraticHarm(tail, torch.ones(tail.size, device=tail.places.device), drift(trial, tail))
 
 
@@ -113,7 +113,7 @@ class Statistic:
     estimator: Estimator = field(default_factory=lambda: TrueFisher(images=6000, draws=1))
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
         return self.harm_of(self.diagonal(trial, tail), trial, tail)
 
     def harm_of(self, kept: torch.Tensor, trial: Trial, tail: Tail) -> Harm:
@@ -145,11 +145,11 @@ class QuadraticHarm:
         self._slope = torch.zeros_like(diagonal) if drift is None else diagonal * drift
         self._before = 0.0 if drift is None else 0.5 * float(drift.double() @ self._slope.double())
 
-    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+    def cost(self, support: Support, change: torch.Tensor) -> Cost:
         """Return the harm of a change (k,) of a support's parameters, with the earlier ones."""
         slope = self._slope[support.indices].double() @ change.double()
         square = self._diagonal[support.indices].double() @ change.double().square()
-        return Toll(self._before + float(slope) + 0.5 * float(square))
+        return Cost(self._before + float(slope) + 0.5 * float(square))
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
         """Return harm near a change: itself, as far as it is taken."""
@@ -206,7 +206,7 @@ class Divergence:
         return trial.training_images(self.images)[0] if self.training else trial.keep_images(self.images)
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
         name = f"{self} at {tail.size}"
         inputs = trial.kept(f"inputs of {name}", lambda: tail.inputs(self._chosen(trial)), of=tail.before)
         # Made at the first sample and kept through all changes: what the outputs were before any correction.
@@ -236,19 +236,19 @@ class DivergenceHarm:
         self._entropy = float((self._q * self._log_q).sum(dtype=torch.float64))
         self._predictions = before.argmax(0, keepdim=True)
 
-    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+    def cost(self, support: Support, change: torch.Tensor) -> Cost:
         """Return the harm of a change (k,) of a support's parameters; infinite where a logit is not finite."""
         return self.toll_of(Edited(self.activations, self.weights, support, change).logits)
 
-    def toll_of(self, logits: torch.Tensor) -> Toll:
+    def toll_of(self, logits: torch.Tensor) -> Cost:
         """Return the harm of a network with these logits (C, n)."""
         crossed = float((self._q * logits.log_softmax(0)).sum(dtype=torch.float64))
         value = (self._entropy - crossed) / logits.shape[1]
         if not value < float("inf"):
-            return Toll(float("inf"), 1.0)
+            return Cost(float("inf"), 1.0)
         # Two lookups are faster than the largest one's place; where two are the largest, nothing counts as flipped.
         flipped = logits.gather(0, self._predictions)[0] < logits.amax(0)
-        return Toll(value, int(flipped.count_nonzero()) / logits.shape[1])
+        return Cost(value, int(flipped.count_nonzero()) / logits.shape[1])
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
         """Return harm near a change."""

@@ -9,7 +9,7 @@ from bgd.curvature.base import Curvature, CurvatureError
 from bgd.curvature.kfac import KFAC
 from bgd.curvature.kronecker import Block, KroneckerCurvature
 from bgd.methods.base import Trial
-from bgd.methods.least_harm.harm import FLOOR, Harm, Model, Toll, drift
+from bgd.methods.least_harm.harm import FLOOR, Cost, Harm, Model, drift
 from bgd.methods.least_harm.tail import Support, Tail
 
 
@@ -24,7 +24,7 @@ class Kronecker:
     estimator: KFAC = field(default_factory=lambda: KFAC(images=6000, draws=1))
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
 
         def make() -> KroneckerHarm:
             return self.of(trial.curvature(self.estimator), tail)
@@ -72,12 +72,12 @@ class KroneckerHarm:
         harm._drift = drift
         return harm
 
-    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+    def cost(self, support: Support, change: torch.Tensor) -> Cost:
         """Return the harm of a change (k,) of a support's parameters, with the earlier ones."""
         if self._drift is None:
-            return Toll(0.5 * float(change.double() @ self.times(support, change)[support.indices].double()))
+            return Cost(0.5 * float(change.double() @ self.times(support, change)[support.indices].double()))
         whole = self._whole(support, change)
-        return Toll(0.5 * float(whole.double() @ self.multiply(whole).double()))
+        return Cost(0.5 * float(whole.double() @ self.multiply(whole).double()))
 
     def times(self, support: Support, change: torch.Tensor) -> torch.Tensor:
         """Return H d (P,) for a change (k,) of a support's parameters."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from bgd.methods.base import Sample
-from bgd.methods.least_harm.harm import Harm, LogitModel, Model, Toll
+from bgd.methods.least_harm.harm import Cost, Harm, LogitModel, Model
 from bgd.methods.least_harm.local import Local, RankOneMetric
 from bgd.methods.least_harm.tail import Activations, Edited, Support, Tail
 
@@ -66,10 +66,10 @@ class ProtectedHarm:
     plain: Harm
     protection: Protection
 
-    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+    def cost(self, support: Support, change: torch.Tensor) -> Cost:
         """Return the harm of a change (k,) of a support's parameters."""
-        toll = self.plain.toll(support, change)
-        return Toll(toll.value + self.protection.value(support, change), toll.flips)
+        cost = self.plain.cost(support, change)
+        return Cost(cost.value + self.protection.value(support, change), cost.flips)
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
         """Return harm near a change."""

@@ -89,7 +89,7 @@ class Consolidation:
 
 @dataclass(frozen=True, eq=False)
 class Guarded:
-    """The price of a change after some corrections: a `Price` made anew for each sample.
+    """The price of a change after some corrections: a `HarmModel` made anew for each sample.
 
     Attributes:
         inputs: What goes into the tail for the images drawn (n, inputs + 1).
@@ -107,7 +107,7 @@ class Guarded:
     lead: float
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
         activations = Activations(self.inputs, weights)
         divergence = DivergenceHarm(
             tail, weights, activations, self.before, min(self.active, len(self.inputs))
@@ -185,7 +185,7 @@ def _replaced(trial: Trial, sample: Sample, tail: Tail, vector: torch.Tensor, do
     kept = trial.flat[tail.places]
     trial.flat[tail.places] = vector
     trial.altered = tail.places
-    if not trial.look(sample).right:
+    if not trial.answer(sample).right:
         trial.flat[tail.places] = kept
         return done
     patch = Patch.sparse(trial.space, tail.places, trial.original[tail.places], vector)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bgd.methods.least_harm.harm import Harm, Model, Toll
+from bgd.methods.least_harm.harm import Cost, Harm, Model
 from bgd.methods.least_harm.tail import Support
 from bgd.methods.least_harm.target import MARGIN, Target
 
@@ -33,12 +33,12 @@ class Solution:
     Attributes:
         support: The parameters.
         change: What is added to them (k,), float32.
-        toll: Its harm.
+        cost: Its harm.
     """
 
     support: Support
     change: torch.Tensor
-    toll: Toll
+    cost: Cost
 
 
 def solve(
@@ -54,7 +54,7 @@ def solve(
         iterations: Quadratic programs at most.
     """
     change = start.double()
-    value, (margin, rise) = harm.toll(support, change).value, target.rise(support, change)
+    value, (margin, rise) = harm.cost(support, change).value, target.rise(support, change)
     for _ in range(iterations):
         model = harm.model(support, change)
         step, price = _program(model, support, rise, MARGIN - margin)
@@ -64,7 +64,7 @@ def solve(
         if taken is None:
             break
         change, lower = taken
-        value, (margin, rise) = harm.toll(support, change).value, target.rise(support, change)
+        value, (margin, rise) = harm.cost(support, change).value, target.rise(support, change)
         if merit - lower < ENOUGH * merit:
             break
     return scaled(harm, target, support, change.float())
@@ -77,8 +77,8 @@ def scaled(harm: Harm, target: Target, support: Support, change: torch.Tensor) -
     enough = target.smallest(support, change)
     if enough is None:
         return None
-    toll = harm.toll(support, enough)
-    return Solution(support, enough, toll) if toll.value < float("inf") else None
+    cost = harm.cost(support, enough)
+    return Solution(support, enough, cost) if cost.value < float("inf") else None
 
 
 def _taken(
@@ -96,7 +96,7 @@ def _taken(
     for power in range(TRIES):
         ahead = change + SHORTER**power * step
         short = max(0.0, MARGIN - target.softened(support, ahead))
-        lower = harm.toll(support, ahead).value + penalty * short
+        lower = harm.cost(support, ahead).value + penalty * short
         if lower < merit * (1 - 1e-9):
             return ahead, lower
     return None

@@ -130,13 +130,13 @@ def test_the_best_additions_are_among_the_best_in_truth():
         target, _ = target_of(made, tail, sample)
         first = alone(harm, target, tail, tail.size, 1)[0]
         ranked = additions(harm, target, first.support, first.change, 4).tolist()
-        tolls = {}
+        costs = {}
         for j in set(range(tail.size)) - set(first.support.indices.tolist()):
             grown = tail.support(torch.cat([first.support.indices, torch.tensor([j])]))
             found = solve(harm, target, grown, torch.cat([first.change, torch.zeros(1)]), 2)
-            tolls[j] = found.toll.value if found else np.inf
-        ratios.append(min(tolls[j] for j in ranked) / min(tolls.values()))
-        assert min(tolls[j] for j in ranked) <= np.quantile(list(tolls.values()), 0.1)
+            costs[j] = found.cost.value if found else np.inf
+        ratios.append(min(costs[j] for j in ranked) / min(costs.values()))
+        assert min(costs[j] for j in ranked) <= np.quantile(list(costs.values()), 0.1)
     assert np.mean(ratios) < 1.5
 
 
@@ -222,15 +222,15 @@ def test_alone_finds_the_best_single_parameter(sizes):
         steps = torch.where(rise.abs() < module.FLAT, torch.nan, (MARGIN - margin) / rise)
         wanted = exhaustive(made, tail, sample, images, steps)
         found = alone(harm, target, tail, tail.size, 1)
-        assert [s.toll.value for s in found] == sorted(s.toll.value for s in found)
-        assert found[0].toll.value == pytest.approx(wanted[0][0], rel=0.01)
+        assert [s.cost.value for s in found] == sorted(s.cost.value for s in found)
+        assert found[0].cost.value == pytest.approx(wanted[0][0], rel=0.01)
         assert {int(s.support.indices[0]) for s in found} <= {j for _, j in wanted}
         assert len(found) >= 0.9 * len(wanted), "all but where only a narrow stretch is right"
         for solution in found:
             after = rewritten(made, tail, solution.support, solution.change)
             assert int(after(sample.image).argmax()) == int(sample.label)
             assert len(solution.support) == 1
-            assert solution.toll == harm.toll(solution.support, solution.change)
+            assert solution.cost == harm.cost(solution.support, solution.change)
 
 
 def test_where_every_rival_is_in_front_the_right_class_is_raised():

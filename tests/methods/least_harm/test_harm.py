@@ -60,17 +60,17 @@ def test_the_toll_is_the_mean_divergence_and_the_share_of_flips(sizes, bias, siz
     tail = tail_of(made)
     for seed in range(3):
         support, change = support_of(tail, seed, min(size, tail.size))
-        toll = harm_of(made, tail, images).toll(support, change)
+        cost = harm_of(made, tail, images).cost(support, change)
         with torch.no_grad():
             before, after = made(images), rewritten(made, tail, support, change)(images)
-        assert toll.value == pytest.approx(divergence(before, after), rel=1e-9, abs=1e-14)
+        assert cost.value == pytest.approx(divergence(before, after), rel=1e-9, abs=1e-14)
         leads = after - after.gather(1, before.argmax(1, keepdim=True))
         leads.scatter_(1, before.argmax(1, keepdim=True), -torch.inf)
         clear, at_most = (int((leads.amax(1) > by).sum()) / 40 for by in (1e-9, -1e-9))
-        assert clear - 1e-12 <= toll.flips <= at_most + 1e-12, (
+        assert clear - 1e-12 <= cost.flips <= at_most + 1e-12, (
             "a network without biases may tie, all logits 0"
         )
-        assert (toll.value > 1e-12) == bool(size)
+        assert (cost.value > 1e-12) == bool(size)
 
 
 def test_after_a_correction_the_toll_still_counts_from_the_first_network():
@@ -79,10 +79,10 @@ def test_after_a_correction_the_toll_still_counts_from_the_first_network():
     with torch.no_grad():
         before, after = first(images), now(images)
     harm = harm_of(now, tail, images, before=before)
-    toll = harm.toll(tail.support(NONE), torch.empty(0))
-    assert toll.value == pytest.approx(divergence(before, after), rel=1e-9)
+    cost = harm.cost(tail.support(NONE), torch.empty(0))
+    assert cost.value == pytest.approx(divergence(before, after), rel=1e-9)
     flips = float((before.argmax(1) != after.argmax(1)).double().mean())
-    assert toll.flips == pytest.approx(flips, abs=1e-12)
+    assert cost.flips == pytest.approx(flips, abs=1e-12)
     assert flips > 0
 
 
@@ -96,7 +96,7 @@ def test_the_gradient_is_that_of_the_toll(sizes, bias):
     value = (q * (q.log() - z.log_softmax(1))).sum(1).mean()
     (wanted,) = torch.autograd.grad(value, vector)
     harm = harm_of(made, tail, images)
-    assert harm.toll(support, change).value == pytest.approx(float(value.detach()), rel=1e-9)
+    assert harm.cost(support, change).value == pytest.approx(float(value.detach()), rel=1e-9)
     assert close(harm.model(support, change).gradient(), wanted)
 
 
@@ -135,7 +135,7 @@ def test_near_no_change_the_model_is_the_toll_to_second_order():
     for size in (1e-3, 1e-4):
         small = size * change
         wanted = 0.5 * float(small @ matrix @ small)
-        assert harm.toll(support, small).value == pytest.approx(wanted, rel=20 * size)
+        assert harm.cost(support, small).value == pytest.approx(wanted, rel=20 * size)
 
 
 @pytest.mark.parametrize("size", [0, 5])
@@ -154,7 +154,7 @@ def test_active_images_are_the_least_certain_and_most_moved_and_stand_for_all(si
     assert len(part.chosen) == min(active, 20)
     assert_is_explicit(model, tail, part)
     assert torch.linalg.eigvalsh(whole.matrix - part.matrix).min() > -1e-9
-    assert harm.toll(support, change) == harm_of(made, tail, images).toll(support, change), "tolls are of all"
+    assert harm.cost(support, change) == harm_of(made, tail, images).cost(support, change), "costs are of all"
 
 
 def test_half_of_the_images_hold_most_of_the_curvature_where_outputs_are_certain():
@@ -173,7 +173,7 @@ def test_float32_is_float64_but_for_rounding():
     support, change = support_of(tail, 1, 5)
     narrow = network(dtype=torch.float32)
     fine, rough = harm_of(made, tail, images), harm_of(narrow, tail_of(narrow), images.float())
-    assert rough.toll(support, change).value == pytest.approx(fine.toll(support, change).value, rel=1e-4)
+    assert rough.cost(support, change).value == pytest.approx(fine.cost(support, change).value, rel=1e-4)
     one, other = fine.model(support, change), rough.model(support, change)
     assert torch.allclose(one.gradient(), other.gradient().double(), atol=1e-5)
     assert torch.allclose(one.diagonal(), other.diagonal().double(), rtol=1e-3)
@@ -205,8 +205,8 @@ def test_logits_that_are_not_finite_have_an_infinite_toll(value):
     everything = tail.support(torch.arange(tail.size))
     change = torch.zeros(tail.size)
     change[tail.layers[2].start :] = value
-    toll = harm.toll(everything, change)
-    assert (toll.value, toll.flips) == (float("inf"), 1.0)
+    cost = harm.cost(everything, change)
+    assert (cost.value, cost.flips) == (float("inf"), 1.0)
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
@@ -226,7 +226,7 @@ def test_a_first_network_that_is_not_finite_has_no_tolerable_change():
     before[3, 1] = float("nan")
     tail = tail_of(made)
     support, change = support_of(tail, 0, 2)
-    assert harm_of(made, tail, images, before=before).toll(support, change).value == float("inf")
+    assert harm_of(made, tail, images, before=before).cost(support, change).value == float("inf")
 
 
 def test_quadratic_harm_is_exact_and_its_own_model():
@@ -234,8 +234,8 @@ def test_quadratic_harm_is_exact_and_its_own_model():
     diagonal = torch.rand(tail.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.1
     harm, (support, change) = QuadraticHarm(tail, diagonal), support_of(tail, 0, 6)
     wanted = sum(0.5 * float(diagonal[j] * d * d) for j, d in zip(support.indices, change, strict=True))
-    toll, model = harm.toll(support, change), harm.model(support, change)
-    assert (toll.value, toll.flips) == (pytest.approx(wanted, rel=1e-12), 0.0)
+    cost, model = harm.cost(support, change), harm.model(support, change)
+    assert (cost.value, cost.flips) == (pytest.approx(wanted, rel=1e-12), 0.0)
     g = torch.zeros(tail.size).double()
     g[support.indices] = diagonal[support.indices] * change
     matrix = diagonal.diag()
@@ -249,8 +249,8 @@ def test_quadratic_harm_is_exact_and_its_own_model():
     assert close(found, matrix[other.indices][:, other.indices])
     own_g, own = model.on(support)  # v(d + s) = v(d) + g's + s'Hs / 2, for any s
     step = step[:6]
-    moved = toll.value + float(own_g @ step + 0.5 * step @ own @ step)
-    assert harm.toll(support, change + step).value == pytest.approx(moved, rel=1e-12)
+    moved = cost.value + float(own_g @ step + 0.5 * step @ own @ step)
+    assert harm.cost(support, change + step).value == pytest.approx(moved, rel=1e-12)
 
 
 @pytest.mark.parametrize(("sizes", "bias"), SHAPES)
@@ -272,9 +272,9 @@ def test_kronecker_harm_is_its_matrix(sizes, bias):
     matrix += FLOOR * matrix.diagonal().mean() * torch.eye(tail.size)
     support, change = support_of(tail, 0, 6)
     vector = vector_of(made, tail, support, change) - vector_of(made, tail)
-    toll, model, on = harm.toll(support, change), harm.model(support, change), support_of(tail, 1, 7)[0]
-    assert toll.value == pytest.approx(0.5 * float(vector @ matrix @ vector), rel=1e-9)
-    assert toll.flips == 0
+    cost, model, on = harm.cost(support, change), harm.model(support, change), support_of(tail, 1, 7)[0]
+    assert cost.value == pytest.approx(0.5 * float(vector @ matrix @ vector), rel=1e-9)
+    assert cost.flips == 0
     assert close(model.gradient(), matrix @ vector)
     assert close(model.diagonal(), matrix.diagonal())
     assert close(model.multiply(vector), matrix @ vector)
@@ -306,8 +306,8 @@ def test_a_price_above_what_may_be_known_is_refused(needs, level, problem):
             return
         harm = PRICES[needs].harm(trial, tail, weights)
         support, change = support_of(tail, 0, 3)
-        toll, size = harm.toll(support, change), len(harm.model(support, change).diagonal())
-    assert 0 < toll.value < float("inf")
+        cost, size = harm.cost(support, change), len(harm.model(support, change).diagonal())
+    assert 0 < cost.value < float("inf")
     assert size == tail.size
 
 
@@ -323,7 +323,7 @@ def test_the_images_are_the_ones_named(needs, problem, trained, tiny):
         support, change = support_of(tail, 0, 3)
         with torch.no_grad():
             wanted = divergence(trained(images), rewritten(trained, tail, support, change)(images))
-        assert harm.toll(support, change).value == pytest.approx(wanted, rel=1e-4)
+        assert harm.cost(support, change).value == pytest.approx(wanted, rel=1e-4)
 
 
 def test_the_statistic_is_the_estimated_diagonal(problem, trained, tiny):
@@ -355,7 +355,7 @@ def test_a_price_counts_from_the_network_before_any_correction(trained, tiny):
             trial.flat[tail.places[support.indices]] += change.float()
             with torch.no_grad():
                 wanted = divergence(before, trial.network(images))
-            assert harm.toll(support, change).value == pytest.approx(wanted, rel=1e-4)
+            assert harm.cost(support, change).value == pytest.approx(wanted, rel=1e-4)
             patch = trial.patch()
         problem.advance(patch)
     assert not torch.equal(flat(problem.current.module), flat(trained))
@@ -368,7 +368,7 @@ def test_a_count_below_one_is_refused(key):
 
 
 def test_harm_of_a_network_is_a_harm_of_its_tail_alone(trained_alexnet, tiny):
-    """With convolutions before it: the toll of an edit of lin3 is what the whole network shows."""
+    """With convolutions before it: the cost of an edit of lin3 is what the whole network shows."""
     images = tiny.held_out.tensors()[0][:30]
     tail = tail_of(trained_alexnet, 20000)
     weights = tail.weights(flat(trained_alexnet))
@@ -379,4 +379,4 @@ def test_harm_of_a_network_is_a_harm_of_its_tail_alone(trained_alexnet, tiny):
         wanted = divergence(
             trained_alexnet(images), rewritten(trained_alexnet, tail, support, change)(images)
         )
-    assert harm.toll(support, change).value == pytest.approx(wanted, rel=1e-3)
+    assert harm.cost(support, change).value == pytest.approx(wanted, rel=1e-3)

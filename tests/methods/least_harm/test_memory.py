@@ -76,8 +76,8 @@ def test_a_quadratic_form_is_of_all_changes_since_n0(price, problem):
     support, change = support_of(tail, 3, 6)
     whole = drift.clone()
     whole[support.indices] += change
-    assert harm.toll(none, NOTHING).value == pytest.approx(float(drift @ matrix @ drift) / 2, rel=1e-4)
-    assert harm.toll(support, change).value == pytest.approx(float(whole @ matrix @ whole) / 2, rel=1e-4)
+    assert harm.cost(none, NOTHING).value == pytest.approx(float(drift @ matrix @ drift) / 2, rel=1e-4)
+    assert harm.cost(support, change).value == pytest.approx(float(whole @ matrix @ whole) / 2, rel=1e-4)
     model, wanted = harm.model(support, change), (matrix @ whole).float()
     assert torch.allclose(model.gradient().float(), wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
     on, _ = support_of(tail, 4, 7)
@@ -109,11 +109,11 @@ def test_protection_adds_the_shortfalls_of_earlier_samples(name, problem, sample
     vector[tail.places[support.indices]] += change.float()
     with torch.no_grad():
         short = (0.3 - margins(with_parameters(problem.current.module, vector), samples[:4])).clamp_min(0)
-    added = harm.toll(support, change).value - plain.toll(support, change).value
+    added = harm.cost(support, change).value - plain.cost(support, change).value
     assert added > 0
     assert added == pytest.approx(0.1 * float(short.square().sum()), rel=1e-3)
     unprotected, _ = harm_now(problem, price)
-    assert unprotected.toll(support, change) == plain.toll(support, change)
+    assert unprotected.cost(support, change) == plain.cost(support, change)
 
 
 def test_hardening_adds_the_squared_gradients_of_earlier_margins(problem, samples):
@@ -132,7 +132,7 @@ def test_hardening_adds_the_squared_gradients_of_earlier_margins(problem, sample
     assert torch.allclose(model.diagonal() - plain, 0.5 * wanted, rtol=1e-3, atol=1e-5)
     assert drift.any()
     assert not model.gradient().any(), "nothing pulls back what was corrected before"
-    assert harm.toll(none, NOTHING).value == 0.0
+    assert harm.cost(none, NOTHING).value == 0.0
 
 
 @pytest.mark.parametrize("price", [STATISTIC, KRONECKER], ids=["diagonal", "kronecker"])

@@ -90,7 +90,7 @@ def test_what_is_not_short_costs_nothing_and_leaves_the_divergence_as_it_is():
     weights, none = tail.weights(flat(made)), (tail.support(torch.arange(0)), torch.empty(0))
     divergence = harm_of(made, tail, images)
     harm = ProtectedHarm(divergence, Protection(tail, weights, labelled, 1e6, lead))
-    assert vars(harm.toll(*none)) == pytest.approx(vars(divergence.toll(*none)), rel=1e-10, abs=1e-14)
+    assert vars(harm.cost(*none)) == pytest.approx(vars(divergence.cost(*none)), rel=1e-10, abs=1e-14)
     one, other = harm.model(*none), divergence.model(*none)
     assert torch.allclose(one.diagonal(), other.diagonal(), rtol=1e-10, atol=1e-14)
     assert torch.allclose(one.gradient(), other.gradient(), rtol=1e-10, atol=1e-14)
@@ -100,9 +100,9 @@ def test_harm_with_protection_is_the_sum(guarded):
     made, tail, _, guard, support, change = guarded
     divergence = harm_of(made, tail, images_of(20))
     harm, on = ProtectedHarm(divergence, guard), support_of(tail, 5, 7)[0]
-    toll = harm.toll(support, change)
-    assert toll.value == divergence.toll(support, change).value + guard.value(support, change)
-    assert toll.flips == divergence.toll(support, change).flips
+    cost = harm.cost(support, change)
+    assert cost.value == divergence.cost(support, change).value + guard.value(support, change)
+    assert cost.flips == divergence.cost(support, change).flips
     whole, parts = harm.model(support, change), [h.model(support, change) for h in (divergence, guard)]
     vector = torch.ones(tail.size).double()
     for found, summands in (

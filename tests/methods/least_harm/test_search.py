@@ -77,7 +77,7 @@ def test_the_whole_network_is_searched_where_the_scope_allows(trained, tiny, sam
 def harm_after(made, images, correction):
     tail = tail_of(made)
     support = tail.support(correction.patch.indices)
-    return harm_of(made, tail, images).toll(support, correction.patch.new - correction.patch.old)
+    return harm_of(made, tail, images).cost(support, correction.patch.new - correction.patch.old)
 
 
 def test_a_larger_budget_never_costs_more(small):
@@ -85,14 +85,14 @@ def test_a_larger_budget_never_costs_more(small):
     made, images, samples = small
     problem, gains = posed(made, images), []
     for sample in samples:
-        tolls = []
+        costs = []
         for budget in (1, 2, 4, 9):
             method = replace(PLAIN, price=Divergence(60, 60), budget=budget, growth=0.0)
             correction = corrected(method, problem, sample)
             assert len(correction.patch) <= budget
-            tolls.append(harm_after(made, images, correction).value)
-        assert all(more <= less * (1 + 1e-4) + 1e-9 for less, more in pairwise(tolls))
-        gains.append(tolls[-1] / tolls[0])
+            costs.append(harm_after(made, images, correction).value)
+        assert all(more <= less * (1 + 1e-4) + 1e-9 for less, more in pairwise(costs))
+        gains.append(costs[-1] / costs[0])
     assert min(gains) < 0.8, "and in the end it costs less, or this test shows little"
 
 
@@ -123,12 +123,12 @@ def test_a_tolerable_harm_ends_the_search(small):
         assert len(first.patch) == 1, "any harm is tolerable"
         limit = 1.5 * harm_after(made, images, whole).value + 0.05
         some = corrected(replace(method, tolerance=limit), problem, sample)
-        toll = harm_after(made, images, some)
+        cost = harm_after(made, images, some)
         assert first.steps <= some.steps <= whole.steps
         if some.steps < whole.steps:
             shorter += 1
-            assert toll.value <= limit * (1 + 1e-4)
-            assert toll.flips <= limit
+            assert cost.value <= limit * (1 + 1e-4)
+            assert cost.flips <= limit
             fewer = corrected(replace(method, budget=max(1, len(some.patch) - 1)), problem, sample)
             fewer_toll = harm_after(made, images, fewer)
             assert len(some.patch) == 1 or max(fewer_toll.value, fewer_toll.flips) > limit
@@ -238,18 +238,18 @@ def test_the_network_has_the_last_word(small, monkeypatch):
     with problem.trying() as trial:
         bench = bench_of(trial, samples[0], PLAIN.price, PLAIN.scope)
         found, _ = PLAIN.search(bench)
-        plain = trial.look
+        plain = trial.answer
 
         def look(sample):
             looks.append(trial.flat[bench.tail.places[found.support.indices]].clone())
             seen = plain(sample)
             return replace(seen, right=len(looks) > 3)
 
-        monkeypatch.setattr(trial, "look", look)
+        monkeypatch.setattr(trial, "answer", look)
         done = module.finished(trial, samples[0], bench.tail, found, 1, PLAIN.budget)
         assert torch.equal(trial.flat[done.patch.indices], done.patch.new)
         assert len(looks) == 4
-        monkeypatch.setattr(trial, "look", lambda sample: replace(plain(sample), right=False))
+        monkeypatch.setattr(trial, "answer", lambda sample: replace(plain(sample), right=False))
         never = module.finished(trial, samples[0], bench.tail, found, 7, PLAIN.budget)
         assert (never.patch, never.reason, never.steps) == (
             None,

@@ -38,7 +38,7 @@ def test_quadratic_harm_of_one_layer_and_two_classes_has_a_closed_form():
             wanted /= float(a[on] @ (a[on] / diagonal[on]))
             found = solve(harm, target, support, torch.zeros(len(on)), 3)
             assert torch.allclose(found.change.double(), wanted, rtol=1e-3, atol=1e-6)
-            assert found.toll.value == pytest.approx(0.5 * float(diagonal[on] @ wanted**2), rel=1e-3)
+            assert found.cost.value == pytest.approx(0.5 * float(diagonal[on] @ wanted**2), rel=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -58,14 +58,14 @@ def test_divergence_of_one_layer_and_two_classes_against_a_general_solver(seed):
             return margin_of(rewritten(made, tail, support, torch.from_numpy(change)), sample) - MARGIN
 
         best = minimize(
-            lambda change, support=support: harm.toll(support, torch.from_numpy(change)).value,
+            lambda change, support=support: harm.cost(support, torch.from_numpy(change)).value,
             np.zeros(6),
             constraints={"type": "ineq", "fun": margin},
             method="SLSQP",
             options={"ftol": 1e-12, "maxiter": 300},
         )
         assert best.success
-        assert best.fun * (1 - 1e-6) <= found.toll.value <= best.fun * 1.01 + 1e-7
+        assert best.fun * (1 - 1e-6) <= found.cost.value <= best.fun * 1.01 + 1e-7
 
 
 def assert_right(made, tail, sample, found):
@@ -88,7 +88,7 @@ def test_what_is_found_is_right_and_costs_what_it_says(sizes, least):
                     found += 1
                     assert_right(made, tail, sample, solution)
                     assert solution.support is support
-                    assert solution.toll == harm.toll(support, solution.change)
+                    assert solution.cost == harm.cost(support, solution.change)
                 elif len(sizes) == 2:
                     assert seed < 2, "where all is linear, many parameters are enough"
     assert found >= least
@@ -107,7 +107,7 @@ def test_more_quadratic_programmes_do_less_harm():
     for sample in wrong_samples(made, 4):
         target, _ = target_of(made, tail, sample)
         one, many = (
-            solve(harm, target, support, torch.zeros(len(support)), iterations).toll.value
+            solve(harm, target, support, torch.zeros(len(support)), iterations).cost.value
             for iterations in (1, 12)
         )
         assert many <= 1.001 * one
@@ -160,12 +160,12 @@ def test_conjugate_gradients_as_they_are_run_cost_little_more(monkeypatch):
     tail = tail_of(made)
     harm, support = harm_of(made, tail, images), last_layer(tail)
     for sample in wrong_samples(made, 2):
-        tolls = []
+        costs = []
         for direct in (512, 0):
             monkeypatch.setattr(module, "DIRECT", direct)
             target, _ = target_of(made, tail, sample)
-            tolls.append(solve(harm, target, support, torch.zeros(len(support)), 12).toll.value)
-        assert tolls[1] < 1.1 * tolls[0]
+            costs.append(solve(harm, target, support, torch.zeros(len(support)), 12).cost.value)
+        assert costs[1] < 1.1 * costs[0]
 
 
 @pytest.mark.parametrize("direct", [512, 0])

@@ -11,7 +11,7 @@ from torch import nn
 
 from bgd.flat import FlatNetwork, NetworkError
 from bgd.knowledge import Knowledge
-from bgd.methods.sample import Look, Sample, checked_image, checked_logits
+from bgd.methods.sample import Answer, Sample, checked_image, checked_logits
 from bgd.methods.steady import check_steady
 from bgd.methods.trial import Correction, Trial
 from bgd.modes import ordinary
@@ -19,7 +19,7 @@ from bgd.parameters import wide
 from bgd.patch import Patch, bits
 from bgd.restore import ModuleState
 
-__all__ = ["Correction", "Look", "Method", "NamedMethod", "Problem", "Sample", "Trial", "TrialError"]
+__all__ = ["Answer", "Correction", "Method", "NamedMethod", "Problem", "Sample", "Trial", "TrialError"]
 
 PART = 1 << 16  # parameters that are compared after a trial that says which ones it altered
 
@@ -132,7 +132,7 @@ class Problem:
             SampleError: A correction cannot start from the sample; see `answer`.
             TrialError: The method kept to no contract; see `attempt`.
         """
-        if Look.of(self.answer(sample), sample).right:
+        if Answer.of(self.answer(sample), sample).right:
             return Correction.unneeded()
         return self.attempt(method, sample, stream)[0]
 

@@ -76,7 +76,7 @@ class SampleDescent:
         with rng.torch_seeded(stream):
             while not right and step < self.steps:
                 self._step(trial, sample, optimizer, list(chosen.values()))
-                right, step = trial.look(sample).right, step + 1
+                right, step = trial.answer(sample).right, step + 1
         carry = None
         if self.carry_momentum:
             carry = {name: optimizer.state[p]["momentum_buffer"].clone() for name, p in chosen.items()}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bgd.flat import FlatNetwork
-from bgd.methods.base import Correction, Look, Sample, Trial
+from bgd.methods.base import Answer, Correction, Sample, Trial
 from bgd.methods.descent import SampleDescent
 from bgd.methods.elimination import Elimination, margins
 from bgd.methods.glimpse import Glimpse
@@ -77,5 +77,5 @@ class IdealizedSelector:
         gone = Elimination(glimpse, sample, indices, old.double(), gradient, 2 * narrow.slack).run()
         back = torch.from_numpy(gone).to(old.device)
         where = change.indices[back]
-        if not Look.of(narrow.move(where, old[back]), sample).right:  # rounding was worse than the slack
+        if not Answer.of(narrow.move(where, old[back]), sample).right:  # rounding was worse than the slack
             narrow.move(where, change.new[back])

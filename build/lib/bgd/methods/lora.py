@@ -89,12 +89,12 @@ class LoRA:
         W h + s b (a.h) and (W + s b a^T) h differ by rounding.
         """
         with adapted(layers, factors):
-            if not trial.look(sample).right:
+            if not trial.answer(sample).right:
                 return False
         for name, each in factors.items():
             span = trial.space.span(f"{name}.weight")
             trial.flat[span] = trial.original[span] + each.product().reshape(-1)
-        if trial.look(sample).right:
+        if trial.answer(sample).right:
             return True
         trial.flat.copy_(trial.original)
         return False

@@ -162,7 +162,7 @@ class RankOne:
         for _ in range(self.halvings):
             middle = (low + high) / 2
             low, high = (low, middle) if right(middle) else (middle, high)
-        return right(high) and trial.look(sample).right
+        return right(high) and trial.answer(sample).right
 
 
 def _lead(logits: torch.Tensor, sample: Sample) -> torch.Tensor:

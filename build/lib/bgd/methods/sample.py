@@ -75,7 +75,7 @@ def _class_index(label: Any, device: torch.device) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Look:
+class Answer:
     """What a network says of one sample.
 
     Attributes:
@@ -91,7 +91,7 @@ class Look:
     right: bool
 
     @classmethod
-    def of(cls, logits: torch.Tensor, sample: Sample) -> "Look":
+    def of(cls, logits: torch.Tensor, sample: Sample) -> "Answer":
         """Read the logits (1, C) of a sample."""
         logits = sample.judged(logits)
         loss = float(F.cross_entropy(logits, sample.label))

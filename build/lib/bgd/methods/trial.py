@@ -9,7 +9,7 @@ from torch import nn
 
 from bgd.curvature.base import Curvature, Estimator
 from bgd.methods.gradient import write_gradient
-from bgd.methods.sample import Look, Sample
+from bgd.methods.sample import Answer, Sample
 from bgd.patch import Patch
 
 if TYPE_CHECKING:
@@ -144,9 +144,9 @@ class Trial:
         logits: torch.Tensor = self.network(sample.image)
         return logits
 
-    def look(self, sample: Sample) -> "Look":
+    def look(self, sample: Sample) -> "Answer":
         """Return the copy's answer on the sample: one forward pass."""
-        return Look.of(self.logits(sample), sample)
+        return Answer.of(self.logits(sample), sample)
 
     def gradient(self, sample: Sample, out: torch.Tensor | None = None) -> torch.Tensor:
         """Return the gradient of the sample's cross-entropy (|W|,): one forward and one backward pass.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from bgd import rng
-from bgd.methods.base import Correction, Look, Method, Problem, Sample, Trial
+from bgd.methods.base import Answer, Correction, Method, Problem, Sample, Trial
 from bgd.patch import Patch
 from experiments.protocol.accumulation import Accumulation, right_of
 from experiments.protocol.bystanders import Bystanders
@@ -246,11 +246,11 @@ def _values(patch: Patch | None) -> dict[str, list[float]] | None:
 class _Answer:
     """What a network says of a sample, and its logits as a row keeps them."""
 
-    look: Look
+    look: Answer
     logits: list[float | None]
 
 
 @torch.no_grad()
 def _answer(problem: Problem, sample: Sample) -> _Answer:
-    logits = problem.answer(sample)
-    return _Answer(Look.of(logits, sample), [finite(float(f"{x:.6g}")) for x in logits[0].tolist()])
+    logits = problem.logits(sample)
+    return _Answer(Answer.of(logits, sample), [finite(float(f"{x:.6g}")) for x in logits[0].tolist()])

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from bgd.curvature.base import CurvatureError
-from bgd.methods.base import Correction, Look, Sample, Trial
+from bgd.methods.base import Answer, Correction, Sample, Trial
 from bgd.methods.bgd.guard import Guard
 from bgd.methods.bgd.prior import GradientPrior, InformedPrior, Prior, Sampler, prior_at
 from bgd.methods.bgd.update import SecondOrder, Update
@@ -119,7 +119,7 @@ class _Search:
         self._network = self.follower(options.update.elementwise and trial.space.size >= DEAR)
         self._tried: tuple[list[int], Step] | None = None
         trial.forward_passes += 1
-        self.look = Look.of(self._network.logits, sample)
+        self.look = Answer.of(self._network.logits, sample)
 
     def follower(self, follow: bool) -> Follower:
         """Return the evaluator of candidates on the sample, from the trial as it is now."""
@@ -156,11 +156,11 @@ class _Search:
             before, after = self.trial.original[self.indices(fresh)].tolist(), self.changed(fresh).tolist()
             self._values.update(zip(fresh, zip(before, after, strict=True), strict=True))
 
-    def attempt(self, subset: list[int]) -> Look:
+    def attempt(self, subset: list[int]) -> Answer:
         """Look at the sample with exactly this subset updated, without a change to the network at hand."""
         step = self._network.step(*self.edits(subset))
         self._tried = subset, step
-        return Look.of(step.logits, self.sample)
+        return Answer.of(step.logits, self.sample)
 
     def keep(self) -> None:
         """Make what was looked at last the network at hand."""
@@ -169,11 +169,11 @@ class _Search:
         self._network.take(step)
         self._tried = None
 
-    def move(self, subset: list[int]) -> Look:
+    def move(self, subset: list[int]) -> Answer:
         """Make the network with exactly this subset updated the one at hand; it is run in full."""
         logits = self._network.set(*self.edits(subset))
         self.subset = subset
-        return Look.of(logits, self.sample)
+        return Answer.of(logits, self.sample)
 
     def draw(self) -> int | None:
         """Draw one parameter, with the guard's say; None where none is left."""
@@ -214,9 +214,9 @@ class _Search:
                 self.keep()
                 self.look = look
         if not self._network.own and self.lead(self._network.logits) > -2 * self._network.slack():
-            self.look = Look.of(self._network.run(), self.sample)
+            self.look = Answer.of(self._network.run(), self.sample)
 
-    def is_lower(self, look: Look) -> bool:
+    def is_lower(self, look: Answer) -> bool:
         """Return whether the look that was taken last has a lower loss than the network at hand.
 
         Where two parameters do the same, as those do that lead from two pixels of one value, it is rounding that
@@ -228,7 +228,7 @@ class _Search:
             return look.loss < self.look.loss
         nothing = self.indices([])
         own = (network.ran(step.indices, step.values), network.ran(nothing, step.values[:0]))
-        other, now = (Look.of(logits, self.sample) for logits in own)
+        other, now = (Answer.of(logits, self.sample) for logits in own)
         return other.loss < now.loss
 
     def lead(self, logits: torch.Tensor) -> float:
@@ -240,7 +240,7 @@ class _Search:
         self.trial.forward_passes += len(self.subset)
         whole = self.subset
         self.eliminate()
-        if not self._network.own and not Look.of(self._network.run(), self.sample).right:
+        if not self._network.own and not Answer.of(self._network.run(), self.sample).right:
             self.move(whole)  # rounding was worse than the slack: trust the network alone
             self._network = self.follower(False)
             self.eliminate()
@@ -252,7 +252,7 @@ class _Search:
             assert self._tried is not None
             step = self._tried[1]
             if step.places is not None and not abs(self.lead(step.logits)) > 2 * self._network.slack(step):
-                look = Look.of(self._network.ran(step.indices, step.values), self.sample)
+                look = Answer.of(self._network.ran(step.indices, step.values), self.sample)
             if look.right:
                 self.keep()
 

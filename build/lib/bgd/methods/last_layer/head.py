@@ -115,7 +115,7 @@ class Head:
         moved = torch.from_numpy(np.ascontiguousarray(change)).flatten().to(trial.flat.device)
         trial.altered = at
         trial.flat[at] = (trial.original[at].double() + moved).to(trial.flat.dtype)
-        return trial.look(sample).right
+        return trial.answer(sample).right
 
     def correction(self, steps: int) -> Correction:
         """Return the change that was written last, as the correction."""

@@ -19,7 +19,7 @@ FLOOR = 1e-4  # of a diagonal, relative to its mean: a parameter that moved noth
 
 
 @dataclass(frozen=True)
-class Toll:
+class Cost:
     """What a change costs.
 
     Attributes:
@@ -58,7 +58,7 @@ class Model(Protocol):
 class Harm(Protocol):
     """Harm of changes of one network."""
 
-    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+    def cost(self, support: Support, change: torch.Tensor) -> Cost:
         """Return the harm of a change (k,) of a support's parameters."""
         ...
 
@@ -145,11 +145,11 @@ class QuadraticHarm:
         self._slope = torch.zeros_like(diagonal) if drift is None else diagonal * drift
         self._before = 0.0 if drift is None else 0.5 * float(drift.double() @ self._slope.double())
 
-    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+    def cost(self, support: Support, change: torch.Tensor) -> Cost:
         """Return the harm of a change (k,) of a support's parameters, with the earlier ones."""
         slope = self._slope[support.indices].double() @ change.double()
         square = self._diagonal[support.indices].double() @ change.double().square()
-        return Toll(self._before + float(slope) + 0.5 * float(square))
+        return Cost(self._before + float(slope) + 0.5 * float(square))
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
         """Return harm near a change: itself, as far as it is taken."""
@@ -236,19 +236,19 @@ class DivergenceHarm:
         self._entropy = float((self._q * self._log_q).sum(dtype=torch.float64))
         self._predictions = before.argmax(0, keepdim=True)
 
-    def toll(self, support: Support, change: torch.Tensor) -> Toll:
+    def cost(self, support: Support, change: torch.Tensor) -> Cost:
         """Return the harm of a change (k,) of a support's parameters; infinite where a logit is not finite."""
         return self.toll_of(Edited(self.activations, self.weights, support, change).logits)
 
-    def toll_of(self, logits: torch.Tensor) -> Toll:
+    def toll_of(self, logits: torch.Tensor) -> Cost:
         """Return the harm of a network with these logits (C, n)."""
         crossed = float((self._q * logits.log_softmax(0)).sum(dtype=torch.float64))
         value = (self._entropy - crossed) / logits.shape[1]
         if not value < float("inf"):
-            return Toll(float("inf"), 1.0)
+            return Cost(float("inf"), 1.0)
         # Two lookups are faster than the largest one's place; where two are the largest, nothing counts as flipped.
         flipped = logits.gather(0, self._predictions)[0] < logits.amax(0)
-        return Toll(value, int(flipped.count_nonzero()) / logits.shape[1])
+        return Cost(value, int(flipped.count_nonzero()) / logits.shape[1])
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
         """Return harm near a change."""

@@ -185,7 +185,7 @@ def _replaced(trial: Trial, sample: Sample, tail: Tail, vector: torch.Tensor, do
     kept = trial.flat[tail.places]
     trial.flat[tail.places] = vector
     trial.altered = tail.places
-    if not trial.look(sample).right:
+    if not trial.answer(sample).right:
         trial.flat[tail.places] = kept
         return done
     patch = Patch.sparse(trial.space, tail.places, trial.original[tail.places], vector)

@@ -11,7 +11,7 @@ from torch import nn
 from bgd.errors import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.grow import additions, alone
-from bgd.methods.least_harm.harm import Divergence, Harm, Price, Toll
+from bgd.methods.least_harm.harm import Cost, Divergence, Harm, Price
 from bgd.methods.least_harm.solve import Solution, solve
 from bgd.methods.least_harm.tail import Support, Tail
 from bgd.methods.least_harm.target import Target
@@ -108,7 +108,7 @@ class LeastHarm:
             return cheaper(best, everything(bench, self.iterations)), len(singles) + 1
         support, change = (now.support, now.change) if now else tail.nothing()
         steps = len(singles)
-        while len(support) < self.budget and not (best and self.tolerable(best.toll)):
+        while len(support) < self.budget and not (best and self.tolerable(best.cost)):
             tried = [
                 self._grown(bench, support, change, more) for more in self._choices(bench, support, change)
             ]
@@ -121,9 +121,9 @@ class LeastHarm:
             support, change, best = now.support, now.change, cheaper(best, now)
         return best, max(1, steps)
 
-    def tolerable(self, toll: Toll) -> bool:
+    def tolerable(self, cost: Cost) -> bool:
         """Return whether a cost is low enough for no further parameter."""
-        return toll.value <= self.tolerance and toll.flips <= self.tolerance
+        return cost.value <= self.tolerance and cost.flips <= self.tolerance
 
     def _choices(self, bench: Bench, support: Support, change: torch.Tensor) -> list[torch.Tensor]:
         """Return the sets of parameters to try to add: single ones, or the best together."""
@@ -164,7 +164,7 @@ def cheaper(one: Solution | None, other: Solution | None) -> Solution | None:
     """Return the solution of less harm, `one` where they are equal; None where there is neither."""
     if one is None or other is None:
         return other if one is None else one
-    return other if other.toll.value < one.toll.value else one
+    return other if other.cost.value < one.cost.value else one
 
 
 def everything(bench: Bench, iterations: int) -> Solution | None:
@@ -189,15 +189,15 @@ def finished(
             "any change of the last layers" if budget is None else f"a change of at most {budget} parameters"
         )
         return Correction.failed(f"wrong after {within} that was looked at", steps)
-    if harm_budget is not None and found.toll.value > harm_budget:
+    if harm_budget is not None and found.cost.value > harm_budget:
         return Correction.failed(
-            f"refused: expected harm {found.toll.value:.3g} is above {harm_budget:g}", steps
+            f"refused: expected harm {found.cost.value:.3g} is above {harm_budget:g}", steps
         )
     places = tail.places[found.support.indices]
     trial.altered = places
     for multiple in LARGER:
         trial.flat[places] = (trial.original[places] + multiple * found.change).to(trial.flat.dtype)
-        if trial.look(sample).right:
+        if trial.answer(sample).right:
             patch = Patch.sparse(trial.space, places, trial.original[places], trial.flat[places])
             return Correction(patch, len(patch), steps)
     return Correction.failed("wrong in the network itself, by more than rounding", steps)

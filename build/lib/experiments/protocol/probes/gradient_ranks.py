@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bgd.methods.base import Look, Sample, Trial
+from bgd.methods.base import Answer, Sample, Trial
 from bgd.methods.bgd.update import SecondOrder, Update
 from bgd.methods.glimpse import Edits, Glimpse
 from bgd.methods.top_k import Ranking
@@ -58,10 +58,10 @@ class GradientRanks:
         }
 
     @staticmethod
-    def _looks(trial: Trial, sample: Sample, ranked: torch.Tensor, new: torch.Tensor) -> list[Look]:
+    def _looks(trial: Trial, sample: Sample, ranked: torch.Tensor, new: torch.Tensor) -> list[Answer]:
         """Look at the sample with each of the weights at its new value, one at a time."""
         glimpse = Glimpse(trial.network, trial.space, trial.flat, sample.image)
         count = len(ranked)
         logits = glimpse.of(Edits(count, np.arange(count), ranked.cpu().numpy(), new))
         trial.forward_passes += count
-        return [Look.of(logits[k : k + 1], sample) for k in range(count)]
+        return [Answer.of(logits[k : k + 1], sample) for k in range(count)]
