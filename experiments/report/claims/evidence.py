@@ -19,12 +19,6 @@ from experiments.report.statistics import Interval
 from experiments.report.style import method_style, network_label, setting_label
 from experiments.report.surveys import by_network
 
-_USED = [  # of the columns of `experiments.report.frames`: the fewer there are, the faster a selection
-    *("network", "setting", "method", "seed", "replica", "run_id", "run_samples", "position", "index"),
-    *("outcome", "altered", "parameters", "l2", "linf", "forward_passes", "sample_loss_after", "retained"),
-    *("train_loss", "base_train_loss", "released_after", "base_released_before"),
-    *("test_accuracy", "base_test_accuracy", "train_accuracy", "base_train_accuracy"),
-]
 PROBES = {"gradient_ranks": Results.of, "layer_gradients": lambda run, _: layers_of(run)}
 FIRST_FULLY_CONNECTED = "lin1.weight"
 LATE = 0.5  # of the samples: where the late part of a run begins
@@ -142,7 +136,7 @@ class Evidence:
 
     Attributes:
         runs: The runs of corrections, as `experiments.report.frames.Frames` has them.
-        groups: By network, setting and method, the rows of its samples with the columns `_USED` and
+        groups: By network, setting and method, the rows of its samples as `Frames` has them, with the column
             `first_layer_percent`.
         probes: By probe and network, what it found.
     """
@@ -160,7 +154,7 @@ class Evidence:
         """
         corrections = [run for run in runs if PROBE not in run.header.spec]
         frames = build_frames(corrections)
-        samples = frames.samples[_USED].copy()
+        samples = frames.samples.copy()
         percent = {
             (run.header.run_id, row.position): _first_layer_percent(row)
             for run in corrections

@@ -101,9 +101,9 @@ def _record(scene: Scene, method: str) -> dict[str, object]:
     before, row, about = scene.base_probabilities, scene.rows.get(method), scene.row
     record: dict[str, object] = {
         **{"network": scene.network, "card": scene.number, "figure": f"{scene.name}.png"},
-        **{"rule": scene.rule.name, "index": about.index, "label": scene.label, "method": method},
-        **{"prediction_before": scene.prediction, "sample_loss_before": about.sample_loss_before},
-        "label_probability_before": None if before is None else float(before[scene.label]),
+        **{"rule": scene.rule.name, "index": about.index, "label": scene.row.label, "method": method},
+        **{"prediction_before": scene.row.prediction_before, "sample_loss_before": about.sample_loss_before},
+        "label_probability_before": None if before is None else float(before[scene.row.label]),
     }
     if row is None:
         return {**record, "outcome": MISSING}
@@ -111,7 +111,7 @@ def _record(scene: Scene, method: str) -> dict[str, object]:
     return {
         **record,
         **{name: getattr(row, name) for name in ("outcome", "prediction_after", "l0", "l2")},
-        "label_probability_after": None if after is None else float(after[scene.label]),
+        "label_probability_after": None if after is None else float(after[scene.row.label]),
         "altered": row.altered if is_corrected(row) else 0,
         "test_accuracy_change": scene.accuracy_change(row),
         **{"broken": effects.broken, "fixed": effects.fixed},
@@ -161,8 +161,11 @@ def _table(found: Sequence[Scene]) -> str:
     lines = []
     for scene in found:
         index, loss = scene.row.index, scene.row.sample_loss_before
-        line = [f"[{scene.number}](#{scene.name})", scene.rule.name, str(index), str(scene.label)]
-        line += [class_name(scene.prediction), "not finite" if loss is None else format_number(loss)]
+        line = [f"[{scene.number}](#{scene.name})", scene.rule.name, str(index), str(scene.row.label)]
+        line += [
+            class_name(scene.row.prediction_before),
+            "not finite" if loss is None else format_number(loss),
+        ]
         lines.append(line + [cell for method in TABLED for cell in _cells(scene, scene.rows.get(method))])
     return markdown(header, lines, texts=2)
 
@@ -201,13 +204,14 @@ def story(scene: Scene) -> str:
 
 
 def _before(scene: Scene) -> str:
-    before, wrong = scene.base_probabilities, class_name(scene.prediction)
-    if before is None or scene.prediction < 0:
-        return f"N0 takes this {scene.label} for {wrong}."
+    before, wrong = scene.base_probabilities, class_name(scene.row.prediction_before)
+    if before is None or scene.row.prediction_before < 0:
+        return f"N0 takes this {scene.row.label} for {wrong}."
     right, taken = (
-        format_number(round(float(before[number]), 6)) for number in (scene.label, scene.prediction)
+        format_number(round(float(before[number]), 6))
+        for number in (scene.row.label, scene.row.prediction_before)
     )
-    return f"N0 gives the right {scene.label} a probability of {right} and the {wrong} one of {taken}."
+    return f"N0 gives the right {scene.row.label} a probability of {right} and the {wrong} one of {taken}."
 
 
 def _effect(scene: Scene, method: str) -> str:

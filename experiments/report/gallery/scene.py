@@ -111,19 +111,9 @@ class Scene:
     header: Header
 
     @property
-    def label(self) -> int:
-        """The right class."""
-        return self.row.label
-
-    @property
-    def prediction(self) -> int:
-        """What N0 takes the sample for."""
-        return self.row.prediction_before
-
-    @property
     def title(self) -> str:
         """The mistake in words: "4 taken for 9"."""
-        return f"{self.label} taken for {class_name(self.prediction)}"
+        return f"{self.row.label} taken for {class_name(self.row.prediction_before)}"
 
     @property
     def name(self) -> str:
