@@ -70,13 +70,6 @@ def assemble(records: Records, definitions: Definitions, report: Report, folder:
     return write_all(folder, {name: files[name] for name in report.names})
 
 
-def is_assembled_from(folder: Path, run_ids: Sequence[str], report: Report) -> bool:
-    """Return whether every file of the report is there, from the runs with these ids."""
-    page = folder / PAGES[0]
-    there = all((folder / name).exists() for name in report.names)
-    return there and run_ids_sha256(run_ids) in page.read_text()
-
-
 def _made(parts: Sequence[Part], records: Records) -> dict[str, bytes]:
     """Return the files of parts, made in as many processes as there are cores: drawing takes most of the time."""
     given = {part: records.of(*part.presets) for part in parts}  # read once, before there are processes

@@ -6,8 +6,8 @@ import pytest
 import records_factory as make
 
 from experiments.records.archive import Records
-from experiments.report.assemble import HEADLINE, Report, assemble, is_assembled_from
-from experiments.report.build import Definitions, build
+from experiments.report.assemble import HEADLINE, PAGES, Report, assemble
+from experiments.report.build import Definitions, build, is_from
 from experiments.report.figures import FigureSpec
 from experiments.report.frames import ReportError
 from experiments.report.page import Chapter, Document, Item
@@ -89,10 +89,10 @@ def test_the_same_records_give_the_same_bytes(records, tmp_path):
 
 def test_it_knows_which_records_it_is_from(records, tmp_path):
     files = built(records, tmp_path)
-    assert is_assembled_from(tmp_path, list(records.runs), REPORT)
-    assert not is_assembled_from(tmp_path, list(records.runs)[:-1], REPORT)
+    assert is_from(list(records.runs), tmp_path, REPORT.names, PAGES[0])
+    assert not is_from(list(records.runs)[:-1], tmp_path, REPORT.names, PAGES[0])
     files["report/counted.md"].unlink()
-    assert not is_assembled_from(tmp_path, list(records.runs), REPORT)
+    assert not is_from(list(records.runs), tmp_path, REPORT.names, PAGES[0])
 
 
 def test_a_table_that_was_not_built_stops_it(records, tmp_path):
