@@ -180,8 +180,7 @@ def test_a_tolerance_widens_the_interval():
 
 
 def test_already_right_counts_as_correct():
-    samples = run(rows(ALREADY_RIGHT, CORRECTED), setting="non_reloading")
-    assert found(Share("mlp", "bgd_ii", 100.0, setting="non_reloading"), samples).ours == 100
+    assert found(Share("mlp", "bgd_ii", 100.0), run(rows(ALREADY_RIGHT, CORRECTED))).ours == 100
 
 
 def flips(differences):

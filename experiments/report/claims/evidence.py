@@ -20,6 +20,7 @@ from experiments.report.style import method_style, network_label, setting_label
 from experiments.report.surveys import by_network
 
 PROBES = {"gradient_ranks": Results.of, "layer_gradients": lambda run, _: layers_of(run)}
+RELOADING = "reloading"  # the setting of every test that is no test of runs
 FIRST_FULLY_CONNECTED = "lin1.weight"
 LATE = 0.5  # of the samples: where the late part of a run begins
 FIRST_HUNDRED = 100  # samples: the panels (b) of figures 4.5 to 4.10
@@ -192,13 +193,13 @@ class Evidence:
             raise Missing(f"missing: no run of {label} on {where} is among the records")
         return self.groups[network, setting, method]
 
-    def rows_of(self, network: str, setting: str, method: str, metric: str) -> pd.DataFrame:
-        """Return the rows of a method that a metric of `PER_SAMPLE` has a value for.
+    def rows_of(self, network: str, method: str, metric: str) -> pd.DataFrame:
+        """Return the rows of a method in the reloading setting that a metric of `PER_SAMPLE` has a value for.
 
         Raises:
             Missing: There is none.
         """
-        samples = self.samples(network, setting, method)
+        samples = self.samples(network, RELOADING, method)
         rows = samples if metric in OF_EVERY_SAMPLE else samples[corrected(samples)]
         if rows.empty and metric not in OF_EVERY_SAMPLE:
             raise Missing(f"missing: {method_style(method).label} corrected no sample")
