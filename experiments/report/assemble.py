@@ -42,13 +42,13 @@ class Report:
 
 
 def assemble(records: Records, definitions: Definitions, report: Report, folder: Path) -> list[Path]:
-    """Write the files of a report and return them.
+    """Write the files of a report into the output folder and return them.
 
     Args:
         records: The runs, the same that the tables and figures in `folder` were built from.
         definitions: Of those.
         report: What to make.
-        folder: The output folder.
+        folder: With those tables and figures.
 
     Raises:
         ReportError: Different versions of a component made the records, or a table or figure is not there.

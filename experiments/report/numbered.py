@@ -44,13 +44,7 @@ class Entry:
 
 
 def place_numbers(marks: Sequence[Place], numbers: Sequence[Place], size: Place) -> list[Place]:
-    """Return a place for the number of each of some marks, clear of marks and of other numbers where that can be.
-
-    Args:
-        marks: Every mark in the panel.
-        numbers: The marks that get a number.
-        size: Of the panel.
-    """
+    """Return places for the numbers of some of a panel's marks, clear of marks and other numbers where that can be."""
     turns = [2 * math.pi * step / DIRECTIONS for step in range(DIRECTIONS)]
     taken: list[Place] = []
     for right, up in numbers:

@@ -59,12 +59,7 @@ RULES = (
 
 
 def choose(rows: Sequence[Row], each: int) -> list[tuple[Rule, Row]]:
-    """Return the samples that `RULES` choose, each with its rule, no sample twice.
-
-    Args:
-        rows: Of the reloading run of BGD-II with seed 0.
-        each: How many samples each rule chooses; fewer where none are left.
-    """
+    """Return the samples of a run that `RULES` choose, `each` or as many as are left, with their rule, none twice."""
     ordered = sorted(rows, key=lambda row: row.position)
     taken: dict[int, Rule] = {}
     for rule in RULES:
@@ -155,12 +150,7 @@ def probabilities(logits: Sequence[float | None]) -> Values | None:
 
 
 def scenes(runs: Sequence[Run], network: str, each: int) -> list[Scene]:
-    """Return the scenes of a network, empty where BGD-II has no run to choose from.
-
-    Args:
-        runs: Of corrections and of the probe, of any network.
-        network: Name.
-        each: How many samples each rule chooses.
+    """Return the scenes of a network, `each` for every rule; none where BGD-II has no run to choose from.
 
     Raises:
         ReportError: A method has two runs, runs start from different N0, or a portrait is not square.
