@@ -45,7 +45,8 @@ def separated(first: Values, second: Values, less: bool) -> Outcome:
     """Compare runs: whether the first mean is less (or more), and whether every first value is, with enough seeds."""
     ours, theirs = float(first.mean()), float(second.mean())
     below, above = (first, second) if less else (second, first)
-    most, smallest = second.size, min(1.0, 2 / comb(first.size + second.size, first.size))
+    counted = f"{first.size} against {second.size} run{'s' if second.size > 1 else ''}"
+    smallest = min(1.0, 2 / comb(first.size + second.size, first.size))
     return Outcome(
         ours,
         direction=bool(below.mean() < above.mean()),
@@ -54,8 +55,7 @@ def separated(first: Values, second: Values, less: bool) -> Outcome:
         seeds=first.size,
         against=theirs,
         difference=ours - theirs if np.isfinite([ours, theirs]).any() else np.nan,
-        note=f"{first.size} against {most} run{'s' if most > 1 else ''}: at best"
-        f" p = {format_number(smallest)} by permutation",
+        note=f"{counted}: at best p = {format_number(smallest)} by permutation",
     )
 
 
