@@ -1,5 +1,8 @@
 """From a mapping to a checked object: errors name the key, the value and the nearest valid choice."""
 
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
 import pytest
 
 from bgd.errors import ConfigError, nearest
@@ -59,6 +62,12 @@ def test_convert():
     assert convert(None, int | None, "k") is None
     assert convert(3, int | None, "k") == 3
     assert convert(None, tuple[str, ...] | None, "k") is None
+    assert convert({"a": 1}, Mapping[str, float], "k") == {"a": 1.0}
+    assert convert("b", Literal["a", "b"], "k") == convert("b", Annotated[str, ("a", "b")], "k") == "b"
+    with pytest.raises(ConfigError, match=r"k='aa': did you mean 'aab'"):
+        convert("aa", Literal["aab", "b"], "k")
+    with pytest.raises(ConfigError, match=r"k\.a='x': must be a number"):
+        convert({"a": "x"}, Mapping[str, float], "k")
     with pytest.raises(ConfigError, match=r"k='ab': must be a list"):
         convert("ab", tuple[str, ...], "k")
     with pytest.raises(ConfigError, match=r"k=None: must be an integer"):

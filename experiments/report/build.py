@@ -20,6 +20,8 @@ from experiments.report.part import Part
 from experiments.report.render import markdown, table_csv, table_markdown, table_tex
 from experiments.report.tables import Table, TableSpec, evaluate
 
+SOURCE = "tables/SOURCE.md"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -120,7 +122,7 @@ def build(
         definitions: What to make of them.
         reference: The values of the thesis, from `experiments.report.tables.read_reference`.
         folder: Made where it does not exist.
-        source: Which records these are, in words, for `tables/SOURCE.md`.
+        source: Which records these are, in words, for `SOURCE`.
 
     Returns:
         The files written.
@@ -139,7 +141,7 @@ def build(
         files |= dict(zip(figure.names, images.values(), strict=True))
     for part in definitions.parts:
         files.update(part.files(records.of(*part.presets)))
-    files["tables/SOURCE.md"] = _source_text(records, source).encode()  # the last: it says that all are there
+    files[SOURCE] = _source_text(records, source).encode()  # the last: it says that all are there
     return write_all(folder, files)
 
 
@@ -175,15 +177,13 @@ def run_ids_sha256(run_ids: Iterable[str]) -> str:
     return hashlib.sha256("".join(f"{name}\n" for name in sorted(run_ids)).encode()).hexdigest()
 
 
-def are_there(folder: Path, names: Iterable[str]) -> bool:
-    """Return whether files are in a folder, but for figures as svg: a clone comes without these."""
-    return all((folder / name).exists() for name in names if not name.endswith(".svg"))
+def is_from(run_ids: Iterable[str], folder: Path, names: Iterable[str], page: str) -> bool:
+    """Return whether files are all there, and the page among them that names its source from these runs.
 
-
-def is_built_from(folder: Path, run_ids: Iterable[str]) -> bool:
-    """Return whether the report in `folder` is from the runs with these ids."""
-    source = folder / "tables" / "SOURCE.md"
-    return source.exists() and run_ids_sha256(run_ids) in source.read_text()
+    Figures as svg may be missing: a clone comes without these.
+    """
+    there = all((folder / name).exists() for name in (*names, page) if not name.endswith(".svg"))
+    return there and run_ids_sha256(run_ids) in (folder / page).read_text()
 
 
 def _source_text(records: Records, source: str) -> str:

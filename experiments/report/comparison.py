@@ -26,17 +26,8 @@ from experiments.report.verdicts import AGREES, RULE, VERDICTS
 
 COLUMNS = (
     *("table", "network", "setting", "metric", "method", "thesis", "thesis_sd", "ours", "low", "high"),
-    *(
-        "interval",
-        "difference",
-        "ratio",
-        "other_reading",
-        "sd_over_networks",
-        "networks",
-        "n",
-        "verdict",
-        "note",
-    ),
+    *("interval", "difference", "ratio", "other_reading", "sd_over_networks", "networks"),
+    *("n", "verdict", "note"),
 )
 NUMBERS = {  # of the columns, and what they are called in the Markdown tables
     **{"low": "low", "high": "high", "difference": "ours - thesis", "ratio": "ours / thesis"},
@@ -115,9 +106,8 @@ class Comparison:
 def _by_network_seed(frames: Frames) -> dict[int, Frames]:
     """Return frames of one seed of the method by seed of N0; nothing where there is one N0."""
     seeds = sorted(set(frames.runs["network_seed"].tolist()))
-    if len(seeds) < 2:
-        return {}
-    return {seed: pick(frames, seed=(SEED,), network_seed=(seed,)) for seed in seeds}
+    own = {seed: pick(frames, seed=(SEED,), network_seed=(seed,)) for seed in seeds}
+    return own if len(own) > 1 else {}
 
 
 def _record(cell: Compared) -> dict[str, object]:
@@ -133,12 +123,8 @@ def _markdown(cells: Sequence[Compared]) -> str:
     by_table: dict[str, list[Compared]] = {}
     for cell in cells:
         by_table.setdefault(cell.table, []).append(cell)
-    parts = [
-        f"**Cell by cell.** {ABOUT}\n\n{RULE} {_about_networks(cells)}\n",
-        _counts(by_table),
-        *(_table(number, own) for number, own in by_table.items()),
-    ]
-    return "\n".join(parts)
+    about = f"**Cell by cell.** {ABOUT}\n\n{RULE} {_about_networks(cells)}\n"
+    return "\n".join([about, _counts(by_table), *(_table(number, own) for number, own in by_table.items())])
 
 
 def _about_networks(cells: Sequence[Compared]) -> str:
@@ -179,10 +165,8 @@ def _table(number: str, cells: Sequence[Compared]) -> str:
     notes = list(dict.fromkeys(note for cell in cells for note in cell.notes))
     letters = {note: _letter(place) for place, note in enumerate(notes)}
     agreeing = sum(cell.verdict == AGREES for cell in cells)
-    title = (
-        f"**Table {number}.** {network_label(cells[0].network)}, {_setting(cells[0].setting)}:"
-        f" {agreeing} of {len(cells)} cells agree."
-    )
+    about = f"{network_label(cells[0].network)}, {_setting(cells[0].setting)}"
+    title = f"**Table {number}.** {about}: {agreeing} of {len(cells)} cells agree."
     lines = [_line(cell, " ".join(letters[note] for note in cell.notes)) for cell in cells]
     legend = "".join(f"- {letter}: {note}\n" for note, letter in letters.items())
     return f"{title}\n\n{markdown(HEADER, lines, texts=3)}" + (f"\n{legend}" if legend else "")
@@ -197,10 +181,8 @@ def _letter(place: int) -> str:
 def _line(cell: Compared, letters: str) -> list[str]:
     record = _record(cell)
     ours, *others = (_number(record.get(name)) for name in ("ours", *NUMBERS))
-    metric, method = (
-        METRIC_LABELS.get(cell.metric) or METRICS[cell.metric].label,
-        method_style(cell.method).label,
-    )
+    metric = METRIC_LABELS.get(cell.metric) or METRICS[cell.metric].label
+    method = method_style(cell.method).label
     if cell.setting == ONE_PARAMETER:
         criterion, place = cell.method.split()
         method = f"{criterion.replace('_', ' ')}, place {place}"

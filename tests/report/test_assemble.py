@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 import pytest
 import records_factory as make
 
+from bgd.errors import ConfigError
 from experiments.records.archive import Records
-from experiments.report.assemble import HEADLINE, Report, assemble, is_assembled_from
-from experiments.report.build import Definitions, build
+from experiments.records.strict import build_as, read_yaml
+from experiments.report.assemble import HEADLINE, PAGES, Report, assemble
+from experiments.report.build import Definitions, build, is_from
 from experiments.report.figures import FigureSpec
 from experiments.report.frames import ReportError
 from experiments.report.page import Chapter, Document, Item
 from experiments.report.tables import read_reference
-from experiments.thesis.tables import MAIN, REFERENCE, TABLES
+from experiments.thesis.report import FOLDER, REPORT as OF_THE_THESIS
+from experiments.thesis.tables import MAIN, PAPER, REFERENCE, TABLES
 
 TABLE = TABLES[1]  # 4.2, the MLP
 FIGURE = FigureSpec("figure_4_1", "accuracies", ("mlp",), "reloading", ("bgd_ii",))
@@ -89,10 +92,10 @@ def test_the_same_records_give_the_same_bytes(records, tmp_path):
 
 def test_it_knows_which_records_it_is_from(records, tmp_path):
     files = built(records, tmp_path)
-    assert is_assembled_from(tmp_path, list(records.runs), REPORT)
-    assert not is_assembled_from(tmp_path, list(records.runs)[:-1], REPORT)
+    assert is_from(list(records.runs), tmp_path, REPORT.names, PAGES[0])
+    assert not is_from(list(records.runs)[:-1], tmp_path, REPORT.names, PAGES[0])
     files["report/counted.md"].unlink()
-    assert not is_assembled_from(tmp_path, list(records.runs), REPORT)
+    assert not is_from(list(records.runs), tmp_path, REPORT.names, PAGES[0])
 
 
 def test_a_table_that_was_not_built_stops_it(records, tmp_path):
@@ -111,3 +114,29 @@ def test_records_of_different_versions_stop_it_before_anything_is_written(record
     with pytest.raises(ReportError, match="evaluation is 1"):
         assemble(Records(runs, records.presets), DEFINITIONS, REPORT, tmp_path)
     assert not (tmp_path / "report").exists()
+
+
+def test_the_report_of_the_thesis_names_files_that_are_made():
+    named = {item.name for item in OF_THE_THESIS.document.items}
+    assert named <= {*OF_THE_THESIS.names, *PAPER.names}
+    assert {name for part in OF_THE_THESIS.parts for name in part.names if name.endswith(".md")} <= named
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("title: Aims", "titel: Aims", r"report\.chapters\.items\.titel: unknown key; did you mean 'title'"),
+        ("- title: Gallery\n", "- titles: Gallery\n", r"report\.chapters\.titles: unknown key"),
+        (
+            "name: tables/orders.md",
+            "name: tables/variance.md",
+            "more than once in the document: table_variance",
+        ),
+    ],
+)
+def test_a_mistake_in_its_yaml_is_named(tmp_path, old, new, message):
+    text = (FOLDER / "report.yaml").read_text()
+    assert old in text
+    (tmp_path / "report.yaml").write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        build_as(Document, read_yaml(tmp_path / "report.yaml"), "report")

@@ -32,7 +32,6 @@ from experiments.report.claims.verdicts import (
     judge,
     verdict,
 )
-from experiments.report.frames import ReportError
 from experiments.report.part import Part
 from experiments.report.statistics import Interval, holm
 from experiments.report.surveys import RESAMPLES, resamples
@@ -181,8 +180,7 @@ def test_a_tolerance_widens_the_interval():
 
 
 def test_already_right_counts_as_correct():
-    samples = run(rows(ALREADY_RIGHT, CORRECTED), setting="non_reloading")
-    assert found(Share("mlp", "bgd_ii", 100.0, setting="non_reloading"), samples).ours == 100
+    assert found(Share("mlp", "bgd_ii", 100.0), run(rows(ALREADY_RIGHT, CORRECTED))).ours == 100
 
 
 def flips(differences):
@@ -610,9 +608,9 @@ def test_worse_verdicts_are_named(before, after, worse):
 
 def test_a_claim_that_is_gone_is_worse_and_an_odd_document_is_refused():
     assert compare_verdicts(document(a=NOT_COMPARABLE), document()) == ["claim a: not comparable, now gone"]
-    with pytest.raises(ReportError, match="no verdicts"):
+    with pytest.raises(ConfigError, match="verdicts=None: must be a mapping"):
         compare_verdicts({"a": REPRODUCED}, document())
-    with pytest.raises(ReportError, match="not a verdict: better"):
+    with pytest.raises(ConfigError, match=r"verdicts.a='better': valid: direction only"):
         compare_verdicts(document(), document(a="better"))
 
 

@@ -19,13 +19,8 @@ from experiments.report.statistics import Interval
 from experiments.report.style import method_style, network_label, setting_label
 from experiments.report.surveys import by_network
 
-_USED = [  # of the columns of `experiments.report.frames`: the fewer there are, the faster a selection
-    *("network", "setting", "method", "seed", "replica", "run_id", "run_samples", "position", "index"),
-    *("outcome", "altered", "parameters", "l2", "linf", "forward_passes", "sample_loss_after", "retained"),
-    *("train_loss", "base_train_loss", "released_after", "base_released_before"),
-    *("test_accuracy", "base_test_accuracy", "train_accuracy", "base_train_accuracy"),
-]
 PROBES = {"gradient_ranks": Results.of, "layer_gradients": lambda run, _: layers_of(run)}
+RELOADING = "reloading"  # the setting of every test that is no test of runs
 FIRST_FULLY_CONNECTED = "lin1.weight"
 LATE = 0.5  # of the samples: where the late part of a run begins
 FIRST_HUNDRED = 100  # samples: the panels (b) of figures 4.5 to 4.10
@@ -142,7 +137,7 @@ class Evidence:
 
     Attributes:
         runs: The runs of corrections, as `experiments.report.frames.Frames` has them.
-        groups: By network, setting and method, the rows of its samples with the columns `_USED` and
+        groups: By network, setting and method, the rows of its samples as `Frames` has them, with the column
             `first_layer_percent`.
         probes: By probe and network, what it found.
     """
@@ -160,7 +155,7 @@ class Evidence:
         """
         corrections = [run for run in runs if PROBE not in run.header.spec]
         frames = build_frames(corrections)
-        samples = frames.samples[_USED].copy()
+        samples = frames.samples.copy()
         percent = {
             (run.header.run_id, row.position): _first_layer_percent(row)
             for run in corrections
@@ -198,13 +193,13 @@ class Evidence:
             raise Missing(f"missing: no run of {label} on {where} is among the records")
         return self.groups[network, setting, method]
 
-    def rows_of(self, network: str, setting: str, method: str, metric: str) -> pd.DataFrame:
-        """Return the rows of a method that a metric of `PER_SAMPLE` has a value for.
+    def rows_of(self, network: str, method: str, metric: str) -> pd.DataFrame:
+        """Return the rows of a method in the reloading setting that a metric of `PER_SAMPLE` has a value for.
 
         Raises:
             Missing: There is none.
         """
-        samples = self.samples(network, setting, method)
+        samples = self.samples(network, RELOADING, method)
         rows = samples if metric in OF_EVERY_SAMPLE else samples[corrected(samples)]
         if rows.empty and metric not in OF_EVERY_SAMPLE:
             raise Missing(f"missing: {method_style(method).label} corrected no sample")

@@ -61,16 +61,17 @@ class Claims:
         """Return the content of each file; see `experiments.report.part.Part`.
 
         Raises:
-            ReportError: The data are not as they should be, or two runs cannot be told apart.
+            ConfigError: The data are not as they should be.
+            ReportError: Two runs cannot be told apart.
         """
         ledger = read_ledger(self.path)
         evidence = Evidence.of(draws(runs))
         rulings = sorted(judge(ledger.claims, evidence), key=lambda item: _natural(item.claim.id))
-        texts = (
-            _markdown(ledger, rulings, _scale(evidence)),
-            _csv(rulings),
-            _json(rulings, [run.header.run_id for run in runs]),
-        )
+        verdicts = {
+            "runs_sha256": run_ids_sha256(run.header.run_id for run in runs),
+            "verdicts": {item.claim.id: item.verdict for item in rulings},
+        }
+        texts = (_markdown(ledger, rulings, evidence), _csv(rulings), json.dumps(verdicts, indent=1) + "\n")
         return {name: text.encode() for name, text in zip(self.names, texts, strict=True)}
 
 
@@ -89,14 +90,15 @@ def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
     return lines, loud
 
 
-def _markdown(ledger: Ledger, rulings: Sequence[Ruling], scale: tuple[list[str], list[str]]) -> str:
+def _markdown(ledger: Ledger, rulings: Sequence[Ruling], evidence: Evidence) -> str:
+    about, faults = _scale(evidence)
     counts = [f"{sum(item.verdict == name for item in rulings)} {name}" for name in VERDICTS]
     parts = [
         "# Claims",
         f"{len(rulings)} claims: {listing(counts)}.",
-        loud_markdown(scale[1]).strip(),
+        loud_markdown(faults).strip(),
         markdown(OVERVIEW, [_overview(item) for item in rulings], texts=8).strip(),
-        *("## The rule", ledger.rule, ledger.reading, " ".join(scale[0])),
+        *("## The rule", ledger.rule, ledger.reading, " ".join(about)),
         "## The tests of each claim",
         "\n".join(map(_details, rulings)),
     ]
@@ -112,9 +114,8 @@ def _record(judged: Judged) -> dict[str, object]:
     numbers = {name: getattr(outcome, name) for name in ("ours", "against", "value", "p", "n", "note")}
     ends = asdict(outcome.interval) if outcome.interval else {}
     exact = "" if outcome.p is None else str(outcome.exact).lower()
-    return (
-        about | numbers | ends | {"p_holm": judged.adjusted, "p_exact": exact, "seeds": outcome.seeds or None}
-    )
+    about |= {"p_holm": judged.adjusted, "p_exact": exact, "seeds": outcome.seeds or None}
+    return about | numbers | ends
 
 
 def _text(record: Mapping[str, object], name: str) -> str:
@@ -128,9 +129,9 @@ def _text(record: Mapping[str, object], name: str) -> str:
         return "missing" if name == "ours" else NONE
     if name in ("p", "p_holm"):
         return f"<{SMALLEST:.4f}" if value < SMALLEST else format_number(value)
-    return (
-        shown(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-    )
+    if isinstance(value, float):
+        return shown(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _overview(ruling: Ruling) -> list[str]:
@@ -175,11 +176,6 @@ def _csv(rulings: Sequence[Ruling]) -> str:
 def _cell(value: object) -> object:
     """Return a cell of the csv file: a number that is not finite in words."""
     return shown(value) if isinstance(value, float) and not math.isfinite(value) else plain(value)
-
-
-def _json(rulings: Sequence[Ruling], run_ids: Sequence[str]) -> str:
-    verdicts = {item.claim.id: item.verdict for item in rulings}
-    return json.dumps({"runs_sha256": run_ids_sha256(run_ids), "verdicts": verdicts}, indent=1) + "\n"
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

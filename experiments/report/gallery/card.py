@@ -67,7 +67,7 @@ def _paint_sample(panel: Panel, scene: Scene) -> None:
         panel.digit(scene.portrait.pixels, 0, 0, FACE)
     panel.shapes([box(0, 0, FACE, FACE)], "none", edgecolors=look.RULE, linewidths=1.0)
     loss, before = scene.row.sample_loss_before, scene.base_probabilities
-    lines = (("right", scene.label, RIGHT), ("N0 says", scene.prediction, WRONG))
+    lines = (("right", scene.row.label, RIGHT), ("N0 says", scene.row.prediction_before, WRONG))
     for y, (role, number, colour) in zip((FACE + 0.3, FACE + 0.72), lines, strict=True):
         panel.note(0, y, role, 9)
         panel.write(0.85, y, class_name(number), 20, color=colour, fontweight="bold", ha="center")
