@@ -6,7 +6,7 @@ import pytest
 from experiments.records.archive import Records, export, load
 from experiments.records.schema import RecordError
 from experiments.records.store import Store
-from experiments.report.build import Definitions, are_there, build
+from experiments.report.build import SOURCE, Definitions, build, is_from
 from experiments.report.tables import read_reference
 from experiments.thesis.tables import FIGURES, PAPER, REFERENCE, TABLES
 from tests.records_factory import CORRECTED, UNCORRECTED, rows, run
@@ -63,11 +63,13 @@ def test_files_and_source(runs, reference, tmp_path):
     names = [*(spec.name for spec in TABLES), "all_methods"]
     assert tables == {f"{name}.{end}" for name in names for end in ("csv", "md", "tex")} | {"SOURCE.md"}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"figure_4_2.png", "figure_4_2.svg"}
-    assert are_there(tmp_path, SOME.names)
+    ids = [one.header.run_id for one in runs]
+    assert is_from(ids, tmp_path, SOME.names, SOURCE)
+    assert not is_from(ids[1:], tmp_path, SOME.names, SOURCE), "other runs"
     (tmp_path / "figures" / "figure_4_2.svg").unlink()
-    assert are_there(tmp_path, SOME.names), "a clone has no svg"
+    assert is_from(ids, tmp_path, SOME.names, SOURCE), "a clone has no svg"
     (tmp_path / "figures" / "figure_4_2.png").unlink()
-    assert not are_there(tmp_path, SOME.names)
+    assert not is_from(ids, tmp_path, SOME.names, SOURCE)
     source = (tmp_path / "tables" / "SOURCE.md").read_text()
     assert "- records: test records\n- 16 runs, 32 rows" in source
     assert "| main | 16 | 32 |" in source
