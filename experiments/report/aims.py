@@ -1,14 +1,16 @@
 """What a correction should reach, and which method does: over every misclassified sample."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from experiments.records.schema import Run
 from experiments.report.contenders import frames_of
-from experiments.report.knowledge import LEVELS, SET_ASIDE, Knowledge
+from experiments.report.knowledge import LEVELS, SET_ASIDE
 from experiments.report.metrics import NONE_CORRECTED
+from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
-from experiments.report.sheet import Block, Sheet, sheet_names
+from experiments.report.sheet import Block, Sheet
 from experiments.report.standings import (
     Aim,
     Standing,
@@ -33,67 +35,58 @@ LABELS = {
 
 
 @dataclass(frozen=True)
-class Aims:
+class Aims(Study):
     """A table of every method against the aims.
 
     Attributes:
-        knowledge: The level of each method.
-        aims: What a correction should reach.
         presets: Whose runs.
         networks: In the order that they are shown.
-        name: Of the files.
-        thesis_errors: By network, how many test images the thesis' N0 gets wrong.
+        aims: What a correction should reach.
     """
 
-    knowledge: Knowledge
-    aims: tuple[Aim, ...]
     presets: tuple[str, ...] = ("every_error_mlp", "every_error_alexnet")
     networks: tuple[str, ...] = tuple(NETWORKS)
-    name: str = "aims"
-    thesis_errors: tuple[tuple[str, int], ...] = ()
+    aims: tuple[Aim, ...] = ()
+    tables: ClassVar[tuple[str, ...]] = ("aims",)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        return sheet_names(self.name)
-
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`."""
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table."""
         frames, _ = frames_of(runs, "reloading", self.networks)
-        scope = Scope("reloading", self.networks, (), self.thesis_errors)
-        columns = list(dict.fromkeys(aim.quantity for aim in self.aims))
+        scope, told = Scope("reloading", self.networks, ()), words("aims")
+        found = {
+            network: standings(same_samples(frames.select(network=network)), self.thesis.knowledge)
+            for network in self.networks
+        }
+        yield Sheet(
+            "aims",
+            told["heading"],
+            [told["caption"], SET_ASIDE, *describe_same_samples(scope, frames)],
+            scope.warnings(frames),
+            [self._block(network, items) for network, items in found.items()],
+            ("network", "method", "options", "knows", "budget", "aim", "kind", "bound", "value", "met"),
+            [
+                _record(network, item, aim)
+                for network, items in found.items()
+                for item in items
+                for aim in self._of(network).values()
+            ],
+        )
+
+    def _of(self, network: str) -> dict[str, Aim]:
+        return {aim.quantity: aim for aim in self.aims if aim.network == network}
+
+    def _block(self, network: str, items: Sequence[Standing]) -> Block:
+        columns, own = list(dict.fromkeys(aim.quantity for aim in self.aims)), self._of(network)
+        wanted = [f"{own[name].kind} {own[name].bound:g}" if name in own else "no aim" for name in columns]
+        lines = [["aim", "", *wanted, "", ""]]
+        for item in items:
+            judged = [_judged(item, name, own.get(name)) for name in columns]
+            count = f"{met(item, list(own.values()))} of {len(own)}"
+            lines.append(
+                [item.contender.label, LEVELS[item.level].label, *judged, number_text(item.seconds), count]
+            )
         header = ["method", "knows", *(LABELS[name] for name in columns), "seconds", "aims met"]
-        blocks, records = [], []
-        for network in self.networks:
-            own = {aim.quantity: aim for aim in self.aims if aim.network == network}
-            items = standings(same_samples(frames.select(network=network)), self.knowledge)
-            wanted = [
-                f"{own[name].kind} {own[name].bound:g}" if name in own else "no aim" for name in columns
-            ]
-            lines = [["aim", "", *wanted, "", ""]]
-            for item in items:
-                judged = [_judged(item, name, own.get(name)) for name in columns]
-                count = f"{met(item, list(own.values()))} of {len(own)}"
-                lines.append(
-                    [
-                        item.contender.label,
-                        LEVELS[item.level].label,
-                        *judged,
-                        number_text(item.seconds),
-                        count,
-                    ]
-                )
-            blocks.append(Block(f"{network_label(network)}.", header, lines))
-            records += [_record(network, item, aim) for item in items for aim in own.values()]
-        return Sheet(
-            name=self.name,
-            heading="Aims",
-            caption=" ".join([_CAPTION, SET_ASIDE, *describe_same_samples(scope, frames)]),
-            warnings=scope.warnings(frames),
-            blocks=blocks,
-            columns=_COLUMNS,
-            records=records,
-        ).files()
+        return Block(f"{network_label(network)}.", header, lines)
 
 
 def _judged(item: Standing, quantity: str, aim: Aim | None) -> str:
@@ -106,12 +99,3 @@ def _record(network: str, item: Standing, aim: Aim) -> tuple[object, ...]:
     value = getattr(item, aim.quantity)
     shown = NONE_CORRECTED if value is None else value
     return (*named(network, item), aim.quantity, aim.kind, aim.bound, shown, aim.met_by(value))
-
-
-_COLUMNS = ("network", "method", "options", "knows", "budget", "aim", "kind", "bound", "value", "met")
-_CAPTION = (
-    "What this project wants of a correction, in the reloading setting, over more samples than the frontier has:"
-    " ✓ reached, ✗ not. Methods are as their yaml has them; what takes seconds a sample to search for or to evaluate is"
-    " left to the frontier. Seconds: of the search, the median over samples. Sorted by what a method knows, then by"
-    " its mean ΔTA."
-)

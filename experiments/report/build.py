@@ -17,7 +17,6 @@ from experiments.report.numbers import format_count
 from experiments.report.overview import all_methods_csv, all_methods_markdown, all_methods_tex
 from experiments.report.part import Part
 from experiments.report.readme import insert_between_markers, result_table
-from experiments.report.render import table_csv, table_markdown, table_tex
 from experiments.report.tables import TableSpec, evaluate
 
 __all__ = ["Definitions", "build", "insert_between_markers", "result_table"]
@@ -119,9 +118,7 @@ def _table_files(
     frames: Frames, definitions: Definitions, reference: pd.DataFrame
 ) -> Iterator[tuple[str, bytes]]:
     for spec in definitions.tables:
-        table = evaluate(spec, frames, reference)
-        for suffix, writer in (("csv", table_csv), ("md", table_markdown), ("tex", table_tex)):
-            yield f"tables/{spec.name}.{suffix}", writer(table).encode()
+        yield from evaluate(spec, frames, reference).sheet().files().items()
     yield "tables/all_methods.csv", all_methods_csv(frames).encode()
     for suffix, write in (("md", all_methods_markdown), ("tex", all_methods_tex)):
         yield f"tables/all_methods.{suffix}", write(frames, definitions.knowledge).encode()

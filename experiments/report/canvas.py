@@ -2,7 +2,10 @@
 
 import io
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -18,6 +21,18 @@ METADATA: Mapping[str, dict[str, str | None]] = {
     "svg": {"Date": None, "Creator": None},
 }
 FOOTNOTE_WIDTH = 135  # characters of 7 pt in a double column
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a study: the name of its files, and what paints it."""
+
+    name: str
+    paint: Paint
+
+    def files(self) -> dict[str, bytes]:
+        """Draw both files under `figures/`."""
+        return {f"figures/{self.name}.{kind}": image for kind, image in draw(self.paint).items()}
 
 
 def draw(paint: Paint) -> dict[str, bytes]:
@@ -52,3 +67,8 @@ def blank(axes: Axes, text: str) -> None:
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
+
+
+def lettered(panels: Any) -> Iterator[tuple[str, Axes]]:
+    """Go through an array of panels row by row, each with its letter: "(a)"."""
+    return zip((f"({letter})" for letter in ascii_lowercase), panels.flat, strict=False)

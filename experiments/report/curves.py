@@ -1,7 +1,7 @@
 """Curves over the samples of the non-reloading setting, a line a method."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments.report.canvas import lettered
 from experiments.report.frames import Frames
 from experiments.report.metrics import Values, correct
 from experiments.report.numbers import format_count, listing
 from experiments.report.style import UNCORRECTED_COLOUR, method_style, network_label
 
 FIRST = 100  # samples in panel (b), section 4.7 of the thesis
+MET = "misclassified samples met so far"
+BAND = "Line: mean over runs (seeds and replicas of N0); band: smallest to largest."
 
 LABELS = {
     "test_accuracy": "testing accuracy",
@@ -43,6 +46,10 @@ class Curve:
     not_finite: int
     seeds: int
 
+    def scaled(self, factor: float) -> "Curve":
+        """Return it in another unit."""
+        return replace(self, mean=factor * self.mean, low=factor * self.low, high=factor * self.high)
+
 
 def curve(samples: pd.DataFrame, measure: str) -> Curve:
     """Return a method's curve from the rows of all its seeds (at least one)."""
@@ -66,65 +73,67 @@ def curve(samples: pd.DataFrame, measure: str) -> Curve:
     )
 
 
+def draw_line(axes: Axes, item: Curve, method: str, last: int) -> Values:
+    """Draw a method's mean and its band over runs, rasterized for a small svg; return the places up to `last`."""
+    style, places = method_style(method), np.arange(min(last + 1, item.mean.size))
+    if item.seeds > 1:
+        band: dict[str, Any] = {"color": style.colour, "alpha": 0.15, "linewidth": 0, "rasterized": True}
+        axes.fill_between(places, item.low[places], item.high[places], **band)
+    axes.plot(places, item.mean[places], color=style.colour, linestyle=style.line)
+    return places
+
+
+def longest(curves: Mapping[str, Curve]) -> int:
+    """Return how many samples the longest of some curves has."""
+    return max((item.mean.size for item in curves.values()), default=1) - 1
+
+
+def draw_legend(figure: Figure, methods: Iterable[str], *more: Line2D, **look: Any) -> None:
+    """Name the lines of methods above the panels, and what else is drawn; nothing where nothing is."""
+    handles = [
+        Line2D([], [], color=style.colour, linestyle=style.line, linewidth=1.4, label=style.short)
+        for style in map(method_style, methods)
+    ]
+    handles += more
+    if handles:
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, **look)
+
+
 def draw_curves(
-    figure: Figure, panels: Sequence[Axes], frames: Frames, methods: Sequence[str], measure: str
+    figure: Figure, panels: Any, frames: Frames, methods: Sequence[str], measure: str
 ) -> list[str]:
     """Draw a measure over all samples and over the first 100, with a legend above; return notes."""
     found = {name: frames.select(method=name).samples for name in methods}
     curves = {name: curve(samples, measure) for name, samples in found.items() if len(samples)}
-    longest = max((item.mean.size for item in curves.values()), default=1) - 1
-    network = network_label(str(frames.runs["network"].iloc[0]))
-    lasts = (longest, min(FIRST, longest))
-    titles = (f"(a) {network}, {format_count(longest)} samples", f"(b) first {lasts[1]} samples")
-    for axes, last, title in zip(panels, lasts, titles, strict=True):
+    network, every = network_label(str(frames.runs["network"].iloc[0])), longest(curves)
+    first = min(FIRST, every)
+    titles = (f"{network}, {format_count(every)} samples", f"first {first} samples")
+    for (letter, axes), last, title in zip(lettered(panels), (every, first), titles, strict=True):
         if measure == "train_loss":
             axes.set_yscale("log")
         for method, item in curves.items():
-            _draw_curve(axes, item, method, last)
-        axes.set_title(title)
-        axes.set_xlabel("misclassified samples met so far")
+            places = draw_line(axes, item, method, last)
+            # Below the line, so that its colour stays to be seen where sample after sample fails.
+            failed = places[item.uncorrected[places]]
+            dots: dict[str, Any] = {"color": UNCORRECTED_COLOUR, "markersize": 2.6, "markeredgewidth": 0}
+            axes.plot(failed, item.mean[failed], "o", rasterized=True, zorder=1.9, **dots)
+        axes.set_title(f"{letter} {title}")
+        axes.set_xlabel(MET)
         axes.set_ylabel(LABELS[measure])
         axes.set_xlim(0, max(1, last))
-    handles = [*(_handle(method) for method in curves), _uncorrected_handle()]
-    look: dict[str, Any] = {"ncols": len(handles), "frameon": False, "columnspacing": 1.2}
-    figure.legend(handles=handles, loc="outside upper center", **look)
+    dot: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 0, "label": "uncorrected"}
+    draw_legend(figure, curves, Line2D([], [], color=UNCORRECTED_COLOUR, **dot), columnspacing=1.2)
     return _notes(curves, methods)
 
 
-def _handle(method: str) -> Line2D:
-    style = method_style(method)
-    return Line2D([], [], color=style.colour, linestyle=style.line, linewidth=1.4, label=style.short)
-
-
-def _uncorrected_handle() -> Line2D:
-    dot: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 0}
-    return Line2D([], [], color=UNCORRECTED_COLOUR, label="uncorrected", **dot)
-
-
-def _draw_curve(axes: Axes, item: Curve, method: str, last: int) -> None:
-    """Draw a method's mean, band and uncorrected samples; dense artists rasterized, for a small svg."""
-    style = method_style(method)
-    places = np.arange(min(last + 1, item.mean.size))
-    mean, failed = item.mean[places], item.uncorrected[places]
-    if item.seeds > 1:
-        band: dict[str, Any] = {"color": style.colour, "alpha": 0.15, "linewidth": 0}
-        axes.fill_between(places, item.low[places], item.high[places], rasterized=True, **band)
-    axes.plot(places, mean, color=style.colour, linestyle=style.line)
-    # Below the line, so that its colour stays to be seen where sample after sample fails.
-    dots: dict[str, Any] = {"color": UNCORRECTED_COLOUR, "markersize": 2.6, "markeredgewidth": 0}
-    axes.plot(places[failed], mean[failed], "o", rasterized=True, zorder=1.9, **dots)
-
-
-def _notes(curves: dict[str, Curve], methods: Sequence[str]) -> list[str]:
-    seeds = max((item.seeds for item in curves.values()), default=0)
-    many = (
-        "Line: mean over runs (seeds and replicas of N0); band: smallest to largest. Red: uncorrected in at least half"
-        " of the runs."
-    )
-    notes = [many if seeds > 1 else "One seed. Red: uncorrected."]
-    absent = [method_style(name).short for name in methods if name not in curves]
-    if absent:
-        notes.append(f"Missing, no runs among the records: {listing(absent)}.")
+def _notes(curves: Mapping[str, Curve], methods: Sequence[str]) -> list[str]:
+    many = max((item.seeds for item in curves.values()), default=0) > 1
+    notes = [
+        f"{BAND} Red: uncorrected in at least half of the runs." if many else "One seed. Red: uncorrected."
+    ]
+    lacking = [method_style(name).short for name in methods if name not in curves]
+    if lacking:
+        notes.append(f"Missing, no runs among the records: {listing(lacking)}.")
     gaps = [
         f"{method_style(name).short} {item.not_finite:,}" for name, item in curves.items() if item.not_finite
     ]

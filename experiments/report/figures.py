@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from experiments.report.boxplots import draw_accuracies, draw_sample_losses
-from experiments.report.canvas import blank, draw
-from experiments.report.captions import describe_scale, is_reduced, warnings
+from experiments.report.canvas import blank, draw, lettered
+from experiments.report.captions import absent_text, describe_scale, is_reduced, warnings
 from experiments.report.curves import draw_curves
 from experiments.report.frames import Frames, ReportError
-from experiments.report.style import network_label, setting_label
+from experiments.report.style import network_label
 
 BOXES = "Box: quartiles; whiskers: 1.5 interquartile ranges; n: corrected samples, seeds pooled."
 
@@ -42,22 +42,15 @@ class FigureSpec:
             raise ReportError(f"{self.name}: no kind of figure {self.kind!r}; there are {sorted(KINDS)}")
 
 
-def absent_text(network: str, setting: str) -> str:
-    """Return the text of an empty panel."""
-    return f"no runs of {network_label(network)}\nin the {setting_label(setting)} setting\namong the records"
-
-
 def _draw_accuracies(figure: Figure, frames: Frames, spec: FigureSpec) -> list[str]:
     """Draw testing and training accuracies after each corrected sample: a row of panels per network."""
-    height = 1.9 * len(spec.networks) + 0.3
-    figure.set_size_inches(7.0, height)
-    panels = figure.subplots(len(spec.networks), 2, squeeze=False)
-    letters = iter("abcdefgh")
+    figure.set_size_inches(7.0, 1.9 * len(spec.networks) + 0.3)
+    panels = lettered(figure.subplots(len(spec.networks), 2, squeeze=False))
     notes = []
-    for row, network in zip(panels, spec.networks, strict=True):
+    for network in spec.networks:
         part = frames.select(network=network, setting=spec.setting)
-        for axes, measure in zip(row, ("test_accuracy", "train_accuracy"), strict=True):
-            axes.set_title(f"({next(letters)}) {network_label(network)}")
+        for measure, (letter, axes) in zip(("test_accuracy", "train_accuracy"), panels, strict=False):
+            axes.set_title(f"{letter} {network_label(network)}")
             if part.runs.empty:
                 blank(axes, absent_text(network, spec.setting))
             else:
@@ -68,11 +61,11 @@ def _draw_accuracies(figure: Figure, frames: Frames, spec: FigureSpec) -> list[s
 def _draw_sample_losses(figure: Figure, frames: Frames, spec: FigureSpec) -> list[str]:
     """Draw sample losses after each corrected sample: a panel per network."""
     figure.set_size_inches(7.0, 2.5)
-    panels = figure.subplots(1, len(spec.networks), squeeze=False)[0]
+    panels = lettered(figure.subplots(1, len(spec.networks), squeeze=False))
     notes = []
-    for axes, network, letter in zip(panels, spec.networks, "abcdefgh", strict=False):
+    for network, (letter, axes) in zip(spec.networks, panels, strict=True):
         part = frames.select(network=network, setting=spec.setting)
-        axes.set_title(f"({letter}) {network_label(network)}")
+        axes.set_title(f"{letter} {network_label(network)}")
         if part.runs.empty:
             blank(axes, absent_text(network, spec.setting))
         else:
@@ -86,11 +79,11 @@ def _draw_curves(figure: Figure, frames: Frames, spec: FigureSpec) -> list[str]:
     panels = figure.subplots(1, 2)
     (network,) = spec.networks
     part = frames.select(network=network, setting=spec.setting)
-    if part.runs.empty:
-        for axes in panels:
-            blank(axes, absent_text(network, spec.setting))
-        return []
-    return draw_curves(figure, panels, part, spec.methods, spec.measure)
+    if not part.runs.empty:
+        return draw_curves(figure, panels, part, spec.methods, spec.measure)
+    for axes in panels:
+        blank(axes, absent_text(network, spec.setting))
+    return []
 
 
 KINDS: Mapping[str, Draw] = {
@@ -104,8 +97,7 @@ def _scale_notes(spec: FigureSpec, frames: Frames) -> list[str]:
     """Return the scale of each network where it is reduced, and what is wrong with its N0."""
     lines = []
     for network in spec.networks:
-        runs = frames.select(network=network, setting=spec.setting).runs
-        runs = runs[runs["method"].isin(spec.methods)]
+        runs = frames.select(network=network, setting=spec.setting, method=spec.methods).runs
         if is_reduced(runs):
             scale = describe_scale(runs)
             lines.append(f"{network_label(network)}: {scale[0].lower()}{scale[1:]}")

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.report.canvas import blank
+from experiments.report.captions import absent_text
 from experiments.report.contenders import Contender, on_curves
-from experiments.report.figures import absent_text
 from experiments.report.knowledge import LEVELS, level_rank
 from experiments.report.numbered import (
     Entry,
@@ -22,6 +22,7 @@ from experiments.report.numbered import (
     short_label,
     write_numbers,
 )
+from experiments.report.part import words
 from experiments.report.standings import Aim, Standing
 from experiments.report.strips import Panel, set_axis
 from experiments.report.style import DOUBLE_COLUMN, FAMILIES, family_of, method_order, network_label
@@ -40,13 +41,6 @@ MEASURES = (
 )
 SIZE = (2.75, 1.75)  # inches, about, of a panel
 COLUMNS = 3  # of the key
-READING = (
-    "Each mark is a method on the same samples, over those it corrected; white: it did not correct all. Curves: one"
-    " method under budgets of 1, 2, 5, ... parameters. Colour: what it knows beyond the network and the sample. Up is"
-    " worse. Loss: of test accuracy, in points (hundredths); the corrected sample itself is a gain of one image. The"
-    " table's 5th percentile of ΔTA is the 95th of the loss. Axes: logarithmic; linear within ±0.01 points and below"
-    " 0.1 images."
-)
 BOX = "Box: what this project aims at."
 
 
@@ -141,16 +135,12 @@ def _labels(names: Iterable[Curve | Contender]) -> dict[Curve | Contender, str]:
 
 
 def _kind(name: Curve | Contender) -> str:
-    return _budget(name) if isinstance(name, Contender) else "by budget"
+    return name.limit if isinstance(name, Contender) else "by budget"
 
 
 def _options(name: Curve | Contender) -> str:
     varied = name.varied if isinstance(name, Contender) else name[1]
     return ", ".join(f"{key} {value}" for key, value in varied)
-
-
-def _budget(contender: Contender) -> str:
-    return f"budget {contender.budget}" if contender.budget else ""
 
 
 def draw_frontier(figure: Figure, found: Found, aims: Sequence[Aim], budgets: Sequence[str]) -> list[str]:
@@ -190,11 +180,11 @@ def draw_frontier(figure: Figure, found: Found, aims: Sequence[Aim], budgets: Se
         for network, items in found.items()
         if (names := [_named(item) for item in items if item.changed_median is None])
     ]
-    return [READING, *([BOX] if aims else []), *lost]
+    return [words("frontier")["figure"], *([BOX] if aims else []), *lost]
 
 
 def _named(item: Standing) -> str:
-    return ", ".join(filter(None, (item.contender.label, _budget(item.contender))))
+    return ", ".join(filter(None, (item.contender.label, item.contender.limit)))
 
 
 def _draw_panel(

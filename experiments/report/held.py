@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.records.schema import CORRECTED, Row, Run
-from experiments.report.contenders import Contender
+from experiments.report.contenders import Contender, Entrant, entrants
 from experiments.report.frames import Frames
-from experiments.report.knowledge import Knowledge, level_of, level_rank
-from experiments.report.style import method_order
+from experiments.report.knowledge import Knowledge
 
 KINDS = {  # of `experiments.records.schema.Generality`
     "shifts": "shifts",
@@ -47,7 +46,7 @@ class Held:
 
 
 def held(runs: Sequence[Run], frames: Frames, knowledge: Knowledge) -> list[Held]:
-    """Return the standings of each contender of a network, those that know least first.
+    """Return how each contender of a network does, those that know least first.
 
     Args:
         runs: Those of `frames`, at least.
@@ -56,37 +55,24 @@ def held(runs: Sequence[Run], frames: Frames, knowledge: Knowledge) -> list[Held
     """
     rows = {run.header.run_id: run.rows for run in runs}
     last = int(frames.samples["position"].max()) if len(frames.samples) else -1
-    found: list[Held] = []
-    for contender in dict.fromkeys(frames.runs["contender"]):
-        ids = frames.runs.loc[frames.runs["contender"] == contender, "run_id"]
-        own = [row for run_id in ids for row in rows[run_id] if row.position <= last]
-        found.append(_held(contender, level_of(contender.method, knowledge), own))
-    order = method_order(item.contender.method for item in found)
-    return sorted(
-        found,
-        key=lambda item: (
-            level_rank(item.level),
-            order.index(item.contender.method),
-            _budget_rank(item.contender.budget),
-            item.contender.options,
-        ),
-    )
+    return [
+        _held(
+            item, [row for run_id in item.part.runs["run_id"] for row in rows[run_id] if row.position <= last]
+        )
+        for item in entrants(frames, knowledge)
+    ]
 
 
-def _budget_rank(budget: str) -> tuple[float, str]:
-    return (float(budget) if budget.isdigit() else np.inf if budget else -1.0, budget)
-
-
-def _held(contender: Contender, level: str, rows: Sequence[Row]) -> Held:
+def _held(item: Entrant, rows: Sequence[Row]) -> Held:
     right = [row for row in rows if row.outcome == CORRECTED]
     measured = [row.generality for row in right if row.generality is not None]
     counts: dict[str, tuple[int, int, int]] = {}
     for kind in KINDS if measured else ():
-        images, before, after = np.array([getattr(item, kind) for item in measured]).sum(axis=0).tolist()
+        images, before, after = np.array([getattr(each, kind) for each in measured]).sum(axis=0).tolist()
         counts[kind] = (images, before, after)
     return Held(
-        contender,
-        level,
+        item.contender,
+        item.level,
         corrected=len(measured) if measured else len(right),
         measured=bool(measured),
         counts=counts,

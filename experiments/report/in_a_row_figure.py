@@ -1,7 +1,6 @@
 """The figure of corrections in a row: every method's untouched accuracy and retention, a number a line."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.report.canvas import blank
-from experiments.report.contenders import Contender
-from experiments.report.curves import curve
-from experiments.report.figures import absent_text
-from experiments.report.knowledge import LEVELS
+from experiments.report.captions import absent_text
+from experiments.report.contenders import Contender, Entrant
+from experiments.report.curves import MET, curve
+from experiments.report.knowledge import LEVELS, level_rank
 from experiments.report.metrics import Values
 from experiments.report.numbered import SIZE, Entry, draw_key, key_height, short_label, spread
+from experiments.report.part import words
 from experiments.report.standings import Aim
 from experiments.report.strips import Panel, set_axis
 from experiments.report.style import DOUBLE_COLUMN, family_of, network_label
@@ -25,31 +25,10 @@ HEIGHT = 3.4  # inches, of a row of panels
 GAP = 0.026  # of a panel's height, between the numbers at its right
 POINTS = 60  # about, of a line that is not ours: with every one of 700 samples, forty such lines are a smear
 LOSS = Panel("untouched_loss", "untouched accuracy lost (points)", "right", "symlog", 0.1)
-READING = (
-    "Left: accuracy on the test images that are not on the work list, as a loss against N0's in points: logarithmic,"
-    " linear within ±0.1 points, less is higher. Right: retention, the share of the samples corrected before that the"
-    " network gets right. Mean over seeds. Each line ends at its number, in the order of their last values. Dotted"
-    " lines: the thesis' methods; solid: least change and least harm; dashed: all others. Solid lines"
-    " have every sample, of the others some 60 points are drawn and the last."
-)
 AIMED = "Level dotted line: what this project aims at."
 
 
-@dataclass(frozen=True)
-class Trail:
-    """A contender in a row on a network.
-
-    Attributes:
-        contender, level: What it is and what it knows.
-        samples: The rows of all its seeds, with the columns of `experiments.report.accumulation.with_trails`.
-    """
-
-    contender: Contender
-    level: str
-    samples: pd.DataFrame
-
-
-Found = Mapping[str, Sequence[Trail]]  # by network
+Found = Mapping[str, Sequence[Entrant]]  # by network
 
 
 def draw_rows(figure: Figure, found: Found, aims: Sequence[Aim]) -> list[str]:
@@ -69,35 +48,23 @@ def draw_rows(figure: Figure, found: Found, aims: Sequence[Aim]) -> list[str]:
             bounds = [aim.bound for aim in aims if (aim.network, aim.quantity) == (network, quantity)]
             _draw_panel(axes, items, entries, quantity, bounds)
             if row == len(found) - 1:
-                axes.set_xlabel("misclassified samples met so far")
+                axes.set_xlabel(MET)
     draw_key(figure.add_subplot(grid[-1, :]), list(entries.values()), COLUMNS)
-    return [READING, *([AIMED] if aims else [])]
+    return [words("in_a_row")["figure"], *([AIMED] if aims else [])]
 
 
 def _entries(found: Found) -> dict[Contender, Entry]:
-    """Return a numbered entry for each contender of any network, in the order that the trails come in."""
+    """Return a numbered entry for each contender of any network, in the order that they come in."""
     levels = {item.contender: item.level for items in found.values() for item in items}
-    ordered = sorted(levels, key=lambda contender: list(LEVELS).index(levels[contender]))
-    return {
-        contender: Entry(
-            number,
-            short_label(contender.method, _options(contender)),
-            levels[contender],
-            family_of(contender.method),
-            _line(contender),
-        )
-        for number, contender in enumerate(ordered, 1)
-    }
-
-
-def _options(contender: Contender) -> str:
-    budget = f"budget {contender.budget}" if contender.budget else ""
-    return ", ".join(filter(None, (budget, contender.options)))
-
-
-def _line(contender: Contender) -> str:
-    """Return the line style of a contender's family."""
-    return {"thesis": ":", "ours": "-"}.get(family_of(contender.method), "--")
+    ordered = sorted(levels, key=lambda contender: level_rank(levels[contender]))
+    entries = {}
+    for number, contender in enumerate(ordered, 1):
+        family = family_of(contender.method)
+        options = ", ".join(filter(None, (contender.limit, contender.options)))
+        line = {"thesis": ":", "ours": "-"}.get(family, "--")
+        label = short_label(contender.method, options)
+        entries[contender] = Entry(number, label, levels[contender], family, line)
+    return entries
 
 
 def values_of(samples: pd.DataFrame, quantity: str) -> Values:
@@ -116,13 +83,13 @@ def drawn_of(size: int, every: bool) -> np.ndarray[Any, np.dtype[np.intp]]:
 
 def _draw_panel(
     axes: Axes,
-    items: Sequence[Trail],
+    items: Sequence[Entrant],
     entries: Mapping[Contender, Entry],
     quantity: str,
     bounds: Sequence[float],
 ) -> None:
     loss = quantity == LOSS.quantity
-    lines = {item.contender: values_of(item.samples, quantity) for item in items}
+    lines = {item.contender: values_of(item.part.samples, quantity) for item in items}
     longest = max(values.size for values in lines.values()) - 1
     if loss:
         finite = np.concatenate([values[np.isfinite(values)] for values in lines.values()])
@@ -139,15 +106,10 @@ def _draw_panel(
     for mark in marks:
         axes.axhline(mark, color="#5E7F3A", linestyle=(0, (1, 1.5)), linewidth=1.0, zorder=1.5)
     for name, values in lines.items():
-        entry = entries[name]
-        thick = 1.2 if entry.family == "ours" else 0.75
-        look: dict[str, Any] = {
-            "color": LEVELS[entry.level].colour,
-            "linestyle": entry.line,
-            "linewidth": thick,
-        }
-        drawn = drawn_of(values.size, entry.family == "ours")
-        axes.plot(drawn, values[drawn], zorder=2.5 if entry.family == "ours" else 2, **look)
+        entry, ours = entries[name], entries[name].family == "ours"
+        look: dict[str, Any] = {"color": LEVELS[entry.level].colour, "linestyle": entry.line}
+        drawn = drawn_of(values.size, ours)
+        axes.plot(drawn, values[drawn], linewidth=1.2 if ours else 0.75, zorder=2.5 if ours else 2, **look)
     axes.set_xlim(0, max(1, longest))
     _write_ends(axes, {entries[name].number: values for name, values in lines.items()}, entries)
 

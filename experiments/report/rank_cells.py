@@ -7,12 +7,13 @@ import numpy as np
 
 from experiments.records.schema import Run
 from experiments.report.captions import FULL_TEST_IMAGES, FULL_TRAIN_IMAGES
-from experiments.report.compared import RANK, SHARE, Compared, read_texts
+from experiments.report.compared import RANK, SHARE, Compared
 from experiments.report.gradient_ranks import PROBE_NAME, REFERENCE_COLUMNS, GradientRanksPart
 from experiments.report.metrics import MISSING
 from experiments.report.rank_shares import MEAN, OF_SAMPLE, Reading, Results
 from experiments.report.statistics import Interval, wilson
 from experiments.report.surveys import HIGH, LOW, by_network, scale
+from experiments.report.tables import read_texts
 from experiments.report.verdicts import Printed, rank_verdict, verdict
 
 ONE_PARAMETER = "one_parameter"  # in the place of a setting: each is updated alone, from N0
@@ -49,7 +50,7 @@ class RankCells:
         run = by_network(self.runs, PROBE_NAME).get(self.part.network)
         results = None if run is None else Results.of(run, self.part.network)
         about = (scale(self.part.network, run),) if run is not None and _is_reduced(run) else ()
-        texts = read_texts(self.part.reference, [*REFERENCE_COLUMNS, "printed_percent"])
+        texts = read_texts(self.part.thesis.ranks, [*REFERENCE_COLUMNS, "printed_percent"])
         chosen = (texts["table"] == self.part.number) & (texts["network"] == self.part.network)
         columns = ["criterion", "place", "gradient_rank", "printed_percent"]
         for criterion, place, rank, share in texts.loc[chosen, columns].itertuples(index=False, name=None):

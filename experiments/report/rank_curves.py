@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from experiments.records.schema import Figures
 from experiments.report.canvas import blank
+from experiments.report.part import words
 from experiments.report.rank_shares import CRITERIA, Curve, Results
 from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
 from experiments.report.surveys import absent_text
@@ -15,12 +16,6 @@ from experiments.report.surveys import absent_text
 COLOUR, MEDIAN_COLOUR = METHODS["bgd_ii"].colour, METHODS["retrain"].colour
 BAR_COLOUR = "#999999"
 SKEWED = 5  # times its median: a mean further off squeezes the rest of a linear axis together
-
-MEANING = (
-    "Blue: mean over the samples that the update of this rank alone corrects; band: 95 % percentile bootstrap interval"
-    " over samples; orange: median; dotted: N0. Bars: number of samples behind each rank; over few samples the band"
-    " is too narrow."
-)
 
 
 def paint_curves(
@@ -37,9 +32,7 @@ def paint_curves(
     figure.set_size_inches(DOUBLE_COLUMN, 3.6)
     panels = figure.subplots(2, len(CRITERIA), height_ratios=(3, 1), squeeze=False)
     logarithmic = []
-    for column, (name, letter) in enumerate(zip(CRITERIA, "abc", strict=True)):
-        above, below = panels[:, column]
-        criterion = CRITERIA[name]
+    for (name, criterion), letter, (above, below) in zip(CRITERIA.items(), "abc", panels.T, strict=True):
         above.set_title(f"({letter}) {network_label(network)}: {criterion.name}{criterion.unit}")
         if results is None:
             blank(above, absent_text(network, "gradient_ranks"))
@@ -51,7 +44,7 @@ def paint_curves(
             logarithmic.append(criterion.name)
         _draw(above, below, curve, None if base is None else getattr(base, criterion.column))
     panels[1, 0].set_ylabel("samples")
-    notes = [MEANING] if results is not None else []
+    notes = [words("gradient_ranks")["figure"]] if results is not None else []
     return notes + [f"Logarithmic axis: {name}." for name in logarithmic]
 
 

@@ -2,32 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from experiments.records.schema import Run
-from experiments.report.canvas import draw
 from experiments.report.frames import Frames
-from experiments.report.knowledge import Knowledge
-from experiments.report.metrics import Values
+from experiments.report.metrics import Metric, Values, column
 from experiments.report.numbers import format_count, format_number, listing
-from experiments.report.scope import EVERY_METHOD, Scope
-from experiments.report.sheet import sheet_names
-from experiments.report.strips import Panel, draw_strips
-from experiments.report.style import NETWORKS, network_label
-from experiments.report.tails import MEANING, Quantity, sheet, tails_of, values_of
-
-
-def _column(samples: pd.DataFrame, name: str) -> Values:
-    return samples[name].to_numpy(dtype=np.float64)
+from experiments.report.strips import Panel
+from experiments.report.style import network_label
+from experiments.report.tails import Tails
 
 
 def _percentage(samples: pd.DataFrame, count: str, of: str) -> Values:
     """Return one column in per cent of another: NaN where that is 0."""
-    whole = _column(samples, of)
-    return 100 * _column(samples, count) / np.where(whole > 0, whole, np.nan)
+    whole = column(samples, of)
+    return 100 * column(samples, count) / np.where(whole > 0, whole, np.nan)
 
 
 def negative_flips(samples: pd.DataFrame) -> Values:
@@ -66,8 +57,8 @@ def untouched_accuracy_change(samples: pd.DataFrame) -> Values:
     The difference of two shares of `base_untouched_images`, after the correction and of N0: a value per sample, NaN
     where every test image is on the list.
     """
-    change = _column(samples, "untouched_right") - _column(samples, "base_untouched_right")
-    images = _column(samples, "base_untouched_images")
+    change = column(samples, "untouched_right") - column(samples, "base_untouched_right")
+    images = column(samples, "base_untouched_images")
     return np.asarray(change / np.where(images > 0, images, np.nan), dtype=np.float64)
 
 
@@ -79,20 +70,25 @@ def _moved_close(samples: pd.DataFrame) -> Values:
     return np.round(100 - close_locality(samples), 10)
 
 
+NEGATIVE = Metric("negative_flip_rate", "Negative flip rate (%)", "samples", negative_flips, harm="largest")
+POSITIVE = Metric("positive_flip_rate", "Positive flip rate (%)", "samples", positive_flips, harm="smallest")
+UNTOUCHED = Metric(
+    "untouched_dTA", "ΔTA, images not on the work list", "samples", untouched_accuracy_change, harm="smallest"
+)
 QUANTITIES = (
-    Quantity("negative_flip_rate", "Negative flip rate (%)", "largest", negative_flips),
-    Quantity("positive_flip_rate", "Positive flip rate (%)", "smallest", positive_flips),
-    Quantity("locality", "Locality (%)", "smallest", locality),
-    Quantity("locality_close", "Locality, close images (%)", "smallest", close_locality),
-    Quantity("untouched_dTA", "ΔTA, images not on the work list", "smallest", untouched_accuracy_change),
+    NEGATIVE,
+    POSITIVE,
+    Metric("locality", "Locality (%)", "samples", locality, harm="smallest"),
+    Metric("locality_close", "Locality, close images (%)", "samples", close_locality, harm="smallest"),
+    UNTOUCHED,
 )
 # Locality is near 100 where it matters: what is missing to it shows the difference.
 DRAWN = (
-    QUANTITIES[0],
-    QUANTITIES[1],
-    Quantity("moved", "", "largest", _moved),
-    Quantity("moved_close", "", "largest", _moved_close),
-    QUANTITIES[4],
+    NEGATIVE,
+    POSITIVE,
+    Metric("moved", "", "samples", _moved),
+    Metric("moved_close", "", "samples", _moved_close),
+    UNTOUCHED,
 )
 PANELS = (
     Panel("negative_flip_rate", "negative flip rate (%)", "right", "symlog", 0.01),
@@ -101,64 +97,23 @@ PANELS = (
     Panel("moved_close", "100 − locality, close images (%)", "right", "symlog", 0.1),
     Panel("untouched_dTA", "ΔTA, images not on the work list", "left", "symlog", 1e-3),
 )
-_AXES = (
-    "Axes: logarithmic, linear up to 0.01 % (close images 0.1 %) and between -0.001 and 0.001. 100 − locality: share"
-    " of the images whose prediction is another than N0's."
-)
 
 
 @dataclass(frozen=True)
-class SideEffects:
-    """A table and a figure of flips, locality and accuracy on the images that are not on the work list.
+class SideEffects(Tails):
+    """Flips, locality and accuracy on the images that are not on the work list."""
 
-    Attributes:
-        presets: Whose runs.
-        networks, methods: In the order that they are shown.
-        name: Of the files.
-        thesis_errors: By network, how many test images the thesis' N0 gets wrong.
-        knowledge: The level of each method, for the caption.
-    """
+    name: ClassVar[str] = "side_effects"
+    tables: ClassVar[tuple[str, ...]] = (name,)
+    figures: ClassVar[tuple[str, ...]] = (name,)
+    quantities: ClassVar[tuple[Metric, ...]] = QUANTITIES
+    drawn: ClassVar[tuple[Metric, ...]] = DRAWN
+    panels: ClassVar[tuple[Panel, ...]] = PANELS
 
-    presets: tuple[str, ...] = ("every_method",)
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    methods: tuple[str, ...] = EVERY_METHOD
-    name: str = "side_effects"
-    thesis_errors: tuple[tuple[str, int], ...] = ()
-    knowledge: Knowledge = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        return (*sheet_names(self.name), *(f"figures/{self.name}.{kind}" for kind in ("png", "svg")))
-
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`."""
-        scope = Scope("reloading", self.networks, self.methods, self.thesis_errors, self.knowledge)
-        frames = scope.frames(runs)
-        tails = tails_of(values_of(scope, frames, QUANTITIES), QUANTITIES)
+    def about(self, frames: Frames) -> list[str]:
+        """Say which images count as close."""
         close = describe_close(frames, self.networks)
-        texts = [_CAPTION, MEANING, *scope.caption(frames), close]
-        heading, loud = "Side effects of a correction", scope.warnings(frames)
-        table = sheet(self.name, heading, texts, loud, QUANTITIES, tails)
-        drawn = values_of(scope, frames, DRAWN)
-
-        def paint(figure: Figure) -> list[str]:
-            notes = draw_strips(figure, scope, frames, drawn, PANELS)
-            return [*notes, _AXES, *([close] if close else []), *scope.footnotes(frames)]
-
-        return {
-            **table.files(),
-            **{f"figures/{self.name}.{kind}": image for kind, image in draw(paint).items()},
-        }
-
-
-_CAPTION = (
-    "Reloading setting: what one correction does to the predictions of the test images, against N0's. Negative and"
-    " positive flip rate: images from right to wrong, and from wrong to right, over all test images. Locality:"
-    " images with N0's prediction, right or wrong, over all of them; the sample itself, which is meant to change, is"
-    " one of them where it is among the test images, and one of the positive flips. Images not on the work list: the"
-    " test images that are not samples of the run, so that the corrected sample itself has no part in their ΔTA."
-)
+        return [close] if close else []
 
 
 def describe_close(frames: Frames, networks: Sequence[str]) -> str:
@@ -166,12 +121,8 @@ def describe_close(frames: Frames, networks: Sequence[str]) -> str:
     texts = []
     for network in networks:
         runs = frames.select(network=network).runs
-        pairs = sorted(
-            {
-                (int(count), float(margin))
-                for count, margin in zip(runs["base_close_images"], runs["base_close_margin"], strict=True)
-            }
-        )
+        columns = (runs["base_close_images"], runs["base_close_margin"])
+        pairs = sorted({(int(count), float(margin)) for count, margin in zip(*columns, strict=True)})
         parts = [
             f"{format_count(count)} images, at most"
             f" {format_number(margin) if np.isfinite(margin) else 'an unknown number of'} logits apart"
@@ -179,6 +130,5 @@ def describe_close(frames: Frames, networks: Sequence[str]) -> str:
         ]
         if parts:
             texts.append(f"{network_label(network)} {listing(parts)}")
-    if not texts:
-        return ""
-    return f"Close images, those whose two largest logits N0 has closest together: {'; '.join(texts)}."
+    start = "Close images, those whose two largest logits N0 has closest together"
+    return f"{start}: {'; '.join(texts)}." if texts else ""

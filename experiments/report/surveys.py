@@ -1,6 +1,6 @@
 """What the tables and figures of every probe have in common: its runs, their scale, their bootstrap."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from experiments.records.schema import PROBE, Measurement, Run
 from experiments.report.captions import describe_base, is_reduced, warnings
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_count
+from experiments.report.part import Thesis
 from experiments.report.style import network_label
 
 RESAMPLES = 2000
@@ -81,15 +82,24 @@ def describe(network: str, run: Run | None, thesis_errors: int | None = None) ->
     return text if run is None else f"{text} {describe_base(_facts(run), thesis_errors)}"
 
 
+def describe_all(found: Mapping[str, Run], networks: Sequence[str], thesis: Thesis) -> list[str]:
+    """Describe each network."""
+    return [describe(network, found.get(network), thesis.errors_of(network)) for network in networks]
+
+
 def loud(network: str, run: Run | None) -> list[str]:
     """Return the faults of the N0 of a run, by network."""
     return [] if run is None else [f"{network_label(network)}: {text}" for text in warnings(_facts(run))]
 
 
-def footnotes(found: dict[str, Run], networks: Sequence[str]) -> list[str]:
+def footnotes(found: Mapping[str, Run], networks: Sequence[str]) -> list[str]:
     """Return the scale of each network's run, and what is wrong with its N0, for the foot of a figure."""
-    lines = [scale(network, found.get(network)) for network in networks]
-    return lines + [text for network in networks for text in loud(network, found.get(network))]
+    return [*(scale(network, found.get(network)) for network in networks), *loud_all(found, networks)]
+
+
+def loud_all(found: Mapping[str, Run], networks: Sequence[str]) -> list[str]:
+    """Return the faults of the N0 of each network."""
+    return [text for network in networks for text in loud(network, found.get(network))]
 
 
 def absent_text(network: str, probe: str) -> str:

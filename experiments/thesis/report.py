@@ -6,13 +6,12 @@ from experiments.report.claims import Claims
 from experiments.report.comparison import Comparison
 from experiments.report.distributions import Distributions
 from experiments.report.gallery.part import Gallery
-from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.knowledge import SET_ASIDE
 from experiments.report.page import Chapter, Document, Figure, Fragment
 from experiments.report.provenance import FRAGMENT
 from experiments.report.side_effects import SideEffects
 from experiments.report.training_loss import TrainingLoss
-from experiments.thesis.tables import KNOWLEDGE, PARTS, REFERENCE, TABLES, THESIS_ERRORS
+from experiments.thesis.tables import RANKS, REFERENCE, TABLES, THESIS
 
 CLAIMS = REFERENCE.parents[1] / "claims.yaml"
 VERDICTS = REFERENCE.with_name("verdicts.json")  # what `make verify` holds the records against
@@ -22,11 +21,11 @@ LEDGER = Claims(CLAIMS)
 PARTS_OF_REPORT = (
     Gallery(),  # takes longest
     LEDGER,
-    Comparison(TABLES, tuple(part for part in PARTS if isinstance(part, GradientRanksPart)), REFERENCE),
-    TrainingLoss(REFERENCE, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
-    Distributions(thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
-    SideEffects(thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
-    Accumulation(thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
+    Comparison(TABLES, RANKS, REFERENCE),
+    TrainingLoss(THESIS),
+    Distributions(THESIS),
+    SideEffects(THESIS),
+    Accumulation(THESIS),
 )
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from bgd.rng import stream
 from experiments.report.distributions import PANELS, QUANTITIES, Distributions
-from experiments.report.part import Part
+from experiments.report.part import Part, Thesis
 from experiments.report.scope import Scope
 from experiments.report.strips import Panel, decades, draw_strips
 from experiments.report.tails import tail, tails_of, values_of
@@ -14,7 +14,7 @@ from tests.records_factory import ALREADY_RIGHT, BASE, CORRECTED, UNCORRECTED, f
 from tests.report.probe_records import rows_of
 
 METHODS = ("bgd_ii", "retrain", "random", "l1")
-PART = Distributions(methods=METHODS, thesis_errors=(("mlp", 947),))
+PART = Distributions(methods=METHODS, thesis=Thesis(errors=(("mlp", 947),)))
 SCOPE = Scope("reloading", ("alexnet", "mlp"), METHODS)
 
 

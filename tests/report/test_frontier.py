@@ -14,13 +14,13 @@ from experiments.records.schema import Generality as Counted
 from experiments.report.aims import Aims
 from experiments.report.contenders import Contender, contenders_of, frames_of
 from experiments.report.frames import ReportError, build_frames
-from experiments.report.frontier import COLUMNS, Frontier
+from experiments.report.frontier import BUDGETS, COLUMNS, Frontier
 from experiments.report.frontier_figure import MEASURES, entries_of, split, value_of
 from experiments.report.generality import Generality
 from experiments.report.knowledge import LEVELS, describe_knowledge, level_of
 from experiments.report.numbered import HEIGHT, WIDTH, Entry, key_lines, place_numbers, spread
 from experiments.report.overview import all_methods_markdown, all_methods_tex
-from experiments.report.part import Part
+from experiments.report.part import Part, Thesis
 from experiments.report.scope import Scope
 from experiments.report.standings import Aim, same_samples, standings
 from experiments.report.tables import TableSpec, evaluate, read_reference
@@ -42,8 +42,9 @@ AIMS = (
     Aim("mlp", "dTA_mean", "at least", -0.0006),
     Aim("mlp", "dTA_worst", "at least", -0.001),
 )
+TOLD = Thesis(knowledge=KNOWLEDGE)
 METHODS = tuple(name for name, _ in KNOWLEDGE)
-PART = Frontier(KNOWLEDGE, methods=METHODS, aims=AIMS)
+PART = Frontier(TOLD, methods=METHODS, aims=AIMS)
 N0 = 0.8  # accuracy
 
 
@@ -178,7 +179,7 @@ def test_aims_are_met_on_their_edge_and_not_beyond():
 
 
 def test_the_table_of_aims_holds_every_method_against_them():
-    part = Aims(KNOWLEDGE, AIMS)
+    part = Aims(TOLD, aims=AIMS)
     files = part.files(example())
     assert sorted(files) == sorted(part.names)
     text = files["tables/aims.md"].decode()
@@ -195,7 +196,7 @@ def test_the_table_of_aims_holds_every_method_against_them():
 def test_curves_are_two_or_more_of_the_budgets_and_a_loss_is_the_accuracy_turned_round():
     frames, _ = frames_of(example(), "reloading", ("mlp",))
     found = standings(same_samples(frames), KNOWLEDGE)
-    drawn = split(found, PART.budgets)
+    drawn = split(found, BUDGETS)
     (curve,) = drawn.curves.values()
     assert [item.contender.budget for item in curve] == ["1", "5", "all"]
     assert {item.method for item in drawn.points} == {"bgd_ii", "bgd_c", "least_harm"}
@@ -225,7 +226,7 @@ def test_files_do_not_depend_on_the_order_and_say_where_nothing_was_corrected():
 
 
 def test_it_works_without_runs():
-    for part in (PART, Aims(KNOWLEDGE, AIMS), Generality(KNOWLEDGE, methods=METHODS)):
+    for part in (PART, Aims(TOLD, aims=AIMS), Generality(TOLD, methods=METHODS)):
         files = part.files([])
         assert sorted(files) == sorted(part.names)
         checked: Part = part
@@ -294,7 +295,7 @@ def test_captions_of_other_tables_say_what_their_methods_know():
     spec = TableSpec("table_4_6", "", "mlp", "reloading", methods, ("POC",), knowledge=KNOWLEDGE)
     assert sentence in evaluate(spec, frames, read_reference(REFERENCE)).caption
     assert sentence not in evaluate(replace(spec, knowledge=()), frames, read_reference(REFERENCE)).caption
-    assert sentence in " ".join(Scope("reloading", ("mlp",), methods, (), KNOWLEDGE).caption(frames))
+    assert sentence in " ".join(Scope("reloading", ("mlp",), methods, TOLD).caption(frames))
     assert sentence in all_methods_markdown(frames, KNOWLEDGE)
     assert sentence in all_methods_tex(frames, KNOWLEDGE)
     assert sentence not in all_methods_markdown(frames)
@@ -318,7 +319,7 @@ def test_generality_pools_images_over_the_corrected_samples():
         row(1, generality=general((8, 0, 1), (4, 1, 4), (8, 2, 4), (6, 0, 3)), forward_passes=20),
         row(2, UNCORRECTED, forward_passes=90),
     )
-    part = Generality(KNOWLEDGE, methods=("bgd_ii", "bgd_c"))
+    part = Generality(TOLD, methods=("bgd_ii", "bgd_c"))
     runs = [run(rows), run((row(0),), method="bgd_c"), run((row(0, UNCORRECTED),), method="least_change")]
     files = part.files(runs[:1])
     assert sorted(files) == sorted(part.names)

@@ -8,10 +8,11 @@ import torch
 from bgd.evaluation.full import combine
 from experiments.report.frames import build_frames
 from experiments.report.loss_accounts import Accounts
+from experiments.report.part import Thesis
 from experiments.report.training_loss import TrainingLoss
 from experiments.thesis.tables import REFERENCE
 
-PART = TrainingLoss(REFERENCE)
+PART = TrainingLoss(Thesis(tables=REFERENCE))
 
 
 def figures_of(losses):
