@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -68,15 +68,13 @@ class Ablations(Study):
     """A table of variants beside the full algorithm.
 
     Attributes:
-        presets: Whose runs.
-        network: Of which network.
         variants: The first is the full algorithm and names every key that any of them does.
     """
 
     presets: tuple[str, ...] = ("ablations",)
-    network: str = "mlp"
+    networks: tuple[str, ...] = ("mlp",)
     variants: tuple[Variant, ...] = ()
-    tables: ClassVar[tuple[str, ...]] = ("ablations",)
+    tables = ("ablations",)
 
     def __post_init__(self) -> None:
         known = dict(self.variants[0].values)

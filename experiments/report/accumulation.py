@@ -13,7 +13,6 @@ starts at 0.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,7 @@ from experiments.report.numbers import format_summary
 from experiments.report.part import Made, Study, words
 from experiments.report.scope import EVERY_METHOD, Scope
 from experiments.report.sheet import Block, Sheet
-from experiments.report.style import NETWORKS, method_style, network_label
+from experiments.report.style import method_style, network_label
 from experiments.report.trails import FIGURES, paint_trails
 
 NEVER = "never"
@@ -162,18 +161,12 @@ def cell_text(item: Metric, summary: Summary) -> str:
 
 @dataclass(frozen=True)
 class Accumulation(Study):
-    """A table and three figures of the non-reloading setting.
-
-    Attributes:
-        presets: Whose runs.
-        networks, methods: In the order that they are shown.
-    """
+    """A table and three figures of the non-reloading setting."""
 
     presets: tuple[str, ...] = ("every_method", *REPLICAS)
-    networks: tuple[str, ...] = tuple(NETWORKS)
     methods: tuple[str, ...] = EVERY_METHOD
-    tables: ClassVar[tuple[str, ...]] = ("accumulation",)
-    figures: ClassVar[tuple[str, ...]] = tuple(FIGURES)
+    tables = ("accumulation",)
+    figures = tuple(FIGURES)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figures."""

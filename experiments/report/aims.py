@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from experiments.records.schema import Run
 from experiments.report.contenders import frames_of
@@ -21,7 +20,7 @@ from experiments.report.standings import (
     same_samples,
     standings,
 )
-from experiments.report.style import NETWORKS, network_label
+from experiments.report.style import network_label
 
 # For people: of an aim's quantity.
 LABELS = {
@@ -39,15 +38,12 @@ class Aims(Study):
     """A table of every method against the aims.
 
     Attributes:
-        presets: Whose runs.
-        networks: In the order that they are shown.
         aims: What a correction should reach.
     """
 
     presets: tuple[str, ...] = ("every_error_mlp", "every_error_alexnet")
-    networks: tuple[str, ...] = tuple(NETWORKS)
     aims: tuple[Aim, ...] = ()
-    tables: ClassVar[tuple[str, ...]] = ("aims",)
+    tables = ("aims",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table."""

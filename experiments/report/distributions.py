@@ -1,7 +1,6 @@
 """The distributions behind the means of the reloading setting: size of the change and what it does to the network."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import pandas as pd
 
@@ -49,9 +48,9 @@ PANELS = (
 class Distributions(Tails):
     """Median, percentiles and worst case beside each mean."""
 
-    name: ClassVar[str] = "distributions"
-    tables: ClassVar[tuple[str, ...]] = (name,)
-    figures: ClassVar[tuple[str, ...]] = (name,)
-    quantities: ClassVar[tuple[Metric, ...]] = QUANTITIES
-    drawn: ClassVar[tuple[Metric, ...]] = QUANTITIES
-    panels: ClassVar[tuple[Panel, ...]] = PANELS
+    name = "distributions"
+    tables = (name,)
+    figures = (name,)
+    quantities = QUANTITIES
+    drawn = QUANTITIES
+    panels = PANELS

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
 
 from experiments.records.schema import Run
 from experiments.report.canvas import Picture
@@ -25,7 +24,7 @@ from experiments.report.standings import (
     same_samples,
     standings,
 )
-from experiments.report.style import NETWORKS, network_label
+from experiments.report.style import network_label
 
 BY_CONSTRUCTION = "by construction, not measured"
 BUDGETS = ("1", "2", "5", "10", "20", "50", "200", ALL)  # of which curves are made
@@ -65,18 +64,13 @@ class Frontier(Study):
     """A table and a figure: every method against every other, at equal samples.
 
     Attributes:
-        presets: Whose runs.
-        networks: In the order that they are shown.
-        methods: Those that should be there; what is missing is named.
         aims: What a correction should reach.
     """
 
     presets: tuple[str, ...] = FRONTIER
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    methods: tuple[str, ...] = ()
     aims: tuple[Aim, ...] = ()
-    tables: ClassVar[tuple[str, ...]] = ("frontier",)
-    figures: ClassVar[tuple[str, ...]] = ("frontier",)
+    tables = ("frontier",)
+    figures = ("frontier",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,7 +21,7 @@ from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block, Sheet
 from experiments.report.standings import FRONTIER, describe_same_samples, named, same_samples
-from experiments.report.style import DOUBLE_COLUMN, NETWORKS, network_label
+from experiments.report.style import DOUBLE_COLUMN, network_label
 
 NOT_MEASURED = "not measured"
 LINE = 0.118  # inches, of a method in the figure
@@ -42,18 +41,13 @@ class Generality(Study):
     """A table and a figure of generality and cost.
 
     Attributes:
-        presets: Whose runs.
-        networks: In the order that they are shown.
-        methods: Those that should be there.
         drawn: Budgets of a curve of the frontier that the figure has; the table has them all.
     """
 
     presets: tuple[str, ...] = FRONTIER
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    methods: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ("10", ALL)
-    tables: ClassVar[tuple[str, ...]] = ("generality",)
-    figures: ClassVar[tuple[str, ...]] = ("generality",)
+    tables = ("generality",)
+    figures = ("generality",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure."""

@@ -22,41 +22,27 @@ REFERENCE_COLUMNS = ["table", "network", "criterion", "place", "gradient_rank", 
 
 @dataclass(frozen=True)
 class GradientRanksPart(Study):
-    """The table and the figure of one network, and the figure's numbers as csv.
-
-    Attributes:
-        network: Whose table.
-        table, figure: Names of the files and of the presets, for example `table_4_9` and `figure_4_11`.
-    """
-
-    network: str = ""
-    table: str = ""
-    figure: str = ""
-
-    @property
-    def presets(self) -> tuple[str, ...]:
-        """Whose runs."""
-        return (self.table, self.figure)
+    """The table and the figure of one network, and the figure's numbers as csv: named as the presets are."""
 
     @property
     def tables(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The table's name."""
-        return (self.table,)
+        """The table's name, for example `table_4_9`."""
+        return self.presets[:1]
 
     @property
     def figures(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The figure's name."""
-        return (self.figure,)
+        """The figure's name, for example `figure_4_11`."""
+        return self.presets[1:]
 
     @property
     def texts(self) -> tuple[str, ...]:  # type: ignore[override]
         """The figure's numbers."""
-        return (f"tables/{self.figure}.csv",)
+        return tuple(f"tables/{name}.csv" for name in self.figures)
 
     @property
     def number(self) -> str:
         """The table's number in the thesis, for example 4.9."""
-        return self.table.removeprefix("table_").replace("_", ".")
+        return self.tables[0].removeprefix("table_").replace("_", ".")
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table, the figure and its numbers.
@@ -68,7 +54,7 @@ class GradientRanksPart(Study):
         results = None if run is None else Results.of(run, self.network)
         printed = read_printed(self.thesis.ranks, self.number, self.network)
         yield Sheet(
-            self.table,
+            *self.tables,
             f"Table {self.number}",
             caption(describe(self.network, run, self.thesis.errors_of(self.network)), results),
             loud(self.network, run),
@@ -80,7 +66,7 @@ class GradientRanksPart(Study):
         scale = footnotes({} if run is None else {self.network: run}, (self.network,))
         base = None if run is None else run.header.figures
         yield Picture(
-            self.figure, lambda figure: [*paint_curves(figure, self.network, results, base), *scale]
+            *self.figures, lambda figure: [*paint_curves(figure, self.network, results, base), *scale]
         )
 
 

@@ -6,7 +6,6 @@ not measure it.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -56,16 +55,10 @@ Values = dict[str, float]  # of a method; empty where it has none
 
 @dataclass(frozen=True)
 class Idealized(Study):
-    """A table of Algorithm 1, BGD-II, BGD-I and top-k on the samples that all of them were run on.
-
-    Attributes:
-        presets: Whose runs.
-        networks: Their order.
-    """
+    """A table of Algorithm 1, BGD-II, BGD-I and top-k on the samples that all of them were run on."""
 
     presets: tuple[str, ...] = ("idealized_selector", "idealized_selector_mlp", "idealized_selector_alexnet")
-    networks: tuple[str, ...] = ("alexnet", "mlp")
-    tables: ClassVar[tuple[str, ...]] = ("idealized_selector",)
+    tables = ("idealized_selector",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table."""

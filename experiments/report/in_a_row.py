@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -30,7 +29,7 @@ from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block, Sheet
 from experiments.report.standings import Aim, named
-from experiments.report.style import NETWORKS, network_label
+from experiments.report.style import network_label
 
 # Presets: each method as it is; one with every parameter free; one that refuses what is harmful.
 IN_A_ROW = ("in_a_row", "in_a_row_dense", "in_a_row_refusal")
@@ -96,18 +95,13 @@ class InARow(Study):
     """A table and a figure of every method in the non-reloading setting.
 
     Attributes:
-        presets: Whose runs.
-        networks: In the order that they are shown.
-        methods: Those that should be there; what is missing is named.
         aims: What corrections in a row should reach: of `untouched_loss` and `retention`, in points and per cent.
     """
 
     presets: tuple[str, ...] = IN_A_ROW
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    methods: tuple[str, ...] = ()
     aims: tuple[Aim, ...] = ()
-    tables: ClassVar[tuple[str, ...]] = ("in_a_row",)
-    figures: ClassVar[tuple[str, ...]] = ("in_a_row",)
+    tables = ("in_a_row",)
+    figures = ("in_a_row",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +14,7 @@ from experiments.report.metrics import MISSING
 from experiments.report.numbers import format_count, format_number, format_spread
 from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block, Sheet, bracketed, percent
-from experiments.report.style import DOUBLE_COLUMN, METHODS, NETWORKS, network_label
+from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
 from experiments.report.surveys import (
     RESAMPLES,
     Values,
@@ -49,16 +48,13 @@ class LayerGradientsPart(Study):
     """Figure 4.13, a table of its numbers, and the verdict on a claim about one layer.
 
     Attributes:
-        presets: Whose runs.
-        networks: A column of panels each.
         claimed: The layer that the thesis says has the highest gradient magnitudes for all samples.
     """
 
     presets: tuple[str, ...] = ("figure_4_13",)
-    networks: tuple[str, ...] = tuple(NETWORKS)
     claimed: str = "lin1.weight"
-    tables: ClassVar[tuple[str, ...]] = ("layer_gradients",)
-    figures: ClassVar[tuple[str, ...]] = ("figure_4_13",)
+    tables = ("layer_gradients",)
+    figures = ("figure_4_13",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure.

@@ -5,7 +5,7 @@ Section 4.6.2. The estimate has two forms: |Gbar_j (-1 / g_j)| as printed, |Gbar
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ from experiments.report.frames import ReportError
 from experiments.report.numbers import format_number
 from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block, Sheet, bracketed, percent
-from experiments.report.style import DOUBLE_COLUMN, METHODS, NETWORKS, network_label
+from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
 from experiments.report.surveys import (
     Values,
     absent_text,
@@ -98,17 +98,11 @@ Parts = Mapping[tuple[str, str], Distribution | None]  # by network and form
 
 @dataclass(frozen=True)
 class LossChangePart(Study):
-    """Figure 4.3 and a table of its percentiles.
-
-    Attributes:
-        presets: Whose runs.
-        networks: A column of panels each.
-    """
+    """Figure 4.3 and a table of its percentiles."""
 
     presets: tuple[str, ...] = ("figure_4_3",)
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    tables: ClassVar[tuple[str, ...]] = ("loss_change",)
-    figures: ClassVar[tuple[str, ...]] = ("figure_4_3",)
+    tables = ("loss_change",)
+    figures = ("figure_4_3",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure.

@@ -14,6 +14,7 @@ import yaml
 
 from experiments.records.schema import Run
 from experiments.report.knowledge import Knowledge
+from experiments.report.style import NETWORKS
 
 WORDS = Path(__file__).with_name("words.yaml")
 
@@ -88,13 +89,24 @@ class Study:
 
     Attributes:
         thesis: What it is told.
+        presets: Whose runs it is made from.
+        networks, methods: Which of them, in the order that they are shown; what is missing is named.
         tables, figures, texts: Names of what it makes.
     """
 
     thesis: Thesis = UNTOLD
+    presets: tuple[str, ...] = ()
+    networks: tuple[str, ...] = tuple(NETWORKS)
+    methods: tuple[str, ...] = ()
     tables: ClassVar[tuple[str, ...]] = ()
     figures: ClassVar[tuple[str, ...]] = ()
     texts: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def network(self) -> str:
+        """The network of a study of one."""
+        (network,) = self.networks
+        return network
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ A replica (`mnist.replicas`) is N0 with each parameter at a neighbouring float o
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,8 +127,8 @@ class Rounding(Study):
     """
 
     presets: tuple[str, ...] = (*REPLICAS, "rounding_beyond", "every_method", "orders", "base_networks")
-    tables: ClassVar[tuple[str, ...]] = ("rounding",)
-    figures: ClassVar[tuple[str, ...]] = ("rounding",)
+    tables = ("rounding",)
+    figures = ("rounding",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure."""

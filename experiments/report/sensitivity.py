@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,19 +46,17 @@ class Sensitivity(Study):
     """Heat maps of a grid of hyper-parameters, one figure per method, and a table.
 
     Attributes:
-        presets: Whose runs.
-        network: Of which network.
         methods: A figure each.
         default: The values of `KEYS` that the tables of the thesis are run with.
         example: Those that section 3.4.1 names as too low, {n, T, x} = {5, 5, 5}, with the default's p.
     """
 
     presets: tuple[str, ...] = ("sensitivity",)
-    network: str = "mlp"
+    networks: tuple[str, ...] = ("mlp",)
     methods: tuple[str, ...] = ("bgd_ii", "bgd_i")
     default: Cell = (5, 20, 10, 0.7)
     example: Cell = (5, 5, 5, 0.7)
-    tables: ClassVar[tuple[str, ...]] = ("sensitivity",)
+    tables = ("sensitivity",)
 
     @property
     def figures(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -103,12 +102,12 @@ PANELS = (
 class SideEffects(Tails):
     """Flips, locality and accuracy on the images that are not on the work list."""
 
-    name: ClassVar[str] = "side_effects"
-    tables: ClassVar[tuple[str, ...]] = (name,)
-    figures: ClassVar[tuple[str, ...]] = (name,)
-    quantities: ClassVar[tuple[Metric, ...]] = QUANTITIES
-    drawn: ClassVar[tuple[Metric, ...]] = DRAWN
-    panels: ClassVar[tuple[Panel, ...]] = PANELS
+    name = "side_effects"
+    tables = (name,)
+    figures = (name,)
+    quantities = QUANTITIES
+    drawn = DRAWN
+    panels = PANELS
 
     def about(self, frames: Frames) -> list[str]:
         """Say which images count as close."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -134,14 +133,11 @@ class FirstOrderStep(Study):
     """Curves over the step, a table of them, and a table of BGD-I's cells in the thesis.
 
     Attributes:
-        presets: Whose runs.
-        networks: A column of panels each.
         curves: By network, the tables of the thesis that have a method's reloading values.
         cells: The tables of the thesis that BGD-I's cells are in, with network and setting.
     """
 
     presets: tuple[str, ...] = tuple(f"first_order_step_{method}" for method in STEP_KEYS)
-    networks: tuple[str, ...] = ("alexnet", "mlp")
     curves: tuple[tuple[str, tuple[str, ...]], ...] = (("alexnet", ("4.3", "4.1")), ("mlp", ("4.4", "4.2")))
     cells: tuple[tuple[str, str, str], ...] = (
         ("4.3", "alexnet", "reloading"),
@@ -149,8 +145,8 @@ class FirstOrderStep(Study):
         ("4.7", "alexnet", "non_reloading"),
         ("4.8", "mlp", "non_reloading"),
     )
-    tables: ClassVar[tuple[str, ...]] = ("first_order_step", "first_order_step_bgd_i")
-    figures: ClassVar[tuple[str, ...]] = ("first_order_step",)
+    tables = ("first_order_step", "first_order_step_bgd_i")
+    figures = ("first_order_step",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make both tables and the figure."""

@@ -26,7 +26,7 @@ from experiments.report.part import Made, Study, words
 from experiments.report.scope import EVERY_METHOD, Scope
 from experiments.report.sheet import Block, Sheet
 from experiments.report.strips import HIGH, LOW, Key, Panel, draw_strips
-from experiments.report.style import NETWORKS, method_style, network_label
+from experiments.report.style import method_style, network_label
 
 HEADER = ("network", "method", "n", "mean", "sd", "median", "5th percentile", "95th percentile", "worst")
 COLUMNS = (
@@ -106,8 +106,6 @@ class Tails(Study):
     """A table and a figure of median, percentiles and worst case beside each mean of the reloading setting.
 
     Attributes:
-        presets: Whose runs.
-        networks, methods: In the order that they are shown.
         name: Of the files and the words.
         quantities: A block of the table each.
         drawn: What the panels show.
@@ -115,7 +113,6 @@ class Tails(Study):
     """
 
     presets: tuple[str, ...] = ("every_method",)
-    networks: tuple[str, ...] = tuple(NETWORKS)
     methods: tuple[str, ...] = EVERY_METHOD
     name: ClassVar[str]
     quantities: ClassVar[tuple[Metric, ...]]

@@ -5,7 +5,6 @@ Section 4.2, metric 3, of the thesis; docs/deviations.md, D8.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from experiments.report.numbers import format_count, format_number
 from experiments.report.part import Made, Study, Text, words
 from experiments.report.scope import EVERY_METHOD, Scope
 from experiments.report.sheet import Block, Sheet, percent
-from experiments.report.style import NETWORKS, method_style, network_label
+from experiments.report.style import method_style, network_label
 from experiments.report.tables import read_reference
 from experiments.report.training_loss_figure import paint
 
@@ -35,19 +34,13 @@ Printed = dict[tuple[str, str], list[str]]  # by network and method
 
 @dataclass(frozen=True)
 class TrainingLoss(Study):
-    """A table, a figure and a page of prose on both accounts of the training loss.
-
-    Attributes:
-        presets: Whose runs.
-        networks, methods: Lines, in this order.
-    """
+    """A table, a figure and a page of prose on both accounts of the training loss."""
 
     presets: tuple[str, ...] = ("every_method",)
-    networks: tuple[str, ...] = tuple(NETWORKS)
     methods: tuple[str, ...] = EVERY_METHOD
-    tables: ClassVar[tuple[str, ...]] = ("training_loss",)
-    figures: ClassVar[tuple[str, ...]] = ("training_loss",)
-    texts: ClassVar[tuple[str, ...]] = (FRAGMENT,)
+    tables = ("training_loss",)
+    figures = ("training_loss",)
+    texts = (FRAGMENT,)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table, the figure and the prose."""

@@ -16,7 +16,6 @@ mean 0. Each sum of squares is set equal to its expectation and the equations ar
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -198,19 +197,17 @@ class Variance(Study):
     """A table of the shares of variance.
 
     Attributes:
-        presets: Whose runs.
-        network, methods: Which of them.
         network_seeds, seeds: Those that the presets ask for; a run with another one is not looked at.
         orders: The same, of the non-reloading setting; the reloading one has order 0.
     """
 
     presets: tuple[str, ...] = ("variance_reloading", "variance_non_reloading")
-    network: str = "mlp"
+    networks: tuple[str, ...] = ("mlp",)
     methods: tuple[str, ...] = ("bgd_i", "bgd_ii")
     network_seeds: tuple[int, ...] = (0, 1, 2)
     seeds: tuple[int, ...] = (0, 1, 2)
     orders: tuple[int, ...] = (0, 1, 2)
-    tables: ClassVar[tuple[str, ...]] = ("variance",)
+    tables = ("variance",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table."""

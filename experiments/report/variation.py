@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -95,19 +94,17 @@ class Orders(Study):
     """Curves of the non-reloading setting over several orders of the samples, and a table of their ends.
 
     Attributes:
-        presets: Whose runs.
-        network, methods: Which of them.
         orders: Those that the preset asks for; a run with another one is not looked at.
         table: Of the thesis, that prints POC.
     """
 
     presets: tuple[str, ...] = ("orders", *REPLICAS)
-    network: str = "mlp"
+    networks: tuple[str, ...] = ("mlp",)
     methods: tuple[str, ...] = NON_RELOADING
     orders: tuple[int, ...] = (0, 1, 2, 3, 4)
     table: str = "4.8"
-    tables: ClassVar[tuple[str, ...]] = ("orders",)
-    figures: ClassVar[tuple[str, ...]] = ("orders",)
+    tables = ("orders",)
+    figures = ("orders",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure."""
@@ -204,18 +201,16 @@ class BaseNetworks(Study):
     """The metrics of the reloading setting, N0 by N0.
 
     Attributes:
-        presets: Whose runs.
-        network, methods: Which of them.
         network_seeds: Of the N0 that the preset asks for; a run with another one is not looked at.
         printed: Tables of the thesis; the first that prints a value stands beside ours.
     """
 
     presets: tuple[str, ...] = ("base_networks",)
-    network: str = "mlp"
+    networks: tuple[str, ...] = ("mlp",)
     methods: tuple[str, ...] = EVERY_METHOD
     network_seeds: tuple[int, ...] = (0, 1, 2)
     printed: tuple[str, ...] = ("4.2", "4.4", "4.6", "4.12")
-    tables: ClassVar[tuple[str, ...]] = ("base_networks",)
+    tables = ("base_networks",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table."""

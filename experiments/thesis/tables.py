@@ -103,8 +103,8 @@ FIGURES = (
 MAIN = "every_method"  # the preset whose runs the tables and figures above are of
 
 RANKS = (
-    GradientRanksPart(THESIS, "alexnet", "table_4_9", "figure_4_11"),
-    GradientRanksPart(THESIS, "mlp", "table_4_10", "figure_4_12"),
+    GradientRanksPart(THESIS, ("table_4_9", "figure_4_11"), ("alexnet",)),
+    GradientRanksPart(THESIS, ("table_4_10", "figure_4_12"), ("mlp",)),
 )
 
 FULL_BGD_II = Variant(

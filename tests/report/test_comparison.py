@@ -212,7 +212,7 @@ def test_a_number_without_a_table_is_refused(reference):
 
 
 def test_gradient_ranks():
-    part = GradientRanksPart(THESIS, "mlp", "table_4_10", "figure_4_12")
+    part = GradientRanksPart(THESIS, ("table_4_10", "figure_4_12"), ("mlp",))
     runs = [probe_run("gradient_ranks", SAMPLES), *RUNS]
     comparison = Comparison((), (part,), REFERENCE)
     assert comparison.presets == ("every_method", *REPLICAS, "base_networks", *part.presets)

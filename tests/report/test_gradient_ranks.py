@@ -75,7 +75,7 @@ def part(tmp_path):
         "4.10,mlp,training_loss,1,2,37.59\n"
         "4.10,mlp,training_loss,2,59,6.5\n"
     )
-    return GradientRanksPart(Thesis((("mlp", 947),), ranks=path), "mlp", "table_4_10", "figure_4_12")
+    return GradientRanksPart(Thesis((("mlp", 947),), ranks=path), ("table_4_10", "figure_4_12"), ("mlp",))
 
 
 def random_values(seed, samples=40, ranks=7):
