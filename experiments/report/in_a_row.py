@@ -161,11 +161,4 @@ def _records(network: str, item: Entrant) -> Iterator[tuple[object, ...]]:
     """Yield a line for each measure: the mean over seeds, or in words why there is none."""
     for measure in MEASURES:
         summary = summary_of(measure, item.part.samples)
-        yield (
-            *named(network, item),
-            measure.name,
-            summary.told,
-            summary.sd,
-            summary.n,
-            summary.left_out,
-        )
+        yield (*named(network, item), measure.name, summary.told, summary.sd, summary.n, summary.left_out)

@@ -29,10 +29,7 @@ from experiments.report.surveys import (
 )
 
 PROBE_NAME = "loss_change"
-FORMS = {
-    "second_order_step": "|Ḡ / g|, as printed (Eq. 4.6.2)",
-    "gradient_product": "|Ḡ g|, released code",
-}
+FORMS = {"second_order_step": "|Ḡ / g|, as printed (Eq. 4.6.2)", "gradient_product": "|Ḡ g|, released code"}
 MARKS = (95, 98)  # percentiles: the thesis' threshold and the released default
 QUANTITIES = (*(f"percentile_{mark}" for mark in MARKS), "zero_share", "rising_share")
 QUARTILES = (25, 50, 75)

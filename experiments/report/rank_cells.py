@@ -91,12 +91,7 @@ def _rank(
 
 
 def _share(
-    name: Name,
-    printed: Printed,
-    readings: tuple[Reading, Reading],
-    rank: int,
-    n: int,
-    about: tuple[str, ...],
+    name: Name, printed: Printed, readings: tuple[Reading, Reading], rank: int, n: int, about: tuple[str, ...]
 ) -> Compared:
     best, corrects = readings
     if rank > best.shares.size:

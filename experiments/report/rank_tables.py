@@ -26,10 +26,7 @@ from experiments.report.surveys import RESAMPLES, share_interval
 Printed = Mapping[tuple[str, int], tuple[int, float]]
 
 ORDINALS = ("1st", "2nd", "3rd")
-HEADERS = {
-    OF_SAMPLE: ("rank", "best in samples (%)"),
-    MEAN: ("rank", "mean", "corrects samples (%)"),
-}
+HEADERS = {OF_SAMPLE: ("rank", "best in samples (%)"), MEAN: ("rank", "mean", "corrects samples (%)")}
 SHARED_HEADER = (
     *("named again (%)", "in first three again (%)"),
     *("thesis: rank", "thesis: POC (%)", "ours at thesis' rank (%)"),

@@ -34,10 +34,7 @@ from experiments.report.style import (
 from experiments.report.variation import SEED
 
 SAME = 1e-3  # relative difference of two L2 norms up to which they are one change, rounded otherwise
-OF_SETTING = {
-    "reloading": ("POC", "POPA", "dTA"),
-    NON_RELOADING: ("POC", "final_test_accuracy"),
-}
+OF_SETTING = {"reloading": ("POC", "POPA", "dTA"), NON_RELOADING: ("POC", "final_test_accuracy")}
 
 
 @dataclass(frozen=True)

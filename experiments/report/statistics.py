@@ -17,17 +17,7 @@ from bgd.rng import stream
 from experiments.report.sign_flips import FLIPS, Flip, sign_flip_p
 from experiments.report.surveys import HIGH, LOW, RESAMPLES
 
-__all__ = [
-    "FLIPS",
-    "Flip",
-    "Interval",
-    "Paired",
-    "bootstrap_mean",
-    "holm",
-    "paired",
-    "sign_flip_p",
-    "wilson",
-]
+__all__ = ["FLIPS", "Flip", "Interval", "Paired", "bootstrap_mean", "holm", "paired", "sign_flip_p", "wilson"]
 
 Z95 = 1.959963984540054  # 0.975 quantile of the standard normal distribution
 

@@ -60,11 +60,7 @@ class Panel:
 
 
 def draw_strips(
-    figure: Figure,
-    scope: Scope,
-    frames: Frames,
-    values: Mapping[Key, Values | str],
-    panels: Sequence[Panel],
+    figure: Figure, scope: Scope, frames: Frames, values: Mapping[Key, Values | str], panels: Sequence[Panel]
 ) -> None:
     """Draw a row per panel and a column per network.
 

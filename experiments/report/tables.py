@@ -9,13 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.records.schema import NON_RELOADING
-from experiments.report.captions import (
-    describe_base,
-    describe_left_out,
-    describe_scale,
-    over_seeds,
-    warnings,
-)
+from experiments.report.captions import describe_base, describe_left_out, describe_scale, over_seeds, warnings
 from experiments.report.frames import Frames, ReportError
 from experiments.report.knowledge import Knowledge, describe_knowledge
 from experiments.report.metrics import METRICS, MISSING, Summary, absent, corrected, measure
