@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.records.schema import PROBE, Run
+from experiments.records.schema import Run
 from experiments.report.captions import describe_base, describe_scale, warnings
-from experiments.report.frames import Frames, ReportError, build_frames
+from experiments.report.frames import Frames, ReportError, corrections_of
 from experiments.report.metrics import (
     NONE_CORRECTED,
     Summary,
@@ -21,8 +21,8 @@ from experiments.report.metrics import (
     training_loss_change,
 )
 from experiments.report.numbers import format_count, format_number, format_summary, listing
-from experiments.report.part import Made, Study, words
-from experiments.report.sheet import Block, Sheet, bracketed
+from experiments.report.part import Made, Study
+from experiments.report.sheet import Block, bracketed
 from experiments.report.style import network_label
 from experiments.report.surveys import HIGH, LOW, Values, resamples
 
@@ -86,8 +86,7 @@ class Ablations(Study):
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table."""
         full = dict(self.variants[0].values)
-        frames = build_frames([run for run in runs if PROBE not in run.header.spec], tuple(full))
-        frames = frames.select(network=self.network, setting="reloading")
+        frames = corrections_of(runs, tuple(full), network=self.network, setting="reloading")
         parts = {
             variant.label: _measured(frames.select(**{**full, **dict(variant.values)}).samples)
             for variant in self.variants
@@ -98,16 +97,15 @@ class Ablations(Study):
             differences = _differences(part, whole)
             lines.append([label, *_cells(part, differences)])
             records += [(label, *record) for record in _records(part, differences)]
-        told = words("ablations")
         about = " ".join(filter(None, self._about(frames, parts)))
-        yield Sheet(
-            "ablations",
-            told["heading"],
-            [told["caption"].format(about=about, left_out=_left_out(parts))],
+        yield self.sheet(
+            [],
             warnings(frames.runs),
             [Block("", ["variant", "n", *LABELS.values(), "n, both", *DIFFERENCES.values()], lines)],
             ("variant", "metric", "mean", "sd", "low", "high", "n", "over"),
             records,
+            about=about,
+            left_out=_left_out(parts),
         )
 
     def _about(self, frames: Frames, parts: dict[str, pd.DataFrame]) -> Iterator[str]:

@@ -22,9 +22,9 @@ from experiments.report.canvas import Picture
 from experiments.report.frames import REPLICA, REPLICAS, Frames
 from experiments.report.metrics import NONE_CORRECTED, Metric, Summary, Values, measure
 from experiments.report.numbers import format_summary
-from experiments.report.part import Made, Study, words
+from experiments.report.part import Made, Study
 from experiments.report.scope import EVERY_METHOD, Scope
-from experiments.report.sheet import Block, Sheet
+from experiments.report.sheet import Block
 from experiments.report.style import method_style, network_label
 from experiments.report.trails import FIGURES, paint_trails
 
@@ -178,11 +178,8 @@ class Accumulation(Study):
             for network in self.networks
             for method in self.methods
         }
-        told = words("accumulation")
-        yield Sheet(
-            "accumulation",
-            told["heading"],
-            [told["caption"], *scope.caption(trails)],
+        yield self.sheet(
+            [*scope.caption(trails)],
             scope.warnings(trails),
             [_block(title, group, own) for title, group in GROUPS.items()],
             ("network", "method", "quantity", "seed", "replica", "value", "sd", "n", "without"),

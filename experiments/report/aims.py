@@ -7,9 +7,9 @@ from experiments.records.schema import Run
 from experiments.report.contenders import frames_of
 from experiments.report.knowledge import LEVELS, SET_ASIDE
 from experiments.report.metrics import NONE_CORRECTED
-from experiments.report.part import Made, Study, words
+from experiments.report.part import Made, Study
 from experiments.report.scope import Scope
-from experiments.report.sheet import Block, Sheet
+from experiments.report.sheet import Block
 from experiments.report.standings import (
     Aim,
     Standing,
@@ -48,15 +48,13 @@ class Aims(Study):
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table."""
         frames, _ = frames_of(runs, "reloading", self.networks)
-        scope, told = Scope("reloading", self.networks, ()), words("aims")
+        scope = Scope("reloading", self.networks, ())
         found = {
             network: standings(same_samples(frames.select(network=network)), self.thesis.knowledge)
             for network in self.networks
         }
-        yield Sheet(
-            "aims",
-            told["heading"],
-            [told["caption"], SET_ASIDE, *describe_same_samples(scope, frames)],
+        yield self.sheet(
+            [SET_ASIDE, *describe_same_samples(scope, frames)],
             scope.warnings(frames),
             [self._block(network, items) for network, items in found.items()],
             ("network", "method", "options", "knows", "budget", "aim", "kind", "bound", "value", "met"),

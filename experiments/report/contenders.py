@@ -17,6 +17,7 @@ from experiments.report.knowledge import Knowledge, level_of, level_rank
 from experiments.report.style import method_order, method_style
 
 BUDGET, ALL = "budget", "all"
+EVERY = "every"  # in the place of a budget: a method under several, as one
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,17 @@ class Contender:
     @property
     def limit(self) -> str:
         """The budget in words; empty where there is none."""
-        return f"budget {self.budget}" if self.budget else ""
+        return "by budget" if self.budget == EVERY else f"budget {self.budget}" if self.budget else ""
+
+    @property
+    def whole(self) -> str:
+        """The method, its options and its budget."""
+        return ", ".join(filter(None, (self.label, self.limit)))
+
+    @property
+    def short(self) -> str:
+        """The same, as in figures."""
+        return ", ".join(filter(None, (method_style(self.method).short, self.limit, self.options)))
 
 
 def contenders_of(runs: Sequence[Run]) -> dict[str, Contender]:

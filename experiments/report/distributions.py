@@ -48,9 +48,8 @@ PANELS = (
 class Distributions(Tails):
     """Median, percentiles and worst case beside each mean."""
 
-    name = "distributions"
-    tables = (name,)
-    figures = (name,)
+    tables = ("distributions",)
+    figures = ("distributions",)
     quantities = QUANTITIES
     drawn = QUANTITIES
     panels = PANELS

@@ -192,6 +192,6 @@ def _sortable(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return column.map(str) if column.dtype == object else column
 
 
-def corrections_of(runs: Sequence[Run], **values: object) -> Frames:
+def corrections_of(runs: Sequence[Run], axes: Sequence[str] = (), **values: object) -> Frames:
     """Return the frames of those runs that correct something and have these values."""
-    return build_frames([run for run in runs if PROBE not in run.header.spec]).select(**values)
+    return build_frames([run for run in runs if PROBE not in run.header.spec], axes).select(**values)

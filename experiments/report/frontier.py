@@ -10,9 +10,9 @@ from experiments.report.frontier_figure import draw_frontier
 from experiments.report.knowledge import LEVELS, SET_ASIDE
 from experiments.report.metrics import NONE_CORRECTED
 from experiments.report.numbers import format_count, format_number
-from experiments.report.part import Made, Study, words
+from experiments.report.part import Made, Study
 from experiments.report.scope import Scope
-from experiments.report.sheet import Block, Sheet, bracketed
+from experiments.report.sheet import Block, bracketed
 from experiments.report.standings import (
     FRONTIER,
     Aim,
@@ -80,11 +80,9 @@ class Frontier(Study):
             network: standings(same_samples(frames.select(network=network)), self.thesis.knowledge)
             for network in self.networks
         }
-        told, about, loud = words("frontier"), describe_same_samples(scope, frames), scope.warnings(frames)
-        yield Sheet(
-            "frontier",
-            told["heading"],
-            [told["caption"], SET_ASIDE, *about],
+        about, loud = describe_same_samples(scope, frames), scope.warnings(frames)
+        yield self.sheet(
+            [SET_ASIDE, *about],
             loud,
             [self._block(network, items) for network, items in found.items()],
             COLUMNS,

@@ -15,11 +15,10 @@ from experiments.report.frontier import BUDGETS
 from experiments.report.held import KINDS, Held, held
 from experiments.report.knowledge import LEVELS, SET_ASIDE
 from experiments.report.metrics import NONE_CORRECTED
-from experiments.report.numbered import short_label
 from experiments.report.numbers import format_count, format_number
 from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
-from experiments.report.sheet import Block, Sheet
+from experiments.report.sheet import Block
 from experiments.report.standings import FRONTIER, describe_same_samples, named, same_samples
 from experiments.report.style import DOUBLE_COLUMN, network_label
 
@@ -52,7 +51,7 @@ class Generality(Study):
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure."""
         frames, own = frames_of(runs, "reloading", self.networks)
-        scope, told = Scope("reloading", self.networks, self.methods), words("generality")
+        scope = Scope("reloading", self.networks, self.methods)
         found = {
             network: held(own, same_samples(frames.select(network=network)), self.thesis.knowledge)
             for network in self.networks
@@ -60,10 +59,8 @@ class Generality(Study):
         about, loud = describe_same_samples(scope, frames), scope.warnings(frames)
         header = ["method", "knows", "budget", "n", *(f"{label} (%)" for label in KINDS.values())]
         header += ["images of the same confusion", "seconds", "passes"]
-        yield Sheet(
-            "generality",
-            told["heading"],
-            [told["caption"], SET_ASIDE, *about],
+        yield self.sheet(
+            [SET_ASIDE, *about],
             loud,
             [
                 Block(f"{network_label(network)}.", header, [LOOKUP, *map(_line, items)])
@@ -146,9 +143,7 @@ def _draw_panel(axes: Axes, items: Sequence[Held], kind: str) -> None:
     """Draw a line for each method: the share of a kind of image, or the seconds where there is no kind."""
     names = []
     for place, item in enumerate(items):
-        contender = item.contender
-        options = ", ".join(filter(None, (contender.limit, contender.options)))
-        names.append(short_label(contender.method, options))
+        names.append(item.contender.short)
         after, before = (item.share(kind, 2), item.share(kind, 1)) if kind else (item.seconds, None)
         if after is not None:
             axes.plot(after, place, "o", markersize=3.2, color=LEVELS[item.level].colour, markeredgewidth=0)

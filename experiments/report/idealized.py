@@ -15,9 +15,9 @@ from experiments.report.captions import describe_base, describe_scale, warnings_
 from experiments.report.frames import Frames, build_frames, option
 from experiments.report.metrics import MISSING, correct, corrected, test_accuracy_change
 from experiments.report.numbers import format_count, format_number
-from experiments.report.part import Made, Study, words
+from experiments.report.part import Made, Study
 from experiments.report.scope import Scope
-from experiments.report.sheet import Block, Sheet
+from experiments.report.sheet import Block
 from experiments.report.style import method_style, network_label
 
 SELECTOR = "idealized"
@@ -82,11 +82,8 @@ class Idealized(Study):
                     commons.append([network_label(network), name, *_cells(values, COMMON, otherwise)])
                 for metric in (*COST, *COMMON):
                     records.append((network, name, metric, values.get(metric) if values else otherwise))
-        told = words("idealized_selector")
-        yield Sheet(
-            "idealized_selector",
-            told["heading"],
-            [told["caption"], *about],
+        yield self.sheet(
+            [*about],
             warnings_of(frames.runs, "network", {name: network_label(name) for name in self.networks}),
             [
                 Block(title, ["network", "method", *labels.values()], lines)

@@ -25,9 +25,9 @@ from experiments.report.frames import Frames
 from experiments.report.in_a_row_figure import draw_rows
 from experiments.report.knowledge import LEVELS, SET_ASIDE
 from experiments.report.metrics import NONE_CORRECTED, correct
-from experiments.report.part import Made, Study, words
+from experiments.report.part import Made, Study
 from experiments.report.scope import Scope
-from experiments.report.sheet import Block, Sheet
+from experiments.report.sheet import Block
 from experiments.report.standings import Aim, named
 from experiments.report.style import network_label
 
@@ -120,12 +120,9 @@ class InARow(Study):
         # Words on the scale name methods alone: of runs under several options one is enough.
         sizes = ["network", "method", "seed", "run_samples", "train_images", "test_images", "errors"]
         by_method = Frames(frames.samples, frames.runs.drop_duplicates(sizes))
-        told = words("in_a_row")
         header = ["method", "knows", "budget", *(item.label for item in MEASURES)]
-        yield Sheet(
-            "in_a_row",
-            told["heading"],
-            [told["caption"], SET_ASIDE, *scope.caption(by_method)],
+        yield self.sheet(
+            [SET_ASIDE, *scope.caption(by_method)],
             scope.warnings(frames),
             [
                 Block(

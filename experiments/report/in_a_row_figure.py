@@ -14,7 +14,7 @@ from experiments.report.contenders import Contender, Entrant
 from experiments.report.curves import MET, curve
 from experiments.report.knowledge import LEVELS, level_rank
 from experiments.report.metrics import Values
-from experiments.report.numbered import SIZE, Entry, draw_key, key_height, short_label, spread
+from experiments.report.numbered import SIZE, Entry, draw_key, key_height, spread
 from experiments.report.part import words
 from experiments.report.standings import Aim
 from experiments.report.strips import Panel, set_axis
@@ -60,10 +60,8 @@ def _entries(found: Found) -> dict[Contender, Entry]:
     entries = {}
     for number, contender in enumerate(ordered, 1):
         family = family_of(contender.method)
-        options = ", ".join(filter(None, (contender.limit, contender.options)))
         line = {"thesis": ":", "ours": "-"}.get(family, "--")
-        label = short_label(contender.method, options)
-        entries[contender] = Entry(number, label, levels[contender], family, line)
+        entries[contender] = Entry(number, contender.short, levels[contender], family, line)
     return entries
 
 

@@ -13,7 +13,7 @@ from experiments.report.layer_shares import Bools, Layers, is_largest, layers_of
 from experiments.report.metrics import MISSING
 from experiments.report.numbers import format_count, format_number, format_spread
 from experiments.report.part import Made, Study, words
-from experiments.report.sheet import Block, Sheet, bracketed, percent
+from experiments.report.sheet import Block, bracketed, percent
 from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
 from experiments.report.surveys import (
     RESAMPLES,
@@ -64,8 +64,7 @@ class LayerGradientsPart(Study):
         """
         found = by_network(runs, PROBE_NAME)
         layers = {name: layers_of(found[name]) for name in self.networks if name in found}
-        told = words("layer_gradients")
-        caption, lines = [told["caption"]], []
+        caption, lines = [], []
         records: list[list[object]] = []
         for network in self.networks:
             caption.append(describe(network, found.get(network), self.thesis.errors_of(network)))
@@ -78,9 +77,7 @@ class LayerGradientsPart(Study):
             caption.append(_verdict(network, part, self.claimed, draws))
             lines += [_line(network, part, place) for place in range(len(part.names))]
             records += [_record(network, part, place, draws) for place in range(len(part.names))]
-        yield Sheet(
-            "layer_gradients",
-            told["heading"],
+        yield self.sheet(
             caption,
             loud_all(found, self.networks),
             [Block("", HEADER, lines)],

@@ -16,7 +16,7 @@ from experiments.report.canvas import Picture, blank, lettered
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_number
 from experiments.report.part import Made, Study, words
-from experiments.report.sheet import Block, Sheet, bracketed, percent
+from experiments.report.sheet import Block, bracketed, percent
 from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
 from experiments.report.surveys import (
     Values,
@@ -113,11 +113,8 @@ class LossChangePart(Study):
             for network in self.networks
             for form in FORMS
         }
-        told = words("loss_change")
-        yield Sheet(
-            "loss_change",
-            told["heading"],
-            [told["caption"], *describe_all(found, self.networks, self.thesis)],
+        yield self.sheet(
+            [*describe_all(found, self.networks, self.thesis)],
             loud_all(found, self.networks),
             [
                 Block(

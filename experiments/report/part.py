@@ -14,6 +14,7 @@ import yaml
 
 from experiments.records.schema import Run
 from experiments.report.knowledge import Knowledge
+from experiments.report.sheet import Block, Sheet
 from experiments.report.style import NETWORKS
 
 WORDS = Path(__file__).with_name("words.yaml")
@@ -118,6 +119,32 @@ class Study:
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Return the content of each file; see `Part`."""
         return {name: content for made in self.made(runs) for name, content in made.files().items()}
+
+    def sheet(
+        self,
+        about: Iterable[str],
+        warnings: Sequence[str],
+        blocks: Sequence[Block],
+        columns: Sequence[str],
+        records: Iterable[Sequence[object]],
+        name: str = "",
+        **filled: object,
+    ) -> Sheet:
+        """Lay out a table: its heading and the first part of its caption are among the words.
+
+        Args:
+            about: What the caption says after that.
+            warnings: See `Sheet`.
+            blocks: See there.
+            columns: See there.
+            records: See there.
+            name: Of the table; the study's only one where nothing is said.
+            **filled: What the caption's braces stand for.
+        """
+        name = name or self.tables[0]
+        told = words(name)
+        caption = [told["caption"].format(**filled), *about]
+        return Sheet(name, told["heading"], caption, warnings, blocks, columns, list(records))
 
     def made(self, runs: Sequence[Run]) -> Iterable[Made]:
         """Make the tables, figures and texts from the runs of `presets`."""

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.records.schema import Run
-from experiments.report.captions import FULL_TEST_IMAGES, FULL_TRAIN_IMAGES
+from experiments.report.captions import is_reduced
 from experiments.report.compared import RANK, SHARE, Compared
 from experiments.report.gradient_ranks import PROBE_NAME, REFERENCE_COLUMNS, GradientRanksPart
 from experiments.report.metrics import MISSING
 from experiments.report.rank_shares import MEAN, OF_SAMPLE, Reading, Results
 from experiments.report.statistics import Interval, wilson
-from experiments.report.surveys import HIGH, LOW, by_network, scale
+from experiments.report.surveys import HIGH, LOW, by_network, facts, scale
 from experiments.report.tables import read_texts
 from experiments.report.verdicts import Printed, rank_verdict, verdict
 
@@ -49,7 +49,7 @@ class RankCells:
         """
         run = by_network(self.runs, PROBE_NAME).get(self.part.network)
         results = None if run is None else Results.of(run, self.part.network)
-        about = (scale(self.part.network, run),) if run is not None and _is_reduced(run) else ()
+        about = (scale(self.part.network, run),) if run is not None and is_reduced(facts(run)) else ()
         texts = read_texts(self.part.thesis.ranks, [*REFERENCE_COLUMNS, "printed_percent"])
         chosen = (texts["table"] == self.part.number) & (texts["network"] == self.part.network)
         columns = ["criterion", "place", "gradient_rank", "printed_percent"]
@@ -66,12 +66,6 @@ class RankCells:
             n = results.draws.shape[1]
             yield _rank((*name, RANK, method), Printed(rank), best, int(place) - 1, n, about)
             yield _share((*name, SHARE, method), Printed(share), (best, corrects), int(rank), n, about)
-
-
-def _is_reduced(run: Run) -> bool:
-    header = run.header
-    fewer_images = header.train_images < FULL_TRAIN_IMAGES or header.test_images < FULL_TEST_IMAGES
-    return fewer_images or header.samples < int(header.base["errors"])
 
 
 Name = tuple[str, str, str, str, str]

@@ -17,10 +17,10 @@ from experiments.records.schema import NON_RELOADING, PROBE, Run
 from experiments.report.canvas import Picture, blank
 from experiments.report.captions import describe_base, describe_scale_briefly, warnings_of
 from experiments.report.frames import REPLICA, REPLICAS, Frames, build_frames
-from experiments.report.metrics import METRICS, MISSING, Summary, Values, of_population, summarize
+from experiments.report.metrics import METRICS, MISSING, Summary, Values, measure, summarize
 from experiments.report.numbers import format_count, format_number, format_summary, listing
 from experiments.report.part import Made, Study, words
-from experiments.report.sheet import Block, Sheet
+from experiments.report.sheet import Block
 from experiments.report.style import (
     DOUBLE_COLUMN,
     METHODS,
@@ -131,16 +131,15 @@ class Rounding(Study):
         """Make the table and the figure."""
         frames = _comparable([run for run in runs if PROBE not in run.header.spec])
         groups = {key: Spread(part, OF_SETTING[key[1]]) for key, part in _groups(frames)}
-        told, about = words("rounding"), self._about(frames)
-        yield Sheet(
-            "rounding",
-            told["heading"],
-            [told["caption"].format(same=SAME), *about],
+        about = self._about(frames)
+        yield self.sheet(
+            [*about],
             warnings_of(frames.runs.assign(base_id=""), "network", NETWORKS),
             list(_blocks(groups))
             or [Block("", ["method", "runs"], [[MISSING, "no replica is among the records"]])],
             COLUMNS,
             [record for key, each in groups.items() for record in _records(key, each)],
+            same=SAME,
         )
         yield Picture("rounding", lambda figure: [*draw_spread(figure, groups), *about])
 
@@ -236,8 +235,8 @@ class Spread:
 
 def _mean(rows: pd.DataFrame, metric: str) -> float:
     """Give a metric's mean in a run, without the last digits that the order of a sum leaves behind."""
-    values = METRICS[metric].values(rows if METRICS[metric].over == "seeds" else of_population(rows))
-    return round(float(values.mean()), 12) if values.size else np.nan
+    mean = measure(rows, METRICS[metric]).mean
+    return np.nan if mean is None else round(mean, 12)
 
 
 def _blocks(groups: Mapping[Key, Spread]) -> Iterator[Block]:

@@ -12,10 +12,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from experiments.records.schema import PROBE, Run
+from experiments.records.schema import Run
 from experiments.report.canvas import Picture, blank, lettered
 from experiments.report.captions import describe_base, describe_scale, warnings
-from experiments.report.frames import Frames, ReportError, build_frames
+from experiments.report.frames import Frames, ReportError, corrections_of
 from experiments.report.metrics import corrected, parameters_altered, test_accuracy_change
 from experiments.report.numbers import format_number, format_spread, listing
 from experiments.report.part import Made, Study, words
@@ -65,8 +65,7 @@ class Sensitivity(Study):
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figures."""
-        frames = build_frames([run for run in runs if PROBE not in run.header.spec], KEYS)
-        frames = frames.select(network=self.network, setting="reloading")
+        frames = corrections_of(runs, KEYS, network=self.network, setting="reloading")
         cells = cells_of(frames)
         yield self._sheet(frames, cells)
         for method, name in zip(self.methods, self.figures, strict=True):
@@ -84,17 +83,17 @@ class Sensitivity(Study):
             own = cells[cells["method"] == method]
             label = method_style(method).label
             lines += [[label, *line] for line in (self._lines(own) if len(own) else [["missing"] * 6])]
-        told = words("sensitivity")
         symbols = ", ".join(f"{symbol}: {key}" for key, symbol in AXES.items())
         about, unsolved = self._about(frames), self._unsolved(cells)
-        return Sheet(
-            "sensitivity",
-            told["heading"],
-            [told["caption"].format(symbols=symbols, about=about, unsolved=unsolved)],
+        return self.sheet(
+            [],
             warnings(frames.runs),
             [Block("", ["method", "{n, T, x}, p", "cells", *SHORT.values()], lines)],
             tuple(cells.columns),
             list(cells.itertuples(index=False, name=None)),
+            symbols=symbols,
+            about=about,
+            unsolved=unsolved,
         )
 
     def _unsolved(self, cells: pd.DataFrame) -> str:

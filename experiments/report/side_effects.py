@@ -102,9 +102,8 @@ PANELS = (
 class SideEffects(Tails):
     """Flips, locality and accuracy on the images that are not on the work list."""
 
-    name = "side_effects"
-    tables = (name,)
-    figures = (name,)
+    tables = ("side_effects",)
+    figures = ("side_effects",)
     quantities = QUANTITIES
     drawn = DRAWN
     panels = PANELS

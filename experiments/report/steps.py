@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.records.schema import NON_RELOADING, PROBE, Run
+from experiments.records.schema import NON_RELOADING, Run
 from experiments.report.canvas import Picture, blank, lettered
 from experiments.report.captions import describe_base, describe_missing, describe_scale, warnings
-from experiments.report.frames import Frames, build_frames
+from experiments.report.frames import Frames, corrections_of
 from experiments.report.metrics import correct, corrected, parameters_altered, test_accuracy_change
 from experiments.report.numbers import format_number, format_printed
 from experiments.report.part import Made, Study, words
@@ -150,8 +150,7 @@ class FirstOrderStep(Study):
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make both tables and the figure."""
-        runs = [run for run in runs if PROBE not in run.header.spec]
-        frames = _with_step(build_frames(runs, tuple(STEP_KEYS.values())))
+        frames = _with_step(corrections_of(runs, tuple(STEP_KEYS.values())))
         found: Found = {}
         for (network, setting, method, step), part in frames.samples.groupby(
             ["network", "setting", "method", "step"]
@@ -191,15 +190,14 @@ class FirstOrderStep(Study):
                         records.append((network, method, step, metric, *one.ends, one.n, thesis[metric][0]))
                 prints = [format_printed(mean, None) for mean, _ in thesis.values()]
                 lines.append([*label, "thesis" if by_step else "missing; thesis", "", *prints])
-        told = words("first_order_step")
-        return Sheet(
-            "first_order_step",
-            told["heading"],
-            [told["caption"].format(about=about)],
+        return self.sheet(
+            [],
             warnings(frames.runs.drop_duplicates("network").assign(base_id="")),
             [Block("", ["network", "method", "step", "n", *METRICS.values()], lines)],
             ("network", "method", "step", "metric", "mean", "low", "high", "n", "thesis_mean"),
             records,
+            name="first_order_step",
+            about=about,
         )
 
     def _bgd_i_cells(self) -> list[Cell]:
@@ -233,16 +231,16 @@ class FirstOrderStep(Study):
             counts[step] = fits.count(True)
             known = len(fits) - fits.count(None)
             lines.append([f"{step:g}", "ours", *texts, f"{counts[step]} of {known}"])
-        told = words("first_order_step_bgd_i")
         columns = ("step", "table", "network", "setting", "metric", "mean", "low", "high", "n")
-        return Sheet(
-            "first_order_step_bgd_i",
-            told["heading"],
-            [told["caption"].format(verdict=" ".join(_verdict(cells, set(ours), counts)), about=about)],
+        return self.sheet(
+            [],
             (),
             [Block("", ["step", "", *(cell.name for cell in cells), "met"], lines)],
             (*columns, "thesis_mean", "thesis_sd", "consistent"),
             records,
+            name="first_order_step_bgd_i",
+            verdict=" ".join(_verdict(cells, set(ours), counts)),
+            about=about,
         )
 
     def _paint(self, figure: Figure, found: Found, about: str) -> list[str]:

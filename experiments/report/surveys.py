@@ -44,7 +44,7 @@ def measurements(run: Run) -> list[Measurement]:
     return sorted(run.measurements, key=lambda item: item.position)
 
 
-def _facts(run: Run) -> pd.DataFrame:
+def facts(run: Run) -> pd.DataFrame:
     """Return the facts of a run that `experiments.report.captions` reads."""
     header, base = run.header, run.header.base
     expected = base.get("expected_errors")
@@ -72,14 +72,14 @@ def scale(network: str, run: Run | None) -> str:
     images = (
         f"{format_count(header.train_images)} training and {format_count(header.test_images)} test images"
     )
-    size = "reduced scale" if is_reduced(_facts(run)) else "full scale"
+    size = "reduced scale" if is_reduced(facts(run)) else "full scale"
     return f"{label}, {parameters} parameters, {size}: {count} misclassified samples, {images}."
 
 
 def describe(network: str, run: Run | None, thesis_errors: int | None = None) -> str:
     """Return a network's scale and how many test images its N0 gets wrong, or that there is no run."""
     text = scale(network, run)
-    return text if run is None else f"{text} {describe_base(_facts(run), thesis_errors)}"
+    return text if run is None else f"{text} {describe_base(facts(run), thesis_errors)}"
 
 
 def describe_all(found: Mapping[str, Run], networks: Sequence[str], thesis: Thesis) -> list[str]:
@@ -89,7 +89,7 @@ def describe_all(found: Mapping[str, Run], networks: Sequence[str], thesis: Thes
 
 def loud(network: str, run: Run | None) -> list[str]:
     """Return the faults of the N0 of a run, by network."""
-    return [] if run is None else [f"{network_label(network)}: {text}" for text in warnings(_facts(run))]
+    return [] if run is None else [f"{network_label(network)}: {text}" for text in warnings(facts(run))]
 
 
 def footnotes(found: Mapping[str, Run], networks: Sequence[str]) -> list[str]:

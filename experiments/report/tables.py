@@ -11,10 +11,10 @@ import pandas as pd
 from experiments.records.schema import NON_RELOADING
 from experiments.report.captions import describe_base, describe_left_out, describe_scale, over_seeds, warnings
 from experiments.report.frames import Frames, ReportError
-from experiments.report.knowledge import Knowledge, describe_knowledge
+from experiments.report.knowledge import describe_knowledge
 from experiments.report.metrics import METRICS, MISSING, Summary, absent, corrected, measure
 from experiments.report.numbers import format_count, format_printed, format_summary, listing
-from experiments.report.part import words
+from experiments.report.part import UNTOLD, Thesis, words
 from experiments.report.sheet import Block, Sheet
 from experiments.report.style import method_order, method_style, network_label, setting_label
 
@@ -33,8 +33,7 @@ class TableSpec:
         metrics: The rows: names in `experiments.report.metrics.METRICS`.
         common_samples: Whether every row but those per seed uses only the samples that all methods corrected
             (section 4.5 of the thesis), seed by seed.
-        thesis_errors: How many test images the thesis' N0 gets wrong.
-        knowledge: The level of each method, for the caption.
+        thesis: For the caption.
     """
 
     name: str
@@ -44,8 +43,7 @@ class TableSpec:
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
     common_samples: bool = False
-    thesis_errors: int | None = None
-    knowledge: Knowledge = ()
+    thesis: Thesis = UNTOLD
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.metrics if name not in METRICS]
@@ -232,9 +230,9 @@ def _caption(spec: TableSpec, chosen: Frames, cells: dict[tuple[str, str], Cell]
     left_out = ((METRICS[cell.metric].label, cell.method, cell.ours.left_out) for cell in cells.values())
     sentences = [
         f"{spec.title} {network_label(spec.network)}, {setting_label(spec.setting)} setting.",
-        describe_base(chosen.runs, spec.thesis_errors),
+        describe_base(chosen.runs, spec.thesis.errors_of(spec.network)),
         describe_scale(chosen.runs),
-        describe_knowledge(spec.methods, spec.knowledge),
+        describe_knowledge(spec.methods, spec.thesis.knowledge),
         _meaning(spec, over_seeds(chosen.runs)),
         told["rounding"] if spec.setting == NON_RELOADING else "",
         told["unknown"],

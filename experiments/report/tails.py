@@ -24,7 +24,7 @@ from experiments.report.metrics import (
 from experiments.report.numbers import format_count, format_number
 from experiments.report.part import Made, Study, words
 from experiments.report.scope import EVERY_METHOD, Scope
-from experiments.report.sheet import Block, Sheet
+from experiments.report.sheet import Block
 from experiments.report.strips import HIGH, LOW, Key, Panel, draw_strips
 from experiments.report.style import method_style, network_label
 
@@ -106,7 +106,6 @@ class Tails(Study):
     """A table and a figure of median, percentiles and worst case beside each mean of the reloading setting.
 
     Attributes:
-        name: Of the files and the words.
         quantities: A block of the table each.
         drawn: What the panels show.
         panels: From the top.
@@ -114,7 +113,6 @@ class Tails(Study):
 
     presets: tuple[str, ...] = ("every_method",)
     methods: tuple[str, ...] = EVERY_METHOD
-    name: ClassVar[str]
     quantities: ClassVar[tuple[Metric, ...]]
     drawn: ClassVar[tuple[Metric, ...]]
     panels: ClassVar[tuple[Panel, ...]]
@@ -125,13 +123,9 @@ class Tails(Study):
         frames = scope.frames(runs)
         tails = tails_of(values_of(scope, frames, self.quantities), self.quantities)
         drawn = values_of(scope, frames, self.drawn)
-        told = words(self.name)
         more = self.about(frames)
-        caption = [told["caption"], words("tails")["meaning"], *scope.caption(frames), *more]
-        yield Sheet(
-            self.name,
-            told["heading"],
-            [*caption, _left_out(self.quantities, tails)],
+        yield self.sheet(
+            [words("tails")["meaning"], *scope.caption(frames), *more, _left_out(self.quantities, tails)],
             scope.warnings(frames),
             [_block(quantity, tails) for quantity in self.quantities],
             COLUMNS,
@@ -140,9 +134,14 @@ class Tails(Study):
 
         def paint(figure: Figure) -> list[str]:
             draw_strips(figure, scope, frames, drawn, self.panels)
-            return [words("tails")["reading"], told["figure"], *more, *scope.footnotes(frames)]
+            return [
+                words("tails")["reading"],
+                words(self.tables[0])["figure"],
+                *more,
+                *scope.footnotes(frames),
+            ]
 
-        yield Picture(self.name, paint)
+        yield Picture(*self.figures, paint)
 
     def about(self, frames: Frames) -> list[str]:
         """Say what else a reader must know."""

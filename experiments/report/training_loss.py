@@ -14,7 +14,7 @@ from experiments.report.loss_accounts import BATCH, Accounts
 from experiments.report.numbers import format_count, format_number
 from experiments.report.part import Made, Study, Text, words
 from experiments.report.scope import EVERY_METHOD, Scope
-from experiments.report.sheet import Block, Sheet, percent
+from experiments.report.sheet import Block, percent
 from experiments.report.style import method_style, network_label
 from experiments.report.tables import read_reference
 from experiments.report.training_loss_figure import paint
@@ -62,10 +62,8 @@ class TrainingLoss(Study):
                 lines.append([*names, *cells, " / ".join(thesis)])
                 numbers = ("missing", *[None] * (len(COLUMNS) - 4)) if account is None else account.numbers
                 records.append((network, method, *numbers, ";".join(thesis)))
-        yield Sheet(
-            "training_loss",
-            told["heading"],
-            [told["caption"], *scope.caption(frames)],
+        yield self.sheet(
+            [*scope.caption(frames)],
             scope.warnings(frames),
             [Block("", HEADER, lines)],
             COLUMNS,

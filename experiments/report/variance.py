@@ -26,8 +26,8 @@ from experiments.report.captions import describe_base, describe_left_out, descri
 from experiments.report.frames import Frames, corrections_of
 from experiments.report.metrics import Values
 from experiments.report.numbers import format_count, format_number
-from experiments.report.part import Made, Study, words
-from experiments.report.sheet import Block, Sheet, percent
+from experiments.report.part import Made, Study
+from experiments.report.sheet import Block, percent
 from experiments.report.style import method_style, network_label, setting_label
 
 NO_VALUE, TOO_FEW, CONSTANT = "no value", "too few runs", "no variance"
@@ -225,12 +225,9 @@ class Variance(Study):
             for name in PER_RUN:
                 found["non_reloading", method, name] = nested(run_values(samples["non_reloading"], name))
         both = pd.concat([part.runs for part in parts.values()])
-        told = words("variance")
         base = describe_base(both, self.thesis.errors_of(self.network))
-        yield Sheet(
-            "variance",
-            told["heading"],
-            [told["caption"], base, *self._about(parts), self._left_out(parts, found)],
+        yield self.sheet(
+            [base, *self._about(parts), self._left_out(parts, found)],
             warnings_of(both, "network_seed", {seed: f"N0 {seed}" for seed in self.network_seeds}),
             [_block(setting, found) for setting in COMPONENTS],
             ("setting", "method", "value", "component", "share", "estimate", "degrees", "total_sd", "n"),

@@ -166,16 +166,14 @@ class Orders(Study):
                 records.append((method, metric, *_order_record(found[metric, method]), *theirs))
         header = ["method", "orders", "POC (%)", "POC, sd over replicas", "order 0", f"thesis ({self.table})"]
         header += [label_of(METRICS[name], frames.samples) for name in ORDER_METRICS[1:]]
-        told = words("orders")
         knows = describe_knowledge(self.methods, self.thesis.knowledge)
-        return Sheet(
-            "orders",
-            told["heading"],
-            [told["caption"].format(about=self._about(frames)), knows, left_out(found, "Orders")],
+        return self.sheet(
+            [knows, left_out(found, "Orders")],
             warnings(frames.runs),
             [Block("", header, lines)],
             (*("method", "metric", "mean", "sd", "min", "max", "n", "left_out"), "order_0", *THESIS),
             records,
+            about=self._about(frames),
         )
 
 

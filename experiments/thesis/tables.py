@@ -65,8 +65,7 @@ def _pair(
             methods=methods,
             metrics=RELOADING_METRICS if setting == "reloading" else NON_RELOADING_METRICS,
             common_samples=common,
-            thesis_errors=THESIS.errors_of(network),
-            knowledge=THESIS.knowledge,
+            thesis=THESIS,
         )
         for number, network in enumerate(NETWORKS, first)
     ]

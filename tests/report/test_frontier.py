@@ -12,7 +12,7 @@ from bgd.knowledge import LEVELS as LEVELS_OF_METHODS
 from bgd.rng import stream
 from experiments.records.schema import Generality as Counted
 from experiments.report.aims import Aims
-from experiments.report.contenders import Contender, contenders_of, frames_of
+from experiments.report.contenders import EVERY, Contender, contenders_of, frames_of
 from experiments.report.frames import ReportError, build_frames
 from experiments.report.frontier import BUDGETS, COLUMNS, Frontier
 from experiments.report.frontier_figure import MEASURES, entries_of, split, value_of
@@ -197,10 +197,11 @@ def test_curves_are_two_or_more_of_the_budgets_and_a_loss_is_the_accuracy_turned
     frames, _ = frames_of(example(), "reloading", ("mlp",))
     found = standings(same_samples(frames), KNOWLEDGE)
     drawn = split(found, BUDGETS)
-    (curve,) = drawn.curves.values()
+    (curve,) = (group for name, group in drawn.items() if name.budget == EVERY)
     assert [item.contender.budget for item in curve] == ["1", "5", "all"]
-    assert {item.method for item in drawn.points} == {"bgd_ii", "bgd_c", "least_harm"}
-    assert len(split([item for item in found if item.contender.budget != "5"], ("1", "5")).curves) == 0
+    assert {name.method for name in drawn if name.budget != EVERY} == {"bgd_ii", "bgd_c", "least_harm"}
+    without = split([item for item in found if item.contender.budget != "5"], ("1", "5"))
+    assert all(name.budget != EVERY for name in without)
     entries = entries_of({"mlp": drawn})
     assert [entry.number for entry in entries.values()] == [1, 2, 3, 4]
     assert [bool(entry.line) for entry in entries.values()] == [False, False, True, False]
@@ -292,9 +293,9 @@ def test_captions_of_other_tables_say_what_their_methods_know():
     methods = ("bgd_ii", "bgd_c")
     runs = [run((row(0),), method=method) for method in methods]
     frames = build_frames(runs)
-    spec = TableSpec("table_4_6", "", "mlp", "reloading", methods, ("POC",), knowledge=KNOWLEDGE)
+    spec = TableSpec("table_4_6", "", "mlp", "reloading", methods, ("POC",), thesis=TOLD)
     assert sentence in evaluate(spec, frames, read_reference(REFERENCE)).caption
-    assert sentence not in evaluate(replace(spec, knowledge=()), frames, read_reference(REFERENCE)).caption
+    assert sentence not in evaluate(replace(spec, thesis=Thesis()), frames, read_reference(REFERENCE)).caption
     assert sentence in " ".join(Scope("reloading", ("mlp",), methods, TOLD).caption(frames))
     assert sentence in all_methods_markdown(frames, KNOWLEDGE)
     assert sentence in all_methods_tex(frames, KNOWLEDGE)
