@@ -102,7 +102,6 @@ class Ablations(Study):
             [],
             warnings(frames.runs),
             [Block("", ["variant", "n", *LABELS.values(), "n, both", *DIFFERENCES.values()], lines)],
-            ("variant", "metric", "mean", "sd", "low", "high", "n", "over"),
             records,
             about=about,
             left_out=_left_out(parts),

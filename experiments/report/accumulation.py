@@ -182,7 +182,6 @@ class Accumulation(Study):
             [*scope.caption(trails)],
             scope.warnings(trails),
             [_block(title, group, own) for title, group in GROUPS.items()],
-            ("network", "method", "quantity", "seed", "replica", "value", "sd", "n", "without"),
             [record for key, samples in own.items() for record in _records(key, samples)],
         )
         for name in FIGURES:

@@ -57,7 +57,6 @@ class Aims(Study):
             [SET_ASIDE, *describe_same_samples(scope, frames)],
             scope.warnings(frames),
             [self._block(network, items) for network, items in found.items()],
-            ("network", "method", "options", "knows", "budget", "aim", "kind", "bound", "value", "met"),
             [
                 _record(network, item, aim)
                 for network, items in found.items()

@@ -1,6 +1,7 @@
 """Box plots over corrected samples, one box a method."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.cbook import boxplot_stats
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullFormatter
 
 from experiments.report.frames import Frames
-from experiments.report.metrics import MISSING, NONE_CORRECTED, NOT_FINITE, Values, corrected
+from experiments.report.metrics import NOT_FINITE, Values, column, over_corrected
 from experiments.report.numbers import listing
 from experiments.report.style import method_style
 
@@ -30,14 +31,10 @@ def after_correction(frames: Frames, methods: Sequence[str], measure: str) -> di
     found: dict[str, Values | str] = {}
     for method in methods:
         part = frames.select(method=method)
-        values = part.samples.loc[corrected(part.samples), measure].to_numpy(dtype=np.float64)
-        finite = values[np.isfinite(values)]
-        if finite.size:
-            found[method] = finite
-        elif part.runs.empty:
-            found[method] = MISSING
-        else:
-            found[method] = NOT_FINITE if values.size else NONE_CORRECTED
+        values = over_corrected(part.runs, part.samples, partial(column, name=measure))
+        if not isinstance(values, str):
+            values = values[np.isfinite(values)] if np.isfinite(values).any() else NOT_FINITE
+        found[method] = values
     return found
 
 

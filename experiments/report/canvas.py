@@ -4,8 +4,9 @@ import io
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from string import ascii_lowercase
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from experiments.report.style import RC
 
+Row, Column = TypeVar("Row"), TypeVar("Column")
 Paint = Callable[[Figure], Sequence[str]]
 
 # What leaves dates and versions out of a file.
@@ -67,6 +69,16 @@ def blank(axes: Axes, text: str) -> None:
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
+
+
+def grid(
+    figure: Figure, size: tuple[float, float], rows: Sequence[Row], columns: Sequence[Column], **look: Any
+) -> Iterator[tuple[str, Axes, Row, Column]]:
+    """Set a figure's size in inches and go through its panels: the letter of each, its row and its column."""
+    figure.set_size_inches(*size)
+    panels = figure.subplots(len(rows), len(columns), squeeze=False, **look)
+    for (letter, axes), (row, column) in zip(lettered(panels), product(rows, columns), strict=True):
+        yield letter, axes, row, column
 
 
 def lettered(panels: Any) -> Iterator[tuple[str, Axes]]:

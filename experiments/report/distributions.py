@@ -1,10 +1,9 @@
 """The distributions behind the means of the reloading setting: size of the change and what it does to the network."""
 
 from dataclasses import dataclass
+from functools import partial
 
-import pandas as pd
-
-from experiments.report.metrics import METRICS, Metric, Values
+from experiments.report.metrics import METRICS, Metric, column
 from experiments.report.strips import Panel
 from experiments.report.tails import Tails
 
@@ -12,27 +11,17 @@ LOSS_FLOOR = 1e-3  # nats: what lies below it is all equally right
 L2_FLOOR = 1e-8  # below the rounding of a float32 weight: a logarithmic axis has no zero
 
 
-def _altered(samples: pd.DataFrame) -> Values:
-    """Return how many parameters the method altered: a value per sample."""
-    return samples["altered"].to_numpy(dtype="float64")
-
-
-def _l2(samples: pd.DataFrame) -> Values:
-    """Return the L2 norm of the change of the parameters: a value per sample."""
-    return samples["l2"].to_numpy(dtype="float64")
-
-
 def _known(name: str, label: str, harm: str) -> Metric:
     return Metric(name, label, "samples", METRICS[name].values, harm=harm)
 
 
 QUANTITIES = (
-    Metric("altered", "Parameters altered", "samples", _altered, harm="largest"),
+    Metric("altered", "Parameters altered", "samples", partial(column, name="altered"), harm="largest"),
     _known("POPA", "POPA (%)", "largest"),
     _known("dTL", "ΔTL (nats)", "largest"),
     _known("dTA", "ΔTA", "smallest"),
     _known("sample_loss", "Sample loss (nats)", "largest"),
-    Metric("l2", "L2 norm of the change", "samples", _l2, harm="largest"),
+    Metric("l2", "L2 norm of the change", "samples", partial(column, name="l2"), harm="largest"),
 )
 # POPA is the parameters altered by a constant: its strip would be the same.
 PANELS = (

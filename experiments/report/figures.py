@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from experiments.report.boxplots import draw_accuracies, draw_sample_losses
-from experiments.report.canvas import blank, draw, lettered
+from experiments.report.canvas import blank, draw, grid
 from experiments.report.captions import absent_text, describe_scale, is_reduced, warnings
 from experiments.report.curves import draw_curves
 from experiments.report.frames import Frames, ReportError
@@ -44,26 +44,22 @@ class FigureSpec:
 
 def _draw_accuracies(figure: Figure, frames: Frames, spec: FigureSpec) -> list[str]:
     """Draw testing and training accuracies after each corrected sample: a row of panels per network."""
-    figure.set_size_inches(7.0, 1.9 * len(spec.networks) + 0.3)
-    panels = lettered(figure.subplots(len(spec.networks), 2, squeeze=False))
     notes = []
-    for network in spec.networks:
+    size, measures = (7.0, 1.9 * len(spec.networks) + 0.3), ("test_accuracy", "train_accuracy")
+    for letter, axes, network, measure in grid(figure, size, spec.networks, measures):
         part = frames.select(network=network, setting=spec.setting)
-        for measure, (letter, axes) in zip(("test_accuracy", "train_accuracy"), panels, strict=False):
-            axes.set_title(f"{letter} {network_label(network)}")
-            if part.runs.empty:
-                blank(axes, absent_text(network, spec.setting))
-            else:
-                notes += draw_accuracies(axes, part, spec.methods, measure)
+        axes.set_title(f"{letter} {network_label(network)}")
+        if part.runs.empty:
+            blank(axes, absent_text(network, spec.setting))
+        else:
+            notes += draw_accuracies(axes, part, spec.methods, measure)
     return ["Dotted: N0.", *notes, BOXES]
 
 
 def _draw_sample_losses(figure: Figure, frames: Frames, spec: FigureSpec) -> list[str]:
     """Draw sample losses after each corrected sample: a panel per network."""
-    figure.set_size_inches(7.0, 2.5)
-    panels = lettered(figure.subplots(1, len(spec.networks), squeeze=False))
     notes = []
-    for network, (letter, axes) in zip(spec.networks, panels, strict=True):
+    for letter, axes, _, network in grid(figure, (7.0, 2.5), ("",), spec.networks):
         part = frames.select(network=network, setting=spec.setting)
         axes.set_title(f"{letter} {network_label(network)}")
         if part.runs.empty:

@@ -51,7 +51,6 @@ CELLS: dict[str, Callable[[Standing], str]] = {
 QUANTITIES = tuple(
     item.name for item in fields(Standing) if item.name not in ("contender", "level", "dTA_interval")
 )
-COLUMNS = ("network", "method", "options", "knows", "budget", *QUANTITIES, "dTA_low", "dTA_high", "note")
 LOOKUP = {"POC": 100, "changed_median": 0, "changed_max": 0, "broken": 0}
 LOOKUP_LINE = [
     *(f"Lookup table ({BY_CONSTRUCTION})", LEVELS["nothing"].label, ""),
@@ -85,7 +84,6 @@ class Frontier(Study):
             [SET_ASIDE, *about],
             loud,
             [self._block(network, items) for network, items in found.items()],
-            COLUMNS,
             [record for network, items in found.items() for record in _records(network, items)],
         )
         yield Picture(

@@ -29,10 +29,6 @@ LOOKUP = [
     *("Lookup table (by construction, not measured)", LEVELS["nothing"].label, "", ""),
     *("as N0", "as N0", "as N0", "0", "", "", ""),
 ]
-COLUMNS = (
-    *("network", "method", "options", "knows", "budget", "corrected", "kind"),
-    *("images", "right_N0", "right_after", "seconds", "passes", "note"),
-)
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,6 @@ class Generality(Study):
                 Block(f"{network_label(network)}.", header, [LOOKUP, *map(_line, items)])
                 for network, items in found.items()
             ],
-            COLUMNS,
             [
                 record
                 for network, items in found.items()

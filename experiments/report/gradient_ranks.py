@@ -8,10 +8,10 @@ import pandas as pd
 
 from experiments.records.schema import Run
 from experiments.report.canvas import Picture
-from experiments.report.part import Made, Study, Text
+from experiments.report.part import Made, Study, Text, words
 from experiments.report.rank_curves import paint_curves
 from experiments.report.rank_shares import Results
-from experiments.report.rank_tables import COLUMNS, Printed, blocks, caption, curves_csv, records
+from experiments.report.rank_tables import Printed, blocks, caption, curves_csv, records
 from experiments.report.sheet import Sheet
 from experiments.report.surveys import by_network, describe, footnotes, loud
 from experiments.report.tables import with_columns
@@ -59,7 +59,7 @@ class GradientRanksPart(Study):
             caption(describe(self.network, run, self.thesis.errors_of(self.network)), results),
             loud(self.network, run),
             blocks(results, printed),
-            COLUMNS,
+            words("gradient_ranks")["columns"],
             list(records(self.number, self.network, results, printed)),
         )
         yield Text(*self.texts, curves_csv(self.network, results))

@@ -89,7 +89,6 @@ class Idealized(Study):
                 Block(title, ["network", "method", *labels.values()], lines)
                 for title, labels, lines in zip(TITLES, (COST, COMMON), (costs, commons), strict=True)
             ],
-            ("network", "method", "metric", "value"),
             records,
         )
 

@@ -132,7 +132,6 @@ class InARow(Study):
                 )
                 for network, items in found.items()
             ],
-            ("network", "method", "options", "knows", "budget", "quantity", "value", "sd", "n", "without"),
             [
                 record
                 for network, items in found.items()

@@ -28,17 +28,6 @@ from experiments.report.surveys import (
 )
 
 PROBE_NAME = "layer_gradients"
-HEADER = (
-    *("network", "layer", "weights", "summed |g|", "|g| per weight", "prior before (%)", "prior after (%)"),
-    *("largest sum (% of samples)", "largest |g| per weight (%)", "largest single |g| (%)"),
-)
-COLUMNS = (
-    *("network", "layer", "weights", "summed_mean", "summed_sd", "summed_low_quartile", "summed_median"),
-    *("summed_high_quartile", "per_weight_mean", "prior_before_percent", "prior_after_percent"),
-    *("largest_sum_percent", "largest_sum_low", "largest_sum_high", "largest_per_weight_percent"),
-    *("largest_per_weight_low", "largest_per_weight_high", "largest_single_percent"),
-    *("largest_single_low", "largest_single_high", "samples"),
-)
 BEFORE, AFTER = METHODS["bgd_ii"].colour, METHODS["retrain"].colour  # unlike enough, as lightness too
 WIDE = 30  # largest over smallest: beyond it a linear axis hides the small ones
 
@@ -64,13 +53,14 @@ class LayerGradientsPart(Study):
         """
         found = by_network(runs, PROBE_NAME)
         layers = {name: layers_of(found[name]) for name in self.networks if name in found}
+        told = words("layer_gradients")
         caption, lines = [], []
         records: list[list[object]] = []
         for network in self.networks:
             caption.append(describe(network, found.get(network), self.thesis.errors_of(network)))
             if network not in layers:
-                lines.append([network_label(network), *[MISSING] * (len(HEADER) - 1)])
-                records.append([network, MISSING, *[None] * (len(COLUMNS) - 3), 0])
+                lines.append([network_label(network), *[MISSING] * (len(told["header"]) - 1)])
+                records.append([network, MISSING, *[None] * (len(told["columns"]) - 3), 0])
                 continue
             part = layers[network]
             draws = resamples(part.magnitude.shape[0], PROBE_NAME, network)
@@ -80,8 +70,7 @@ class LayerGradientsPart(Study):
         yield self.sheet(
             caption,
             loud_all(found, self.networks),
-            [Block("", HEADER, lines)],
-            COLUMNS,
+            [Block("", told["header"], lines)],
             records,
         )
         yield Picture(

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
-from experiments.report.canvas import Picture, blank, lettered
+from experiments.report.canvas import Picture, blank, grid
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_number
 from experiments.report.part import Made, Study, words
@@ -119,38 +119,26 @@ class LossChangePart(Study):
             [
                 Block(
                     "",
-                    [
-                        "network",
-                        "estimate",
-                        "n",
-                        "95th percentile",
-                        "98th percentile",
-                        "zero (%)",
-                        "rising (%)",
-                    ],
+                    words("loss_change")["header"],
                     [
                         [network_label(name), FORMS[form], *_cells(part)]
                         for (name, form), part in parts.items()
                     ],
                 )
             ],
-            ("network", "form", "quantity", "median", "low_quartile", "high_quartile", "mean", "n"),
             [record for key, part in parts.items() for record in _records(*key, part)],
         )
         yield Picture("figure_4_3", lambda figure: self.paint(figure, found, parts))
 
     def paint(self, figure: Figure, found: Mapping[str, Run], parts: Parts) -> list[str]:
         """Draw a row of panels per form, a column per network; return the lines of the footnote."""
-        figure.set_size_inches(DOUBLE_COLUMN, 4.9)
-        panels = lettered(figure.subplots(len(FORMS), len(self.networks), squeeze=False))
-        for form, label in FORMS.items():
-            for network, (letter, axes) in zip(self.networks, panels, strict=False):
-                axes.set_title(f"{letter} {network_label(network)}: {label}")
-                part = parts.get((network, form))
-                if part is None:
-                    blank(axes, absent_text(network, PROBE_NAME))
-                else:
-                    _draw(axes, part)
+        for letter, axes, form, network in grid(figure, (DOUBLE_COLUMN, 4.9), tuple(FORMS), self.networks):
+            axes.set_title(f"{letter} {network_label(network)}: {FORMS[form]}")
+            part = parts.get((network, form))
+            if part is None:
+                blank(axes, absent_text(network, PROBE_NAME))
+            else:
+                _draw(axes, part)
         return [words("loss_change")["figure"], *footnotes(found, self.networks)]
 
 

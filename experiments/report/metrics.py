@@ -146,6 +146,22 @@ def of_population(samples: pd.DataFrame, population: Population = "corrected") -
     raise ValueError(f"population must be 'corrected' or 'all', not {population!r}")
 
 
+def over_corrected(
+    runs: pd.DataFrame, samples: pd.DataFrame, values: Callable[[pd.DataFrame], Values]
+) -> Values | str:
+    """Return a value over the corrected samples of a method, or in words why there is none.
+
+    Args:
+        runs: The method's.
+        samples: Theirs.
+        values: From samples to a value each.
+    """
+    chosen = samples[corrected(samples)]
+    if len(chosen):
+        return values(chosen)
+    return MISSING if runs.empty else NONE_CORRECTED if len(samples) else NO_SAMPLES
+
+
 @dataclass(frozen=True)
 class Summary:
     """Mean and spread of a metric.

@@ -122,29 +122,27 @@ class Study:
 
     def sheet(
         self,
-        about: Iterable[str],
+        sentences: Iterable[str],
         warnings: Sequence[str],
         blocks: Sequence[Block],
-        columns: Sequence[str],
         records: Iterable[Sequence[object]],
         name: str = "",
         **filled: object,
     ) -> Sheet:
-        """Lay out a table: its heading and the first part of its caption are among the words.
+        """Lay out a table: heading, columns and the first part of the caption are among the words.
 
         Args:
-            about: What the caption says after that.
+            sentences: What the caption says after that.
             warnings: See `Sheet`.
             blocks: See there.
-            columns: See there.
             records: See there.
             name: Of the table; the study's only one where nothing is said.
             **filled: What the caption's braces stand for.
         """
         name = name or self.tables[0]
         told = words(name)
-        caption = [told["caption"].format(**filled), *about]
-        return Sheet(name, told["heading"], caption, warnings, blocks, columns, list(records))
+        caption = [told["caption"].format(**filled), *sentences]
+        return Sheet(name, told["heading"], caption, warnings, blocks, told["columns"], list(records))
 
     def made(self, runs: Sequence[Run]) -> Iterable[Made]:
         """Make the tables, figures and texts from the runs of `presets`."""
@@ -152,7 +150,10 @@ class Study:
 
 
 def words(name: str) -> Mapping[str, Any]:
-    """Look up the words of a study: `heading` and `caption` of its table, `figure` for the foot of its figure."""
+    """Look up the words of a study.
+
+    `heading`, `columns` (of the csv file) and `caption` of its table, `figure` for the foot of its figure.
+    """
     return _words()[name]
 
 

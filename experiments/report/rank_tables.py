@@ -27,16 +27,6 @@ Printed = Mapping[tuple[str, int], tuple[int, float]]
 
 ORDINALS = ("1st", "2nd", "3rd")
 HEADERS = {OF_SAMPLE: ("rank", "best in samples (%)"), MEAN: ("rank", "mean", "corrects samples (%)")}
-SHARED_HEADER = (
-    *("named again (%)", "in first three again (%)"),
-    *("thesis: rank", "thesis: POC (%)", "ours at thesis' rank (%)"),
-)
-COLUMNS = (
-    *("table", "network", "reading", "criterion", "place", "gradient_rank", "percent_of_samples"),
-    *("low", "high", "named_again_percent", "in_first_three_again_percent", "percent_ties_split", "mean"),
-    *("samples_behind_mean", "thesis_gradient_rank", "thesis_percent_of_samples"),
-    *("percent_at_thesis_rank", "samples"),
-)
 
 
 def caption(about: str, results: Results | None) -> list[str]:
@@ -89,7 +79,7 @@ def blocks(results: Results | None, printed: Printed) -> list[Block]:
         results: None where there is no run.
         printed: The thesis' rank and per cent, by criterion and place from 1.
     """
-    made = []
+    made, told = [], words("gradient_ranks")
     for kind, own in HEADERS.items():
         lines = []
         for name, criterion in CRITERIA.items():
@@ -98,7 +88,7 @@ def blocks(results: Results | None, printed: Printed) -> list[Block]:
                 cells = [MISSING] * (len(own) + 2) if results is None else _ours(results, kind, name, place)
                 theirs = _theirs(results, kind, name, printed.get((name, place + 1)))
                 lines.append([criterion.name + unit, ordinal, *cells, *theirs])
-        made.append(Block(words("gradient_ranks")[kind], ("criterion", "place", *own, *SHARED_HEADER), lines))
+        made.append(Block(told[kind], ("criterion", "place", *own, *told["header"]), lines))
     return made
 
 
@@ -164,16 +154,11 @@ def _numbers(results: Results, kind: str, name: str, place: int) -> list[object]
     return [rank, *(100 * float(share) for share in shares), float(means(values)[rank - 1]), behind]
 
 
-CURVE_COLUMNS = (
-    *("network", "gradient_rank", "samples", "corrected", "criterion", "n", "mean", "low", "high"),
-    *("median", "percent_best_of_sample", "percent_best_ties_split"),
-)
-
-
 def curves_csv(network: str, results: Results | None) -> str:
     """Return the figure's data and every rank's share of reading 1: a line per criterion and rank."""
+    columns = words("gradient_ranks")["curves"]
     if results is None:
-        return csv_text(CURVE_COLUMNS, [[network, MISSING, *[None] * (len(CURVE_COLUMNS) - 2)]])
+        return csv_text(columns, [[network, MISSING, *[None] * (len(columns) - 2)]])
     corrected = results.data.corrected
     lines = []
     for name in CRITERIA:
@@ -185,4 +170,4 @@ def curves_csv(network: str, results: Results | None) -> str:
             shares = (100 * best[place], 100 * split[place])
             cells = [int(curve.n[place]), *map(float, (*numbers, *shares))]
             lines.append([plain(value) for value in (*about, *cells)])
-    return csv_text(CURVE_COLUMNS, lines)
+    return csv_text(columns, lines)

@@ -73,11 +73,6 @@ HEADER = (
     *("method", "measure", "replicas", "mean ± sd over replicas", "least to largest"),
     *(f"sd over {AXES[axis].label}" for axis in OTHERS),
 )
-PARTS = (
-    *("method", "first to differ", "replicas", "same corrections (%)"),
-    *("earliest first to differ", "median", "replicas that never differ"),
-)
-COLUMNS = ("network", "setting", "method", "quantity", "axis", "mean", "sd", "min", "max", "n")
 
 Key = tuple[str, str, str]  # network, setting, method
 
@@ -137,7 +132,6 @@ class Rounding(Study):
             warnings_of(frames.runs.assign(base_id=""), "network", NETWORKS),
             list(_blocks(groups))
             or [Block("", ["method", "runs"], [[MISSING, "no replica is among the records"]])],
-            COLUMNS,
             [record for key, each in groups.items() for record in _records(key, each)],
             same=SAME,
         )
@@ -250,7 +244,9 @@ def _blocks(groups: Mapping[Key, Spread]) -> Iterator[Block]:
                     f"{place}.", HEADER, [line for key, each in own.items() for line in _lines(key, each)]
                 )
                 title = f"{place}: where the runs part from the one from N0 itself."
-                yield Block(title, PARTS, [_parts(key, each) for key, each in own.items()])
+                yield Block(
+                    title, words("rounding")["partings"], [_parts(key, each) for key, each in own.items()]
+                )
 
 
 def _lines(key: Key, spread: Spread) -> Iterator[list[str]]:

@@ -89,7 +89,6 @@ class Sensitivity(Study):
             [],
             warnings(frames.runs),
             [Block("", ["method", "{n, T, x}, p", "cells", *SHORT.values()], lines)],
-            tuple(cells.columns),
             list(cells.itertuples(index=False, name=None)),
             symbols=symbols,
             about=about,

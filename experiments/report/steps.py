@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.records.schema import NON_RELOADING, Run
-from experiments.report.canvas import Picture, blank, lettered
+from experiments.report.canvas import Picture, blank, grid
 from experiments.report.captions import describe_base, describe_missing, describe_scale, warnings
 from experiments.report.frames import Frames, corrections_of
 from experiments.report.metrics import correct, corrected, parameters_altered, test_accuracy_change
@@ -194,7 +194,6 @@ class FirstOrderStep(Study):
             [],
             warnings(frames.runs.drop_duplicates("network").assign(base_id="")),
             [Block("", ["network", "method", "step", "n", *METRICS.values()], lines)],
-            ("network", "method", "step", "metric", "mean", "low", "high", "n", "thesis_mean"),
             records,
             name="first_order_step",
             about=about,
@@ -231,12 +230,10 @@ class FirstOrderStep(Study):
             counts[step] = fits.count(True)
             known = len(fits) - fits.count(None)
             lines.append([f"{step:g}", "ours", *texts, f"{counts[step]} of {known}"])
-        columns = ("step", "table", "network", "setting", "metric", "mean", "low", "high", "n")
         return self.sheet(
             [],
             (),
             [Block("", ["step", "", *(cell.name for cell in cells), "met"], lines)],
-            (*columns, "thesis_mean", "thesis_sd", "consistent"),
             records,
             name="first_order_step_bgd_i",
             verdict=" ".join(_verdict(cells, set(ours), counts)),
@@ -244,25 +241,21 @@ class FirstOrderStep(Study):
         )
 
     def _paint(self, figure: Figure, found: Found, about: str) -> list[str]:
-        figure.set_size_inches(DOUBLE_COLUMN, 5.6)
-        panels = figure.subplots(len(METRICS), len(self.networks), squeeze=False, sharex=True)
-        every = lettered(panels)
-        for metric, label in METRICS.items():
-            for network in self.networks:
-                letter, axes = next(every)
-                axes.set_title(f"{letter} {network_label(network)}")
-                axes.set_ylabel(label)
-                if not any(key[0] == network for key in found):
-                    blank(axes, f"missing: no run of {network_label(network)}\namong the records")
-                    continue
+        panels = grid(figure, (DOUBLE_COLUMN, 5.6), tuple(METRICS), self.networks, sharex=True)
+        for letter, axes, metric, network in panels:
+            axes.set_title(f"{letter} {network_label(network)}")
+            axes.set_ylabel(METRICS[metric])
+            if any(key[0] == network for key in found):
                 for method in STEP_KEYS:
                     own = found.get((network, "reloading", method), {})
                     values = {step: by_metric[metric] for step, by_metric in own.items()}
                     _curve(axes, method, metric, values, self._thesis(network, method)[metric][0])
-        for axes in panels[-1]:
-            axes.set_xlabel("first-order step (learning rate of retraining)")
-        if panels[0][-1].lines:
-            panels[0][-1].legend(loc="lower right", frameon=False)
+                if network == self.networks[-1] and metric == "POC" and axes.lines:
+                    axes.legend(loc="lower right", frameon=False)
+            else:
+                blank(axes, f"missing: no run of {network_label(network)}\namong the records")
+            if metric == tuple(METRICS)[-1]:
+                axes.set_xlabel("first-order step (learning rate of retraining)")
         return [words("first_order_step")["figure"], about]
 
 

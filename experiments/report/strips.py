@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from experiments.report.canvas import blank
+from experiments.report.canvas import blank, grid
 from experiments.report.captions import absent_text
 from experiments.report.frames import Frames
 from experiments.report.metrics import Values
@@ -71,19 +71,16 @@ def draw_strips(
         values: From `experiments.report.tails.values_of`: words stand in the place of a strip.
         panels: From the top.
     """
-    figure.set_size_inches(DOUBLE_COLUMN, HEIGHT * len(panels) + REST)
-    grid = figure.subplots(len(panels), len(scope.networks), squeeze=False)
-    for row, panel in zip(grid, panels, strict=True):
-        for axes, network in zip(row, scope.networks, strict=True):
-            if panel is panels[0]:
-                axes.set_title(network_label(network))
-            if frames.select(network=network).runs.empty:
-                blank(axes, absent_text(network, scope.setting))
-                continue
-            strips = {name: values[network, name, panel.quantity] for name in scope.methods}
-            _draw_panel(axes, strips, panel)
-            if network != scope.networks[0]:
-                axes.tick_params(axis="y", labelleft=False)
+    size = (DOUBLE_COLUMN, HEIGHT * len(panels) + REST)
+    for _, axes, panel, network in grid(figure, size, panels, scope.networks):
+        if panel is panels[0]:
+            axes.set_title(network_label(network))
+        if frames.select(network=network).runs.empty:
+            blank(axes, absent_text(network, scope.setting))
+            continue
+        _draw_panel(axes, {name: values[network, name, panel.quantity] for name in scope.methods}, panel)
+        if network != scope.networks[0]:
+            axes.tick_params(axis="y", labelleft=False)
     look: dict[str, Any] = {"ncols": 6, "frameon": False, "columnspacing": 1.4, "handlelength": 1.6}
     figure.legend(handles=_key(), loc="outside upper center", **look)
 

@@ -11,14 +11,12 @@ from experiments.records.schema import Run
 from experiments.report.canvas import Picture
 from experiments.report.frames import Frames
 from experiments.report.metrics import (
-    MISSING,
-    NO_SAMPLES,
     NONE_CORRECTED,
     NOT_FINITE,
     Metric,
     Summary,
     Values,
-    of_population,
+    over_corrected,
     summarize,
 )
 from experiments.report.numbers import format_count, format_number
@@ -27,12 +25,6 @@ from experiments.report.scope import EVERY_METHOD, Scope
 from experiments.report.sheet import Block
 from experiments.report.strips import HIGH, LOW, Key, Panel, draw_strips
 from experiments.report.style import method_style, network_label
-
-HEADER = ("network", "method", "n", "mean", "sd", "median", "5th percentile", "95th percentile", "worst")
-COLUMNS = (
-    *("network", "method", "quantity", "mean", "sd", "median", "p5", "p95", "worst"),
-    *("worst_end", "n", "not_finite"),
-)
 
 
 @dataclass(frozen=True)
@@ -85,10 +77,9 @@ def values_of(scope: Scope, frames: Frames, quantities: Sequence[Metric]) -> dic
     for network in scope.networks:
         for method in scope.methods:
             part = frames.select(network=network, method=method)
-            chosen = of_population(part.samples)
-            note = MISSING if part.runs.empty else NONE_CORRECTED if len(part.samples) else NO_SAMPLES
             for quantity in quantities:
-                found[network, method, quantity.name] = quantity.values(chosen) if len(chosen) else note
+                key = (network, method, quantity.name)
+                found[key] = over_corrected(part.runs, part.samples, quantity.values)
     return found
 
 
@@ -128,7 +119,6 @@ class Tails(Study):
             [words("tails")["meaning"], *scope.caption(frames), *more, _left_out(self.quantities, tails)],
             scope.warnings(frames),
             [_block(quantity, tails) for quantity in self.quantities],
-            COLUMNS,
             [_record(key, item, quantity.harm) for quantity, key, item in self._in_order(tails)],
         )
 
@@ -154,14 +144,14 @@ class Tails(Study):
 
 def _block(quantity: Metric, tails: Mapping[Key, Tail]) -> Block:
     lines = [_line(key, item) for key, item in tails.items() if key[2] == quantity.name]
-    return Block(f"{quantity.label}; worst: the {quantity.harm}.", HEADER, lines)
+    return Block(f"{quantity.label}; worst: the {quantity.harm}.", words("tails")["header"], lines)
 
 
 def _line(key: Key, item: Tail) -> list[str]:
     summary = item.summary
     top = [network_label(key[0]), method_style(key[1]).label, format_count(summary.n)]
     if summary.mean is None:
-        return [*top, *[summary.note] * (len(HEADER) - len(top))]
+        return [*top, *[summary.note] * 6]
     cells = ["" if value is None else format_number(value) for value in (summary.mean, *item.numbers)]
     return [*top, *cells, format_number(item.worst or 0.0) if item.worst_is_finite else NOT_FINITE]
 

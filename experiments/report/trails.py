@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from experiments.report.canvas import blank, lettered
+from experiments.report.canvas import blank, grid
 from experiments.report.captions import absent_text
 from experiments.report.curves import BAND, FIRST, MET, Curve, curve, draw_legend, draw_line, longest
 from experiments.report.frames import Frames
@@ -66,29 +66,23 @@ def paint_trails(figure: Figure, name: str, scope: Scope, trails: Frames) -> lis
         scope: Its networks and methods, in order.
         trails: Of the scope, with the columns of `experiments.report.accumulation.with_trails`.
     """
-    columns = FIGURES[name]
-    figure.set_size_inches(DOUBLE_COLUMN, 2.25 * len(scope.networks) + 0.6)
-    panels = lettered(figure.subplots(len(scope.networks), len(columns), squeeze=False))
     drawn: dict[str, Curves] = {}
-    for network in scope.networks:
-        samples = trails.select(network=network).samples
-        own = {str(method): part for method, part in samples.groupby("method")}
-        start = ""
-        for panel in columns:
-            letter, axes = next(panels)
-            start = start or letter
-            curves = {
-                method: curve(own[method], panel.measure).scaled(panel.factor)
-                for method in scope.methods
-                if method in own
-            }
-            drawn[network] = curves
-            axes.set_title(f"{letter} {_title(name, network_label(network), panel, curves)}")
-            if not curves:
-                blank(axes, absent_text(network, scope.setting))
-                continue
-            _draw(axes, panel, curves)
-            axes.set_ylabel(panel.label.replace("%s", start))
+    size, start = (DOUBLE_COLUMN, 2.25 * len(scope.networks) + 0.6), ""
+    for letter, axes, network, panel in grid(figure, size, scope.networks, FIGURES[name]):
+        start = letter if panel is FIGURES[name][0] else start
+        own = trails.select(network=network).samples.groupby("method")
+        curves = {
+            method: curve(own.get_group(method), panel.measure).scaled(panel.factor)
+            for method in scope.methods
+            if method in own.groups
+        }
+        drawn[network] = curves
+        axes.set_title(f"{letter} {_title(name, network_label(network), panel, curves)}")
+        if not curves:
+            blank(axes, absent_text(network, scope.setting))
+            continue
+        _draw(axes, panel, curves)
+        axes.set_ylabel(panel.label.replace("%s", start))
     methods = dict.fromkeys(method for curves in drawn.values() for method in curves)
     draw_legend(figure, methods, columnspacing=1.1, handlelength=1.8)
     return [words("accumulation")[name], *_notes(scope, drawn), *scope.footnotes(trails)]

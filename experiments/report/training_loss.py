@@ -19,14 +19,6 @@ from experiments.report.style import method_style, network_label
 from experiments.report.tables import read_reference
 from experiments.report.training_loss_figure import paint
 
-HEADER = (
-    *("network", "method", "n", "ΔTL, mean", "95 % low", "95 % high", "median", "lowered (%)"),
-    *("released, mean", "released, sd", "-L₀/64", "farthest from it", "rank correlation", "thesis"),
-)
-COLUMNS = (
-    *("network", "method", "n", "mean", "low", "high", "median", "lowered_share"),
-    *("released_mean", "released_sd", "constant", "farthest", "bound", "rank_correlation", "thesis"),
-)
 FRAGMENT = "report/training_loss.md"
 
 Printed = dict[tuple[str, str], list[str]]  # by network and method
@@ -58,15 +50,16 @@ class TrainingLoss(Study):
             for method in self.methods:
                 account, thesis = accounts.get((network, method)), printed.get((network, method), [])
                 names = [network_label(network), method_style(method).label]
-                cells = ["missing"] + [""] * (len(HEADER) - 4) if account is None else _cells(account)
+                cells = ["missing"] + [""] * (len(told["header"]) - 4) if account is None else _cells(account)
                 lines.append([*names, *cells, " / ".join(thesis)])
-                numbers = ("missing", *[None] * (len(COLUMNS) - 4)) if account is None else account.numbers
+                numbers = (
+                    ("missing", *[None] * (len(told["columns"]) - 4)) if account is None else account.numbers
+                )
                 records.append((network, method, *numbers, ";".join(thesis)))
         yield self.sheet(
             [*scope.caption(frames)],
             scope.warnings(frames),
-            [Block("", HEADER, lines)],
-            COLUMNS,
+            [Block("", told["header"], lines)],
             records,
         )
         yield Picture(
@@ -126,7 +119,7 @@ def _about_method(method: str, account: Accounts) -> str:
 
 
 def _cells(account: Accounts) -> list[str]:
-    values = dict(zip(COLUMNS[3:-1], account.numbers[1:], strict=True))
+    values = dict(zip(words("training_loss")["columns"][3:-1], account.numbers[1:], strict=True))
     values["lowered_share"] = round(100 * account.lowered, 2)
     del values["bound"]
     cells = ["" if value is None else format_number(value) for value in values.values()]

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.report.canvas import blank, lettered
+from experiments.report.canvas import blank, grid
 from experiments.report.loss_accounts import Accounts
 from experiments.report.part import words
 from experiments.report.statistics import Values
@@ -29,17 +29,15 @@ def paint(figure: Figure, networks: Sequence[str], accounts: Mapping[tuple[str, 
     Returns:
         The lines of the footnote.
     """
-    figure.set_size_inches(DOUBLE_COLUMN, 2.6 * len(networks) + 0.4)
-    panels = lettered(figure.subplots(len(networks), 2, squeeze=False))
-    for network in networks:
+    size, columns = (DOUBLE_COLUMN, 2.6 * len(networks) + 0.4), (_distributions, _against)
+    for letter, axes, network, draw in grid(figure, size, networks, columns):
         own = {method: account for (name, method), account in accounts.items() if name == network}
-        titles = {"ΔTL, as defined": _distributions, "both accounts": _against}
-        for (title, draw), (letter, axes) in zip(titles.items(), panels, strict=False):
-            axes.set_title(f"{letter} {network_label(network)}: {title}")
-            if own:
-                draw(axes, own)
-            else:
-                blank(axes, "missing: no run\namong the records")
+        title = "ΔTL, as defined" if draw is _distributions else "both accounts"
+        axes.set_title(f"{letter} {network_label(network)}: {title}")
+        if own:
+            draw(axes, own)
+        else:
+            blank(axes, "missing: no run\namong the records")
     return [words("training_loss")["figure"].format(linear=LINEAR)]
 
 

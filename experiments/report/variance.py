@@ -230,7 +230,6 @@ class Variance(Study):
             [base, *self._about(parts), self._left_out(parts, found)],
             warnings_of(both, "network_seed", {seed: f"N0 {seed}" for seed in self.network_seeds}),
             [_block(setting, found) for setting in COMPONENTS],
-            ("setting", "method", "value", "component", "share", "estimate", "degrees", "total_sd", "n"),
             [record for key, item in found.items() for record in _records(key, item)],
         )
 

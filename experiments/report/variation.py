@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
-from experiments.report.canvas import Picture, blank, lettered
+from experiments.report.canvas import Picture, blank, grid
 from experiments.report.captions import (
     describe_base,
     describe_left_out,
@@ -126,12 +126,10 @@ class Orders(Study):
         return " ".join(filter(None, (f"{place}, {which}.", base, describe_scale(frames.runs), missing)))
 
     def _paint(self, figure: Figure, frames: Frames) -> list[str]:
-        figure.set_size_inches(DOUBLE_COLUMN, 2.9)
         found = {name: part for name in self.methods if len(part := frames.select(method=name).samples)}
         notes = []
-        for (letter, axes), (measured, label) in zip(
-            lettered(figure.subplots(1, len(LABELS))), LABELS.items(), strict=True
-        ):
+        for letter, axes, _, measured in grid(figure, (DOUBLE_COLUMN, 2.9), ("",), tuple(LABELS)):
+            label = LABELS[measured]
             axes.set_title(f"{letter} {label}")
             if not found:
                 blank(axes, "missing:\nno run of the orders\namong the records")
@@ -171,7 +169,6 @@ class Orders(Study):
             [knows, left_out(found, "Orders")],
             warnings(frames.runs),
             [Block("", header, lines)],
-            (*("method", "metric", "mean", "sd", "min", "max", "n", "left_out"), "order_0", *THESIS),
             records,
             about=self._about(frames),
         )
