@@ -199,17 +199,13 @@ class FirstOrderStep(Study):
             about=about,
         )
 
-    def _bgd_i_cells(self) -> list[Cell]:
-        """Return each of BGD-I's cells that can be compared."""
-        return [
+    def _cell_sheet(self, found: Found, about: str) -> Sheet:
+        cells = [
             Cell(table, network, setting, metric, theirs)
             for table, network, setting in self.cells
             for metric in METRICS
             if (theirs := printed(self.thesis.tables, table).get((metric, "bgd_i")))
         ]
-
-    def _cell_sheet(self, found: Found, about: str) -> Sheet:
-        cells = self._bgd_i_cells()
         ours = {(network, setting): own for (network, setting, name), own in found.items() if name == "bgd_i"}
         steps = sorted({step for own in ours.values() for step in own})
         lines = [["", "thesis", *(format_printed(cell.printed[0], None) for cell in cells), ""]]
@@ -260,13 +256,7 @@ class FirstOrderStep(Study):
 
 
 def _verdict(cells: Sequence[Cell], run: set[tuple[str, str]], counts: Mapping[float, int]) -> Iterator[str]:
-    """Say which steps meet every cell.
-
-    Args:
-        cells: The thesis'.
-        run: Network and setting of what there are runs of.
-        counts: How many cells each step meets.
-    """
+    """Say which steps meet every cell, given network and setting of our runs, and how many cells each step meets."""
     there = sum((cell.network, cell.setting) in run for cell in cells if cell.judged)
     best = max(counts.values(), default=0)
     most = ", ".join(f"{step:g}" for step, met in counts.items() if met == best)
