@@ -1,4 +1,4 @@
-"""The frontier: what a correction costs other images, against how many parameters it changes and what it knows."""
+"""What a correction costs other images, against how many parameters it changes and what it knows; and the aims."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -59,39 +59,50 @@ LOOKUP_LINE = [
 
 
 @dataclass(frozen=True)
-class Frontier(Study):
-    """A table and a figure: every method against every other, at equal samples.
+class Contest(Study):
+    """Every method against every other, at equal samples.
 
     Attributes:
         aims: What a correction should reach.
     """
 
-    presets: tuple[str, ...] = FRONTIER
     aims: tuple[Aim, ...] = ()
-    tables = ("frontier",)
-    figures = ("frontier",)
 
-    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
-        """Make the table and the figure."""
+    def standings(self, runs: Sequence[Run]) -> tuple[dict[str, list[Standing]], list[str], list[str]]:
+        """Return the standings of each network, what they are over, and what is wrong with an N0."""
         frames, _ = frames_of(runs, "reloading", self.networks)
         scope = Scope("reloading", self.networks, self.methods)
         found = {
             network: standings(same_samples(frames.select(network=network)), self.thesis.knowledge)
             for network in self.networks
         }
-        about, loud = describe_same_samples(scope, frames), scope.warnings(frames)
-        yield self.sheet(
-            [SET_ASIDE, *about],
-            loud,
-            [self._block(network, items) for network, items in found.items()],
-            [record for network, items in found.items() for record in _records(network, items)],
-        )
+        return found, describe_same_samples(scope, frames), scope.warnings(frames)
+
+    def aims_of(self, network: str) -> dict[str, Aim]:
+        """Return the aims for a network by their quantity."""
+        return {aim.quantity: aim for aim in self.aims if aim.network == network}
+
+
+@dataclass(frozen=True)
+class Frontier(Contest):
+    """A table and a figure of all numbers."""
+
+    presets: tuple[str, ...] = FRONTIER
+    tables = ("frontier",)
+    figures = ("frontier",)
+
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table and the figure."""
+        found, about, loud = self.standings(runs)
+        blocks = [self._block(network, items) for network, items in found.items()]
+        records = [record for network, items in found.items() for record in _records(network, items)]
+        yield self.sheet([SET_ASIDE, *about], loud, blocks, records)
         yield Picture(
             "frontier", lambda figure: [*draw_frontier(figure, found, self.aims, BUDGETS), *about, *loud]
         )
 
     def _block(self, network: str, items: Sequence[Standing]) -> Block:
-        aims = [aim for aim in self.aims if aim.network == network]
+        aims = list(self.aims_of(network).values())
         lines = [
             [
                 *(item.contender.label, LEVELS[item.level].label, item.contender.budget),
@@ -112,3 +123,56 @@ def _records(network: str, items: Sequence[Standing]) -> Iterator[tuple[object, 
         ends = (item.dTA_interval.low, item.dTA_interval.high) if item.dTA_interval else (None, None)
         numbers = (getattr(item, name) for name in QUANTITIES)
         yield (*named(network, item), *numbers, *ends, "" if item.corrected else NONE_CORRECTED)
+
+
+# For people: of an aim's quantity.
+LABELS = {
+    "POC": "POC (%)",
+    "changed_median": "changed, median",
+    "changed_max": "changed, most",
+    "dTA_mean": "mean ΔTA",
+    "dTA_p5": "ΔTA, 5th percentile",
+    "dTA_worst": "worst ΔTA",
+}
+
+
+@dataclass(frozen=True)
+class Aims(Contest):
+    """A table of every method against the aims."""
+
+    presets: tuple[str, ...] = ("every_error_mlp", "every_error_alexnet")
+    tables = ("aims",)
+
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table."""
+        found, about, loud = self.standings(runs)
+        blocks = [self._block(network, items) for network, items in found.items()]
+        records = [
+            (*named(network, item), *_judged(item, aim))
+            for network, items in found.items()
+            for item in items
+            for aim in self.aims_of(network).values()
+        ]
+        yield self.sheet([SET_ASIDE, *about], loud, blocks, records)
+
+    def _block(self, network: str, items: Sequence[Standing]) -> Block:
+        columns, own = list(dict.fromkeys(aim.quantity for aim in self.aims)), self.aims_of(network)
+        wanted = [f"{own[name].kind} {own[name].bound:g}" if name in own else "no aim" for name in columns]
+        lines = [["aim", "", *wanted, "", ""]]
+        for item in items:
+            cells = [f"{number_text(getattr(item, name))}{_mark(item, own.get(name))}" for name in columns]
+            count = f"{met(item, list(own.values()))} of {len(own)}"
+            label, knows = item.contender.label, LEVELS[item.level].label
+            lines.append([label, knows, *cells, number_text(item.seconds), count])
+        header = ["method", "knows", *(LABELS[name] for name in columns), "seconds", "aims met"]
+        return Block(f"{network_label(network)}.", header, lines)
+
+
+def _mark(item: Standing, aim: Aim | None) -> str:
+    return "" if aim is None else " ✓" if met(item, [aim]) else " ✗"
+
+
+def _judged(item: Standing, aim: Aim) -> tuple[object, ...]:
+    value = getattr(item, aim.quantity)
+    shown = NONE_CORRECTED if value is None else value
+    return (aim.quantity, aim.kind, aim.bound, shown, aim.met_by(value))

@@ -91,8 +91,7 @@ def _share(
     if rank > best.shares.size:
         return Compared(*name, printed, None, MISSING, n=n, notes=(NOT_LOOKED_AT, *about))
     share = float(best.shares[rank - 1])
-    ends = wilson(round(share * n), n)  # a bootstrap of a share of 0 has no width
-    ours, interval = 100 * share, Interval(100 * ends.low, 100 * ends.high)
+    ours, interval = 100 * share, wilson(round(share * n), n).times(100)  # a bootstrap of 0 has no width
     return Compared(
         *(*name, printed, ours, verdict(printed, ours, interval), interval, "wilson", n),
         other_reading=100 * float(corrects.shares[rank - 1]),

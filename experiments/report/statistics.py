@@ -29,6 +29,11 @@ class Interval:
     low: float
     high: float
 
+    def times(self, factor: float) -> "Interval":
+        """Return it in another unit, or turned."""
+        low, high = sorted((factor * self.low, factor * self.high))
+        return Interval(low, high)
+
 
 @dataclass(frozen=True)
 class Paired:

@@ -8,11 +8,10 @@ print.
 from pathlib import Path
 
 from experiments.report.ablations import Ablations, Variant
-from experiments.report.aims import Aims
 from experiments.report.build import Definitions
 from experiments.report.figures import FigureSpec
 from experiments.report.frames import REPLICAS
-from experiments.report.frontier import Frontier
+from experiments.report.frontier import Aims, Frontier
 from experiments.report.generality import Generality
 from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.idealized import Idealized

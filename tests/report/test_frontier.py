@@ -11,10 +11,9 @@ from bgd.errors import ConfigError
 from bgd.knowledge import LEVELS as LEVELS_OF_METHODS
 from bgd.rng import stream
 from experiments.records.schema import Generality as Counted
-from experiments.report.aims import Aims
 from experiments.report.contenders import EVERY, Contender, contenders_of, frames_of
 from experiments.report.frames import ReportError, build_frames
-from experiments.report.frontier import BUDGETS, Frontier
+from experiments.report.frontier import BUDGETS, Aims, Frontier
 from experiments.report.frontier_figure import MEASURES, entries_of, split, value_of
 from experiments.report.generality import Generality
 from experiments.report.knowledge import LEVELS, describe_knowledge, level_of
