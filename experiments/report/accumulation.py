@@ -19,6 +19,7 @@ import pandas as pd
 
 from experiments.records.schema import Run
 from experiments.report.canvas import Picture
+from experiments.report.curves import FIGURES, paint_trails
 from experiments.report.frames import REPLICA, REPLICAS, Frames
 from experiments.report.metrics import NONE_CORRECTED, Metric, Summary, Values, measure
 from experiments.report.numbers import format_summary
@@ -26,7 +27,6 @@ from experiments.report.part import Made, Study
 from experiments.report.scope import EVERY_METHOD, Scope
 from experiments.report.sheet import Block
 from experiments.report.style import method_style, network_label
-from experiments.report.trails import FIGURES, paint_trails
 
 NEVER = "never"
 FALLS = (1, 5, 10)  # points, hundredths of accuracy

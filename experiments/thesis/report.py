@@ -4,12 +4,11 @@ from experiments.report.accumulation import Accumulation
 from experiments.report.assemble import HEADLINE, Report
 from experiments.report.claims import Claims
 from experiments.report.comparison import Comparison
-from experiments.report.distributions import Distributions
 from experiments.report.gallery.part import Gallery
 from experiments.report.knowledge import SET_ASIDE
+from experiments.report.one_correction import Distributions, SideEffects
 from experiments.report.page import Chapter, Document, Figure, Fragment
 from experiments.report.provenance import FRAGMENT
-from experiments.report.side_effects import SideEffects
 from experiments.report.training_loss import TrainingLoss
 from experiments.thesis.tables import RANKS, REFERENCE, TABLES, THESIS
 

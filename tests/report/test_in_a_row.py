@@ -7,8 +7,7 @@ import pytest
 
 from experiments.report.accumulation import with_trails
 from experiments.report.contenders import frames_of
-from experiments.report.in_a_row import MEASURES, InARow, since
-from experiments.report.in_a_row_figure import drawn_of, values_of
+from experiments.report.in_a_row import MEASURES, InARow, drawn_of, since, values_of
 from experiments.report.part import Part, Thesis
 from experiments.report.standings import Aim
 from tests.records_factory import UNCORRECTED, accumulated, row, run, side_effects

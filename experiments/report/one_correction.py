@@ -1,17 +1,50 @@
-"""What one correction does to the predictions of the other test images (reloading setting)."""
+"""What one correction does, to the network and to the predictions of other test images (reloading setting)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from experiments.report.frames import Frames
-from experiments.report.metrics import Metric, Values, column
+from experiments.report.metrics import METRICS, Metric, Values, column
 from experiments.report.numbers import format_count, format_number, listing
 from experiments.report.strips import Panel
 from experiments.report.style import network_label
 from experiments.report.tails import Tails
+
+LOSS_FLOOR = 1e-3  # nats: what lies below it is all equally right
+L2_FLOOR = 1e-8  # below the rounding of a float32 weight: a logarithmic axis has no zero
+
+
+def _known(name: str, label: str, harm: str) -> Metric:
+    return Metric(name, label, "samples", METRICS[name].values, harm=harm)
+
+
+@dataclass(frozen=True)
+class Distributions(Tails):
+    """Median, percentiles and worst case beside each mean."""
+
+    tables = ("distributions",)
+    figures = ("distributions",)
+    quantities = (
+        Metric("altered", "Parameters altered", "samples", partial(column, name="altered"), harm="largest"),
+        _known("POPA", "POPA (%)", "largest"),
+        _known("dTL", "ΔTL (nats)", "largest"),
+        _known("dTA", "ΔTA", "smallest"),
+        _known("sample_loss", "Sample loss (nats)", "largest"),
+        Metric("l2", "L2 norm of the change", "samples", partial(column, name="l2"), harm="largest"),
+    )
+    drawn = quantities
+    # POPA is the parameters altered by a constant: its strip would be the same.
+    panels = (
+        Panel("altered", "parameters altered", "right", "log", 1.0),
+        Panel("dTL", "change in training loss, ΔTL (nats)", "right", "symlog", 1e-3),
+        Panel("dTA", "change in test accuracy, ΔTA", "left", "symlog", 1e-3),
+        Panel("sample_loss", "sample loss (nats)", "right", "log", LOSS_FLOOR),
+        Panel("l2", "L2 norm of the change", "right", "log", L2_FLOOR),
+    )
 
 
 def _percentage(samples: pd.DataFrame, count: str, of: str) -> Values:
@@ -74,28 +107,6 @@ POSITIVE = Metric("positive_flip_rate", "Positive flip rate (%)", "samples", pos
 UNTOUCHED = Metric(
     "untouched_dTA", "ΔTA, images not on the work list", "samples", untouched_accuracy_change, harm="smallest"
 )
-QUANTITIES = (
-    NEGATIVE,
-    POSITIVE,
-    Metric("locality", "Locality (%)", "samples", locality, harm="smallest"),
-    Metric("locality_close", "Locality, close images (%)", "samples", close_locality, harm="smallest"),
-    UNTOUCHED,
-)
-# Locality is near 100 where it matters: what is missing to it shows the difference.
-DRAWN = (
-    NEGATIVE,
-    POSITIVE,
-    Metric("moved", "", "samples", _moved),
-    Metric("moved_close", "", "samples", _moved_close),
-    UNTOUCHED,
-)
-PANELS = (
-    Panel("negative_flip_rate", "negative flip rate (%)", "right", "symlog", 0.01),
-    Panel("positive_flip_rate", "positive flip rate (%)", "left", "symlog", 0.01),
-    Panel("moved", "100 − locality (%)", "right", "symlog", 0.01),
-    Panel("moved_close", "100 − locality, close images (%)", "right", "symlog", 0.1),
-    Panel("untouched_dTA", "ΔTA, images not on the work list", "left", "symlog", 1e-3),
-)
 
 
 @dataclass(frozen=True)
@@ -104,9 +115,28 @@ class SideEffects(Tails):
 
     tables = ("side_effects",)
     figures = ("side_effects",)
-    quantities = QUANTITIES
-    drawn = DRAWN
-    panels = PANELS
+    quantities = (
+        NEGATIVE,
+        POSITIVE,
+        Metric("locality", "Locality (%)", "samples", locality, harm="smallest"),
+        Metric("locality_close", "Locality, close images (%)", "samples", close_locality, harm="smallest"),
+        UNTOUCHED,
+    )
+    # Locality is near 100 where it matters: what is missing to it shows the difference.
+    drawn = (
+        NEGATIVE,
+        POSITIVE,
+        Metric("moved", "", "samples", _moved),
+        Metric("moved_close", "", "samples", _moved_close),
+        UNTOUCHED,
+    )
+    panels = (
+        Panel("negative_flip_rate", "negative flip rate (%)", "right", "symlog", 0.01),
+        Panel("positive_flip_rate", "positive flip rate (%)", "left", "symlog", 0.01),
+        Panel("moved", "100 − locality (%)", "right", "symlog", 0.01),
+        Panel("moved_close", "100 − locality, close images (%)", "right", "symlog", 0.1),
+        Panel("untouched_dTA", "ΔTA, images not on the work list", "left", "symlog", 1e-3),
+    )
 
     def about(self, frames: Frames) -> list[str]:
         """Say which images count as close."""
