@@ -4,17 +4,79 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from experiments.records.schema import Run
-from experiments.report.canvas import Picture
+from experiments.records.schema import Figures, Run
+from experiments.report.canvas import Picture, blank
 from experiments.report.part import Made, Study, Text, words
-from experiments.report.rank_curves import paint_curves
-from experiments.report.rank_shares import Results
+from experiments.report.rank_shares import CRITERIA, Curve, Results
 from experiments.report.rank_tables import Printed, blocks, caption, curves_csv, records
 from experiments.report.sheet import Sheet
-from experiments.report.surveys import by_network, describe, footnotes, loud
+from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
+from experiments.report.surveys import absent_text, by_network, describe, footnotes, loud
 from experiments.report.tables import with_columns
+
+COLOUR, MEDIAN_COLOUR = METHODS["bgd_ii"].colour, METHODS["retrain"].colour
+BAR_COLOUR = "#999999"
+SKEWED = 5  # times its median: a mean further off squeezes the rest of a linear axis together
+
+
+def paint_curves(
+    figure: Figure, network: str, results: Results | None, base: Figures | None
+) -> Sequence[str]:
+    """Draw a panel per criterion with the number of samples below it; return the lines of the footnote.
+
+    Args:
+        figure: Empty.
+        network: Whose run it is.
+        results: None where there is no run.
+        base: The figures of N0.
+    """
+    figure.set_size_inches(DOUBLE_COLUMN, 3.6)
+    panels = figure.subplots(2, len(CRITERIA), height_ratios=(3, 1), squeeze=False)
+    logarithmic = []
+    for (name, criterion), letter, (above, below) in zip(CRITERIA.items(), "abc", panels.T, strict=True):
+        above.set_title(f"({letter}) {network_label(network)}: {criterion.name}{criterion.unit}")
+        if results is None:
+            blank(above, absent_text(network, "gradient_ranks"))
+            blank(below, "missing")
+            continue
+        curve = results.curve(name)
+        if criterion.sign > 0 and _is_skewed(curve):
+            above.set_yscale("log")
+            logarithmic.append(criterion.name)
+        _draw(above, below, curve, None if base is None else getattr(base, criterion.column))
+    panels[1, 0].set_ylabel("samples")
+    notes = [words("gradient_ranks")["figure"]] if results is not None else []
+    return notes + [f"Logarithmic axis: {name}." for name in logarithmic]
+
+
+def _is_skewed(curve: Curve) -> bool:
+    """Return whether some rank's mean is far above its median, which few samples bring about."""
+    known = curve.n > 0
+    return bool((curve.mean[known] > SKEWED * curve.median[known]).any())
+
+
+def _draw(above: Axes, below: Axes, curve: Curve, base: float | None) -> None:
+    ranks = np.arange(1, curve.mean.size + 1)
+    above.fill_between(ranks, curve.low, curve.high, color=COLOUR, alpha=0.2, linewidth=0)
+    above.plot(ranks, curve.median, color=MEDIAN_COLOUR, linewidth=0.8)
+    above.plot(ranks, curve.mean, color=COLOUR, linewidth=0.8, marker=".", markersize=3)
+    if base is not None:
+        above.axhline(base, color="black", linestyle=":", linewidth=0.9)
+    below.bar(ranks, curve.n, width=1.0, color=BAR_COLOUR, linewidth=0)
+    below.set_xlabel("gradient rank")
+    for axes in (above, below):
+        axes.set_xlim(0.5, ranks.size + 0.5)
+        # 1 has its tick: the largest gradient is what the thesis speaks of.
+        axes.set_xticks([1, *range(20, ranks.size + 1, 20)] if ranks.size >= 20 else list(ranks))
+    above.tick_params(labelbottom=False)
+    if above.get_yscale() == "linear":
+        above.locator_params(axis="y", nbins=5)
+
 
 PROBE_NAME = "gradient_ranks"
 REFERENCE_COLUMNS = ["table", "network", "criterion", "place", "gradient_rank", "percent_of_samples"]

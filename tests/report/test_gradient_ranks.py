@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from experiments.report.frames import ReportError
-from experiments.report.gradient_ranks import GradientRanksPart, read_printed
+from experiments.report.gradient_ranks import GradientRanksPart, paint_curves, read_printed
 from experiments.report.part import Part, Thesis
-from experiments.report.rank_curves import paint_curves
 from experiments.report.rank_shares import (
     CRITERIA,
     MEAN,
