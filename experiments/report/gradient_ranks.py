@@ -87,17 +87,17 @@ class GradientRanksPart(Study):
     """The table and the figure of one network, and the figure's numbers as csv: named as the presets are."""
 
     @property
-    def tables(self) -> tuple[str, ...]:  # type: ignore[override]
+    def tables(self) -> tuple[str, ...]:
         """The table's name, for example `table_4_9`."""
         return self.presets[:1]
 
     @property
-    def figures(self) -> tuple[str, ...]:  # type: ignore[override]
+    def figures(self) -> tuple[str, ...]:
         """The figure's name, for example `figure_4_11`."""
         return self.presets[1:]
 
     @property
-    def texts(self) -> tuple[str, ...]:  # type: ignore[override]
+    def texts(self) -> tuple[str, ...]:
         """The figure's numbers."""
         return tuple(f"tables/{name}.csv" for name in self.figures)
 

@@ -59,7 +59,7 @@ class Sensitivity(Study):
     tables = ("sensitivity",)
 
     @property
-    def figures(self) -> tuple[str, ...]:  # type: ignore[override]
+    def figures(self) -> tuple[str, ...]:
         """A name for each method."""
         return tuple(f"sensitivity_{method}" for method in self.methods)
 
@@ -120,7 +120,7 @@ class Sensitivity(Study):
             lines.append(_line(f"{text} ({name} POC, first of those that tie)", cell))
         for key, symbol in AXES.items():
             for value, part in cells.groupby(key):
-                lines.append(_line(f"all with {symbol} = {format_number(float(value))}", part))  # type: ignore[arg-type]
+                lines.append(_line(f"all with {symbol} = {format_number(float(value))}", part))
         return lines
 
     def _paint(self, frames: Frames, cells: pd.DataFrame, method: str, figure: Figure) -> list[str]:

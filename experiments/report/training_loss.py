@@ -77,7 +77,7 @@ class TrainingLoss(Study):
         values = read_reference(self.thesis.tables)
         values = values[(values["metric"] == "dTL") & (values["setting"] == "reloading")]
         groups = values.groupby(["network", "method"])["mean"]
-        return {key: [f"{mean:g}" for mean in own.unique()] for key, own in groups}  # type: ignore[misc]
+        return {key: [f"{mean:g}" for mean in own.unique()] for key, own in groups}
 
     def _about(self, network: str, accounts: Mapping[tuple[str, str], Accounts], printed: Printed) -> str:
         """Compare both accounts on one network."""

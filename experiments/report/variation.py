@@ -226,7 +226,7 @@ class BaseNetworks(Study):
             for seed, item in [*each.items(), ("all", pooled)]:
                 numbers = (item.told, item.sd, item.n, item.over, item.left_out)
                 more = theirs if seed == "all" else NOT_PRINTED
-                records.append((metric, method, seed, errors.get(seed), *numbers, *more))  # type: ignore[call-overload]
+                records.append((metric, method, seed, errors.get(seed), *numbers, *more))
         heads = [
             f"N0 {seed} ({format_count(errors[seed])} errors)" if seed in errors else f"N0 {seed} ({MISSING})"
             for seed in self.network_seeds
