@@ -44,7 +44,6 @@ POINTS = 60  # about, of a line that is not ours: with every one of 700 samples,
 LOSS = Panel("untouched_loss", "untouched accuracy lost (points)", "right", "symlog", 0.1)
 AIMED = "Level dotted line: what this project aims at."
 
-
 Found = Mapping[str, Sequence[Entrant]]  # by network
 
 

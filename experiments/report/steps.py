@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from experiments.records.schema import NON_RELOADING, Run
 from experiments.report.canvas import Picture, blank, grid
-from experiments.report.captions import describe_base, describe_missing, describe_scale, warnings
+from experiments.report.captions import describe_base, describe_scale, warnings
 from experiments.report.frames import Frames, corrections_of
 from experiments.report.metrics import correct, corrected, parameters_altered, test_accuracy_change
-from experiments.report.numbers import format_number, format_printed
+from experiments.report.numbers import format_number, format_printed, listing
 from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block, Sheet, bracketed
 from experiments.report.style import DOUBLE_COLUMN, method_style, network_label
@@ -267,7 +267,7 @@ def _verdict(cells: Sequence[Cell], run: set[tuple[str, str]], counts: Mapping[f
         yield f"The most, {best}, are met at {most}."
     lacking = [cell.name for cell in cells if (cell.network, cell.setting) not in run]
     if lacking:
-        yield describe_missing(lacking).replace(" among the records:", " among the records, and in no count:")
+        yield f"Missing, no run among the records, and in no count: {listing(lacking)}."
 
 
 def _with_step(frames: Frames) -> Frames:
