@@ -51,7 +51,7 @@ NETWORKS: dict[str, str] = _DATA["networks"]
 SETTINGS: dict[str, str] = _DATA["settings"]
 RC: Any = _DATA["figure"]
 
-SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0  # inches
+DOUBLE_COLUMN = 7.0  # inches
 
 
 def method_style(name: str) -> MethodStyle:
