@@ -17,8 +17,8 @@ from experiments.report.knowledge import Knowledge
 from experiments.report.numbers import format_count, listing
 from experiments.report.overview import all_methods
 from experiments.report.part import Part
-from experiments.report.render import markdown, table_csv, table_markdown, table_tex
-from experiments.report.tables import Table, TableSpec, evaluate
+from experiments.report.render import markdown
+from experiments.report.tables import TableSpec, evaluate
 
 SOURCE = "tables/SOURCE.md"
 
@@ -133,7 +133,7 @@ def build(
     files: dict[str, bytes] = {}
     shared = _SharedFrames(records, definitions)
     for table in definitions.tables:
-        files |= _forms(table.names, evaluate(table, shared.of(table.presets), reference))
+        files |= evaluate(table, shared.of(table.presets), reference).sheet().files()
     overview = all_methods(shared.of(definitions.main_presets), definitions.knowledge)
     files |= {f"tables/all_methods.{suffix}": text.encode() for suffix, text in overview.items()}
     for figure in definitions.figures:
@@ -158,11 +158,6 @@ class _SharedFrames:
         ids = [header.run_id for header in self._records.headers_of(*presets)]
         samples, runs = self._frames.samples, self._frames.runs
         return Frames(samples[samples["run_id"].isin(ids)], runs[runs["run_id"].isin(ids)])
-
-
-def _forms(names: Sequence[str], table: Table) -> dict[str, bytes]:
-    forms = (table_csv(table), table_markdown(table), table_tex(table))
-    return {name: form.encode() for name, form in zip(names, forms, strict=True)}
 
 
 def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.records.schema import Run
 from experiments.report.compared import RANK, SHARE, Compared
-from experiments.report.frames import Frames, draws
+from experiments.report.frames import Frames, corrections_of, draws
 from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.metrics import METRICS, MISSING
 from experiments.report.numbers import format_count, format_number
@@ -21,7 +21,7 @@ from experiments.report.style import method_style, network_label, setting_label
 from experiments.report.surveys import RESAMPLES
 from experiments.report.table_cells import Intervals, TableCells
 from experiments.report.tables import TableSpec
-from experiments.report.variation import SEED, corrections_of, pick
+from experiments.report.variation import SEED
 from experiments.report.verdicts import AGREES, RULE, VERDICTS
 
 COLUMNS = (
@@ -90,12 +90,12 @@ class Comparison:
 
     def cells(self, runs: Sequence[Run]) -> list[Compared]:
         """Return every cell, in the order of the thesis' tables."""
-        every = corrections_of(draws(runs), order=(0,))
+        every = corrections_of(draws(runs), order=0)
         known: Intervals = {}
         found: list[Compared] = []
         for network, setting in dict.fromkeys((spec.network, spec.setting) for spec in self.tables):
             own = every.select(network=network, setting=setting)
-            frames, others = pick(own, network_seed=(0,)), _by_network_seed(own)
+            frames, others = own.select(network_seed=0), _by_network_seed(own)
             for spec in self.tables:
                 if (spec.network, spec.setting) == (network, setting):
                     found += TableCells(spec, frames, others, self.reference, known).compared()
@@ -106,7 +106,7 @@ class Comparison:
 def _by_network_seed(frames: Frames) -> dict[int, Frames]:
     """Return frames of one seed of the method by seed of N0; nothing where there is one N0."""
     seeds = sorted(set(frames.runs["network_seed"].tolist()))
-    own = {seed: pick(frames, seed=(SEED,), network_seed=(seed,)) for seed in seeds}
+    own = {seed: frames.select(seed=SEED, network_seed=seed) for seed in seeds}
     return own if len(own) > 1 else {}
 
 

@@ -21,12 +21,12 @@ from experiments.config.spec import RunSpec
 from experiments.jobs import plan
 from experiments.jobs.plan import Plan, presets, specs
 from experiments.records.archive import Records
-from experiments.report.aims import Aims
 from experiments.report.assemble import HEADLINE
-from experiments.report.base_networks import BaseNetworks
 from experiments.report.build import OVERVIEW, Definitions, build
+from experiments.report.frontier import Aims
 from experiments.report.overview import result_table
 from experiments.report.tables import read_reference
+from experiments.report.variation import BaseNetworks
 from experiments.thesis import levels
 from experiments.thesis.report import REPORT
 from experiments.thesis.tables import MAIN, PAPER, REFERENCE

@@ -12,7 +12,7 @@ from experiments.report.frames import ReportError
 from tests.records_factory import ALREADY_RIGHT, CORRECTED, UNCORRECTED, figures, row, run
 
 FULL = Variant("full", (("method.prune", True), ("method.replace_probability", 0.7)))
-PART = Ablations((FULL, Variant("no pruning", (("method.prune", False),)),
+PART = Ablations(variants=(FULL, Variant("no pruning", (("method.prune", False),)),
                   Variant("expand only", (("method.replace_probability", 0.0),))))  # fmt: skip
 
 FULL_OPTIONS = {"prune": True, "replace_probability": 0.7}
@@ -96,7 +96,7 @@ def test_what_is_missing_says_so_and_the_order_changes_nothing():
 
 def test_a_variant_with_a_key_of_its_own_is_refused():
     with pytest.raises(ReportError, match=r"method\.update"):
-        Ablations((FULL, Variant("other", (("method.update.form", "x"),))))
+        Ablations(variants=(FULL, Variant("other", (("method.update.form", "x"),))))
 
 
 def test_seeds_with_the_same_share_have_no_spread():
@@ -129,7 +129,7 @@ def test_a_variant_without_a_seed_is_told():
         "Missing among the records: no pruning (no run); expand only (no run)."
         in PART.files([made((1,), (CORRECTED,))])["tables/ablations.md"].decode()
     )
-    assert "Missing among" not in Ablations((FULL,)).files(runs())["tables/ablations.md"].decode()
+    assert "Missing among" not in Ablations(variants=(FULL,)).files(runs())["tables/ablations.md"].decode()
 
 
 def test_the_number_of_pairs_that_both_correct_stands_beside_the_differences():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bgd.rng import stream
-from experiments.report.accumulation import MEASURES, Accumulation, first_fall, measured, with_trails
+from experiments.report.accumulation import MEASURES, Accumulation, first_fall, with_trails
 from experiments.report.frames import REPLICAS
 from experiments.report.part import Part
 from experiments.report.scope import Scope
@@ -33,7 +33,8 @@ def trail(accuracies, seed=0, untouched=None, replica=0, **changes):
 
 
 def measures(runs, method="bgd_ii", seed=0):
-    return measured(SCOPE, with_trails(SCOPE.frames(runs).samples))["mlp", method][seed]
+    samples = with_trails(SCOPE.frames(runs).select(network="mlp", method=method, seed=seed).samples)
+    return {item.name: item.values(samples)[0] for item in MEASURES}
 
 
 def test_first_fall_counts_samples_and_the_edge_counts_as_fallen():

@@ -22,12 +22,10 @@ from experiments.report.verdicts import (
     rank_verdict,
     verdict,
 )
-from experiments.thesis.tables import GRADIENT_RANKS, PARTS, REFERENCE, TABLES
+from experiments.thesis.tables import RANKS, REFERENCE, TABLES, THESIS
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 from tests.report.probe_records import probe_run
 from tests.report.test_gradient_ranks import SAMPLES
-
-RANKS = tuple(part for part in PARTS if isinstance(part, GradientRanksPart))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +77,7 @@ def test_printed_texts_are_the_numbers_beside_them():
     assert [float(text) for text in texts["printed_mean"]] == numbers["mean"].tolist()
     sds = [float(text) if text else None for text in texts["printed_sd"]]
     assert sds == [None if pd.isna(sd) else sd for sd in numbers["sd"]]
-    ranks = pd.read_csv(GRADIENT_RANKS, dtype=str)
+    ranks = pd.read_csv(THESIS.ranks, dtype=str)
     assert ranks["printed_percent"].map(float).tolist() == ranks["percent_of_samples"].map(float).tolist()
 
 
@@ -88,7 +86,7 @@ def test_every_number_of_the_thesis_has_a_cell_even_without_runs():
     files = part.files([])
     assert tuple(files) == part.names
     lines = list(csv.DictReader(io.StringIO(files["report/cells.csv"].decode())))
-    printed = len(pd.read_csv(REFERENCE)) + 2 * len(pd.read_csv(GRADIENT_RANKS))
+    printed = len(pd.read_csv(REFERENCE)) + 2 * len(pd.read_csv(THESIS.ranks))
     assert len(lines) == printed
     assert {line["verdict"] for line in lines} == {MISSING}
     assert len({tuple(line[name] for name in ("table", "metric", "method")) for line in lines}) == printed
@@ -214,10 +212,10 @@ def test_a_number_without_a_table_is_refused(reference):
 
 
 def test_gradient_ranks():
-    part = GradientRanksPart(("a",), "mlp", "table_4_10", "figure_4_12", GRADIENT_RANKS)
+    part = GradientRanksPart(THESIS, ("table_4_10", "figure_4_12"), ("mlp",))
     runs = [probe_run("gradient_ranks", SAMPLES), *RUNS]
     comparison = Comparison((), (part,), REFERENCE)
-    assert comparison.presets == ("a", "base_networks")
+    assert comparison.presets == ("table_4_10", "figure_4_12", "base_networks")
     found = {(cell.metric, cell.method): cell for cell in comparison.cells(runs)}
     assert len(found) == 18
     # Best by testing accuracy: rank 2 (a tie with 3), rank 1, rank 1, none. The thesis: ranks 1, 19 and 40.

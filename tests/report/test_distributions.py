@@ -5,8 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from bgd.rng import stream
-from experiments.report.distributions import PANELS, QUANTITIES, Distributions
-from experiments.report.part import Part
+from experiments.report.one_correction import Distributions
+from experiments.report.part import Part, Thesis
 from experiments.report.scope import Scope
 from experiments.report.strips import Panel, decades, draw_strips
 from experiments.report.tails import tail, tails_of, values_of
@@ -14,7 +14,7 @@ from tests.records_factory import ALREADY_RIGHT, BASE, CORRECTED, UNCORRECTED, f
 from tests.report.probe_records import rows_of
 
 METHODS = ("bgd_ii", "retrain", "random", "l1")
-PART = Distributions(methods=METHODS, thesis_errors=(("mlp", 947),))
+PART = Distributions(methods=METHODS, thesis=Thesis(errors=(("mlp", 947),)))
 SCOPE = Scope("reloading", ("alexnet", "mlp"), METHODS)
 
 
@@ -72,7 +72,7 @@ def test_table_is_over_the_corrected_samples_of_all_seeds():
         (line["network"], line["method"], line["quantity"]): line
         for line in rows_of(files["tables/distributions.csv"])
     }
-    assert len(lines) == 2 * len(METHODS) * len(QUANTITIES)
+    assert len(lines) == 2 * len(METHODS) * len(Distributions.quantities)
     line = lines["mlp", "bgd_ii", "dTL"]  # 0.1, 0.2, 0.0, 1.0
     numbers = [float(line[name]) for name in ("mean", "median", "p5", "p95", "worst")]
     assert numbers == pytest.approx([0.325, 0.15, 0.015, 0.88, 1.0])
@@ -118,13 +118,13 @@ def test_strips_mark_the_harmful_end():
     drop = [figures(test_accuracy=BASE.test_accuracy + change) for change in (-0.3, -0.1, 0.02)]
     runs = [run(tuple(row(place, figures=item) for place, item in enumerate(drop)))]
     frames = SCOPE.frames(runs)
-    values = values_of(SCOPE, frames, QUANTITIES)
+    values = values_of(SCOPE, frames, Distributions.quantities)
     figure = Figure()
-    draw_strips(figure, SCOPE, frames, values, PANELS)
-    panel, axes = PANELS[2], figure.axes[2 * 2 + 1]  # dTA of the second network
+    draw_strips(figure, SCOPE, frames, values, Distributions.panels)
+    panel, axes = Distributions.panels[2], figure.axes[2 * 2 + 1]  # dTA of the second network
     crosses = [line.get_xdata() for line in axes.lines if line.get_marker() == "x"]
     assert np.concatenate(crosses) == pytest.approx(panel.heights([-0.3]))
-    found = tails_of(values, QUANTITIES)["mlp", "bgd_ii", "dTA"]
+    found = tails_of(values, Distributions.quantities)["mlp", "bgd_ii", "dTA"]
     assert found.worst == pytest.approx(-0.3)
     means = [line.get_xdata() for line in axes.lines if line.get_marker() == "D"]
     assert np.concatenate(means) == pytest.approx(panel.heights([found.summary.mean]))

@@ -8,10 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from PIL import Image
 
-from experiments.report.boxplots import after_correction, draw_sample_losses
 from experiments.report.canvas import with_palette
 from experiments.report.curves import curve
-from experiments.report.figures import KINDS, FigureSpec, render
+from experiments.report.figures import KINDS, FigureSpec, after_correction, draw_sample_losses, render
 from experiments.report.frames import ReportError, build_frames
 from experiments.report.metrics import MISSING, NONE_CORRECTED, NOT_FINITE
 from experiments.report.style import RC, method_style

@@ -2,7 +2,6 @@ import io
 import math
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from experiments.report.frames import ReportError
-from experiments.report.gradient_ranks import GradientRanksPart, read_printed
-from experiments.report.part import Part
-from experiments.report.rank_curves import paint_curves
+from experiments.report.gradient_ranks import GradientRanksPart, paint_curves, read_printed
+from experiments.report.part import Part, Thesis
 from experiments.report.rank_shares import (
     CRITERIA,
     MEAN,
@@ -30,9 +28,10 @@ from experiments.report.rank_shares import (
     winners,
 )
 from experiments.report.surveys import RESAMPLES, resamples
+from experiments.thesis.tables import THESIS
 from tests.report.probe_records import BASE, probe_run, rows_of
 
-PRINTED = Path(__file__).parents[2] / "experiments" / "thesis" / "reference" / "gradient_ranks.csv"
+PRINTED = THESIS.ranks
 
 
 def sample(corrected, loss, train, test):
@@ -75,7 +74,7 @@ def part(tmp_path):
         "4.10,mlp,training_loss,1,2,37.59\n"
         "4.10,mlp,training_loss,2,59,6.5\n"
     )
-    return GradientRanksPart(("a", "b"), "mlp", "table_4_10", "figure_4_12", path, 947)
+    return GradientRanksPart(Thesis((("mlp", 947),), ranks=path), ("table_4_10", "figure_4_12"), ("mlp",))
 
 
 def random_values(seed, samples=40, ranks=7):
@@ -304,11 +303,11 @@ def test_what_the_thesis_prints():
 
 
 def test_a_reference_without_a_column_is_refused(part, run):
-    part.reference.write_text("table,network\n4.10,mlp\n")
+    part.thesis.ranks.write_text("table,network\n4.10,mlp\n")
     with pytest.raises(ReportError, match="no column"):
         part.files([run])
 
 
 def test_it_is_a_part(part):
     checked: Part = part
-    assert checked.presets == ("a", "b")
+    assert checked.presets == ("table_4_10", "figure_4_12")

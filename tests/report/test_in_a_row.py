@@ -7,16 +7,15 @@ import pytest
 
 from experiments.report.accumulation import with_trails
 from experiments.report.contenders import frames_of
-from experiments.report.in_a_row import MEASURES, InARow, measured, since
-from experiments.report.in_a_row_figure import drawn_of, values_of
-from experiments.report.part import Part
+from experiments.report.in_a_row import MEASURES, InARow, drawn_of, since, values_of
+from experiments.report.part import Part, Thesis
 from experiments.report.standings import Aim
 from tests.records_factory import UNCORRECTED, accumulated, row, run, side_effects
 from tests.report.probe_records import rows_of
 
 KNOWLEDGE = (("bgd_ii", "nothing"), ("bgd_c", "statistic"), ("least_harm_row", "keep_set"))
 AIMS = (Aim("mlp", "untouched_loss", "at most", 2.0), Aim("mlp", "retention", "at least", 95.0))
-PART = InARow(KNOWLEDGE, methods=("bgd_ii", "bgd_c", "least_harm_row"), aims=AIMS)
+PART = InARow(Thesis(knowledge=KNOWLEDGE), methods=("bgd_ii", "bgd_c", "least_harm_row"), aims=AIMS)
 
 
 def trail(untouched, kept, method="bgd_ii", seed=0, options=None, wrong=()):
@@ -38,8 +37,8 @@ def trail(untouched, kept, method="bgd_ii", seed=0, options=None, wrong=()):
 
 def values(one):
     frames, _ = frames_of([one], "non_reloading", ("mlp",))
-    (found,) = measured(with_trails(frames.samples)).values()
-    return found
+    samples = with_trails(frames.samples)
+    return {item.name: item.values(samples)[0] for item in MEASURES}
 
 
 def test_since_when_something_holds_for_good():

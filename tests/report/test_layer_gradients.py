@@ -5,14 +5,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from experiments.report.frames import ReportError
-from experiments.report.layer_gradients import LayerGradientsPart
-from experiments.report.layer_panels import paint_layers
+from experiments.report.layer_gradients import LayerGradientsPart, _paint
 from experiments.report.layer_shares import is_largest, layers_of
-from experiments.report.part import Part
+from experiments.report.part import Part, Thesis
 from experiments.report.surveys import resamples, share_interval
 from tests.report.probe_records import probe_run, rows_of
 
-PART = LayerGradientsPart(thesis_errors=(("mlp", 947),))
+PART = LayerGradientsPart(Thesis(errors=(("mlp", 947),)))
 
 
 def sample(magnitude, largest, normalised=(0.5, 0.5), names=("lin1.weight", "lin2.weight")):
@@ -102,7 +101,7 @@ def test_bootstrap_of_a_share_is_that_of_a_loop():
 def paint(*runs):
     figure = Figure(layout="constrained")
     layers = {run.header.spec["network"]["name"]: layers_of(run) for run in runs}
-    return figure.axes, paint_layers(figure, ("alexnet", "mlp"), layers), figure
+    return figure.axes, _paint(figure, ("alexnet", "mlp"), layers), figure
 
 
 def test_figure_draws_means_and_tells_a_gap(run):

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from experiments.report.canvas import draw
 from experiments.report.frames import ReportError
 from experiments.report.loss_change import FORMS, LossChangePart, _draw, distribution
-from experiments.report.part import Part
+from experiments.report.part import Part, Thesis
 from tests.report.probe_records import probe_run, rows_of
 
-PART = LossChangePart(thesis_errors=(("alexnet", 370), ("mlp", 947)))
+PART = LossChangePart(Thesis(errors=(("alexnet", 370), ("mlp", 947))))
 
 
 def sample(bins, zero, percentiles, rising):
@@ -79,7 +79,7 @@ def paint(runs):
     figure = Figure(layout="constrained")
     found = {run.header.spec["network"]["name"]: run for run in runs}
     parts = {(name, form): distribution(item, form) for name, item in found.items() for form in FORMS}
-    return figure, PART._paint(figure, found, parts)
+    return figure, PART.paint(figure, found, parts)
 
 
 def test_figure_has_a_panel_per_network_and_form_and_tells_a_gap(run):

@@ -4,7 +4,7 @@ import io
 import pytest
 
 from experiments.report.frames import build_frames
-from experiments.report.render import table_csv, table_markdown, table_tex, tex
+from experiments.report.render import tex
 from experiments.report.tables import REFERENCE_COLUMNS, TableSpec, evaluate, read_reference
 from tests.records_factory import UNCORRECTED, figures, row, rows, run
 
@@ -31,7 +31,7 @@ def table(tmp_path):
 
 
 def test_csv_is_tidy_with_full_precision(table):
-    lines = list(csv.DictReader(io.StringIO(table_csv(table))))
+    lines = list(csv.DictReader(io.StringIO(table.sheet().files()["tables/table_4_2.csv"].decode())))
     assert list(lines[0]) == ["metric", "method", "mean", "sd", "n", "sd_over", "thesis_mean", "thesis_sd"]
     assert len(lines) == 4 * 3
     cells = {(line["metric"], line["method"]): line for line in lines}
@@ -46,7 +46,7 @@ def test_csv_is_tidy_with_full_precision(table):
 
 
 def test_markdown_has_ours_above_the_thesis_and_says_what_is_missing(table):
-    text = table_markdown(table)
+    text = table.sheet().files()["tables/table_4_2.md"].decode()
     lines = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"
     ]
@@ -65,7 +65,7 @@ def test_markdown_has_ours_above_the_thesis_and_says_what_is_missing(table):
 
 
 def test_tex_has_as_many_columns_in_every_line(table):
-    text = table_tex(table)
+    text = table.sheet().files()["tables/table_4_2.tex"].decode()
     body = text[text.index("\\toprule") : text.index("\\bottomrule")]
     assert {line.count("&") for line in body.splitlines() if line.endswith("\\\\")} == {4}
     assert "llrrr" in text

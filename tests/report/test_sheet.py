@@ -1,13 +1,13 @@
 import numpy as np
 
-from experiments.report.sheet import Block, Sheet, bracketed, percent, sheet_names
+from experiments.report.sheet import Block, Sheet, bracketed, percent
 
 
 def sheet(**changes):
     values = {
         "name": "name",
         "heading": "Heading",
-        "caption": "A caption of 5 %.",
+        "caption": ["A caption of 5 %."],
         "warnings": ["Look out."],
         "blocks": [Block("First.", ("a", "b", "c"), [["x", "y", "1"]])],
         "columns": ("a", "b"),
@@ -23,7 +23,7 @@ def test_numbers_are_whole_and_gaps_are_empty():
 
 def test_one_block_has_no_title_and_two_have():
     one = sheet().files()
-    assert tuple(one) == sheet_names("name")
+    assert tuple(one) == ("tables/name.csv", "tables/name.md", "tables/name.tex")
     assert one["tables/name.md"].decode() == (
         "**Heading.** A caption of 5 %.\n\n**Look out.**\n\n| a | b | c |\n| --- | --- | ---: |\n| x | y | 1 |\n"
     )

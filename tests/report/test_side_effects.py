@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 
 from bgd.rng import stream
-from experiments.report.part import Part
-from experiments.report.scope import Scope
-from experiments.report.side_effects import (
-    QUANTITIES,
+from experiments.report.one_correction import (
     SideEffects,
     close_locality,
     describe_close,
@@ -16,6 +13,8 @@ from experiments.report.side_effects import (
     positive_flips,
     untouched_accuracy_change,
 )
+from experiments.report.part import Part
+from experiments.report.scope import Scope
 from tests.records_factory import BASELINE, UNCORRECTED, row, run, side_effects
 from tests.report.probe_records import rows_of
 
@@ -91,7 +90,7 @@ def test_table_by_hand():
         (line["network"], line["method"], line["quantity"]): line
         for line in rows_of(files["tables/side_effects.csv"])
     }
-    assert len(lines) == 2 * 2 * len(QUANTITIES)
+    assert len(lines) == 2 * 2 * len(SideEffects.quantities)
     expected = {
         "negative_flip_rate": (0.2, 0.3),
         "positive_flip_rate": (0.02, 0.01),

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from experiments.report.frames import build_frames
+from experiments.report.part import Thesis
 from experiments.report.steps import Estimate, FirstOrderStep, consistent, estimate, of_metric
 from experiments.report.tables import REFERENCE_COLUMNS
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
@@ -103,7 +104,7 @@ def reference(tmp_path):
 
 
 def test_the_step_that_fits_every_cell_is_named(reference):
-    part = FirstOrderStep(reference())
+    part = FirstOrderStep(Thesis(tables=reference()))
     files = part.files(sweep())
     text = files["tables/first_order_step_bgd_i.md"].decode()
     assert "consistent with every one of the 4 reloading cells that have runs among the records: 0.1." in text
@@ -117,12 +118,16 @@ def test_the_step_that_fits_every_cell_is_named(reference):
         1: [*"0101", ""],
     }  # the last is non-reloading: one run
     other = PRINTED.assign(mean=PRINTED["mean"].where(PRINTED["metric"] != "POPA", 5.0))
-    text = FirstOrderStep(reference(other)).files(sweep())["tables/first_order_step_bgd_i.md"].decode()
+    text = (
+        FirstOrderStep(Thesis(tables=reference(other)))
+        .files(sweep())["tables/first_order_step_bgd_i.md"]
+        .decode()
+    )
     assert "4 reloading cells that have runs among the records: none. The most, 3, are met at 0.1." in text
 
 
 def test_the_curves_table_has_every_method_and_the_thesis(reference):
-    files = FirstOrderStep(reference()).files(sweep())
+    files = FirstOrderStep(Thesis(tables=reference())).files(sweep())
     lines = list(csv.DictReader(io.StringIO(files["tables/first_order_step.csv"].decode())))
     means = {
         (x["network"], x["method"], float(x["step"])): float(x["mean"]) for x in lines if x["metric"] == "POC"
@@ -135,7 +140,7 @@ def test_the_curves_table_has_every_method_and_the_thesis(reference):
 
 
 def test_the_same_bytes_in_any_order_and_what_is_missing_says_so(reference):
-    part, runs = FirstOrderStep(reference()), sweep()
+    part, runs = FirstOrderStep(Thesis(tables=reference())), sweep()
     files = part.files(runs)
     assert set(files) == set(part.names)
     random.Random(2).shuffle(runs)

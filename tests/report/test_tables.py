@@ -2,6 +2,7 @@ import pytest
 
 from experiments.report.frames import ReportError, build_frames
 from experiments.report.metrics import MISSING
+from experiments.report.part import Thesis
 from experiments.report.tables import TableSpec, common_samples, evaluate, read_reference
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
@@ -101,7 +102,9 @@ def test_losses_left_out_are_counted_in_the_caption(reference):
 
 def test_caption_tells_network_base_scale_and_the_meaning_of_the_spread(reference):
     runs = [run(rows(CORRECTED, CORRECTED), seed=seed) for seed in (0, 1)]
-    caption = evaluate(spec(("bgd_ii",), thesis_errors=947), build_frames(runs), reference).caption
+    caption = evaluate(
+        spec(("bgd_ii",), thesis=Thesis(errors=(("mlp", 947),))), build_frames(runs), reference
+    ).caption
     for part in (
         "A title. MLP, reloading setting.",
         "N0 gets 2 test images wrong (thesis: 947).",

@@ -5,18 +5,21 @@ import pytest
 import records_factory as make
 import torch
 
-from bgd.evaluation.full import combine
+from bgd.evaluation import Evaluation
+from experiments.protocol.figures import Images, summarised
 from experiments.report.frames import build_frames
 from experiments.report.loss_accounts import Accounts
+from experiments.report.part import Thesis
 from experiments.report.training_loss import TrainingLoss
 from experiments.thesis.tables import REFERENCE
 
-PART = TrainingLoss(REFERENCE)
+PART = TrainingLoss(Thesis(tables=REFERENCE))
 
 
 def figures_of(losses):
-    right = torch.ones(len(losses), dtype=torch.bool)
-    return combine(torch.from_numpy(losses), right, torch.ones(1).double(), right[:1], torch.zeros(1)).figures
+    classes = torch.zeros(len(losses) + 1, dtype=torch.int64)
+    found = Evaluation(torch.cat([torch.from_numpy(losses), torch.ones(1).double()]), classes)
+    return summarised(found, Images(classes, classes, len(losses))).figures
 
 
 @pytest.mark.parametrize("images", [64 * 5, 64 * 5 + 7, 40])

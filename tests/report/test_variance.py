@@ -3,7 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from experiments.report.part import Part
+from experiments.report.frames import corrections_of
+from experiments.report.part import Part, Thesis
 from experiments.report.variance import (
     CONSTANT,
     NO_VALUE,
@@ -14,11 +15,10 @@ from experiments.report.variance import (
     run_values,
     sample_tables,
 )
-from experiments.report.variation import corrections_of
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 from tests.report.probe_records import rows_of
 
-PART = Variance(network_seeds=(0, 1), seeds=(0, 1), orders=(0, 1), thesis_errors=947)
+PART = Variance(network_seeds=(0, 1), seeds=(0, 1), orders=(0, 1), thesis=Thesis(errors=(("mlp", 947),)))
 
 
 def tables(*values):
