@@ -156,9 +156,9 @@ def _differences(part: pd.DataFrame, whole: pd.DataFrame) -> dict[str, Differenc
         groups = difference.groupby(pairs.loc[difference.index, "index"])
         sums, counts = groups.sum().to_numpy(np.float64), groups.count().to_numpy(np.float64)
         draws: Values = resamples(len(sums), "ablations")
-        low, high = np.percentile((draws @ sums) / (draws @ counts), (LOW, HIGH))
-        ends = (round(float(value), DIGITS) for value in (difference.mean(), low, high))
-        found[name] = Difference(*ends, len(difference))
+        ends = np.percentile((draws @ sums) / (draws @ counts), (LOW, HIGH))
+        mean, low, high = (round(float(value), DIGITS) for value in (difference.mean(), *ends))
+        found[name] = Difference(mean, low, high, len(difference))
     return found
 
 

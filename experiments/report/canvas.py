@@ -18,7 +18,8 @@ from PIL import Image
 
 from experiments.report.style import RC
 
-Row, Column = TypeVar("Row"), TypeVar("Column")
+Row = TypeVar("Row")
+Column = TypeVar("Column")
 Paint = Callable[[Figure], Sequence[str]]
 
 # What leaves dates and versions out of a file.

@@ -67,8 +67,8 @@ class Comparison:
     @property
     def presets(self) -> tuple[str, ...]:
         """Whose runs."""
-        of_cells = chain(*(item.presets for item in (*self.tables, *self.ranks)))
-        return tuple(dict.fromkeys((*of_cells, self.networks)))
+        of_tables, of_ranks = (spec.presets for spec in self.tables), (part.presets for part in self.ranks)
+        return tuple(dict.fromkeys(chain(*of_tables, *of_ranks, (self.networks,))))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,12 +110,17 @@ def _by_network_seed(frames: Frames) -> dict[int, Frames]:
     return own if len(own) > 1 else {}
 
 
+def _numbers(cell: Compared) -> dict[str, float | None]:
+    """Map some of `COLUMNS` to the numbers of a cell; an absent interval has no ends."""
+    ends = {} if cell.interval is None else asdict(cell.interval)
+    return ends | {name: getattr(cell, name) for name in ("ours", *NUMBERS) if name not in ("low", "high")}
+
+
 def _record(cell: Compared) -> dict[str, object]:
     """Return a cell by `COLUMNS`."""
-    ends = {} if cell.interval is None else asdict(cell.interval)
     texts = {"thesis": cell.printed.text, "thesis_sd": cell.printed.sd, "note": "; ".join(cell.notes)}
     about = {"interval": cell.kind, "networks": cell.networks or None}
-    return vars(cell) | ends | texts | about | {"difference": cell.difference, "ratio": cell.ratio}
+    return vars(cell) | _numbers(cell) | texts | about
 
 
 def _markdown(cells: Sequence[Compared]) -> str:
@@ -129,9 +134,12 @@ def _markdown(cells: Sequence[Compared]) -> str:
 
 def _about_networks(cells: Sequence[Compared]) -> str:
     """Return how large the chance of N0, which no interval holds, is beside the intervals."""
-    known = [cell for cell in cells if cell.sd_over_networks is not None and cell.interval is not None]
-    halves = [(cell.interval.high - cell.interval.low) / 2 for cell in known]
-    ratios = [cell.sd_over_networks / half for cell, half in zip(known, halves, strict=True) if half > 0]
+    ratios = [
+        cell.sd_over_networks / half
+        for cell in cells
+        if cell.sd_over_networks is not None and cell.interval is not None
+        if (half := (cell.interval.high - cell.interval.low) / 2) > 0
+    ]
     if not ratios:
         return "The records have no runs from other N0."
     most = max(cell.networks for cell in cells)
@@ -179,8 +187,8 @@ def _letter(place: int) -> str:
 
 
 def _line(cell: Compared, letters: str) -> list[str]:
-    record = _record(cell)
-    ours, *others = (_number(record.get(name)) for name in ("ours", *NUMBERS))
+    numbers = _numbers(cell)
+    ours, *others = (_number(numbers.get(name)) for name in ("ours", *NUMBERS))
     metric = METRIC_LABELS.get(cell.metric) or METRICS[cell.metric].label
     method = method_style(cell.method).label
     if cell.setting == ONE_PARAMETER:

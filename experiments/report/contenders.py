@@ -141,16 +141,22 @@ def part_of(frames: Frames, contender: Contender) -> Frames:
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A contender on a network.
-
-    Attributes:
-        contender, level: What it is and what it knows.
-        part: The frames of its runs.
-    """
+class Levelled:
+    """A contender and the level of what it knows."""
 
     contender: Contender
     level: str
+
+    def named(self, network: str) -> tuple[str, ...]:
+        """Identify it by the first columns of a csv file: network, method, options, knowledge, budget."""
+        contender = self.contender
+        return (network, contender.method, contender.options, self.level, contender.budget)
+
+
+@dataclass(frozen=True)
+class Entrant(Levelled):
+    """A contender on a network, with the frames of its runs."""
+
     part: Frames
 
 

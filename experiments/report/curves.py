@@ -77,7 +77,7 @@ def curve(samples: pd.DataFrame, measure: str) -> Curve:
     )
 
 
-def draw_line(axes: Axes, item: Curve, method: str, last: int) -> Values:
+def draw_line(axes: Axes, item: Curve, method: str, last: int) -> npt.NDArray[np.int_]:
     """Draw a method's mean and its band over runs, rasterized for a small svg; return the places up to `last`."""
     style, places = method_style(method), np.arange(min(last + 1, item.mean.size))
     if item.seeds > 1:

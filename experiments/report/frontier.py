@@ -19,7 +19,6 @@ from experiments.report.standings import (
     Standing,
     describe_same_samples,
     met,
-    named,
     number_text,
     same_samples,
     standings,
@@ -122,7 +121,7 @@ def _records(network: str, items: Sequence[Standing]) -> Iterator[tuple[object, 
     for item in items:
         ends = (item.dTA_interval.low, item.dTA_interval.high) if item.dTA_interval else (None, None)
         numbers = (getattr(item, name) for name in QUANTITIES)
-        yield (*named(network, item), *numbers, *ends, "" if item.corrected else NONE_CORRECTED)
+        yield (*item.named(network), *numbers, *ends, "" if item.corrected else NONE_CORRECTED)
 
 
 # For people: of an aim's quantity.
@@ -148,7 +147,7 @@ class Aims(Contest):
         found, about, loud = self.standings(runs)
         blocks = [self._block(network, items) for network, items in found.items()]
         records = [
-            (*named(network, item), *_judged(item, aim))
+            (*item.named(network), *_judged(item, aim))
             for network, items in found.items()
             for item in items
             for aim in self.aims_of(network).values()

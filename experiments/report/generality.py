@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from experiments.records.schema import CORRECTED, Row, Run
 from experiments.report.canvas import Picture, blank
 from experiments.report.captions import absent_text
-from experiments.report.contenders import ALL, Contender, Entrant, entrants, frames_of, on_curves
+from experiments.report.contenders import ALL, Entrant, Levelled, entrants, frames_of, on_curves
 from experiments.report.frames import Frames
 from experiments.report.frontier import BUDGETS
 from experiments.report.knowledge import LEVELS, SET_ASIDE, Knowledge
@@ -20,7 +20,7 @@ from experiments.report.numbers import format_count, format_number
 from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block
-from experiments.report.standings import FRONTIER, describe_same_samples, named, same_samples
+from experiments.report.standings import FRONTIER, describe_same_samples, same_samples
 from experiments.report.style import DOUBLE_COLUMN, network_label
 
 KINDS = {  # of `experiments.records.schema.Generality`
@@ -41,11 +41,10 @@ LOOKUP = [
 
 
 @dataclass(frozen=True)
-class Held:
+class Held(Levelled):
     """How a contender does on images like the samples it corrected.
 
     Attributes:
-        contender, level: What it is and what it knows.
         corrected: Pairs of seed and sample that were corrected and measured.
         measured: Whether the records have any.
         counts: By kind: images, how many of them N0 gets right, how many the corrected network does.
@@ -53,8 +52,6 @@ class Held:
         passes: Forward and backward passes on one sample: the median over all samples.
     """
 
-    contender: Contender
-    level: str
     corrected: int
     measured: bool
     counts: dict[str, tuple[int, int, int]]
@@ -179,7 +176,7 @@ def _records(network: str, item: Held) -> Iterator[tuple[object, ...]]:
     note = "" if item.measured else NOT_MEASURED if item.corrected else NONE_CORRECTED
     for kind in KINDS:
         counts = item.counts.get(kind, (None, None, None))
-        yield (*named(network, item), item.corrected, kind, *counts, item.seconds, item.passes, note)
+        yield (*item.named(network), item.corrected, kind, *counts, item.seconds, item.passes, note)
 
 
 def _draw(figure: Figure, shown: Mapping[str, Sequence[Held]]) -> list[str]:
@@ -201,8 +198,9 @@ def _draw(figure: Figure, shown: Mapping[str, Sequence[Held]]) -> list[str]:
         Line2D([], [], marker=marker, linewidth=0, markersize=4, color=colour, label=label)
         for marker, label, colour in looks
     ]
-    place = {"loc": "outside upper center", "ncols": len(handles)}
-    figure.legend(handles=handles, frameon=False, columnspacing=1.1, **place)
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, columnspacing=1.1
+    )
     return [words("generality")["figure"]]
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.records.schema import Figures, Run
 from experiments.report.canvas import Picture, blank
-from experiments.report.part import Made, Study, Text, words
+from experiments.report.part import Made, Study, Text, file_names, words
 from experiments.report.rank_shares import CRITERIA, Curve, Results
 from experiments.report.rank_tables import Printed, blocks, caption, curves_csv, records
 from experiments.report.sheet import Sheet
@@ -87,24 +87,15 @@ class GradientRanksPart(Study):
     """The table and the figure of one network, and the figure's numbers as csv: named as the presets are."""
 
     @property
-    def tables(self) -> tuple[str, ...]:
-        """The table's name, for example `table_4_9`."""
-        return self.presets[:1]
-
-    @property
-    def figures(self) -> tuple[str, ...]:
-        """The figure's name, for example `figure_4_11`."""
-        return self.presets[1:]
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The figure's numbers."""
-        return tuple(f"tables/{name}.csv" for name in self.figures)
+    def names(self) -> tuple[str, ...]:
+        """The files of the part."""
+        table, figure = self.presets
+        return file_names([table], [figure], [f"tables/{figure}.csv"])
 
     @property
     def number(self) -> str:
         """The table's number in the thesis, for example 4.9."""
-        return self.tables[0].removeprefix("table_").replace("_", ".")
+        return self.presets[0].removeprefix("table_").replace("_", ".")
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table, the figure and its numbers.
@@ -112,11 +103,12 @@ class GradientRanksPart(Study):
         Raises:
             ReportError: Two runs of the network, or the reference lacks a column.
         """
+        table, figure = self.presets
         run = by_network(runs, PROBE_NAME).get(self.network)
         results = None if run is None else Results.of(run, self.network)
         printed = read_printed(self.thesis.ranks, self.number, self.network)
         yield Sheet(
-            *self.tables,
+            table,
             f"Table {self.number}",
             caption(describe(self.network, run, self.thesis.errors_of(self.network)), results),
             loud(self.network, run),
@@ -124,12 +116,10 @@ class GradientRanksPart(Study):
             words("gradient_ranks")["columns"],
             list(records(self.number, self.network, results, printed)),
         )
-        yield Text(*self.texts, curves_csv(self.network, results))
+        yield Text(f"tables/{figure}.csv", curves_csv(self.network, results))
         scale = footnotes({} if run is None else {self.network: run}, (self.network,))
         base = None if run is None else run.header.figures
-        yield Picture(
-            *self.figures, lambda figure: [*paint_curves(figure, self.network, results, base), *scale]
-        )
+        yield Picture(figure, lambda canvas: [*paint_curves(canvas, self.network, results, base), *scale])
 
 
 def read_printed(path: Path, table: str, network: str) -> Printed:

@@ -33,7 +33,7 @@ from experiments.report.numbered import SIZE, Entry, draw_key, key_height, sprea
 from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block
-from experiments.report.standings import Aim, named
+from experiments.report.standings import Aim
 from experiments.report.strips import Panel, set_axis
 from experiments.report.style import DOUBLE_COLUMN, family_of, network_label
 
@@ -274,4 +274,4 @@ def _records(network: str, item: Entrant) -> Iterator[tuple[object, ...]]:
     """Yield a line for each measure: the mean over seeds, or in words why there is none."""
     for measure in MEASURES:
         summary = summary_of(measure, item.part.samples)
-        yield (*named(network, item), measure.name, summary.told, summary.sd, summary.n, summary.left_out)
+        yield (*item.named(network), measure.name, summary.told, summary.sd, summary.n, summary.left_out)

@@ -92,7 +92,7 @@ class Study:
         thesis: What it is told.
         presets: Whose runs it is made from.
         networks, methods: Which of them, in the order that they are shown; what is missing is named.
-        tables, figures, texts: Names of what it makes.
+        tables, figures, texts: Names of what it makes; a study that chooses them itself has its own `names`.
     """
 
     thesis: Thesis = UNTOLD
@@ -112,9 +112,7 @@ class Study:
     @property
     def names(self) -> tuple[str, ...]:
         """The files of the part."""
-        tables = (f"tables/{name}.{kind}" for name in self.tables for kind in ("csv", "md", "tex"))
-        figures = (f"figures/{name}.{kind}" for name in self.figures for kind in ("png", "svg"))
-        return (*tables, *figures, *self.texts)
+        return file_names(self.tables, self.figures, self.texts)
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Return the content of each file; see `Part`."""
@@ -147,6 +145,13 @@ class Study:
     def made(self, runs: Sequence[Run]) -> Iterable[Made]:
         """Make the tables, figures and texts from the runs of `presets`."""
         raise NotImplementedError
+
+
+def file_names(tables: Iterable[str], figures: Iterable[str], texts: Iterable[str] = ()) -> tuple[str, ...]:
+    """Name the files of tables, figures and texts, under the output folder."""
+    of_tables = (f"tables/{name}.{kind}" for name in tables for kind in ("csv", "md", "tex"))
+    of_figures = (f"figures/{name}.{kind}" for name in figures for kind in ("png", "svg"))
+    return (*of_tables, *of_figures, *texts)
 
 
 def words(name: str) -> Mapping[str, Any]:

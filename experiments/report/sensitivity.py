@@ -18,7 +18,7 @@ from experiments.report.captions import describe_base, describe_scale, warnings
 from experiments.report.frames import Frames, ReportError, corrections_of
 from experiments.report.metrics import corrected, parameters_altered, test_accuracy_change
 from experiments.report.numbers import format_number, format_spread, listing
-from experiments.report.part import Made, Study, words
+from experiments.report.part import Made, Study, file_names, words
 from experiments.report.sheet import Block, Sheet
 from experiments.report.style import DOUBLE_COLUMN, method_style, network_label
 
@@ -59,17 +59,18 @@ class Sensitivity(Study):
     tables = ("sensitivity",)
 
     @property
-    def figures(self) -> tuple[str, ...]:
-        """A name for each method."""
-        return tuple(f"sensitivity_{method}" for method in self.methods)
+    def names(self) -> tuple[str, ...]:
+        """The files of the part: a figure for each method."""
+        return file_names(self.tables, [f"sensitivity_{method}" for method in self.methods])
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figures."""
         frames = corrections_of(runs, KEYS, network=self.network, setting="reloading")
         cells = cells_of(frames)
         yield self._sheet(frames, cells)
-        for method, name in zip(self.methods, self.figures, strict=True):
-            yield Picture(name, partial(self._paint, frames, cells[cells["method"] == method], method))
+        for method in self.methods:
+            own = cells[cells["method"] == method]
+            yield Picture(f"sensitivity_{method}", partial(self._paint, frames, own, method))
 
     def _about(self, frames: Frames) -> str:
         if frames.runs.empty:
@@ -119,8 +120,8 @@ class Sensitivity(Study):
             text = _cell_text(tuple(cell.iloc[0][list(KEYS)]))
             lines.append(_line(f"{text} ({name} POC, first of those that tie)", cell))
         for key, symbol in AXES.items():
-            for value, part in cells.groupby(key):
-                lines.append(_line(f"all with {symbol} = {format_number(float(value))}", part))
+            for value, part in cells.groupby(cells[key].astype(float)):
+                lines.append(_line(f"all with {symbol} = {format_number(value)}", part))
         return lines
 
     def _paint(self, frames: Frames, cells: pd.DataFrame, method: str, figure: Figure) -> list[str]:

@@ -20,7 +20,7 @@ from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block, Sheet, bracketed
 from experiments.report.style import DOUBLE_COLUMN, method_style, network_label
 from experiments.report.surveys import HIGH, LOW, Values, resamples
-from experiments.report.tables import NOT_PRINTED, Printed, printed
+from experiments.report.tables import NOT_PRINTED, NotPrinted, Printed, printed
 
 STEP_KEYS = {  # where a method has its step
     "bgd_i": "method.update.step",
@@ -152,17 +152,17 @@ class FirstOrderStep(Study):
         """Make both tables and the figure."""
         frames = _with_step(corrections_of(runs, tuple(STEP_KEYS.values())))
         found: Found = {}
-        for (network, setting, method, step), part in frames.samples.groupby(
-            ["network", "setting", "method", "step"]
-        ):
-            own = found.setdefault((network, setting, method), {})
-            own[float(step)] = {metric: of_metric(part, metric) for metric in METRICS}
+        for (network, setting, method), own in frames.samples.groupby(["network", "setting", "method"]):
+            found[str(network), str(setting), str(method)] = {
+                step: {metric: of_metric(part, metric) for metric in METRICS}
+                for step, part in own.groupby(own["step"].astype(float))
+            }
         about = " ".join(self._about(frames))
         yield self._curve_sheet(frames, found, about)
         yield self._cell_sheet(found, about)
         yield Picture("first_order_step", lambda figure: self._paint(figure, found, about))
 
-    def _thesis(self, network: str, method: str) -> dict[str, Printed]:
+    def _thesis(self, network: str, method: str) -> dict[str, Printed | NotPrinted]:
         """Return the thesis' values of a method in the reloading setting."""
         known = printed(self.thesis.tables, *dict(self.curves)[network])
         return {metric: known.get((metric, method), NOT_PRINTED) for metric in METRICS}
@@ -291,8 +291,9 @@ def _curve(
     if metric == "POPA":
         axes.set_yscale("log")
     means, lows, highs = np.array([one.ends for one in values.values()]).reshape(-1, 3).T
-    look = {"color": style.colour, "linestyle": style.line, "marker": "o", "markersize": 2.5}
-    axes.plot(steps, means, label=style.short, **look)
+    axes.plot(
+        steps, means, label=style.short, color=style.colour, linestyle=style.line, marker="o", markersize=2.5
+    )
     axes.fill_between(steps, lows, highs, color=style.colour, alpha=0.2, linewidth=0)
     if thesis is not None:
         axes.axhline(thesis, color=style.colour, linewidth=0.8, linestyle=(0, (2, 2)))

@@ -180,8 +180,9 @@ def read_texts(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return with_columns(pd.read_csv(path, dtype=str, keep_default_na=False), path, columns)
 
 
-Printed = tuple[float | None, float | None]
-NOT_PRINTED: Printed = (None, None)
+Printed = tuple[float, float | None]
+NotPrinted = tuple[None, None]
+NOT_PRINTED: NotPrinted = (None, None)
 
 
 def printed(reference: pd.DataFrame | Path, *tables: str) -> dict[tuple[str, str], Printed]:

@@ -131,7 +131,7 @@ class Tails(Study):
                 *scope.footnotes(frames),
             ]
 
-        yield Picture(*self.figures, paint)
+        yield Picture(self.figures[0], paint)
 
     def about(self, frames: Frames) -> list[str]:
         """Say what else a reader must know."""

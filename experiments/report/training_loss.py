@@ -57,10 +57,7 @@ class TrainingLoss(Study):
                 )
                 records.append((network, method, *numbers, ";".join(thesis)))
         yield self.sheet(
-            [*scope.caption(frames)],
-            scope.warnings(frames),
-            [Block("", told["header"], lines)],
-            records,
+            scope.caption(frames), scope.warnings(frames), [Block("", told["header"], lines)], records
         )
         yield Picture(
             "training_loss",
@@ -77,7 +74,10 @@ class TrainingLoss(Study):
         values = read_reference(self.thesis.tables)
         values = values[(values["metric"] == "dTL") & (values["setting"] == "reloading")]
         groups = values.groupby(["network", "method"])["mean"]
-        return {key: [f"{mean:g}" for mean in own.unique()] for key, own in groups}
+        return {
+            (str(network), str(method)): [f"{mean:g}" for mean in own.unique()]
+            for (network, method), own in groups
+        }
 
     def _about(self, network: str, accounts: Mapping[tuple[str, str], Accounts], printed: Printed) -> str:
         """Compare both accounts on one network."""

@@ -65,7 +65,7 @@ def _decades(values: Values) -> list[float]:
 
 
 def _against(axes: Axes, accounts: Mapping[str, Accounts]) -> None:
-    constant = next(reversed(accounts.values())).constant
+    constant = list(accounts.values())[-1].constant
     own = {method: account for method, account in accounts.items() if method in SHOWN}
     for depth, (method, account) in enumerate(own.items()):  # BGD-II on top
         style = method_style(method)

@@ -211,8 +211,8 @@ class Variance(Study):
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table."""
-        about: dict[str, object] = {"network": self.network, "method": self.methods}
-        every = corrections_of(runs, **about, network_seed=self.network_seeds, seed=self.seeds)
+        every = corrections_of(runs, network=self.network, method=self.methods)
+        every = every.select(network_seed=self.network_seeds, seed=self.seeds)
         parts = {
             "reloading": every.select(setting="reloading", order=0),
             "non_reloading": every.select(setting="non_reloading", order=self.orders),

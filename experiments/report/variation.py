@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from experiments.report.captions import (
     warnings_of,
 )
 from experiments.report.curves import LABELS, MET, curve, draw_legend, draw_line, longest
-from experiments.report.frames import REPLICAS, Frames, corrections_of, draws
+from experiments.report.frames import REPLICAS, Frames, corrections_of
 from experiments.report.knowledge import describe_knowledge
 from experiments.report.metrics import (
     METRICS,
@@ -108,9 +109,9 @@ class Orders(Study):
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure."""
-        about: dict[str, object] = {"network": self.network, "setting": "non_reloading", "network_seed": 0}
-        frames = corrections_of(runs, **about, method=self.methods, order=self.orders, seed=SEED)
-        nudged = corrections_of(draws(runs), **about, method=self.methods, order=0)
+        every = corrections_of(runs, network=self.network, setting="non_reloading", network_seed=0)
+        every = every.select(method=self.methods)
+        frames, nudged = every.select(order=self.orders, seed=SEED), every.select(order=0)
         nudged = Frames(*(frame[frame["replica"] > 0] for frame in (nudged.samples, nudged.runs)))
         yield self._sheet(frames, by_run(nudged, self.methods, ("POC",), "replica"))
         yield Picture("orders", lambda figure: self._paint(figure, frames))
@@ -175,6 +176,7 @@ class Orders(Study):
 
 
 THESIS = ("thesis_mean", "thesis_sd")
+_numbers = attrgetter("told", "sd", "n", "over", "left_out")
 
 
 def _spread(rounding: Summary) -> str:
@@ -209,11 +211,12 @@ class BaseNetworks(Study):
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table."""
-        about: dict[str, object] = {"network": self.network, "setting": "reloading", "order": 0}
-        every = corrections_of(runs, **about, method=self.methods, network_seed=self.network_seeds)
+        every = corrections_of(runs, network=self.network, setting="reloading", order=0)
+        every = every.select(method=self.methods, network_seed=self.network_seeds)
         frames = every.select(seed=SEED)
         found = by_run(frames, self.methods, BASE_METRICS, "network_seed")
-        errors = {int(seed): int(own.iloc[0]) for seed, own in frames.runs.groupby("network_seed")["errors"]}
+        bases = frames.runs.drop_duplicates("network_seed")
+        errors = dict(zip(bases["network_seed"], bases["errors"], strict=True))
         thesis = printed(self.thesis.tables, *self.printed)
         lines, records = [], []
         for (metric, method), own in found.items():
@@ -223,10 +226,9 @@ class BaseNetworks(Study):
             name = [METRICS[metric].label, method_style(method).label]
             cells = [format_summary(replace(item, sd=None)) for item in each.values()]
             lines.append([*name, *cells, format_summary(pooled), format_printed(*theirs)])
-            for seed, item in [*each.items(), ("all", pooled)]:
-                numbers = (item.told, item.sd, item.n, item.over, item.left_out)
-                more = theirs if seed == "all" else NOT_PRINTED
-                records.append((metric, method, seed, errors.get(seed), *numbers, *more))
+            for seed, item in each.items():
+                records.append((metric, method, seed, errors.get(seed), *_numbers(item), *NOT_PRINTED))
+            records.append((metric, method, "all", None, *_numbers(pooled), *theirs))
         heads = [
             f"N0 {seed} ({format_count(errors[seed])} errors)" if seed in errors else f"N0 {seed} ({MISSING})"
             for seed in self.network_seeds

@@ -135,6 +135,4 @@ class Equal(OfTwo):
         pairs, ours, theirs = self.compare(evidence)
         margin = self.margin * abs(theirs) if self.relative else self.margin
         found = within(pairs.difference, pairs.interval, -margin, margin)
-        counts = {"n": pairs.n, "seeds": pairs.seeds}
-        means = {"against": theirs, "difference": pairs.difference}
-        return Outcome(ours, **found, **counts, **means, interval=pairs.interval)
+        return Outcome(ours, *found, pairs.n, pairs.seeds, theirs, pairs.difference, pairs.interval)

@@ -14,7 +14,8 @@ from experiments.report.statistics import Interval, bootstrap_mean, sign_flip_p,
 from experiments.report.style import METHODS, NETWORKS, method_style
 from experiments.report.surveys import HIGH, LOW, resamples
 
-Network, Method = Annotated[str, tuple(NETWORKS)], Annotated[str, tuple(METHODS)]
+Network = Annotated[str, tuple(NETWORKS)]
+Method = Annotated[str, tuple(METHODS)]
 PerSample = Annotated[str, tuple(PER_SAMPLE)]
 
 
@@ -171,7 +172,7 @@ class MeanBetween(OfMetric):
         rows, values, interval = self.finite(evidence)
         mean, seeds = float(values.mean()), int(rows["seed"].nunique())
         found = within(mean, interval, self.low, self.high)
-        return Outcome(mean, **found, n=values.size, seeds=seeds, interval=interval)
+        return Outcome(mean, *found, n=values.size, seeds=seeds, interval=interval)
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ class Uncorrelated(Kind):
         ours, again = rank_correlation(ranks, rows["index"].to_numpy()[known], *name)
         interval = Interval(*map(float, np.nanpercentile(again, (LOW, HIGH))))
         found, seeds = within(ours, interval, -self.limit, self.limit), int(rows["seed"].nunique())
-        return Outcome(ours, **found, n=ranks.shape[0], seeds=seeds, against=0.0, interval=interval)
+        return Outcome(ours, *found, n=ranks.shape[0], seeds=seeds, against=0.0, interval=interval)
 
 
 def rank_correlation(ranks: Values, samples: Values, *name: str) -> tuple[float, Values]:

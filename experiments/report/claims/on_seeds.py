@@ -7,9 +7,9 @@ how many there are.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import comb
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -143,7 +143,7 @@ class Sooner(Kind):
     later: Network
     method: Method
     below: float = 0.5
-    network: ClassVar[str] = ""  # of two
+    network: str = field(default="", init=False)  # of two
 
     def _words(self) -> str:
         first, second = map(network_label, (self.first, self.later))

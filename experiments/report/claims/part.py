@@ -4,7 +4,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from experiments.report.claims.data import Ledger, read_ledger
 from experiments.report.claims.evidence import Evidence, Missing, shown
 from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge
 from experiments.report.frames import REPLICAS, draws
-from experiments.report.numbers import format_number, listing
+from experiments.report.numbers import listing
 from experiments.report.render import csv_text, loud_markdown, markdown
 from experiments.report.sheet import plain
 from experiments.report.style import NETWORKS, SETTINGS, network_label, setting_label
@@ -34,6 +34,8 @@ DETAILS = {  # of a test's record, and what it is called
     **NUMBERS,
     **{"p": "p", "p_holm": "p (Holm)", "n": "n", "seeds": "seeds"},
 }
+Record = dict[str, str | float | None]  # a test by `COLUMNS`
+
 SMALLEST = 1e-4  # a p value below it is shown as such
 NONE = "–"
 
@@ -105,10 +107,10 @@ def _markdown(ledger: Ledger, rulings: Sequence[Ruling], evidence: Evidence) -> 
     return "\n\n".join(part for part in parts if part)
 
 
-def _record(judged: Judged) -> dict[str, object]:
+def _record(judged: Judged) -> Record:
     """Return a test by `COLUMNS`; what it has nothing for is left out."""
     outcome = judged.outcome
-    about = {"network": judged.test.network, "test": judged.test.subject, "result": judged.grade}
+    about: Record = {"network": judged.test.network, "test": judged.test.subject, "result": judged.grade}
     if isinstance(outcome, Missing):
         return about | {"note": str(outcome)}
     numbers = {name: getattr(outcome, name) for name in ("ours", "against", "value", "p", "n", "note")}
@@ -118,19 +120,17 @@ def _record(judged: Judged) -> dict[str, object]:
     return about | numbers | ends
 
 
-def _text(record: Mapping[str, object], name: str) -> str:
+def _text(record: Record, name: str) -> str:
     """Return a cell of the Markdown tables."""
-    value = record.get(name)
+    value, low, high = (record.get(key) for key in (name, "low", "high"))
     if name == "network":
         return network_label(str(value)) if value else "both"
-    if name == "interval" and "low" in record:
-        return f"[{shown(record['low'])}, {shown(record['high'])}]"
+    if name == "interval" and isinstance(low, float) and isinstance(high, float):
+        return f"[{shown(low)}, {shown(high)}]"
     if value is None or value == "":
         return "missing" if name == "ours" else NONE
-    if name in ("p", "p_holm"):
-        return f"<{SMALLEST:.4f}" if value < SMALLEST else format_number(value)
     if isinstance(value, float):
-        return shown(value)
+        return f"<{SMALLEST:.4f}" if name in ("p", "p_holm") and value < SMALLEST else shown(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

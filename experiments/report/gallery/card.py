@@ -45,9 +45,9 @@ def _paint(page: Panel, scene: Scene) -> None:
     _paint_confusions(page.part(MARGIN, CONFUSION_TOP), scene)
     run = Run(scene.header)
     warnings = loud(scene.network, run)
-    style = {"color": look.INK, "fontweight": "bold"} if warnings else {}
+    colour, weight = (look.INK, "bold") if warnings else (look.QUIET, "normal")
     text = " ".join([*warnings, scale(scene.network, run), f"Reloading, seed {REFERENCE_SEED}."])
-    page.note(MARGIN, HEIGHT - 0.17, text, **style)
+    page.note(MARGIN, HEIGHT - 0.17, text, color=colour, fontweight=weight)
 
 
 def _paint_title(panel: Panel, scene: Scene) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from experiments.records.schema import Row, Run
 from experiments.report.gallery.card import absent_card, card
@@ -76,11 +75,12 @@ class Gallery:
             "tables/gallery.csv": gallery_csv(found).encode(),
         }
         for network, each in self.networks:
+            names = _figures(network, each)
             absent = absent_card(f"missing: fewer samples of the {network_label(network)} among the records")
+            files |= {f"figures/{name}.png": absent for name in names}
             cards = [card(scene) for scene in found[network]]
             images = [contact_sheet(found[network]), *cards] if cards else []
-            for name, image in zip_longest(_figures(network, each), images, fillvalue=absent):
-                files[f"figures/{name}.png"] = image
+            files |= {f"figures/{name}.png": image for name, image in zip(names, images, strict=False)}
         return files
 
 
