@@ -26,7 +26,7 @@ from experiments.jobs.execute import execute, outcome, store_of
 from experiments.jobs.plan import planned
 from experiments.jobs.process import budget, every_core, machine_memory, prepare
 from experiments.jobs.stale import rerun_of
-from experiments.jobs.workbench import Place, Workbench, Workshop, choose_device
+from experiments.jobs.workbench import Place, Workbench, Workbenches, choose_device
 from experiments.jobs.workers import log_to_console
 from experiments.mnist.data import DataError
 from experiments.protocol.samples import ordered
@@ -141,13 +141,13 @@ def run(overrides: Sequence[str]) -> None:
     config = composed(overrides)
     spec, place = prepared(config)
     anew = rerun_of(config.rerun)
-    workshop = Workshop(place)
+    workbenches = Workbenches(place)
     with every_core():
-        bench = workshop.bench(spec)  # trains N0, as `make reproduce` does
+        bench = workbenches.bench(spec)  # trains N0, as `make reproduce` does
     ordered(bench.base.errors, spec.scale.samples)  # refuses more samples than there are
     _rehearse(spec, bench)
     try:
-        execute(spec, workshop, anew)
+        execute(spec, workbenches, anew)
     except Exception as error:
         if isinstance(error, (*REFUSALS, DataError)) or complaint(error) or ends_everything(error):
             raise

@@ -87,7 +87,7 @@ def test_a_difference_between_the_two_ways_is_an_error(narrow):
     full = narrow.full()
     (one, _), (other, _) = narrow.edits("lin3", 1)[0], narrow.edits("lin3", 5)[0]
     evaluation.check(full.after(one), full.after(one), "an edit")
-    with pytest.raises(evaluation.Different, match=r"an edit: train_loss is .* by the full pass"):
+    with pytest.raises(evaluation.Different, match=r"an edit: the mean loss is .* by the full pass"):
         evaluation.check(full.after(one), full.after(other), "an edit")
 
 

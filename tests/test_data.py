@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 
 from experiments.config.spec import RunSpec
 from experiments.jobs.execute import execute, store_of
-from experiments.jobs.workbench import Place, Workshop, load_data
+from experiments.jobs.workbench import Place, Workbenches, load_data
 from experiments.mnist import data
 from experiments.run import CONF
 
@@ -399,14 +399,14 @@ def test_a_run_on_another_data_set(tmp_path, monkeypatch, spec_of):
     by_hand(tmp_path / "data", "fashion_mnist", content)
     pixels = np.frombuffer(gzip.decompress(content[f"{data.TEST_IMAGES}.gz"])[16:], np.uint8).reshape(12, 784)
     load_data.cache_clear()
-    workshop = Workshop(Place(tmp_path / "data", tmp_path / "out", "cpu", 1))
+    workbenches = Workbenches(Place(tmp_path / "data", tmp_path / "out", "cpu", 1))
     chosen = ["profile.dataset=fashion_mnist", "scale.samples=3"]
-    header = execute(spec_of(*chosen), workshop)
+    header = execute(spec_of(*chosen), workbenches)
     assert header.spec["dataset"] == "fashion_mnist"
     assert header.provenance["data"] == data.SOURCES["fashion_mnist"].sha256
     assert (header.train_images, header.test_images, header.samples) == (24, 12, 3)
     probe = spec_of(*chosen, "probe=portraits")
-    execute(probe, workshop)
+    execute(probe, workbenches)
     run = store_of(tmp_path / "out").read(probe.run_id)
     assert len(run.measurements) == 3
     for measured in run.measurements:

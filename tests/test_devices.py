@@ -28,7 +28,7 @@ from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
 from experiments.config.build import build
 from experiments.jobs.execute import execute
-from experiments.jobs.workbench import Place, Workshop
+from experiments.jobs.workbench import Place, Workbenches
 from experiments.mnist import training
 from experiments.protocol.figures import Images, Summaries, full
 from experiments.protocol.probes.survey import Survey
@@ -204,8 +204,8 @@ def test_a_run_from_the_command_line_s_specification_is_made_on_a_card(
         spec_of(f"method={method}", "scale.samples=2"),
         Place(tmp_path / "data", tmp_path, "cuda", 1),
     )
-    header = execute(spec, Workshop(place))
-    execute(spec_of(f"method={method}", "setting=non_reloading", "scale.samples=2"), Workshop(place))
+    header = execute(spec, Workbenches(place))
+    execute(spec_of(f"method={method}", "setting=non_reloading", "scale.samples=2"), Workbenches(place))
     assert len(Store(tmp_path / "runs").read(spec.run_id).rows) == 2
     assert header.provenance["hardware"] == "a pretended card"
     assert header.provenance["deterministic_algorithms"] is True

@@ -25,7 +25,7 @@ from bgd.patch import Patch
 from experiments.config.build import build
 from experiments.config.spec import RunSpec
 from experiments.jobs.execute import execute, store_of
-from experiments.jobs.workbench import Place, Workshop
+from experiments.jobs.workbench import Place, Workbenches
 from experiments.mnist import training
 from experiments.mnist.networks import MLP, AlexNet, LeNet, ResNet
 from experiments.mnist.networks.resnet import ResidualBlock
@@ -276,7 +276,7 @@ def test_they_compose_with_every_profile(profile, network):
 @pytest.mark.parametrize("setting", ["reloading", "non_reloading"])
 def test_a_run_on_them(network, setting, spec_of, tmp_path):
     spec = spec_of(f"network={network}", f"setting={setting}", "method=top_k")
-    header = execute(spec, Workshop(Place(tmp_path / "data", tmp_path, "cpu", 1)))
+    header = execute(spec, Workbenches(Place(tmp_path / "data", tmp_path, "cpu", 1)))
     rows = store_of(tmp_path).read(spec.run_id).rows
     assert header.base["tensors"].keys() == dict(MORE[network]().named_parameters()).keys()
     assert len(rows) == header.samples == 3

@@ -13,7 +13,7 @@ from experiments.config.build import build
 from experiments.config.overrides import CONF, composed, jobs_of
 from experiments.config.spec import RunSpec
 from experiments.jobs.execute import execute
-from experiments.jobs.workbench import Place, Workshop
+from experiments.jobs.workbench import Place, Workbenches
 from experiments.records.archive import load
 from experiments.records.members import reference_folder
 from experiments.records.schema import CORRECTED
@@ -109,7 +109,7 @@ def example(tmp_path, monkeypatch, spec_of):
 
 def test_the_example_method_runs_and_appears_in_a_table(example, tmp_path):
     build(example.method, "method")
-    execute(example, Workshop(Place(tmp_path, tmp_path, "cpu", 1)))
+    execute(example, Workbenches(Place(tmp_path, tmp_path, "cpu", 1)))
     run = Store(tmp_path / "runs").read(example.run_id)
     assert {row.outcome for row in run.rows} == {CORRECTED}
     assert {row.l0 for row in run.rows} == {1}

@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.config.spec import RunSpec
 from experiments.jobs.arithmetic import held
 from experiments.jobs.stale import SOURCES, renew, stale
-from experiments.jobs.workbench import Workbench, Workshop
+from experiments.jobs.workbench import Workbench, Workbenches
 from experiments.protocol.probes.survey import Survey
 from experiments.protocol.resume import ReplayError
 from experiments.protocol.settings import Stage
@@ -29,7 +29,7 @@ def store_of(output: Path) -> Store:
     return Store(output / "runs")
 
 
-def execute(spec: RunSpec, workshop: Workshop, anew: str | None = None) -> Header:
+def execute(spec: RunSpec, workbenches: Workbenches, anew: str | None = None) -> Header:
     """Run what is not there yet and return the header of the complete run.
 
     A finished run made with the same N0 is left as it is; an interrupted one goes on. What fails is kept in the
@@ -37,16 +37,16 @@ def execute(spec: RunSpec, workshop: Workshop, anew: str | None = None) -> Heade
 
     Args:
         spec: The run.
-        workshop: Where its network is found.
+        workbenches: Where its network is found.
         anew: Which of `experiments.jobs.stale.WHICH` are made again though they are there; None for none.
 
     Raises:
         BusyError: Another process is making the run.
     """
-    store = store_of(workshop.place.output)
+    store = store_of(workbenches.place.output)
     renew([spec], store, anew)
     try:
-        return _made(spec, workshop, store)
+        return _made(spec, workbenches, store)
     except BusyError:
         if store.finished(spec.run_id):  # the other process was done in the meantime
             return store.header(spec.run_id)
@@ -56,8 +56,8 @@ def execute(spec: RunSpec, workshop: Workshop, anew: str | None = None) -> Heade
         raise
 
 
-def _made(spec: RunSpec, workshop: Workshop, store: Store) -> Header:
-    bench = workshop.bench(spec)
+def _made(spec: RunSpec, workbenches: Workbenches, store: Store) -> Header:
+    bench = workbenches.bench(spec)
     header = bench.header(spec)
     if store.finished(spec.run_id):
         kept = store.header(spec.run_id)

@@ -17,7 +17,7 @@ from threading import Thread
 from experiments.config.spec import RunSpec
 from experiments.jobs.execute import execute
 from experiments.jobs.process import prepare
-from experiments.jobs.workbench import Place, Workshop
+from experiments.jobs.workbench import Place, Workbenches
 from experiments.records.files import BusyError
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 WAKE_EVERY = 15.0  # seconds without a finished run
 AGAIN_AFTER = 2.0  # seconds until runs of another command are looked at again
 
-_workshop: Workshop | None = None  # of a worker process
+_workshop: Workbenches | None = None  # of a worker process
 
 
 def log_to_console(level: int = logging.INFO) -> None:
@@ -133,7 +133,7 @@ def _start(place: Place, parent: Connection) -> None:
     Thread(target=_end_with, args=(parent,), daemon=True).start()
     log_to_console(logging.WARNING)  # the parent tells the progress
     prepare(place.threads)
-    _workshop = Workshop(place)
+    _workshop = Workbenches(place)
 
 
 def _end_with(parent: Connection) -> None:

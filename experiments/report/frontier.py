@@ -92,12 +92,12 @@ class Frontier(Contest):
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure."""
-        found, about, loud = self.standings(runs)
+        found, about, bold = self.standings(runs)
         blocks = [self._block(network, items) for network, items in found.items()]
         records = [record for network, items in found.items() for record in _records(network, items)]
-        yield self.sheet([SET_ASIDE, *about], loud, blocks, records)
+        yield self.sheet([SET_ASIDE, *about], bold, blocks, records)
         yield Picture(
-            "frontier", lambda figure: [*draw_frontier(figure, found, self.aims, BUDGETS), *about, *loud]
+            "frontier", lambda figure: [*draw_frontier(figure, found, self.aims, BUDGETS), *about, *bold]
         )
 
     def _block(self, network: str, items: Sequence[Standing]) -> Block:
@@ -144,7 +144,7 @@ class Aims(Contest):
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table."""
-        found, about, loud = self.standings(runs)
+        found, about, bold = self.standings(runs)
         blocks = [self._block(network, items) for network, items in found.items()]
         records = [
             (*item.named(network), *_judged(item, aim))
@@ -152,7 +152,7 @@ class Aims(Contest):
             for item in items
             for aim in self.aims_of(network).values()
         ]
-        yield self.sheet([SET_ASIDE, *about], loud, blocks, records)
+        yield self.sheet([SET_ASIDE, *about], bold, blocks, records)
 
     def _block(self, network: str, items: Sequence[Standing]) -> Block:
         columns, own = list(dict.fromkeys(aim.quantity for aim in self.aims)), self.aims_of(network)

@@ -121,12 +121,12 @@ class Generality(Study):
             network: held(own, same_samples(frames.select(network=network)), self.thesis.knowledge)
             for network in self.networks
         }
-        about, loud = describe_same_samples(scope, frames), scope.warnings(frames)
+        about, bold = describe_same_samples(scope, frames), scope.warnings(frames)
         header = ["method", "knows", "budget", "n", *(f"{label} (%)" for label in KINDS.values())]
         header += ["images of the same confusion", "seconds", "passes"]
         yield self.sheet(
             [SET_ASIDE, *about],
-            loud,
+            bold,
             [
                 Block(f"{network_label(network)}.", header, [LOOKUP, *map(_line, items)])
                 for network, items in found.items()
@@ -139,7 +139,7 @@ class Generality(Study):
             ],
         )
         shown = {network: self._shown(items) for network, items in found.items()}
-        yield Picture("generality", lambda figure: [*_draw(figure, shown), *about, *loud])
+        yield Picture("generality", lambda figure: [*_draw(figure, shown), *about, *bold])
 
     def _shown(self, items: Sequence[Held]) -> list[Held]:
         """Return what the figure has: every method, of one under many budgets some."""

@@ -16,7 +16,7 @@ from experiments.report.rank_shares import CRITERIA, Curve, Results
 from experiments.report.rank_tables import Printed, blocks, caption, curves_csv, records
 from experiments.report.sheet import Sheet
 from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
-from experiments.report.surveys import absent_text, by_network, describe, footnotes, loud
+from experiments.report.surveys import absent_text, bold, by_network, describe, footnotes
 from experiments.report.tables import with_columns
 
 COLOUR, MEDIAN_COLOUR = METHODS["bgd_ii"].colour, METHODS["retrain"].colour
@@ -111,7 +111,7 @@ class GradientRanksPart(Study):
             table,
             f"Table {self.number}",
             caption(describe(self.network, run, self.thesis.errors_of(self.network)), results),
-            loud(self.network, run),
+            bold(self.network, run),
             blocks(results, printed),
             words("gradient_ranks")["columns"],
             list(records(self.number, self.network, results, printed)),

@@ -42,7 +42,7 @@ def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], texts: int =
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
 
-def loud_markdown(warnings: Sequence[str]) -> str:
+def bold_markdown(warnings: Sequence[str]) -> str:
     """Return warnings as bold paragraphs of Markdown."""
     return "".join(f"**{warning}**\n\n" for warning in warnings)
 

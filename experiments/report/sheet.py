@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.report.numbers import format_number
-from experiments.report.render import csv_text, loud_markdown, loud_tex, markdown, tex, tex_table
+from experiments.report.render import bold_markdown, csv_text, loud_tex, markdown, tex, tex_table
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Sheet:
         return csv_text(self.columns, [[plain(value) for value in record] for record in self.records])
 
     def _markdown(self) -> str:
-        text = f"**{self.heading}.** {self.text}\n\n{loud_markdown(self.warnings)}"
+        text = f"**{self.heading}.** {self.text}\n\n{bold_markdown(self.warnings)}"
         blocks = []
         for block in self.blocks:
             title = f"{block.title}\n\n" if len(self.blocks) > 1 else ""

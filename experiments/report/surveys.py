@@ -87,7 +87,7 @@ def describe_all(found: Mapping[str, Run], networks: Sequence[str], thesis: Thes
     return [describe(network, found.get(network), thesis.errors_of(network)) for network in networks]
 
 
-def loud(network: str, run: Run | None) -> list[str]:
+def bold(network: str, run: Run | None) -> list[str]:
     """Return the faults of the N0 of a run, by network."""
     return [] if run is None else [f"{network_label(network)}: {text}" for text in warnings(facts(run))]
 
@@ -99,7 +99,7 @@ def footnotes(found: Mapping[str, Run], networks: Sequence[str]) -> list[str]:
 
 def loud_all(found: Mapping[str, Run], networks: Sequence[str]) -> list[str]:
     """Return the faults of the N0 of each network."""
-    return [text for network in networks for text in loud(network, found.get(network))]
+    return [text for network in networks for text in bold(network, found.get(network))]
 
 
 def absent_text(network: str, probe: str) -> str:

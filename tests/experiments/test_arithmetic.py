@@ -22,7 +22,7 @@ from experiments.jobs.arithmetic import (
     unsettled,
 )
 from experiments.jobs.execute import execute
-from experiments.jobs.workbench import Place, Workshop
+from experiments.jobs.workbench import Place, Workbenches
 from experiments.records.store import Store
 
 
@@ -115,14 +115,14 @@ def test_a_run_whose_method_changes_the_arithmetic_fails_and_keeps_the_rows_befo
             torch.backends.cuda.matmul.allow_tf32 = True
         return correct(self, trial, sample, stream)
 
-    spec, workshop = spec_of("method=top_k"), Workshop(Place(tmp_path / "data", tmp_path, "cpu", 1))
+    spec, workbenches = spec_of("method=top_k"), Workbenches(Place(tmp_path / "data", tmp_path, "cpu", 1))
     monkeypatch.setattr(TopK, "correct", disturbing)
     with pytest.raises(ArithmeticChanged, match=r"cuda\.matmul\.fp32_precision is 'tf32'"):
-        execute(spec, workshop)
+        execute(spec, workbenches)
     store = Store(tmp_path / "runs")
     assert not store.finished(spec.run_id)
     monkeypatch.setattr(TopK, "correct", correct)
-    header = execute(spec, workshop)
+    header = execute(spec, workbenches)
     assert [row.index for row in store.read(spec.run_id).rows][:2] == calls
     assert header.provenance["float32"] == FULL
     assert header.provenance["deterministic_algorithms"] is False

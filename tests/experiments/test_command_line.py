@@ -21,7 +21,7 @@ from experiments.jobs.ending import Terminated
 from experiments.records.store import Store
 from scripts import held_out
 
-ROOT = CONF.parent
+ROOT = CONF.parents[1]
 SMALL = ("profile=smoke", "scale.samples=2", "device=cpu")
 LARGE = "9" * 26
 

@@ -12,7 +12,7 @@ from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from experiments.jobs import execute as executing, stale as staleness
 from experiments.jobs.execute import execute
-from experiments.jobs.workbench import Place, Workshop, choose_device
+from experiments.jobs.workbench import Place, Workbenches, choose_device
 from experiments.records.files import BusyError
 from experiments.records.schema import RecordError
 from experiments.records.store import Store
@@ -20,29 +20,29 @@ from experiments.records.sums import write_sums
 
 
 @pytest.fixture
-def workshop(tmp_path):
-    return Workshop(Place(tmp_path / "data", tmp_path, "cpu", 1))
+def workbenches(tmp_path):
+    return Workbenches(Place(tmp_path / "data", tmp_path, "cpu", 1))
 
 
 def untimed(run):
     return [replace(row, search_seconds=0.0, evaluation_seconds=0.0) for row in run.rows]
 
 
-def test_a_run_is_complete_and_a_finished_one_is_not_run_again(workshop, spec_of, tmp_path, monkeypatch):
+def test_a_run_is_complete_and_a_finished_one_is_not_run_again(workbenches, spec_of, tmp_path, monkeypatch):
     spec = spec_of("method=bgd_c")
-    header = execute(spec, workshop)
+    header = execute(spec, workbenches)
     run = Store(tmp_path / "runs").read(spec.run_id)
     assert run.header == header
     assert len(run.rows) == header.samples == 6
     assert header.spec == json.loads(json.dumps(spec.identity))
     assert header.base["parameters"] == 9_614
     monkeypatch.setattr(SubsetSearch, "correct", lambda *_: pytest.fail("it was run again"))
-    assert execute(spec, workshop) == header
+    assert execute(spec, workbenches) == header
 
 
-def test_a_run_made_with_another_n0_is_made_again(workshop, spec_of, tmp_path, caplog):
+def test_a_run_made_with_another_n0_is_made_again(workbenches, spec_of, tmp_path, caplog):
     spec = spec_of()
-    execute(spec, workshop)
+    execute(spec, workbenches)
     path = tmp_path / "runs" / spec.run_id / "run.json"
     content = json.loads(path.read_text())
     sha256 = content["base"]["sha256"]
@@ -50,16 +50,18 @@ def test_a_run_made_with_another_n0_is_made_again(workshop, spec_of, tmp_path, c
     path.write_text(json.dumps(content))
     write_sums(path.parent, ("run.json", "rows.jsonl"))
     with caplog.at_level(logging.WARNING):
-        header = execute(spec, workshop)
+        header = execute(spec, workbenches)
     assert "made with another N0" in caplog.text
     assert header.base["sha256"] == sha256
 
 
 @pytest.mark.parametrize("setting", ["reloading", "non_reloading"])
 @pytest.mark.parametrize("after", [0, 1, 4])
-def test_a_killed_run_goes_on_to_the_same_records(workshop, spec_of, tmp_path, monkeypatch, setting, after):
+def test_a_killed_run_goes_on_to_the_same_records(
+    workbenches, spec_of, tmp_path, monkeypatch, setting, after
+):
     spec, store = spec_of(f"setting={setting}"), Store(tmp_path / "runs")
-    execute(spec, workshop)
+    execute(spec, workbenches)
     whole = untimed(store.read(spec.run_id))
     store.discard(spec.run_id)
     correct, calls = SubsetSearch.correct, []
@@ -72,17 +74,17 @@ def test_a_killed_run_goes_on_to_the_same_records(workshop, spec_of, tmp_path, m
 
     monkeypatch.setattr(SubsetSearch, "correct", killed)
     with pytest.raises(KeyboardInterrupt):
-        execute(spec, workshop)
+        execute(spec, workbenches)
     assert not store.finished(spec.run_id)
     assert store.done_rows(spec.run_id) >= after
     monkeypatch.setattr(SubsetSearch, "correct", correct)
-    execute(spec, workshop)
+    execute(spec, workbenches)
     assert untimed(store.read(spec.run_id)) == whole
 
 
-def test_what_does_not_replay_is_started_anew(workshop, spec_of, tmp_path, monkeypatch, caplog):
+def test_what_does_not_replay_is_started_anew(workbenches, spec_of, tmp_path, monkeypatch, caplog):
     spec, store = spec_of("setting=non_reloading"), Store(tmp_path / "runs")
-    execute(spec, workshop)
+    execute(spec, workbenches)
     whole = untimed(store.read(spec.run_id))
     folder = tmp_path / "runs" / spec.run_id
     lines = (folder / "rows.jsonl").read_text().splitlines(keepends=True)
@@ -91,7 +93,7 @@ def test_what_does_not_replay_is_started_anew(workshop, spec_of, tmp_path, monke
     (folder / "rows.jsonl").write_text(json.dumps(first) + "\n" + lines[1])
     folder.rename(folder.with_name(f"{spec.run_id}.partial"))
     with caplog.at_level(logging.WARNING):
-        execute(spec, workshop)
+        execute(spec, workbenches)
     assert "starts anew" in caplog.text
     assert untimed(store.read(spec.run_id)) == whole
 
@@ -105,14 +107,14 @@ def test_what_does_not_replay_is_started_anew(workshop, spec_of, tmp_path, monke
     ],
 )
 def test_interrupted_corrections_in_a_row_are_not_looked_for_again(
-    workshop, spec_of, tmp_path, monkeypatch, caplog, options
+    workbenches, spec_of, tmp_path, monkeypatch, caplog, options
 ):
     """Five starts of which each makes one more row: a search is done again at most once a start."""
     monkeypatch.setattr(executing, "AT_MOST", 0.0)
     monkeypatch.setattr(executing, "SHARE", float("inf"))  # a snapshot after every row
     spec, store = spec_of(*options, "setting=non_reloading"), Store(tmp_path / "runs")
     kind = SubsetSearch if "method=bgd_c" in options else SampleDescent
-    execute(spec, workshop)
+    execute(spec, workbenches)
     whole = store.read(spec.run_id)
     store.discard(spec.run_id)
     correct, calls = kind.correct, []
@@ -128,7 +130,7 @@ def test_interrupted_corrections_in_a_row_are_not_looked_for_again(
         calls.clear()
         with caplog.at_level(logging.INFO):
             try:
-                execute(spec, workshop)
+                execute(spec, workbenches)
                 break
             except KeyboardInterrupt:
                 pass
@@ -144,9 +146,9 @@ def test_interrupted_corrections_in_a_row_are_not_looked_for_again(
     ]
 
 
-def test_r5_r6_a_damaged_run_is_made_again(workshop, spec_of, tmp_path, caplog):
+def test_r5_r6_a_damaged_run_is_made_again(workbenches, spec_of, tmp_path, caplog):
     spec, store = spec_of(), Store(tmp_path / "runs")
-    execute(spec, workshop)
+    execute(spec, workbenches)
     whole = untimed(store.read(spec.run_id))
     path = tmp_path / "runs" / spec.run_id / "rows.jsonl"
     for damage in (
@@ -156,7 +158,7 @@ def test_r5_r6_a_damaged_run_is_made_again(workshop, spec_of, tmp_path, caplog):
     ):
         damage()
         caplog.clear()
-        execute(spec, workshop)
+        execute(spec, workbenches)
         assert untimed(store.read(spec.run_id)) == whole
         assert str(path.parent) in caplog.text
         assert "made again" in caplog.text
@@ -165,10 +167,10 @@ def test_r5_r6_a_damaged_run_is_made_again(workshop, spec_of, tmp_path, caplog):
 
 @pytest.mark.parametrize("which", ["changed", "all"])
 def test_a_run_made_by_other_source_is_named_and_made_again_on_request(
-    workshop, spec_of, tmp_path, monkeypatch, caplog, which
+    workbenches, spec_of, tmp_path, monkeypatch, caplog, which
 ):
     spec, store, plain = spec_of(), Store(tmp_path / "runs"), staleness._hash
-    first = execute(spec, workshop)
+    first = execute(spec, workbenches)
     assert staleness.stale(spec, store) == []
     file = tmp_path / "runs" / spec.run_id / "rows.jsonl"
     stamp = file.stat().st_mtime_ns
@@ -177,19 +179,19 @@ def test_a_run_made_by_other_source_is_named_and_made_again_on_request(
         staleness, "_hash", lambda path: "other" if path.as_posix().endswith(edited) else plain(path)
     )
     with caplog.at_level(logging.WARNING):
-        assert execute(spec, workshop) == first, "it is said, and the run stays"
+        assert execute(spec, workbenches) == first, "it is said, and the run stays"
     assert f"{spec.title} was made by other source: {edited}; rerun=changed makes it again" in caplog.text
     assert staleness.stale_runs([spec], store) == {spec.run_id: [edited]}
     assert "1 cached runs were made by other source: bgd/methods/bgd/search.py" in staleness.in_words(
         staleness.stale_runs([spec], store)
     )
     caplog.clear()
-    execute(spec, workshop, anew=which)
+    execute(spec, workbenches, anew=which)
     assert file.stat().st_mtime_ns != stamp
     assert caplog.text == ""
     assert staleness.stale(spec, store) == []
     stamp = file.stat().st_mtime_ns
-    execute(spec, workshop, anew=which)
+    execute(spec, workbenches, anew=which)
     assert (file.stat().st_mtime_ns == stamp) == (which == "changed"), (
         "what is of this source is made again for `all` alone"
     )
@@ -227,20 +229,20 @@ def test_words_are_no_code():
     assert staleness.code_of(WRITTEN.replace("# no comment", "# one")) != LEFT
 
 
-def test_a_header_without_hashes_is_not_called_stale(workshop, spec_of, tmp_path, caplog):
+def test_a_header_without_hashes_is_not_called_stale(workbenches, spec_of, tmp_path, caplog):
     spec, store = spec_of(), Store(tmp_path / "runs")
-    execute(spec, workshop)
+    execute(spec, workbenches)
     path = tmp_path / "runs" / spec.run_id / "run.json"
     content = json.loads(path.read_text())
     del content["provenance"]["sources"]
     path.write_text(json.dumps(content))
     write_sums(path.parent, ("run.json", "rows.jsonl"))
-    execute(spec, workshop, anew="changed")
+    execute(spec, workbenches, anew="changed")
     assert staleness.stale(spec, store) == []
     assert caplog.text == ""
 
 
-def test_rows_of_two_sources_are_said_and_stay_known(workshop, spec_of, tmp_path, monkeypatch, caplog):
+def test_rows_of_two_sources_are_said_and_stay_known(workbenches, spec_of, tmp_path, monkeypatch, caplog):
     spec, store, correct, plain = spec_of(), Store(tmp_path / "runs"), SubsetSearch.correct, staleness._hash
     calls = []
 
@@ -252,10 +254,10 @@ def test_rows_of_two_sources_are_said_and_stay_known(workshop, spec_of, tmp_path
 
     monkeypatch.setattr(SubsetSearch, "correct", killed)
     with pytest.raises(KeyboardInterrupt):
-        execute(spec, workshop)
+        execute(spec, workbenches)
     monkeypatch.setattr(SubsetSearch, "correct", correct)
     monkeypatch.setattr(staleness, "_hash", lambda path: "other" if path.name == "search.py" else plain(path))
-    execute(spec, workshop)
+    execute(spec, workbenches)
     assert "was begun by other source: bgd/methods/bgd/search.py" in caplog.text
     assert staleness.stale(spec, store) == ["bgd/methods/bgd/search.py"], (
         "the first rows are of the other one"
@@ -289,21 +291,21 @@ def test_the_sources_of_a_run_are_those_of_its_components(spec_of):
         staleness.rerun_of("chnged")
 
 
-def test_a_run_that_another_process_makes_is_no_failure(workshop, spec_of, tmp_path):
+def test_a_run_that_another_process_makes_is_no_failure(workbenches, spec_of, tmp_path):
     spec, store = spec_of(), Store(tmp_path / "runs")
     with (
-        store.writing(workshop.bench(spec).header(spec)),
+        store.writing(workbenches.bench(spec).header(spec)),
         pytest.raises(BusyError, match="is being written by another process"),
     ):
-        execute(spec, workshop)
+        execute(spec, workbenches)
     assert store.failures() == []
-    execute(spec, workshop)
+    execute(spec, workbenches)
     assert store.finished(spec.run_id)
 
 
-def test_a_full_disk_is_one_sentence(workshop, spec_of, tmp_path, monkeypatch, caplog):
+def test_a_full_disk_is_one_sentence(workbenches, spec_of, tmp_path, monkeypatch, caplog):
     spec, store = spec_of(), Store(tmp_path / "runs")
-    workshop.bench(spec)
+    workbenches.bench(spec)
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -312,41 +314,41 @@ def test_a_full_disk_is_one_sentence(workshop, spec_of, tmp_path, monkeypatch, c
         patch.setattr("experiments.records.writer.append", full)
         patch.setattr("experiments.records.files.os.fsync", full)
         with pytest.raises(RecordError, match="cannot be written: No space left on device"):
-            execute(spec, workshop)
+            execute(spec, workbenches)
     assert "there is no record of it" in caplog.text
     assert store.complete() == store.failures() == []
-    execute(spec, workshop)
+    execute(spec, workbenches)
     assert store.finished(spec.run_id)
 
 
-def test_a_failure_is_kept_and_raised(workshop, spec_of, tmp_path, monkeypatch):
+def test_a_failure_is_kept_and_raised(workbenches, spec_of, tmp_path, monkeypatch):
     def breaks(*_):
         raise ZeroDivisionError("in the method")
 
     monkeypatch.setattr(SubsetSearch, "correct", breaks)
     spec = spec_of()
     with pytest.raises(ZeroDivisionError):
-        execute(spec, workshop)
+        execute(spec, workbenches)
     (failure,) = Store(tmp_path / "runs").failures()
     assert "in the method" in json.loads(failure.read_text())["traceback"]
 
 
 def test_a_network_with_nothing_to_correct_gives_an_empty_run(
-    workshop, spec_of, tmp_path, monkeypatch, caplog
+    workbenches, spec_of, tmp_path, monkeypatch, caplog
 ):
     spec = spec_of("scale.samples=null")
-    bench = workshop.bench(spec)
+    bench = workbenches.bench(spec)
     monkeypatch.setattr(bench, "base", replace(bench.base, errors=()))
     with caplog.at_level(logging.WARNING):
-        header = execute(spec, workshop)
+        header = execute(spec, workbenches)
     assert "nothing to correct" in caplog.text
     assert header.samples == 0
     assert Store(tmp_path / "runs").read(spec.run_id).rows == ()
 
 
-def test_an_n0_outside_its_band_is_reported(workshop, spec_of, caplog):
+def test_an_n0_outside_its_band_is_reported(workbenches, spec_of, caplog):
     with caplog.at_level(logging.WARNING):
-        header = execute(spec_of("scale.expected_errors=[1,2]"), workshop)
+        header = execute(spec_of("scale.expected_errors=[1,2]"), workbenches)
     assert "OUTSIDE ITS BAND" in caplog.text
     assert header.base["expected_errors"] == [1, 2]
 

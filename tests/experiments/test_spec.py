@@ -8,7 +8,6 @@ import pytest
 from hydra import initialize_config_dir
 
 from bgd.errors import ConfigError
-from bgd.evaluation import full
 from bgd.methods.bgd import search
 from experiments.config import spec as spec_module
 from experiments.config.build import build
@@ -17,7 +16,7 @@ from experiments.jobs.costs import kind_of, samples_in
 from experiments.jobs.plan import Plan, _choices, _Composer, presets, specs
 from experiments.mnist import training
 from experiments.mnist.data import SOURCES
-from experiments.protocol import settings
+from experiments.protocol import figures, settings
 from experiments.records.members import reference_folder
 from experiments.records.schema import subject
 from experiments.records.store import Store
@@ -47,7 +46,7 @@ def test_the_identity_changes_with_what_can_change_a_number_and_with_nothing_els
     [
         (search, "VERSION"),
         (training, "VERSION"),
-        (full, "VERSION"),
+        (figures, "VERSION"),
         (settings, "VERSION"),
         (spec_module, "SCHEMA"),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.config.spec import RunSpec
 from experiments.jobs.execute import execute
-from experiments.jobs.workbench import Place, Workshop
+from experiments.jobs.workbench import Place, Workbenches
 from experiments.records.archive import Records
 from experiments.records.store import Store
 from experiments.thesis.publish import publish
@@ -37,10 +37,10 @@ def test_every_kind_of_run_of_it_runs_and_shows_in_the_tables(every_run, tmp_pat
     shrunk = {}
     for (name, *_), spec in sorted(kinds.items(), key=lambda item: item[1].network["name"]):
         shrunk.setdefault(name, []).append(small(spec))
-    workshop = Workshop(Place(tmp_path / "data", tmp_path, "cpu", 1))
+    workbenches = Workbenches(Place(tmp_path / "data", tmp_path, "cpu", 1))
     specs = {spec.run_id: spec for each in shrunk.values() for spec in each}
     for spec in sorted(specs.values(), key=lambda spec: spec.bench_id):
-        execute(spec, workshop)
+        execute(spec, workbenches)
     store = Store(tmp_path / "runs")
     assert sorted(store.complete()) == sorted(specs)
     assert not store.failures()

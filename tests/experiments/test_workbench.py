@@ -5,8 +5,8 @@ import torch
 from oracles import evaluate
 
 from bgd.curvature.gradient import mean_gradient
-from experiments.jobs.workbench import Place, Workbench, Workshop
-from experiments.mnist import training
+from experiments.jobs import workbench
+from experiments.jobs.workbench import Place, Workbench, Workbenches
 
 
 @pytest.fixture
@@ -15,17 +15,18 @@ def place(tmp_path):
 
 
 def test_runs_of_one_network_and_scale_share_a_bench(place, spec_of):
-    workshop = Workshop(place)
-    bench = workshop.bench(spec_of())
+    workbenches = Workbenches(place)
+    bench = workbenches.bench(spec_of())
     assert (
-        workshop.bench(spec_of("method=top_k", "seed=3", "setting=non_reloading", "scale.samples=2")) is bench
+        workbenches.bench(spec_of("method=top_k", "seed=3", "setting=non_reloading", "scale.samples=2"))
+        is bench
     )
-    other = workshop.bench(spec_of("scale.test_images=50"))
+    other = workbenches.bench(spec_of("scale.test_images=50"))
     assert other is not bench
     assert other.base.sha256 == bench.base.sha256
     assert len(other.images.test) == 50
-    assert workshop.bench(spec_of()).base.id == bench.base.id
-    assert workshop.bench(spec_of("scale.recipe.seed=1")).base.sha256 != bench.base.sha256
+    assert workbenches.bench(spec_of()).base.id == bench.base.id
+    assert workbenches.bench(spec_of("scale.recipe.seed=1")).base.sha256 != bench.base.sha256
 
 
 def test_figures_are_over_the_images_that_the_scale_says(place, spec_of):
@@ -56,7 +57,7 @@ def test_the_mean_gradient_is_that_of_n0_and_is_kept(place, spec_of, monkeypatch
     for _ in zip(range(3), stage.rows(), strict=False):  # the network moves on, Gbar stays that of N0
         assert torch.allclose(stage.problem.mean_gradient, wanted, atol=1e-7)
     assert not torch.equal(stage.problem.original, bench.stage(spec).problem.original)
-    monkeypatch.setattr(training, "mean_gradient", lambda *_, **__: pytest.fail("it was made again"))
+    monkeypatch.setattr(workbench, "mean_gradient", lambda *_, **__: pytest.fail("it was made again"))
     again = Workbench(spec, place).stage(spec).problem.mean_gradient
     assert torch.equal(again, stage.problem.mean_gradient)
 

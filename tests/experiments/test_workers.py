@@ -19,7 +19,7 @@ from experiments.jobs import workers
 from experiments.jobs.ending import Terminated, terminable
 from experiments.jobs.execute import execute
 from experiments.jobs.process import core_threads, every_core
-from experiments.jobs.workbench import Place, Workshop
+from experiments.jobs.workbench import Place, Workbenches
 from experiments.records.files import BusyError
 from experiments.records.schema import Row
 from experiments.records.store import Store
@@ -74,10 +74,10 @@ def test_rows_are_the_same_whatever_the_number_of_processes(spec_of, monkeypatch
         options = ("--profile", "smoke", "--device", "cpu", "--jobs", jobs, "--output", str(tmp_path / jobs))
         assert reproduce.main(["run", *options]) == 0
         assert torch.get_num_threads() == threads
-    workshop = Workshop(Place(tmp_path / "data", tmp_path / "alone", "cpu", threads))
+    workbenches = Workbenches(Place(tmp_path / "data", tmp_path / "alone", "cpu", threads))
     with every_core():
-        workshop.bench(specs[0])
-    execute(specs[0], workshop)
+        workbenches.bench(specs[0])
+    execute(specs[0], workbenches)
 
     first = rows(tmp_path / "1", specs)
     assert len(first) == len(specs)

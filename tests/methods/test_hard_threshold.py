@@ -11,7 +11,7 @@ from bgd import rng
 from bgd.methods.base import Problem, Sample
 from bgd.methods.hard_threshold import HardThreshold
 from bgd.methods.least_harm.harm import Distance, Divergence, DivergenceHarm
-from bgd.methods.least_harm.search import bench_of
+from bgd.methods.least_harm.search import terms_of
 from bgd.methods.least_harm.tail import Tail
 
 PLAIN = HardThreshold(Divergence(200, 200, training=True), 5, 2, 200, 4)
@@ -73,12 +73,12 @@ def test_without_a_budget_the_solution_is_dense(shared, trained, samples):
 
 def harm_of_correction(problem, sample, correction):
     with problem.trying() as trial:
-        bench = bench_of(trial, sample, PLAIN.price, PLAIN.scope)
-        places = bench.tail.places.tolist()
+        terms = terms_of(trial, sample, PLAIN.price, PLAIN.scope)
+        places = terms.tail.places.tolist()
         indices = torch.tensor([places.index(index) for index in correction.patch.indices.tolist()])
-        assert isinstance(bench.harm, DivergenceHarm)
+        assert isinstance(terms.harm, DivergenceHarm)
         change = correction.patch.new - correction.patch.old
-        return bench.harm.cost(bench.tail.support(indices), change).value
+        return terms.harm.cost(terms.tail.support(indices), change).value
 
 
 def test_exchanges_never_make_it_worse_and_sometimes_better(shared, samples):
@@ -114,8 +114,8 @@ def test_knowing_nothing_it_keeps_the_parameters_that_move_the_sample_most(train
     correction = corrected(method, problem, sample)
     with problem.trying() as trial:
         tail = Tail(trial.network, trial.space, 1, sample.image)
-        bench = bench_of(trial, sample, Distance(), 1)
-        _, rise = bench.target.rise(tail.support(torch.arange(0)), torch.empty(0))
+        terms = terms_of(trial, sample, Distance(), 1)
+        _, rise = terms.target.rise(tail.support(torch.arange(0)), torch.empty(0))
     assert set(correction.patch.indices.tolist()) <= set(tail.places[rise.abs().topk(6).indices].tolist())
 
 

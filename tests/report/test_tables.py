@@ -144,11 +144,11 @@ def test_scale_is_told_method_by_method_where_methods_differ(reference):
     assert "Re-training: 1 of 2 misclassified samples, 600 training" in caption
 
 
-@pytest.mark.parametrize(("errors", "loud"), [(314, True), (315, False), (425, False), (426, True)])
-def test_a_base_outside_its_band_is_loud(reference, errors, loud):
+@pytest.mark.parametrize(("errors", "bold"), [(314, True), (315, False), (425, False), (426, True)])
+def test_a_base_outside_its_band_is_loud(reference, errors, bold):
     frames = build_frames([run(rows(CORRECTED), errors=errors, expected=[315, 425])])
     table = evaluate(spec(("bgd_ii",)), frames, reference)
-    expected = [f"WARNING: N0 has {errors} errors, outside the expected 315 to 425."] if loud else []
+    expected = [f"WARNING: N0 has {errors} errors, outside the expected 315 to 425."] if bold else []
     assert table.warnings == expected
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.harm import DivergenceHarm, Harm
 from bgd.methods.least_harm.protect import ProtectedHarm, Protection
-from bgd.methods.least_harm.search import LeastHarm, bench_of, earlier, finished, remembered, tail_of
+from bgd.methods.least_harm.search import LeastHarm, earlier, finished, remembered, tail_of, terms_of
 from bgd.methods.least_harm.tail import BATCH, Activations, Tail
 from bgd.methods.least_harm.variants import variants
 from bgd.parameters import wide
@@ -164,8 +164,8 @@ class LeastHarmInARow:
         price = Guarded(
             inputs[drawn], before[:, drawn], self.spread.active, earlier(trial), self.protect, self.lead
         )
-        bench = bench_of(trial, sample, price, self.search.scope)
-        found, steps = self.search.search(bench)
+        terms = terms_of(trial, sample, price, self.search.scope)
+        found, steps = self.search.search(terms)
         done = finished(trial, sample, tail, found, steps, self.search.budget, self.search.harm_budget)
         corrected = (*earlier(trial), sample)
         plan = self.consolidation

@@ -16,7 +16,7 @@ from experiments.report.claims.evidence import Evidence, Missing, shown
 from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge
 from experiments.report.frames import REPLICAS, draws
 from experiments.report.numbers import listing
-from experiments.report.render import csv_text, loud_markdown, markdown
+from experiments.report.render import bold_markdown, csv_text, markdown
 from experiments.report.sheet import plain
 from experiments.report.style import NETWORKS, SETTINGS, network_label, setting_label
 
@@ -79,7 +79,7 @@ class Claims:
 
 def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
     """Return a description of the runs of each network, and the faults of its N0."""
-    lines, loud = [], []
+    lines, bold = [], []
     for network in NETWORKS:
         label, own = network_label(network), evidence.runs[evidence.runs["network"] == network]
         parts = []
@@ -88,8 +88,8 @@ def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
             about = describe_scale_briefly(runs) if len(runs) else "missing, no runs among the records"
             parts.append(f"{setting_label(setting)}: {about}")
         lines.append(f"{label}, {'; '.join(parts)}.")
-        loud += [f"{label}: {text}" for text in warnings(own)]
-    return lines, loud
+        bold += [f"{label}: {text}" for text in warnings(own)]
+    return lines, bold
 
 
 def _markdown(ledger: Ledger, rulings: Sequence[Ruling], evidence: Evidence) -> str:
@@ -98,7 +98,7 @@ def _markdown(ledger: Ledger, rulings: Sequence[Ruling], evidence: Evidence) -> 
     parts = [
         "# Claims",
         f"{len(rulings)} claims: {listing(counts)}.",
-        loud_markdown(faults).strip(),
+        bold_markdown(faults).strip(),
         markdown(OVERVIEW, [_overview(item) for item in rulings], texts=8).strip(),
         *("## The rule", ledger.rule, ledger.reading, " ".join(about)),
         "## The tests of each claim",

@@ -11,7 +11,7 @@ from experiments.report.gallery.outcomes import paint_outcomes
 from experiments.report.gallery.scene import REFERENCE_SEED, Scene, class_name
 from experiments.report.numbers import format_count, format_number
 from experiments.report.style import network_label
-from experiments.report.surveys import loud, scale
+from experiments.report.surveys import bold, scale
 
 WIDTH, HEIGHT = 12.0, 10.1  # inches
 MARGIN = 0.3
@@ -44,7 +44,7 @@ def _paint(page: Panel, scene: Scene) -> None:
         paint_map(page.part(MARGIN + step * place, MAPS_TOP + 0.05), scene, method)
     _paint_confusions(page.part(MARGIN, CONFUSION_TOP), scene)
     run = Run(scene.header)
-    warnings = loud(scene.network, run)
+    warnings = bold(scene.network, run)
     colour, weight = (look.INK, "bold") if warnings else (look.QUIET, "normal")
     text = " ".join([*warnings, scale(scene.network, run), f"Reloading, seed {REFERENCE_SEED}."])
     page.note(MARGIN, HEIGHT - 0.17, text, color=colour, fontweight=weight)

@@ -21,10 +21,10 @@ from experiments.report.gallery.scene import (
 )
 from experiments.report.metrics import MISSING
 from experiments.report.numbers import format_count, format_number, listing
-from experiments.report.render import csv_text, loud_markdown, markdown
+from experiments.report.render import bold_markdown, csv_text, markdown
 from experiments.report.sheet import plain
 from experiments.report.style import method_style, network_label
-from experiments.report.surveys import loud, scale
+from experiments.report.surveys import bold, scale
 
 TABLED = ("bgd_ii", "top_k", "retrain")  # the methods with columns in the table of samples
 COLUMNS = (
@@ -146,7 +146,7 @@ def _network(network: str, found: Sequence[Scene]) -> list[str]:
         return [f"{label}: missing, no reloading run of {method} is among the records.\n"]
     run = Run(found[0].header)
     about = (
-        f"{loud_markdown(loud(network, run))}{scale(network, run)} Of these the gallery shows {len(found)}."
+        f"{bold_markdown(bold(network, run))}{scale(network, run)} Of these the gallery shows {len(found)}."
     )
     alt = f"{len(found)} samples of the {label} at a glance: {listing([scene.title for scene in found])}"
     sheet = f"![{alt}](../figures/gallery_{network}.png)\n"

@@ -17,7 +17,7 @@ from bgd.errors import ConfigError
 from bgd.methods.base import Problem, Sample
 from bgd.methods.least_harm import search as module
 from bgd.methods.least_harm.harm import Distance, Divergence, Statistic
-from bgd.methods.least_harm.search import LeastHarm, bench_of
+from bgd.methods.least_harm.search import LeastHarm, terms_of
 
 PRICES = {
     "nothing": Distance(),
@@ -236,21 +236,21 @@ def test_the_network_has_the_last_word(small, monkeypatch):
     made, images, samples = small
     looks, problem = [], posed(made, images)
     with problem.trying() as trial:
-        bench = bench_of(trial, samples[0], PLAIN.price, PLAIN.scope)
-        found, _ = PLAIN.search(bench)
+        terms = terms_of(trial, samples[0], PLAIN.price, PLAIN.scope)
+        found, _ = PLAIN.search(terms)
         plain = trial.answer
 
         def look(sample):
-            looks.append(trial.flat[bench.tail.places[found.support.indices]].clone())
+            looks.append(trial.flat[terms.tail.places[found.support.indices]].clone())
             seen = plain(sample)
             return replace(seen, right=len(looks) > 3)
 
         monkeypatch.setattr(trial, "answer", look)
-        done = module.finished(trial, samples[0], bench.tail, found, 1, PLAIN.budget)
+        done = module.finished(trial, samples[0], terms.tail, found, 1, PLAIN.budget)
         assert torch.equal(trial.flat[done.patch.indices], done.patch.new)
         assert len(looks) == 4
         monkeypatch.setattr(trial, "answer", lambda sample: replace(plain(sample), right=False))
-        never = module.finished(trial, samples[0], bench.tail, found, 7, PLAIN.budget)
+        never = module.finished(trial, samples[0], terms.tail, found, 7, PLAIN.budget)
         assert (never.patch, never.reason, never.steps) == (
             None,
             "wrong in the network itself, by more than rounding",
@@ -303,8 +303,8 @@ def test_corrections_that_accumulate_start_from_the_network_as_it_is(trained, ti
         assert is_right(now, sample)
         other = Problem(with_parameters(trained, problem.original), known(trained, tiny))
         with problem.trying() as one, other.trying() as two:
-            bench, fresh = (bench_of(trial, sample, Distance(), 200) for trial in (one, two))
-            support = bench.tail.support(torch.arange(3))
+            terms, fresh = (terms_of(trial, sample, Distance(), 200) for trial in (one, two))
+            support = terms.tail.support(torch.arange(3))
             assert (
-                bench.target.rise(support, torch.ones(3))[0] == fresh.target.rise(support, torch.ones(3))[0]
+                terms.target.rise(support, torch.ones(3))[0] == fresh.target.rise(support, torch.ones(3))[0]
             )

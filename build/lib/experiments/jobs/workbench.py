@@ -258,7 +258,7 @@ class Workbench:
         )
 
 
-class Workshop:
+class Workbenches:
     """Hands out workbenches; keeps the last one, since runs of one network follow each other."""
 
     def __init__(self, place: Place) -> None:

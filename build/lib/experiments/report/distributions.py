@@ -84,8 +84,8 @@ class Distributions:
         frames = scope.frames(runs)
         values = values_of(scope, frames, QUANTITIES)
         texts = [_CAPTION, MEANING, *scope.caption(frames)]
-        heading, loud = "Distributions behind the means", scope.warnings(frames)
-        table = sheet(self.name, heading, texts, loud, QUANTITIES, tails_of(values, QUANTITIES))
+        heading, bold = "Distributions behind the means", scope.warnings(frames)
+        table = sheet(self.name, heading, texts, bold, QUANTITIES, tails_of(values, QUANTITIES))
 
         def paint(figure: Figure) -> list[str]:
             return [*draw_strips(figure, scope, frames, values, PANELS), _AXES, *scope.footnotes(frames)]

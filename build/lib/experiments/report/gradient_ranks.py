@@ -13,7 +13,7 @@ from experiments.report.rank_curves import paint_curves
 from experiments.report.rank_shares import Results
 from experiments.report.rank_tables import Printed, blocks, caption, curves_csv, records
 from experiments.report.sheet import Sheet, sheet_names
-from experiments.report.surveys import by_network, describe, footnotes, loud
+from experiments.report.surveys import bold, by_network, describe, footnotes
 
 PROBE_NAME = "gradient_ranks"
 REFERENCE_COLUMNS = ["table", "network", "criterion", "place", "gradient_rank", "percent_of_samples"]
@@ -73,7 +73,7 @@ class GradientRanksPart:
             name=self.table,
             heading=f"Table {self.number}",
             caption=caption(describe(self.network, run, self.thesis_errors), results),
-            warnings=loud(self.network, run),
+            warnings=bold(self.network, run),
             blocks=blocks(results, printed),
             columns=columns,
             records=lines,

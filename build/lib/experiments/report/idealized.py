@@ -74,12 +74,12 @@ class Idealized:
             for run in runs
             if run.header.spec["method"]["name"] == SELECTOR
         }
-        costs, commons, records, about, loud = [], [], [], [], []
+        costs, commons, records, about, bold = [], [], [], [], []
         for network in self.networks:
             part = frames.select(network=network, setting="reloading")
             shared = _shared(part)
             about.append(_scale(network, part, shared))
-            loud += [f"{network_label(network)}: {text}" for text in warnings(part.runs)]
+            bold += [f"{network_label(network)}: {text}" for text in warnings(part.runs)]
             for name, values in _methods(shared, tensors.get(network)):
                 otherwise = MISSING if name in _absent(part) else NOT_SHARED
                 costs.append([network_label(network), name, *_cells(values, COST, otherwise)])
@@ -97,7 +97,7 @@ class Idealized:
             name="idealized_selector",
             heading="Algorithm 1 in full",
             caption=" ".join([_MEANING, *about]),
-            warnings=loud,
+            warnings=bold,
             blocks=blocks,
             columns=("network", "method", "metric", "value"),
             records=records,

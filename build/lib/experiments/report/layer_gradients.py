@@ -16,10 +16,10 @@ from experiments.report.style import NETWORKS, network_label
 from experiments.report.surveys import (
     RESAMPLES,
     Values,
+    bold,
     by_network,
     describe,
     footnotes,
-    loud,
     resamples,
     share_interval,
 )
@@ -105,7 +105,7 @@ class LayerGradientsPart:
             name=self.table,
             heading="Gradients of the layers",
             caption=" ".join(caption),
-            warnings=[text for name in self.networks for text in loud(name, found.get(name))],
+            warnings=[text for name in self.networks for text in bold(name, found.get(name))],
             blocks=[Block("", HEADER, lines)],
             columns=COLUMNS,
             records=records,

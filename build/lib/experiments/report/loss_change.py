@@ -20,10 +20,10 @@ from experiments.report.style import DOUBLE_COLUMN, METHODS, NETWORKS, network_l
 from experiments.report.surveys import (
     Values,
     absent_text,
+    bold,
     by_network,
     describe,
     footnotes,
-    loud,
     measurements,
 )
 
@@ -161,7 +161,7 @@ class LossChangePart:
             name=self.table,
             heading="Estimated change in training loss",
             caption=" ".join([_MEANING, *scale]),
-            warnings=[text for name in self.networks for text in loud(name, found.get(name))],
+            warnings=[text for name in self.networks for text in bold(name, found.get(name))],
             blocks=[Block("", header, lines)],
             columns=("network", "form", "quantity", "median", "low_quartile", "high_quartile", "mean", "n"),
             records=records,

@@ -12,8 +12,8 @@ from experiments.report.knowledge import Knowledge, describe_knowledge
 from experiments.report.metrics import METRICS, MISSING, Summary, measure
 from experiments.report.numbers import format_summary
 from experiments.report.render import (
+    bold_markdown,
     csv_text,
-    loud_markdown,
     loud_tex,
     markdown,
     summary_values,
@@ -98,7 +98,7 @@ def all_methods(frames: Frames, knowledge: Knowledge = ()) -> dict[str, str]:
             for method, values in group.values.items()
         ]
         faults = warnings(group.runs)
-        caption = f"**{title}** {about}{gaps}\n\n{loud_markdown(faults)}"
+        caption = f"**{title}** {about}{gaps}\n\n{bold_markdown(faults)}"
         markdowns.append(caption + markdown(header, lines))
         caption = loud_tex(faults) + tex(f"{title} {about} {meaning}{gaps}")
         texs.append(tex_table(f"all_methods_{group.network}_{group.setting}", caption, header, lines))
@@ -126,9 +126,9 @@ def result_table(runs: Sequence[Run]) -> str:
     """Return the README's table: Markdown, a line per network and method, a caption line below."""
     frames = build_frames(runs)
     found: dict[tuple[str, str], dict[str, Mapping[str, Summary]]] = {}
-    loud = []
+    bold = []
     for group in groups(frames):
-        loud += [f"{network_label(group.network)}: {warning}" for warning in warnings(group.runs)]
+        bold += [f"{network_label(group.network)}: {warning}" for warning in warnings(group.runs)]
         for method, summaries in group.values.items():
             found.setdefault((group.network, method), {})[group.setting] = summaries
     lines, gaps = [], []
@@ -147,5 +147,5 @@ def result_table(runs: Sequence[Run]) -> str:
         caption += f" {network_label(network)}: {'no runs' if own.empty else describe_scale_briefly(own)}."
     if gaps:
         caption += f" Rows left out because a loss is not finite: {'; '.join(gaps)}."
-    warned = "".join(f"**{warning}** " for warning in dict.fromkeys(loud))
+    warned = "".join(f"**{warning}** " for warning in dict.fromkeys(bold))
     return f"{markdown(['network', 'method', *README_COLUMNS], lines, texts=2)}\n{warned}{caption}\n"

@@ -88,7 +88,7 @@ def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], texts: int =
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
 
-def loud_markdown(warnings: Sequence[str]) -> str:
+def bold_markdown(warnings: Sequence[str]) -> str:
     """Return warnings as bold paragraphs of Markdown."""
     return "".join(f"**{warning}**\n\n" for warning in warnings)
 
@@ -102,7 +102,7 @@ def table_markdown(table: Table) -> str:
     """Return a table as Markdown: warnings, caption, values."""
     header = ["", "", *(method_style(name).label for name in table.spec.methods)]
     top = f"**Table {table.spec.number}.** {table.caption}\n\n"
-    return top + loud_markdown(table.warnings) + markdown(header, table_lines(table), texts=2)
+    return top + bold_markdown(table.warnings) + markdown(header, table_lines(table), texts=2)
 
 
 def tex(text: str) -> str:

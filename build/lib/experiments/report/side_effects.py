@@ -138,8 +138,8 @@ class SideEffects:
         tails = tails_of(values_of(scope, frames, QUANTITIES), QUANTITIES)
         close = describe_close(frames, self.networks)
         texts = [_CAPTION, MEANING, *scope.caption(frames), close]
-        heading, loud = "Side effects of a correction", scope.warnings(frames)
-        table = sheet(self.name, heading, texts, loud, QUANTITIES, tails)
+        heading, bold = "Side effects of a correction", scope.warnings(frames)
+        table = sheet(self.name, heading, texts, bold, QUANTITIES, tails)
         drawn = values_of(scope, frames, DRAWN)
 
         def paint(figure: Figure) -> list[str]:

@@ -81,7 +81,7 @@ def describe(network: str, run: Run | None, thesis_errors: int | None = None) ->
     return text if run is None else f"{text} {describe_base(_facts(run), thesis_errors)}"
 
 
-def loud(network: str, run: Run | None) -> list[str]:
+def bold(network: str, run: Run | None) -> list[str]:
     """Return the faults of the N0 of a run, by network."""
     return [] if run is None else [f"{network_label(network)}: {text}" for text in warnings(_facts(run))]
 
@@ -89,7 +89,7 @@ def loud(network: str, run: Run | None) -> list[str]:
 def footnotes(found: dict[str, Run], networks: Sequence[str]) -> list[str]:
     """Return the scale of each network's run, and what is wrong with its N0, for the foot of a figure."""
     lines = [scale(network, found.get(network)) for network in networks]
-    return lines + [text for network in networks for text in loud(network, found.get(network))]
+    return lines + [text for network in networks for text in bold(network, found.get(network))]
 
 
 def absent_text(network: str, probe: str) -> str:
