@@ -1,5 +1,6 @@
 """What models give back: a tensor, `.logits`, `["logits"]` or the first of a tuple, brought to one form."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from bgd.errors import ConfigError, first_line
-from bgd.flat import check_model, private_copy
+from bgd.flat import NetworkError, check_model, private_copy
 from bgd.layers import tamed, unwrapped
 from bgd.modes import ordinary
 
@@ -100,7 +101,7 @@ def opened(network: nn.Module, image: torch.Tensor, where: str = "x") -> nn.Modu
     outputs = passed(network, image, where)
     if not isinstance(outputs, torch.Tensor) and isinstance(logits_in(outputs), torch.Tensor):
         core = unwrapped(network)[1]
-        core.__class__ = type(type(core).__name__, (Logits, type(core)), {"__module__": __name__})
+        core.__class__ = _derived(type(core))
     return tamed(network)
 
 
@@ -109,10 +110,13 @@ def passed(network: nn.Module, image: torch.Tensor, where: str = "x") -> Any:
 
     Raises:
         InputError: It does not take the input.
+        NetworkError: It reads what a copy of it cannot have.
     """
     core = unwrapped(network)[1]
     try:
         return core.packed(image.clone()) if isinstance(core, Logits) else network(image.clone())
+    except NetworkError:
+        raise
     except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
         kind = str(image.dtype).removeprefix("torch.")
         raise InputError(
@@ -121,12 +125,27 @@ def passed(network: nn.Module, image: torch.Tensor, where: str = "x") -> Any:
         ) from error
 
 
+def _derived(kind: type) -> type:
+    return type(kind.__name__, (Logits, kind), {"__module__": __name__})
+
+
 class Logits:
     """What a class derived from a model's has before it: a call gives logits alone, `packed` what they come in."""
 
     def __call__(self, *inputs: Any) -> Any:
         """Run the model and take the logits out of what it gives."""
         return logits_in(self.packed(*inputs))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Copy the model as its own class does, which may make another class for the copy, as that of torch.fx."""
+        kind = type(self)
+        self.__class__ = kind.__bases__[1]
+        try:
+            twin = copy.deepcopy(self, memo)
+        finally:
+            self.__class__ = kind
+        twin.__class__ = _derived(type(twin))
+        return twin
 
     def packed(self, *inputs: Any) -> Any:
         """Run the model as it is."""

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.fx
 from torch import nn
 
 import bgd
 from bgd.errors import ConfigError
+from bgd.flat import NetworkError
 from bgd.methods.sample import SampleError
 from bgd.outputs import InputError
 from bgd.patch import PatchError
@@ -327,6 +329,25 @@ def test_inputs_without_effects_are_one_sentence(images, labels, words, model, x
         bgd.effects(model, found, images, labels)
 
 
+class Remembering(nn.Module):
+    """Reads the output that it gave before."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.last = make(), None
+
+    def forward(self, x):
+        self.last = self.body(x) if self.last is None else self.body(x) + 0 * self.last.mean()
+        return self.last
+
+
+def test_a_network_that_reads_what_it_computed_before_is_told_so_and_not_that_the_input_is_wrong(x):
+    model = Remembering()
+    model(x)
+    with pytest.raises(NetworkError, match="reads 'last'"):
+        bgd.correct(model, x, 1)
+
+
 @pytest.mark.parametrize("thing", [None, "fix.safetensors"])
 def test_what_is_no_patch_is_refused(thing, model):
     with pytest.raises(ConfigError, match="patch"):
@@ -343,7 +364,9 @@ def test_what_is_no_model_is_refused(thing, x):
         bgd.Knowledge.of(thing, keep=IMAGES)
 
 
-@pytest.mark.parametrize("around", [lambda model: model, nn.DataParallel], ids=["bare", "parallel"])
+@pytest.mark.parametrize(
+    "around", [lambda model: model, nn.DataParallel, torch.fx.symbolic_trace], ids=["bare", "parallel", "fx"]
+)
 @pytest.mark.parametrize("method", ["least_harm_kfac", "bgd_norm", "last_layer_weight"])
 def test_a_model_of_packed_logits_is_as_one_of_bare_ones(method, around, x):
     """Names, knowledge by data and by statistics, and the patch."""
@@ -354,6 +377,7 @@ def test_a_model_of_packed_logits_is_as_one_of_bare_ones(method, around, x):
     patches = []
     for model in (packed, bare):
         statistics = bgd.Knowledge.measure(model, IMAGES, classes, estimators)
+        assert bgd.effects(model, bgd.correct(model, x, label, "output_bias"), IMAGES)
         for given in ({"training": (IMAGES, classes)}, {"statistics": statistics}):
             knowledge = bgd.Knowledge.of(model, **given)
             patches.append(bgd.correct(model, x, label, method, knowledge=knowledge).patch)
