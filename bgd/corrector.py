@@ -14,14 +14,15 @@ from torch import nn
 
 from bgd import rng
 from bgd.errors import ConfigError
+from bgd.flat import check_model
 from bgd.goals import Goal
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Answer, Correction, Method, Problem, Sample
 from bgd.methods.catalogue import method_of
 from bgd.methods.sample import SampleError, checked_image
+from bgd.methods.trial import patch_of
 from bgd.modes import ordinary
-from bgd.outputs import Logits, logits_in
-from bgd.parameters import ParameterSpace
+from bgd.outputs import opened, passed
 from bgd.patch import Patch
 
 ROUNDS = 10  # times that a batch is gone through: a correction may break one before it
@@ -63,7 +64,7 @@ def correct(
     Raises:
         ConfigError: An option is unknown or out of range.
         NetworkError, LayerError: The model cannot be corrected as it is, or not by this method; the message says why.
-        SampleError: The model cannot be asked for the input.
+        InputError, SampleError: The model cannot be asked for the input.
         LookupError: The method needs to know more.
     """
     return Corrector(model, method, knowledge=knowledge, seed=seed, **options).correct(x, y, goal)
@@ -93,6 +94,15 @@ class Corrector:
     ) -> None:
         if not isinstance(method, str) and options:
             raise ConfigError(f"{min(options)}: options go with a method's name; this method has its own")
+        if not isinstance(method, str) and (isinstance(method, type) or not hasattr(method, "correct")):
+            raise ConfigError(
+                f"method={method!r}: must be a name of bgd.METHODS, or an object such as bgd.methods.BGDII()"
+            )
+        if not isinstance(knowledge, Knowledge | None):
+            raise ConfigError(
+                f"knowledge is a {type(knowledge).__name__}: bgd.Knowledge.of(model, ...) makes it"
+            )
+        check_model(model)
         self.method: Method = method_of(method, **options) if isinstance(method, str) else method
         self._model, self._knowledge, self._seed = model, knowledge or Knowledge(), seed
         self._about = {
@@ -128,21 +138,17 @@ class Corrector:
                 found = self._one(problem, x, labels[0], wanted)
             else:
                 found = self._batch(problem, x, labels, wanted)
-        return replace(
-            self._described(problem, found, x, labels, wanted), seconds=time.perf_counter() - started
-        )
+        return replace(self._described(found, x, labels, wanted), seconds=time.perf_counter() - started)
 
     def accept(self, patch: Patch | Correction) -> None:
         """Go on from the patched model.
 
         Raises:
             PatchError: The patch does not start from the model as it is.
-            ConfigError: The correction has no patch.
+            ConfigError: There is no patch.
         """
-        change = patch.patch if isinstance(patch, Correction) else patch
-        if change is None:
-            raise ConfigError("the correction has no patch: there is nothing to accept")
-        problem = self._problem if self._problem is not None else self._pose(self._model)
+        change = patch_of(patch)
+        problem = self._begun()
         problem.advance(change.over(problem.current.space))
         if isinstance(patch, Correction):
             problem.carry = patch.carry
@@ -150,21 +156,26 @@ class Corrector:
 
     def _posed(self, x: torch.Tensor) -> Problem:
         """Return the problem; at the first input, look whether the model's outputs have to be unpacked."""
-        problem = self._problem if self._problem is not None else self._pose(self._model)
+        problem = self._begun()
         if not self._looked:
             first = Sample(0, x[:1], torch.zeros(1, dtype=torch.int64, device=x.device))
-            with torch.no_grad():
-                outputs = problem.current.module(checked_image(first, problem.original).clone())
-            if not isinstance(outputs, torch.Tensor) and isinstance(logits_in(outputs), torch.Tensor):
-                problem = self._pose(Logits(self._model))
+            with ordinary():
+                opened(problem.current.module, checked_image(first, problem.original))
             self._looked = True
         return problem
 
-    def _pose(self, model: nn.Module) -> Problem:
-        device = next((each.device for each in model.parameters()), torch.device("cpu"))
-        self._problem = Problem(model, self._knowledge, device)
-        for patch in self._accepted:
-            self._problem.advance(patch.over(self._problem.current.space))
+    def _begun(self) -> Problem:
+        """Return the problem, posed when it is first asked for."""
+        if self._problem is None:
+            device = next((each.device for each in self._model.parameters()), torch.device("cpu"))
+            problem = Problem(self._model, self._knowledge, device)
+            space, known = problem.current.space, self._knowledge.space
+            if known is not None and known.shapes != space.shapes:
+                raise ConfigError(
+                    f"knowledge: it is of a model of {known.size:,} parameters, and the one to correct has "
+                    f"{space.size:,} or other shapes: Knowledge.of(model, ...) of this one is wanted"
+                )
+            self._problem = problem
         return self._problem
 
     def _one(self, problem: Problem, x: torch.Tensor, label: int, goal: Goal) -> Correction:
@@ -172,6 +183,7 @@ class Corrector:
         index, self._asked = self._asked, self._asked + 1
         sample = Sample(index, x, torch.tensor([label], device=x.device))
         logits = problem.logits(sample)
+        goal.check(logits.shape[1])
         if goal.met(logits, label, partial(_outputs, problem, x)):
             return Correction.unneeded()
         target = torch.tensor([goal.target(logits, label)], device=x.device)
@@ -231,25 +243,19 @@ class Corrector:
             problem.carry = carry
         return replace(total, patch=whole, altered=len(whole), already=False) if len(whole) else total
 
-    def _described(
-        self, problem: Problem, found: Correction, x: torch.Tensor, labels: Sequence[int], goal: Goal
-    ) -> Correction:
-        """Return a correction whose patch has the model's own names, and says what it is of."""
+    def _described(self, found: Correction, x: torch.Tensor, labels: Sequence[int], goal: Goal) -> Correction:
+        """Return a correction whose patch says what it is of."""
         if found.patch is None:
             return found
-        patch = found.patch
-        if isinstance(problem.current.module, Logits):
-            patch = patch.over(ParameterSpace.of(self._model))
         shown = x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
         about = {**self._about, "goal": goal.in_words(labels), "sample": sha256(shown).hexdigest()}
-        return replace(found, patch=replace(patch, metadata=about))
+        return replace(found, patch=replace(found.patch, metadata=about))
 
 
 def _outputs(problem: Problem, x: torch.Tensor) -> Any:
     """Return the outputs of the network as it is, in the model's own form."""
-    module = problem.current.module
     with torch.no_grad():
-        return (module.model if isinstance(module, Logits) else module)(x.clone())
+        return passed(problem.current.module, x)
 
 
 def _labels(x: torch.Tensor, y: Labels) -> list[int]:
@@ -264,14 +270,21 @@ def _labels(x: torch.Tensor, y: Labels) -> list[int]:
         )
     if not len(x):
         raise SampleError("x holds no input")
-    labels = torch.as_tensor(y)
+    try:
+        labels = torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError):
+        raise SampleError(f"y={y!r}: a class index is wanted, or one for each input") from None
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise SampleError(f"y={y!r}: class indices are whole numbers")
-    if labels.dim() > 1 or labels.numel() != len(x):
+    if labels.dim() > 1:
+        raise SampleError(
+            f"y of shape {tuple(labels.shape)}: a class index for each input is wanted, as one_hot.argmax(1) gives"
+        )
+    if labels.numel() != len(x):
         shape = tuple(x.shape)
         raise SampleError(
             f"{labels.numel()} labels for {len(x)} inputs, x of shape {shape}: the first dimension of x counts inputs; "
-            "give x[None] for a single one"
+            "give x[None] for a single one, label.argmax() of a one-hot label"
         )
     found: list[int] = labels.reshape(-1).tolist()
     if min(found) < 0:

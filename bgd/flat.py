@@ -106,12 +106,26 @@ def _kind(tensor: torch.Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
+def check_model(model: Any) -> None:
+    """Refuse what is no model.
+
+    Raises:
+        NetworkError: It says what it is.
+    """
+    if not isinstance(model, nn.Module):
+        kind = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise NetworkError(f"the model is {kind}: an nn.Module is wanted, which gives logits (N, C)")
+
+
 def _check_parameters(network: nn.Module) -> None:
     """Refuse a network whose parameters do not make one vector of numbers."""
+    check_model(network)
     kinds: dict[torch.dtype, str] = {}
     for name, parameter in network.named_parameters():
         if is_lazy(parameter):
             raise NetworkError(f"parameter {name} has no shape yet: run the network once before")
+        if parameter.is_meta:
+            raise NetworkError(f"parameter {name} has no values, being on the meta device: load them before")
         if not parameter.is_floating_point():
             raise NetworkError(f"parameter {name} is {_kind(parameter)}: only real numbers can be corrected")
         kinds.setdefault(parameter.dtype, name)

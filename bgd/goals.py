@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import torch
@@ -44,7 +45,15 @@ class Goal:
     decide: Decide | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", tuple(sorted({int(label) for label in self.labels})))
+        try:
+            object.__setattr__(self, "labels", tuple(sorted({index(label) for label in self.labels})))
+        except TypeError:
+            raise ConfigError(
+                f"goal.labels={self.labels!r}: must be class indices such as {{3, 5}}"
+            ) from None
+        for key in ("margin", "probability"):
+            if not isinstance(getattr(self, key), int | float | None):
+                raise ConfigError(f"goal.{key}={getattr(self, key)!r}: must be a number")
         if any(label < 0 for label in self.labels):
             raise ConfigError(f"goal.labels={list(self.labels)}: a class is 0 or more")
         if not 0 <= self.margin < float("inf"):
@@ -83,9 +92,7 @@ class Goal:
             return False
         accepted = list(self._accepted(label))
         if self.decide is not None:
-            said = self.decide(outputs())
-            if isinstance(said, torch.Tensor) and said.numel() == 1:
-                said = said.item()
+            said = _said(self.decide(outputs()))
             if not (said if isinstance(said, bool) else said in accepted):
                 return False
         elif int(logits.argmax()) not in accepted:
@@ -95,6 +102,17 @@ class Goal:
         if self.probability is not None:
             return float(logits[0].double().softmax(0)[accepted].sum()) >= self.probability
         return True
+
+    def check(self, classes: int) -> None:
+        """Refuse accepted labels that a network of so many classes does not have.
+
+        Raises:
+            ConfigError: Names the label.
+        """
+        if self.labels and max(self.labels) >= classes:
+            raise ConfigError(
+                f"goal.labels={list(self.labels)}: the classes of the network are 0 to {classes - 1}"
+            )
 
     def target(self, logits: torch.Tensor, label: int) -> int:
         """Return the accepted class that logits (1, C) are nearest to: the one to correct towards."""
@@ -145,6 +163,19 @@ class Goal:
         spread = float(rivals.logsumexp(0) - rivals.max())
         odds = torch.tensor(self.probability / (1 - self.probability), dtype=torch.float64)
         return max(0.0, float(odds.log()) + spread)
+
+
+def _said(decided: Any) -> bool | int:
+    """Return what a rule says as a truth value or a class.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    numbers = torch.as_tensor(decided) if hasattr(decided, "__array__") else None
+    plain = numbers.item() if numbers is not None and numbers.numel() == 1 else decided
+    if not isinstance(plain, int):
+        raise ConfigError(f"goal: the rule gave {decided!r}, and not a truth value or a class")
+    return plain
 
 
 def _lead(logits: torch.Tensor, accepted: list[int]) -> float:

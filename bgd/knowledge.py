@@ -5,6 +5,7 @@ The level is part of a method's yaml (`knows`) and is held to: what lies above i
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from bgd import rng
 from bgd.curvature.base import Curvature, Estimator
 from bgd.curvature.gradient import mean_gradient
 from bgd.errors import ConfigError, nearest
-from bgd.flat import FlatNetwork
-from bgd.outputs import readable
+from bgd.flat import FlatNetwork, check_model
+from bgd.modes import ordinary, ordinary_tensor
+from bgd.outputs import check_inputs, readable
 from bgd.parameters import ParameterSpace
 
 LEVELS = ("nothing", "statistic", "keep_set", "training_data")  # each with what the ones before it have
@@ -40,6 +42,7 @@ class Knowledge:
         keep_images: Gives unlabelled images (N, ...) that N0 was not trained on: a keep-set.
         training: Gives the images (M, ...) and labels (M,) of D.
         level: The highest of `LEVELS` that is not refused.
+        space: The parameters of N0; None where they are not looked at.
     """
 
     mean_gradient: Callable[[], torch.Tensor] | None = None
@@ -47,6 +50,7 @@ class Knowledge:
     keep_images: Callable[[], torch.Tensor] | None = None
     training: Callable[[], tuple[torch.Tensor, torch.Tensor]] | None = None
     level: str = LEVELS[-1]
+    space: ParameterSpace | None = None
 
     def __post_init__(self) -> None:
         check_level(self.level)
@@ -71,10 +75,18 @@ class Knowledge:
             seed: Of an estimator that draws.
 
         Raises:
-            ConfigError: Images and labels differ in number.
+            InputError: Images or labels are none; those that the model does not take are refused when they are used.
+            ConfigError: `training` is no pair, or the statistics are no mapping.
         """
-        if training is not None and len(training[0]) != len(training[1]):
-            raise ConfigError(f"training: {len(training[0])} images and {len(training[1])} labels")
+        check_model(model)
+        if training is not None:
+            training = _pair(training)
+        if keep is not None:
+            check_inputs(keep, None, "keep")
+        if statistics is not None and not isinstance(statistics, Mapping):
+            raise ConfigError(
+                f"statistics is a {type(statistics).__name__}: tensors by name, as Knowledge.measure gives them"
+            )
         kept: dict[str, Curvature] = {}
 
         def curvature(estimator: Estimator) -> Curvature:
@@ -87,17 +99,25 @@ class Knowledge:
             if statistics is not None and GRADIENT in statistics:
                 return statistics[GRADIENT]
             assert training is not None, "one of the two is there"
-            return mean_gradient(readable(model, training[0][:1]), *training)
+            return mean_gradient(readable(model, *training, "training"), *training)
+
+        @cache
+        def kept_images() -> torch.Tensor:
+            assert keep is not None, "asked for where it is there"
+            readable(model, keep, where="keep")
+            return keep
 
         has_gradient = training is not None or GRADIENT in (statistics or {})
         return cls(
             mean_gradient=gradient if has_gradient else None,
             curvature=None if training is None and not statistics else curvature,
-            keep_images=None if keep is None else lambda: keep,
+            keep_images=None if keep is None else kept_images,
             training=None if training is None else lambda: training,
+            space=ParameterSpace.of(model),
         )
 
     @staticmethod
+    @ordinary()
     def measure(
         model: nn.Module,
         images: torch.Tensor,
@@ -118,9 +138,15 @@ class Knowledge:
             Tensors by name, to be kept in one file, for example by `safetensors.torch.save_file`: the mean gradient and
             what each estimator gives.
         """
-        found = {GRADIENT: mean_gradient(readable(model, images[:1]), images, labels)}
-        for estimator in estimators:
-            for name, tensor in _estimated(model, estimator, (images, labels), seed).tensors().items():
+        made = list(estimators) if isinstance(estimators, Iterable) else [None]
+        if not all(hasattr(each, "estimate") for each in made):
+            raise ConfigError(
+                f"estimators={estimators!r}: must be a list of objects such as bgd.curvature.kfac.KFAC()"
+            )
+        training = _pair((images, labels))
+        found = {GRADIENT: mean_gradient(readable(model, *training, "training"), *training)}
+        for estimator in made:
+            for name, tensor in _estimated(model, estimator, training, seed).tensors().items():
                 found[f"{estimator}/{name}"] = tensor
         return found
 
@@ -160,6 +186,22 @@ def check_level(level: Any, where: str = "knows") -> str:
     return str(level)
 
 
+def _pair(training: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return training data as gradients may be taken over, labels as int64.
+
+    Raises:
+        ConfigError: They are no pair.
+        InputError: They are no images and labels.
+    """
+    if not isinstance(training, (tuple, list)) or len(training) != 2:
+        raise ConfigError(
+            f"training is a {type(training).__name__}: a pair of tensors, (images, labels), is wanted"
+        )
+    images, labels = training
+    check_inputs(images, labels, "training")
+    return ordinary_tensor(images), ordinary_tensor(labels).long()
+
+
 def _curvature(
     model: nn.Module,
     estimator: Estimator,
@@ -187,6 +229,6 @@ def _curvature(
 def _estimated(
     model: nn.Module, estimator: Estimator, training: tuple[torch.Tensor, torch.Tensor], seed: int
 ) -> Curvature:
-    network = FlatNetwork(readable(model, training[0][:1]), training[0].device)
+    network = FlatNetwork(readable(model, *training, "training"), training[0].device)
     images, labels = (part[: estimator.images] for part in training)
     return estimator.estimate(network.module, network.space, images, labels, rng.stream(seed, "curvature"))

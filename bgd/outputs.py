@@ -1,12 +1,20 @@
 """What models give back: a tensor, `.logits`, `["logits"]` or the first of a tuple, brought to one form."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from bgd.flat import private_copy
+from bgd.errors import ConfigError, first_line
+from bgd.flat import NetworkError, check_model, private_copy
+from bgd.layers import tamed, unwrapped
+from bgd.modes import ordinary
+
+
+class InputError(ConfigError):
+    """Inputs or classes are none that the model takes; the message says why."""
 
 
 def logits_in(outputs: Any) -> Any:
@@ -22,31 +30,123 @@ def logits_in(outputs: Any) -> Any:
     return outputs
 
 
-def readable(model: nn.Module, image: torch.Tensor) -> nn.Module:
+@ordinary()
+def readable(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor | None = None, where: str = "images"
+) -> nn.Module:
     """Return a copy of a model, in eval mode, that gives logits alone.
 
     Args:
         model: Left as it is.
-        image: An input (1, ...) to see what it returns.
+        images: Inputs (N, ...), of which the first is run to see what the model returns.
+        labels: Their classes (N,), where they have any.
+        where: What the inputs are called, for messages.
+
+    Raises:
+        NetworkError: The model cannot be copied.
+        InputError: It does not take the inputs, or has no such classes.
     """
-    copied = private_copy(model).eval()
-    with torch.no_grad():
-        outputs = copied(image.clone())
-    packed = not isinstance(outputs, torch.Tensor) and isinstance(logits_in(outputs), torch.Tensor)
-    return Logits(copied) if packed else copied
+    check_model(model)
+    check_inputs(images, labels, where)
+    network = opened(private_copy(model).eval(), images[:1], where)
+    if labels is not None:
+        classes = logits_in(passed(network, images[:1], where)).shape[-1]
+        if int(labels.max()) >= classes:
+            raise InputError(
+                f"{where}: a label is {int(labels.max())}, and the classes of the model are 0 to {classes - 1}"
+            )
+    return network
 
 
-class Logits(nn.Module):
-    """A model whose outputs are logits alone.
+def check_inputs(images: Any, labels: Any, where: str) -> None:
+    """Refuse what is no tensor of inputs, or no tensor of a class for each.
+
+    Raises:
+        InputError: It says what is wrong, and what is wanted.
+    """
+    if not isinstance(images, torch.Tensor) or not images.dim():
+        raise InputError(
+            f"{where} is a {type(images).__name__}: one tensor (N, ...) is wanted, as the model takes it; "
+            "torch.cat makes it of batches, torch.from_numpy of an array"
+        )
+    if not len(images):
+        raise InputError(f"{where} holds no input")
+    if labels is None:
+        return
+    if not isinstance(labels, torch.Tensor):
+        raise InputError(f"{where}: labels are a {type(labels).__name__}: torch.as_tensor(labels) is wanted")
+    if labels.shape != (len(images),):
+        raise InputError(
+            f"{where}: labels of shape {tuple(labels.shape)} for {len(images)} images: a class index for each is "
+            "wanted, as one_hot.argmax(1) gives"
+        )
+    if labels.is_floating_point() or labels.dtype == torch.bool or int(labels.min()) < 0:
+        raise InputError(f"{where}: labels are {labels.dtype}: class indices are whole numbers from 0 on")
+
+
+@torch.no_grad()
+def opened(network: nn.Module, image: torch.Tensor, where: str = "x") -> nn.Module:
+    """Have a private copy of a model give logits alone, from now on, and return it.
+
+    Its class becomes one that is derived from its own, so that the names of its parameters and layers stay the model's.
 
     Args:
-        model: Gives them inside something else.
+        network: In eval mode. It is run once.
+        image: An input (1, ...) to see what it returns.
+        where: What the input is called, for messages.
+
+    Raises:
+        InputError: It does not take the input.
     """
+    outputs = passed(network, image, where)
+    if not isinstance(outputs, torch.Tensor) and isinstance(logits_in(outputs), torch.Tensor):
+        core = unwrapped(network)[1]
+        core.__class__ = _derived(type(core))
+    return tamed(network)
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
-    def forward(self, *inputs: Any) -> Any:
+def passed(network: nn.Module, image: torch.Tensor, where: str = "x") -> Any:
+    """Return what a network gives for a copy of an input (1, ...), in its own form.
+
+    Raises:
+        InputError: It does not take the input.
+        NetworkError: It reads what a copy of it cannot have.
+    """
+    core = unwrapped(network)[1]
+    try:
+        return core.packed(image.clone()) if isinstance(core, Logits) else network(image.clone())
+    except NetworkError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+        kind = str(image.dtype).removeprefix("torch.")
+        raise InputError(
+            f"{where}: the model, a {type(network).__name__}, does not take an input of shape {tuple(image.shape)}, "
+            f"{kind} on {image.device}: {first_line(error)}"
+        ) from error
+
+
+def _derived(kind: type) -> type:
+    return type(kind.__name__, (Logits, kind), {"__module__": __name__})
+
+
+class Logits:
+    """What a class derived from a model's has before it: a call gives logits alone, `packed` what they come in."""
+
+    def __call__(self, *inputs: Any) -> Any:
         """Run the model and take the logits out of what it gives."""
-        return logits_in(self.model(*inputs))
+        return logits_in(self.packed(*inputs))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Copy the model as its own class does, which may make another class for the copy, as that of torch.fx."""
+        kind = type(self)
+        self.__class__ = kind.__bases__[1]
+        try:
+            twin = copy.deepcopy(self, memo)
+        finally:
+            self.__class__ = kind
+        twin.__class__ = _derived(type(twin))
+        return twin
+
+    def packed(self, *inputs: Any) -> Any:
+        """Run the model as it is."""
+        return super().__call__(*inputs)  # type: ignore[misc]  # the model's

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from bgd.errors import ConfigError
 from bgd.evaluation import Evaluation, FullEvaluator, IncrementalEvaluator
 from bgd.evaluation.incremental import MEMORY
+from bgd.methods.trial import Correction, patch_of
+from bgd.modes import ordinary
 from bgd.outputs import readable
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
@@ -30,6 +31,7 @@ class Evaluator(IncrementalEvaluator):
         memory: Bytes for what is kept of the unpatched model.
     """
 
+    @ordinary()
     def __init__(
         self,
         model: nn.Module,
@@ -38,27 +40,31 @@ class Evaluator(IncrementalEvaluator):
         batch_size: int = 100,
         memory: int = MEMORY,
     ) -> None:
-        if not len(images):
-            raise ConfigError("images holds no input")
-        if labels is not None and len(labels) != len(images):
-            raise ConfigError(f"labels: {len(labels)} for {len(images)} images")
-        network = readable(model, images[:1])
+        network = readable(model, images, labels)
         if labels is None:
             none = torch.zeros(len(images), dtype=torch.int64, device=images.device)
             labels = FullEvaluator(network, images, none, batch_size).logits(images).argmax(1)
-        self.labels = labels
+        self.labels = labels = labels.long()
         super().__init__(network, images, labels, batch_size, memory=memory)
         self._space = ParameterSpace.of(network)
 
-    def after(self, patch: Patch) -> Evaluation:
+    @property
+    @ordinary()
+    def base(self) -> Evaluation:
+        """Evaluation of the model as it is now, made when first asked for."""
+        return super().base
+
+    @ordinary()
+    def after(self, patch: Patch | Correction) -> Evaluation:
         """Evaluate the model with `patch` applied; the model stays as it is."""
-        return super().after(patch.over(self._space))
+        return super().after(patch_of(patch).over(self._space))
 
-    def advance(self, patch: Patch) -> None:
+    @ordinary()
+    def advance(self, patch: Patch | Correction) -> None:
         """Make the patched model the one to evaluate."""
-        super().advance(patch.over(self._space))
+        super().advance(patch_of(patch).over(self._space))
 
-    def effects(self, patch: Patch) -> "Effects":
+    def effects(self, patch: Patch | Correction) -> "Effects":
         """Compare the model with and without a patch, input by input."""
         return Effects(self.base, self.after(patch), self.labels)
 
@@ -142,17 +148,19 @@ class Effects:
 
 
 def effects(
-    model: nn.Module, patch: Patch, images: torch.Tensor, labels: torch.Tensor | None = None
+    model: nn.Module, patch: Patch | Correction, images: torch.Tensor, labels: torch.Tensor | None = None
 ) -> Effects:
     """Compare a model with and without a patch on inputs that the patch is not about.
 
     Args:
         model: The one that the patch starts from. It is copied, never changed.
-        patch: The change.
+        patch: The change, or the correction that it is of.
         images: Inputs (N, ...).
         labels: The right classes (N,); without them the model's own stand for them, and every flip counts as broken.
 
     Raises:
         PatchError: The patch does not start from the model.
+        InputError: The model does not take the inputs, or has no such classes.
+        ConfigError: There is no patch.
     """
     return Evaluator(model, images, labels).effects(patch)

@@ -7,11 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.fx
 from torch import nn
 
 import bgd
 from bgd.errors import ConfigError
+from bgd.flat import NetworkError
 from bgd.methods.sample import SampleError
+from bgd.outputs import InputError
 from bgd.patch import PatchError
 
 CLASSES = 4
@@ -248,5 +251,179 @@ def test_an_evaluator_refuses_a_patch_of_another_model(model, x):
     patch = bgd.correct(make(7), x, int(wrong(make(7), x)[0]), "output_bias").patch
     with pytest.raises(PatchError):
         bgd.effects(model, patch, others(10))
-    with pytest.raises(ConfigError, match="labels: 3 for 10 images"):
+    with pytest.raises(ConfigError, match=r"labels of shape \(3,\) for 10 images"):
         bgd.Evaluator(model, others(10), torch.zeros(3, dtype=torch.int64))
+
+
+IMAGES, CLASS = others(20), torch.zeros(20, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        ((torch.randn(1, 7), 1), {}, r"x: the model, a Sequential, does not take .* \(1, 7\), float32 on cpu: mat1"),
+        ((torch.zeros(1, 6, dtype=torch.int64), 1), {}, "does not take an input .* int64"),
+        ((torch.randn(1, 6), torch.eye(4)[:1].long()), {}, r"y of shape \(1, 4\).*one_hot"),
+        ((torch.randn(1, 6), "3"), {}, "y='3': a class index"),
+        ((torch.randn(1, 6), None), {}, "y=None: a class index"),
+        ((torch.randn(1, 6), 1, bgd.methods.OutputBias), {}, r"method=<class.*an object such as"),
+        ((torch.randn(1, 6), 1), {"knowledge": {"keep": IMAGES}}, r"knowledge is a dict: bgd.Knowledge.of"),
+        ((torch.randn(1, 6), 1), {"goal": {9}}, r"goal.labels=\[9\]: the classes of the network are 0 to 3"),
+        ((torch.randn(1, 6), 1), {"goal": lambda out: None}, "the rule gave None"),
+        ((torch.randn(1, 6), 1), {"goal": lambda out: out > 0}, "the rule gave tensor"),
+    ],
+)  # fmt: skip
+def test_a_plausible_mistake_is_one_sentence(arguments, options, words, model):
+    with pytest.raises(ConfigError, match=words):
+        bgd.correct(model, *arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"keep": [IMAGES]}, r"keep is a list: one tensor \(N, ...\) is wanted"),
+        ({"keep": IMAGES[:0]}, "keep holds no input"),
+        ({"keep": IMAGES[:, :5]}, r"keep: the model, a Sequential, does not take an input of shape \(1, 5\)"),
+        ({"keep": IMAGES.double()}, "keep: the model.* float64"),
+        ({"training": IMAGES}, r"training is a Tensor: a pair of tensors"),
+        ({"training": (IMAGES, CLASS[:3])}, r"labels of shape \(3,\) for 20 images"),
+        ({"training": (IMAGES, torch.eye(4)[CLASS])}, r"labels of shape \(20, 4\) .* one_hot.argmax"),
+        ({"training": (IMAGES, CLASS.float())}, "labels are torch.float32: class indices"),
+        ({"training": (IMAGES, CLASS.tolist())}, r"labels are a list: torch.as_tensor"),
+        ({"training": (IMAGES, CLASS + 4)}, "a label is 4, and the classes of the model are 0 to 3"),
+        ({"training": (IMAGES[:, :5], CLASS)}, "training: the model.* does not take"),
+        ({"statistics": [1]}, "statistics is a list: tensors by name"),
+    ],
+)  # fmt: skip
+def test_knowledge_that_the_model_cannot_use_is_one_sentence(given, words, model, x):
+    method = "least_harm" if "keep" in given else "least_harm_kfac"
+    with pytest.raises(ConfigError, match=words):
+        bgd.correct(model, x, int(wrong(model, x)[0]), method, knowledge=bgd.Knowledge.of(model, **given))
+
+
+@pytest.mark.parametrize("estimators", ["kfac", bgd.METHODS["least_harm_kfac"]().price.estimator])
+def test_estimators_are_a_list_of_objects(estimators, model):
+    with pytest.raises(ConfigError, match=r"estimators=.*: must be a list of objects"):
+        bgd.Knowledge.measure(model, IMAGES, CLASS, estimators)
+
+
+def test_knowledge_of_another_model_is_refused(model, x):
+    other = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, CLASSES))
+    knowledge = bgd.Knowledge.of(other, training=(IMAGES, CLASS))
+    with pytest.raises(ConfigError, match="of a model of 103 parameters, and the one to correct has 180"):
+        bgd.correct(model, x, int(wrong(model, x)[0]), "least_harm_kfac", knowledge=knowledge)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "words"),
+    [
+        (IMAGES[:, :5], None, "does not take an input"),
+        (IMAGES.numpy(), None, "images is a ndarray.*torch.from_numpy"),
+        (IMAGES, CLASS + 4, "a label is 4"),
+        (IMAGES, torch.eye(4)[CLASS], "one_hot.argmax"),
+    ],
+)
+def test_inputs_without_effects_are_one_sentence(images, labels, words, model, x):
+    found = bgd.correct(model, x, int(wrong(model, x)[0]), "output_bias")
+    with pytest.raises(InputError, match=words):
+        bgd.effects(model, found, images, labels)
+
+
+class Remembering(nn.Module):
+    """Reads the output that it gave before."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.last = make(), None
+
+    def forward(self, x):
+        self.last = self.body(x) if self.last is None else self.body(x) + 0 * self.last.mean()
+        return self.last
+
+
+def test_a_network_that_reads_what_it_computed_before_is_told_so_and_not_that_the_input_is_wrong(x):
+    model = Remembering()
+    model(x)
+    with pytest.raises(NetworkError, match="reads 'last'"):
+        bgd.correct(model, x, 1)
+
+
+@pytest.mark.parametrize("thing", [None, "fix.safetensors"])
+def test_what_is_no_patch_is_refused(thing, model):
+    with pytest.raises(ConfigError, match="patch"):
+        bgd.effects(model, thing, IMAGES)
+    with pytest.raises(ConfigError, match="patch"):
+        bgd.Corrector(model).accept(thing)
+
+
+@pytest.mark.parametrize("thing", [nn.Linear, "model"])
+def test_what_is_no_model_is_refused(thing, x):
+    with pytest.raises(ValueError, match=r"an nn\.Module is wanted"):
+        bgd.correct(thing, x, 1)
+    with pytest.raises(ValueError, match=r"an nn\.Module is wanted"):
+        bgd.Knowledge.of(thing, keep=IMAGES)
+
+
+@pytest.mark.parametrize(
+    "around", [lambda model: model, nn.DataParallel, torch.fx.symbolic_trace], ids=["bare", "parallel", "fx"]
+)
+@pytest.mark.parametrize("method", ["least_harm_kfac", "bgd_norm", "last_layer_weight"])
+def test_a_model_of_packed_logits_is_as_one_of_bare_ones(method, around, x):
+    """Names, knowledge by data and by statistics, and the patch."""
+    packed, bare = around(Wrapped(lambda logits: {"logits": logits})), around(Wrapped(lambda logits: logits))
+    label, classes = int(wrong(make(), x)[0]), make()(IMAGES).argmax(1)
+    made = bgd.METHODS[method]()
+    estimators = [made.price.estimator] if method == "least_harm_kfac" else []
+    patches = []
+    for model in (packed, bare):
+        statistics = bgd.Knowledge.measure(model, IMAGES, classes, estimators)
+        assert bgd.effects(model, bgd.correct(model, x, label, "output_bias"), IMAGES)
+        for given in ({"training": (IMAGES, classes)}, {"statistics": statistics}):
+            knowledge = bgd.Knowledge.of(model, **given)
+            patches.append(bgd.correct(model, x, label, method, knowledge=knowledge).patch)
+    for patch in patches[1:]:
+        assert patch.tensors == patches[0].tensors
+        assert torch.equal(patch.indices, patches[0].indices)
+        torch.testing.assert_close(patch.new, patches[0].new)
+
+
+def test_a_user_names_the_tensors_of_a_model_of_packed_logits_as_the_model_does(x):
+    model = Wrapped(lambda logits: (logits, None)).eval()
+    label = int(wrong(model.body, x)[0])
+    found = bgd.correct(model, x, label, "fine_tune", tensors=["body.2.weight"], steps=500, learning_rate=0.1)
+    assert found.patch.tensors == ["body.2.weight"]
+
+
+@pytest.mark.parametrize("block", [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu")])
+def test_measures_and_effects_are_the_same_in_any_block(block, model, x):
+    patch = bgd.correct(model, x, int(wrong(model, x)[0]), "output_bias").patch
+    with block():
+        gradient = bgd.Knowledge.measure(model, IMAGES * 1, CLASS * 1)["mean_gradient"]
+        found = bgd.effects(model, patch, IMAGES)
+    assert torch.equal(gradient, bgd.Knowledge.measure(model, IMAGES, CLASS)["mean_gradient"])
+    wanted = bgd.effects(model, patch, IMAGES)
+    assert torch.equal(found.after.losses, wanted.after.losses)
+    assert torch.equal(found.before.losses, wanted.before.losses)
+
+
+def test_the_input_is_left_alone_also_where_its_places_share_memory(model):
+    x = torch.ones(1, 1, requires_grad=True)
+    wide = x.expand(1, 6)
+    before = wide._version
+    assert bgd.correct(model, wide, int(wrong(model, wide)[0]))
+    assert wide._version == before
+    assert x.grad is None
+
+
+def test_a_parameter_that_is_nan_and_leads_nowhere_is_left_out_of_the_patch(model, x):
+    model.spare = nn.Linear(2, 2)
+    model.spare.forward = lambda given: given
+    nn.init.constant_(model.spare.weight, float("nan"))
+    found = bgd.correct(model, x, int(wrong(model, x)[0]), "rank_one", layer="2")
+    assert found, found.reason
+    assert found.patch.tensors == ["2.weight"]
+
+
+def test_a_row_of_least_harm_takes_inputs_that_are_no_pictures(model, x):
+    knowledge = bgd.Knowledge.of(model, keep=IMAGES)
+    assert bgd.correct(model, x, int(wrong(model, x)[0]), "least_harm_row", knowledge=knowledge)

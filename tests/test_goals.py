@@ -1,5 +1,6 @@
 """Goals: what they accept, and which offsets lead there."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -38,6 +39,8 @@ def test_a_rule_says_yes_or_which_class():
     assert met(Goal(decide=lambda outputs: outputs["class"]), label=3, outputs={"class": 3})
     assert met(Goal(decide=lambda outputs: outputs.argmax())), "a tensor of one number is a class"
     assert not met(Goal(decide=lambda outputs: 2))
+    assert not met(Goal(decide=lambda outputs: np.bool_(False)), label=0), "a truth value is no class"
+    assert met(Goal(decide=lambda outputs: np.int64(3)), label=3)
 
 
 def test_nothing_is_met_by_logits_that_are_not_finite():
@@ -84,6 +87,10 @@ def test_what_a_user_means():
         ({"margin": -1}, "goal.margin=-1: must be 0 or more"),
         ({"margin": float("nan")}, "goal.margin=nan"),
         ({"probability": 1.0}, "goal.probability=1.0: must be between 0 and 1"),
+        ({"labels": ["cat"]}, r"goal.labels=\['cat'\]: must be class indices"),
+        ({"labels": 3}, "goal.labels=3: must be class indices"),
+        ({"margin": "1"}, "goal.margin='1': must be a number"),
+        ({"probability": "0.9"}, "goal.probability='0.9': must be a number"),
         ({"labels": [2, -1]}, r"goal.labels=\[-1, 2\]: a class is 0 or more"),
     ],
 )

@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd.modes import ordinary_tensor
+from bgd.outputs import InputError
 
 ROUNDING = 4  # units in the last place of each class by which probabilities may miss a sum of 1
 
 
-class SampleError(ValueError):
+class SampleError(InputError):
     """A sample, or what a network makes of it, is none that a correction can start from; the message says why."""
 
 
@@ -48,7 +49,7 @@ class Sample:
             label = _class_index(self.label, self.image.device)
         except SampleError as error:
             raise SampleError(f"sample {self.index}: {error}") from None
-        object.__setattr__(self, "image", ordinary_tensor(self.image))
+        object.__setattr__(self, "image", ordinary_tensor(self.image).detach())
         object.__setattr__(self, "label", ordinary_tensor(label))
 
     def judged(self, logits: torch.Tensor) -> torch.Tensor:

@@ -20,16 +20,15 @@ def check_steady(network: FlatNetwork, image: torch.Tensor) -> None:
         NetworkError: A pass writes over its input, changes a buffer or a parameter, gives other outputs each time, or
             gives outputs that do not follow the copy's own parameters.
     """
-    given, flat = image.clone(), network.flat.clone()
+    passed, flat = image.clone(), network.flat.clone()
     buffers = {name: value.clone() for name, value in network.module.named_buffers()}
-    first = network.module(image)
+    first = network.module(passed)
     if not isinstance(first, torch.Tensor):
         return  # no logits: said where they are read
     first = first.clone()
-    written = not torch.equal(bits(image), bits(given)) if image.is_floating_point() else False
+    written = not torch.equal(bits(passed), bits(image)) if image.is_floating_point() else False
     moved = [name for name, value in network.module.named_buffers() if not _same(value, buffers[name])]
     changed = not torch.equal(bits(network.flat), bits(flat))
-    image.copy_(given)
     for name, value in network.module.named_buffers():
         value.copy_(buffers[name])
     network.flat.copy_(flat)

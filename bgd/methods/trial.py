@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bgd.curvature.base import Curvature, Estimator
+from bgd.errors import ConfigError
 from bgd.methods.gradient import write_gradient
 from bgd.methods.sample import Answer, Sample
 from bgd.patch import Patch
@@ -64,6 +65,22 @@ class Correction:
             forward_passes=self.forward_passes + other.forward_passes,
             backward_passes=self.backward_passes + other.backward_passes,
         )
+
+
+def patch_of(given: Any) -> Patch:
+    """Return the patch that a user means: a patch, or that of a correction.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    patch = given.patch if isinstance(given, Correction) else given
+    if patch is None:
+        raise ConfigError("the correction has no patch")
+    if not isinstance(patch, Patch):
+        raise ConfigError(
+            f"patch={patch!r}: must be a bgd.Patch or a bgd.Correction; bgd.Patch.load(path) reads a file"
+        )
+    return patch
 
 
 class Trial:

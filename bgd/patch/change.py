@@ -54,7 +54,9 @@ class Patch:
     def between(cls, space: ParameterSpace, before: torch.Tensor, after: torch.Tensor) -> "Patch":
         """Return the patch that leads from one flat parameter vector (|W|,) to another."""
         indices = (before != after).nonzero().flatten()
-        return cls(space, indices, before[indices].clone(), after[indices].clone())
+        old, new = before[indices], after[indices]
+        kept = bits(old) != bits(new)  # NaN that stays NaN is no change
+        return cls(space, indices[kept], old[kept], new[kept])
 
     @classmethod
     def sparse(

@@ -31,7 +31,7 @@ class Spread:
 
     Attributes:
         images: How many images of the keep-set, the first ones.
-        widened: Whether their copies count too (`bgd.methods.least_harm.variants`).
+        widened: Whether their copies count too (`bgd.methods.least_harm.variants`), of pictures (N, c, h, w).
         drawn: How many of all these a correction looks at.
         active: How many of those derivatives are taken over.
     """
@@ -51,7 +51,7 @@ class Spread:
 
         def make() -> torch.Tensor:
             images = trial.keep_images(self.images)
-            return tail.inputs(variants(images) if self.widened else images)
+            return tail.inputs(variants(images) if self.widened and images.dim() == 4 else images)
 
         inputs: torch.Tensor = trial.kept(f"inputs of {self}", make, of=tail.before)
         return inputs

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from bgd.errors import ConfigError, first_line, nearest
 from bgd.knowledge import LEVELS
 from experiments.config.build import KNOWS, build, convert
-from experiments.config.groups import files_of, presets_of
-from experiments.config.overrides import CONF, SWEEP, composed, jobs_of, preset_of
+from experiments.config.groups import CONF, files_of, presets_of
+from experiments.config.overrides import SWEEP, composed, jobs_of, preset_of
 from experiments.config.spec import RunSpec
 from experiments.jobs.ending import REFUSALS, REFUSED, complaint, ended, ends_everything
 from experiments.jobs.execute import execute, outcome, store_of

@@ -102,7 +102,7 @@ class Problem:
         return self._kept[name][1]
 
     @ordinary()
-    def answer(self, sample: Sample) -> torch.Tensor:
+    def logits(self, sample: Sample) -> torch.Tensor:
         """Return the logits (1, C) of the network as it is: one forward pass, which no trial counts.
 
         Raises:
@@ -129,17 +129,17 @@ class Problem:
             stream: The method's random numbers for this sample.
 
         Raises:
-            SampleError: A correction cannot start from the sample; see `answer`.
+            SampleError: A correction cannot start from the sample; see `logits`.
             TrialError: The method kept to no contract; see `attempt`.
         """
-        if Answer.of(self.answer(sample), sample).right:
+        if Answer.of(self.logits(sample), sample).right:
             return Correction.unneeded()
         return self.attempt(method, sample, stream)[0]
 
     def attempt(
         self, method: "Method", sample: Sample, stream: np.random.Generator
     ) -> tuple[Correction, Trial]:
-        """Have a method correct a sample that the network gets wrong, as `answer` says; return its trial too.
+        """Have a method correct a sample that the network gets wrong, as `logits` says; return its trial too.
 
         Raises:
             TrialError: What the method did cannot be undone, or its patch is empty or changes what is frozen.

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from bgd.methods.base import Correction, Sample, Trial
-from bgd.methods.least_harm.harm import Divergence, Price
-from bgd.methods.least_harm.search import Bench, bench_of, cheaper, everything, finished
+from bgd.methods.least_harm.harm import Divergence, HarmModel
+from bgd.methods.least_harm.search import Terms, cheaper, everything, finished, terms_of
 from bgd.methods.least_harm.solve import Solution, solve
 
 VERSION = 1  # raised whenever the same options may give another correction
@@ -33,7 +33,7 @@ class HardThreshold:
 
     knows: ClassVar[str] = "keep_set"
 
-    price: Price = field(default_factory=Divergence)
+    price: HarmModel = field(default_factory=Divergence)
     budget: int | None = 10
     rounds: int = 3
     scope: int = 20000
@@ -53,40 +53,40 @@ class HardThreshold:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Solve, keep k, exchange; see `Method.correct`."""
-        bench = bench_of(trial, sample, self.price, self.scope)
-        dense = everything(bench, self.iterations)
-        if dense is None or self.budget is None or self.budget >= bench.tail.size:
-            return finished(trial, sample, bench.tail, dense, 1, self.budget)
-        best, steps = self._sparse(bench, dense, self.budget)
-        return finished(trial, sample, bench.tail, best, steps, self.budget)
+        terms = terms_of(trial, sample, self.price, self.scope)
+        dense = everything(terms, self.iterations)
+        if dense is None or self.budget is None or self.budget >= terms.tail.size:
+            return finished(trial, sample, terms.tail, dense, 1, self.budget)
+        best, steps = self._sparse(terms, dense, self.budget)
+        return finished(trial, sample, terms.tail, best, steps, self.budget)
 
-    def _sparse(self, bench: Bench, dense: Solution, budget: int) -> tuple[Solution | None, int]:
+    def _sparse(self, terms: Terms, dense: Solution, budget: int) -> tuple[Solution | None, int]:
         """Return the best solution on k parameters, and how many supports were solved for."""
-        _, rise = bench.target.rise(dense.support, dense.change)
+        _, rise = terms.target.rise(dense.support, dense.change)
         whole = dense.change.double()  # on all parameters, in their order
         chosen = (whole * rise).abs().topk(budget).indices.sort().values
         best: Solution | None = None
         for done in range(self.rounds + 1):
-            support = bench.tail.support(chosen)
-            found = solve(bench.harm, bench.target, support, whole[chosen], self.iterations)
+            support = terms.tail.support(chosen)
+            found = solve(terms.harm, terms.target, support, whole[chosen], self.iterations)
             best = cheaper(best, found)
             if found is None:
                 return best, done + 2
-            whole = self._step(bench, found)
-            ahead = whole.square() * bench.harm.model(support, found.change).diagonal()
+            whole = self._step(terms, found)
+            ahead = whole.square() * terms.harm.model(support, found.change).diagonal()
             better = ahead.topk(budget).indices.sort().values
             if torch.equal(better, chosen):
                 break
             chosen = better
         return best, done + 2
 
-    def _step(self, bench: Bench, found: Solution) -> torch.Tensor:
+    def _step(self, terms: Terms, found: Solution) -> torch.Tensor:
         """Return the change (P,) after a step down the Lagrangian v(d) - lam m(d), each parameter by its own curvature.
 
         lam is what makes the slope on the support smallest.
         """
-        model = bench.harm.model(found.support, found.change)
-        _, rise = bench.target.rise(found.support, found.change)
+        model = terms.harm.model(found.support, found.change)
+        _, rise = terms.target.rise(found.support, found.change)
         slope, own, on = model.gradient().double(), model.diagonal().double(), found.support.indices
         a = rise.double()
         weight = a[on] / own[on]

@@ -144,7 +144,7 @@ class Trial:
         logits: torch.Tensor = self.network(sample.image)
         return logits
 
-    def look(self, sample: Sample) -> "Answer":
+    def answer(self, sample: Sample) -> "Answer":
         """Return the copy's answer on the sample: one forward pass."""
         return Answer.of(self.logits(sample), sample)
 

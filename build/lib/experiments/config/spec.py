@@ -13,8 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bgd.errors import ConfigError, nearest
 from bgd.knowledge import LEVELS, check_level
 from experiments.config.build import ABOUT, KNOWS, build, build_as, convert, named
-from experiments.config.groups import GROUPS, check_groups
-from experiments.config.overrides import CONF
+from experiments.config.groups import CONF, GROUPS, check_groups
 from experiments.config.titles import changes, default_dataset
 from experiments.mnist import training
 from experiments.mnist.data import SOURCES, Source

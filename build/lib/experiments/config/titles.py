@@ -8,7 +8,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments.config.build import ABOUT, NAME
-from experiments.config.overrides import CONF, leaves
+from experiments.config.groups import CONF
+from experiments.config.overrides import leaves
 
 SAID = (NAME, "seed", *ABOUT)  # in the title already, or changes no number
 

@@ -130,7 +130,9 @@ def _rows(
 
 
 def _seconds(row: Row | Measurement) -> float:
-    return row.seconds if isinstance(row, Measurement) else row.search_seconds + row.evaluation_seconds
+    if isinstance(row, Measurement):
+        return row.seconds
+    return row.search_seconds + (row.evaluation_seconds or 0)
 
 
 def outcome(rows: Sequence[Row | Measurement]) -> str:

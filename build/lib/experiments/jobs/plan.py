@@ -17,9 +17,8 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from bgd.errors import ConfigError
-from experiments.config.groups import FILES, files_of
+from experiments.config.groups import CONF, FILES, files_of
 from experiments.config.overrides import (
-    CONF,
     check_name,
     composed,
     is_group,

@@ -168,7 +168,9 @@ class Return:
     def _say(self, rest: Sequence[Row], again: set[int]) -> None:
         """Say how long it takes, by the times in the rows."""
         searched = [row for row in rest if row.position in again]
-        seconds = sum(row.search_seconds for row in searched) + sum(row.evaluation_seconds for row in rest)
+        seconds = sum(row.search_seconds for row in searched) + sum(
+            row.evaluation_seconds or 0 for row in rest
+        )
         log.info(
             "going on: %d recorded corrections, of which %d are looked for again, about %.0f s",
             len(rest) + 1, len(searched) + 1, self.rows[0].search_seconds + seconds,

@@ -130,8 +130,8 @@ class Stage:
         return correction, trial, time.perf_counter() - started
 
     def _row(self, position: int, sample: Sample) -> Row:
-        before = _answer(self.problem, sample)
-        if before.look.right:
+        before = _said(self.problem, sample)
+        if before.answer.right:
             if not self.setting.accumulate:
                 raise RuntimeError(
                     f"sample {sample.index} is right before {type(self.method).__name__} corrects it: in the reloading "
@@ -162,12 +162,12 @@ class Stage:
         )
 
     def _generality(
-        self, sample: Sample, before: "_Answer", patch: Patch | None, summary: Summary
+        self, sample: Sample, before: "_Said", patch: Patch | None, summary: Summary
     ) -> Generality | None:
         """Measure a correction on what is like the sample; where corrections accumulate there is no N0 to compare."""
         if patch is None or self.setting.accumulate:
             return None
-        mistaken = before.look.prediction if None not in before.logits else -1
+        mistaken = before.answer.prediction if None not in before.logits else -1
         alike = self.bystanders.same_confusion(
             sample.index, int(sample.label), mistaken, summary.test_predictions
         )
@@ -180,22 +180,22 @@ class Stage:
         if self._accumulation is not None:
             self._accumulation.add(sample, patch)
 
-    def _verified(self, sample: Sample, patch: Patch) -> "_Answer":
+    def _verified(self, sample: Sample, patch: Patch) -> "_Said":
         """Look at the sample with the patch applied, whatever the method says of it."""
         with self.problem.current.patched(patch):
-            answer = _answer(self.problem, sample)
-        if not answer.look.right:
+            said = _said(self.problem, sample)
+        if not said.answer.right:
             raise RuntimeError(
                 f"{type(self.method).__name__} returned a patch for sample {sample.index} that leaves it wrong"
             )
-        return answer
+        return said
 
     def _describe(
         self,
         position: int,
         sample: Sample,
-        before: "_Answer",
-        after: "_Answer",
+        before: "_Said",
+        after: "_Said",
         correction: Correction,
         summary: Summary,
         trial: Trial | None = None,
@@ -205,13 +205,13 @@ class Stage:
     ) -> Row:
         patch = correction.patch
         l1, l2, linf = patch.norms() if patch else (0.0, 0.0, 0.0)
-        outcome = CORRECTED if patch is not None else ALREADY_RIGHT if before.look.right else UNCORRECTED
+        outcome = CORRECTED if patch is not None else ALREADY_RIGHT if before.answer.right else UNCORRECTED
         return Row(
             position=position,
             index=sample.index,
             label=int(sample.label),
-            prediction_before=before.look.prediction,
-            prediction_after=after.look.prediction,
+            prediction_before=before.answer.prediction,
+            prediction_after=after.answer.prediction,
             outcome=outcome,
             reason=correction.reason,
             altered=correction.altered,
@@ -225,8 +225,8 @@ class Stage:
             backward_passes=trial.backward_passes if trial else 0,
             search_seconds=round(search_seconds, 6),
             evaluation_seconds=round(evaluation_seconds, 6),
-            sample_loss_before=finite(before.look.loss),
-            sample_loss_after=finite(after.look.loss),
+            sample_loss_before=finite(before.answer.loss),
+            sample_loss_after=finite(after.answer.loss),
             logits_after=after.logits,
             figures=summary.figures,
             side_effects=self.bystanders.side_effects(summary.test_predictions),
@@ -243,14 +243,14 @@ def _values(patch: Patch | None) -> dict[str, list[float]] | None:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Said:
     """What a network says of a sample, and its logits as a row keeps them."""
 
-    look: Answer
+    answer: Answer
     logits: list[float | None]
 
 
 @torch.no_grad()
-def _answer(problem: Problem, sample: Sample) -> _Answer:
+def _said(problem: Problem, sample: Sample) -> _Said:
     logits = problem.logits(sample)
-    return _Answer(Answer.of(logits, sample), [finite(float(f"{x:.6g}")) for x in logits[0].tolist()])
+    return _Said(Answer.of(logits, sample), [finite(float(f"{x:.6g}")) for x in logits[0].tolist()])

@@ -17,7 +17,7 @@ Numbers have 10 significant digits, as in the run's own folder: what is kept com
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -30,7 +30,9 @@ from experiments.records.packing import packed, unpacked
 from experiments.records.schema import (
     PROBE,
     Header,
+    Measurement,
     RecordError,
+    Row,
     Run,
     compact,
     header_from,
@@ -143,7 +145,7 @@ def _name(spec: dict[str, Any], whole: bool) -> str:
 
 
 def _columns(run: Run, whole: bool) -> str:
-    rows = (*run.rows, *run.measurements)
+    rows: Sequence[Row | Measurement] = (*run.rows, *run.measurements)
     check_order(run.header, rows)
     return compact(columns_of(rows, slim=not whole))
 

@@ -20,7 +20,8 @@ def packed(lines: Iterable[str]) -> bytes:
     text = {"lc": 4, "lp": 0, "pb": 0}  # in text the byte before says most, the place in the file nothing
     reach = min(max(len(content), SMALLEST), LARGEST)
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": reach, **text}]
-    return lzma.compress(content, filters=filters)
+    made: bytes = lzma.compress(content, filters=filters)
+    return made
 
 
 def unpacked(content: bytes, path: Path) -> list[bytes]:
@@ -35,9 +36,10 @@ def unpacked(content: bytes, path: Path) -> list[bytes]:
     """
     lzma = _lzma()
     try:
-        return lzma.decompress(content).splitlines()
+        whole: bytes = lzma.decompress(content)
     except lzma.LZMAError as error:
         raise RecordError(f"{path} cannot be unpacked: {error}") from error
+    return whole.splitlines()
 
 
 def _lzma() -> ModuleType:

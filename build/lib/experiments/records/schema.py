@@ -354,7 +354,8 @@ def plain(value: Header | Row | Measurement) -> dict[str, Any]:
     found = asdict(value)
     if isinstance(value, Row) and value.generality is None:
         del found["generality"]
-    return _rounded(found)
+    rounded: dict[str, Any] = _rounded(found)
+    return rounded
 
 
 def _rounded(value: Any) -> Any:

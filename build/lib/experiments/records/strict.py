@@ -57,9 +57,9 @@ def build_as(
         raise ConfigError(f"{where}={given!r}: must be a mapping of keys to values")
 
     def inside(value: Any, hint: Any, key: str) -> Any:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{key}={value!r}: must be a mapping")
-        return component(value, hint, key) if component else build_as(hint, value, key)
+        if component and isinstance(value, Mapping):
+            return component(value, hint, key)
+        return _of_its_hint(value, hint, key)
 
     return options.build_as(target, given, where, inside)
 
@@ -70,4 +70,10 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     Raises:
         ConfigError: It is not of that type.
     """
-    return options.convert(value, hint, where, build_as)
+    return options.convert(value, hint, where, _of_its_hint)
+
+
+def _of_its_hint(value: Any, hint: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}={value!r}: must be a mapping")
+    return build_as(hint, value, where)

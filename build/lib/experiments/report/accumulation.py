@@ -10,21 +10,23 @@ The last term is the part of the test accuracy that images of the work list cont
 starts at 0.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from experiments.records.schema import Run
+from experiments.report.canvas import Picture
+from experiments.report.curves import FIGURES, paint_trails
 from experiments.report.frames import REPLICA, REPLICAS, Frames
-from experiments.report.knowledge import Knowledge
-from experiments.report.metrics import MISSING, NONE_CORRECTED, NOT_FINITE, Summary, Values, summarize
+from experiments.report.metrics import NONE_CORRECTED, Metric, Summary, Values, measure
 from experiments.report.numbers import format_summary
+from experiments.report.part import Made, Study
 from experiments.report.scope import EVERY_METHOD, Scope
-from experiments.report.sheet import Block, Sheet, sheet_names
-from experiments.report.style import NETWORKS, method_style, network_label
-from experiments.report.trails import FIGURES, render
+from experiments.report.sheet import Block
+from experiments.report.style import method_style, network_label
 
 NEVER = "never"
 FALLS = (1, 5, 10)  # points, hundredths of accuracy
@@ -57,26 +59,28 @@ def with_trails(samples: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A number of a run in the non-reloading setting.
+def of_run(
+    name: str, label: str, value: Callable[[pd.DataFrame], float], nothing: str = "not finite"
+) -> Metric:
+    """Return a number of a run in the non-reloading setting.
 
-    Attributes:
+    Args:
         name: In the csv file.
         label: For people, with the unit.
         value: From the rows of one run, in order and with the columns of `with_trails`.
         nothing: What NaN means.
     """
 
-    name: str
-    label: str
-    value: Callable[[pd.DataFrame], float]
-    nothing: str = NOT_FINITE
+    def values(samples: pd.DataFrame) -> Values:
+        runs = [value(rows) for _, rows in samples.groupby("seed")]
+        return np.array(runs, dtype=np.float64)
+
+    return Metric(name, label, "seeds", values, "non_reloading", nothing=nothing)
 
 
-def _at(samples: pd.DataFrame, column: str, share: float = 1.0) -> float:
-    """Return a column after a share of the samples, in (0, 1], rounded up to a whole sample."""
-    return float(samples[column].iloc[int(np.ceil(share * len(samples))) - 1])
+def at(column: str, share: float = 1.0, factor: float = 1.0) -> Callable[[pd.DataFrame], float]:
+    """Return a column after a share of the samples, in (0, 1], rounded up to a whole sample; in another unit."""
+    return lambda samples: factor * float(samples[column].iloc[int(np.ceil(share * len(samples))) - 1])
 
 
 def first_fall(samples: pd.DataFrame, column: str, points: int) -> float:
@@ -87,94 +91,67 @@ def first_fall(samples: pd.DataFrame, column: str, points: int) -> float:
         column: An accuracy in [0, 1], with N0's as `base_...`.
         points: Hundredths of accuracy.
     """
-    lost = (samples[f"base_{column}"] - samples[column]).to_numpy(dtype=np.float64)
-    fallen = np.flatnonzero(lost >= points / 100 - ROUNDING)
+    fallen = np.flatnonzero(lost(samples, column) >= points / 100 - ROUNDING)
     return float(fallen[0] + 1) if fallen.size else float("nan")
 
 
-def _percent(column: str, share: float = 1.0) -> Callable[[pd.DataFrame], float]:
-    return lambda samples: 100 * _at(samples, column, share)
-
-
-def _fall(column: str, points: int) -> Callable[[pd.DataFrame], float]:
-    return lambda samples: first_fall(samples, column, points)
+def lost(samples: pd.DataFrame, column: str) -> Values:
+    """Return by how much a column is below N0's value."""
+    return (samples[f"base_{column}"] - samples[column]).to_numpy(dtype=np.float64)
 
 
 def _change(samples: pd.DataFrame, column: str) -> Values:
     """Return the difference to N0's value, without the last digits that a subtraction leaves behind."""
-    change = samples[column] - samples[f"base_{column}"]
-    return np.round(change.to_numpy(dtype=np.float64), 12)
+    return np.round((samples[column] - samples[f"base_{column}"]).to_numpy(dtype=np.float64), 12)
 
 
-_WHICH = {"test_accuracy": "test accuracy", "untouched_accuracy": "untouched accuracy"}
-GROUPS: dict[str, tuple[Measure, ...]] = {
+def _fall(column: str, label: str, points: int) -> Metric:
+    words = f"{label}, {points} point{'s' if points > 1 else ''}"
+    value = partial(first_fall, column=column, points=points)
+    return of_run(f"{column}_fall_{points}", words, value, NEVER)
+
+
+GROUPS: dict[str, tuple[Metric, ...]] = {
     "Retention, and how far the network has gone from N0.": (
-        Measure("retention_halfway", "retention halfway (%)", _percent("retention", 0.5), NONE_CORRECTED),
-        Measure("retention_end", "retention at the end (%)", _percent("retention"), NONE_CORRECTED),
-        Measure("union", "parameters ever changed (% of all)", _percent("union_share")),
-        Measure("drift", "L2 norm of the total change", lambda samples: _at(samples, "drift")),
+        of_run("retention_halfway", "retention halfway (%)", at("retention", 0.5, 100), NONE_CORRECTED),
+        of_run("retention_end", "retention at the end (%)", at("retention", factor=100), NONE_CORRECTED),
+        of_run("union", "parameters ever changed (% of all)", at("union_share", factor=100)),
+        of_run("drift", "L2 norm of the total change", at("drift")),
     ),
     "Samples after which an accuracy is first 1, 5 and 10 points below N0's.": tuple(
-        Measure(
-            f"{column}_fall_{points}",
-            f"{label}, {points} point{'s' if points > 1 else ''}",
-            _fall(column, points),
-            NEVER,
-        )
-        for column, label in _WHICH.items()
+        _fall(f"{which}_accuracy", f"{which} accuracy", points)
+        for which in ("test", "untouched")
         for points in FALLS
     ),
     "Accuracy after the last sample, and what of it the work list contributes.": (
-        Measure("test_accuracy", "test accuracy", lambda samples: _at(samples, "test_accuracy")),
-        Measure(
-            "untouched_accuracy", "untouched accuracy", lambda samples: _at(samples, "untouched_accuracy")
-        ),
-        Measure(
+        of_run("test_accuracy", "test accuracy", at("test_accuracy")),
+        of_run("untouched_accuracy", "untouched accuracy", at("untouched_accuracy")),
+        of_run(
             "untouched_change",
             "untouched, change against N0",
             lambda samples: float(_change(samples, "untouched_accuracy")[-1]),
         ),
-        Measure(
+        of_run(
             "listed_part",
             "part from the work list",
             lambda samples: float(_change(samples, "listed_part")[-1]),
         ),
-        Measure(
+        of_run(
             "listed_part_mean",
             "part from the work list, mean over the run",
             lambda samples: float(_change(samples, "listed_part").mean()),
         ),
     ),
 }
-MEASURES = tuple(measure for group in GROUPS.values() for measure in group)
-
-Key = tuple[str, str]  # network, method
-Found = dict[Key, dict[int, dict[str, float]]]  # by seed, by measure
+MEASURES = tuple(item for group in GROUPS.values() for item in group)
 
 
-def measured(scope: Scope, trails: pd.DataFrame) -> Found:
-    """Return each measure of each run in what `with_trails` returned; a method of a network without one is empty."""
-    found: Found = {(network, method): {} for network in scope.networks for method in scope.methods}
-    for (network, method), own in trails.groupby(["network", "method"]):
-        by_seed = found[str(network), str(method)]
-        for seed in sorted(set(own["seed"])):
-            rows = own[own["seed"] == seed]
-            by_seed[int(seed)] = {item.name: item.value(rows) for item in MEASURES}
-    return found
+def summary_of(item: Metric, samples: pd.DataFrame) -> Summary:
+    """Summarize a measure over the runs of one method; a note says why there is no mean."""
+    return measure(samples, item) if len(samples) else item.absent
 
 
-def summary_of(item: Measure, by_seed: dict[int, dict[str, float]]) -> Summary:
-    """Summarize a measure over runs; a note says why there is no mean. Without a replica of N0 there is no spread."""
-    if not by_seed:
-        return Summary(None, None, 0, "seeds", note=MISSING)
-    values = np.array([each[item.name] for each in by_seed.values()], dtype=np.float64)
-    summary = summarize(values, "seeds")
-    if max(by_seed) < REPLICA:
-        summary = replace(summary, sd=None)
-    return summary if summary.n else Summary(None, None, 0, "seeds", summary.left_out, item.nothing)
-
-
-def cell_text(item: Measure, summary: Summary) -> str:
+def cell_text(item: Metric, summary: Summary) -> str:
     """Return "mean ± sd", and in how many runs there is no value."""
     text = format_summary(summary)
     if not summary.n or not summary.left_out:
@@ -183,90 +160,55 @@ def cell_text(item: Measure, summary: Summary) -> str:
 
 
 @dataclass(frozen=True)
-class Accumulation:
-    """A table and three figures of the non-reloading setting.
-
-    Attributes:
-        presets: Whose runs.
-        networks, methods: In the order that they are shown.
-        name: Of the table's files.
-        thesis_errors: By network, how many test images the thesis' N0 gets wrong.
-        knowledge: The level of each method, for the caption.
-    """
+class Accumulation(Study):
+    """A table and three figures of the non-reloading setting."""
 
     presets: tuple[str, ...] = ("every_method", *REPLICAS)
-    networks: tuple[str, ...] = tuple(NETWORKS)
     methods: tuple[str, ...] = EVERY_METHOD
-    name: str = "accumulation"
-    thesis_errors: tuple[tuple[str, int], ...] = ()
-    knowledge: Knowledge = ()
+    tables = ("accumulation",)
+    figures = tuple(FIGURES)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        figures = (f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg"))
-        return (*sheet_names(self.name), *figures)
-
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`."""
-        scope = Scope("non_reloading", self.networks, self.methods, self.thesis_errors, self.knowledge)
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table and the figures."""
+        scope = Scope("non_reloading", self.networks, self.methods, self.thesis)
         frames = scope.frames(runs)
         trails = Frames(with_trails(frames.samples), frames.runs)
-        files = self._sheet(scope, trails).files()
-        for name in FIGURES:
-            for kind, image in render(name, scope, trails).items():
-                files[f"figures/{name}.{kind}"] = image
-        return files
-
-    def _sheet(self, scope: Scope, frames: Frames) -> Sheet:
-        found = measured(scope, frames.samples)
-        blocks = []
-        for title, group in GROUPS.items():
-            header = ["network", "method", "runs", *(item.label for item in group)]
-            lines = [
-                [
-                    *(network_label(key[0]), method_style(key[1]).label, str(len(by_seed))),
-                    *(cell_text(item, summary_of(item, by_seed)) for item in group),
-                ]
-                for key, by_seed in found.items()
-            ]
-            blocks.append(Block(title, header, lines))
-        return Sheet(
-            name=self.name,
-            heading="What remains when corrections accumulate",
-            caption=" ".join([_CAPTION, *scope.caption(frames)]),
-            warnings=scope.warnings(frames),
-            blocks=blocks,
-            columns=("network", "method", "quantity", "seed", "replica", "value", "sd", "n", "without"),
-            records=[record for key, by_seed in found.items() for record in _records(key, by_seed)],
+        own = {
+            (network, method): trails.select(network=network, method=method).samples
+            for network in self.networks
+            for method in self.methods
+        }
+        yield self.sheet(
+            [*scope.caption(trails)],
+            scope.warnings(trails),
+            [_block(title, group, own) for title, group in GROUPS.items()],
+            [record for key, samples in own.items() for record in _records(key, samples)],
         )
+        for name in FIGURES:
+            yield Picture(name, partial(paint_trails, name=name, scope=scope, trails=trails))
 
 
-def _records(key: Key, by_seed: dict[int, dict[str, float]]) -> list[tuple[object, ...]]:
-    """Return a line per measure and run, then the mean over runs; words where there is no value."""
-    records: list[tuple[object, ...]] = []
+Key = tuple[str, str]  # network, method
+
+
+def _block(title: str, group: Sequence[Metric], own: dict[Key, pd.DataFrame]) -> Block:
+    lines = [
+        [
+            *(network_label(network), method_style(method).label, str(samples["seed"].nunique())),
+            *(cell_text(item, summary_of(item, samples)) for item in group),
+        ]
+        for (network, method), samples in own.items()
+    ]
+    return Block(title, ["network", "method", "runs", *(item.label for item in group)], lines)
+
+
+def _records(key: Key, samples: pd.DataFrame) -> Iterator[tuple[object, ...]]:
+    """Yield a line per measure and run, then the mean over runs; words where there is no value."""
+    seeds = sorted(set(samples["seed"]))
     for item in MEASURES:
-        for seed, values in by_seed.items():
-            value = values[item.name]
+        for seed, value in zip(seeds, item.values(samples), strict=True):
             finite = bool(np.isfinite(value))
-            draw = (seed % REPLICA, seed // REPLICA)
-            told = value if finite else item.nothing
-            records.append((*key, item.name, *draw, told, None, int(finite), int(not finite)))
-        summary = summary_of(item, by_seed)
-        mean: object = summary.note if summary.mean is None else summary.mean
-        records.append((*key, item.name, "all", "all", mean, summary.sd, summary.n, summary.left_out))
-    return records
-
-
-_CAPTION = (
-    "Non-reloading setting: each sample is corrected on the network that the corrections before it left behind. Cells:"
-    " mean ± sample standard deviation (ddof = 1) over runs: seeds, and replicas of N0; without a replica, which alone"
-    " shows what rounding does, there is no ±. Retention: the share"
-    " of the samples corrected before the last (halfway: before the one in the middle of the work list) that the"
-    " network gets right after that one's turn; samples that were already right when their turn came are not counted."
-    " Parameters ever changed: those that any correction has changed, out of all. The total change is the difference"
-    " of all parameters to N0's. Untouched accuracy: over the test images that are not on the work list. The samples"
-    " are test images themselves, so the test accuracy also counts what is merely retained: the part from the work"
-    " list is the number of images of the work list that are right, less those that N0 gets right, over all test"
-    " images. A mean is over the runs that have a value; the cell says how many have none."
-)
+            told = float(value) if finite else item.nothing
+            yield (*key, item.name, seed % REPLICA, seed // REPLICA, told, None, int(finite), int(not finite))
+        summary = summary_of(item, samples)
+        yield (*key, item.name, "all", "all", summary.told, summary.sd, summary.n, summary.left_out)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from experiments.records.archive import Records
 from experiments.records.schema import Run
-from experiments.report.build import Definitions, Source, are_there, run_ids_sha256, sources_of, write_all
+from experiments.report.build import Definitions, Source, run_ids_sha256, sources_of, write_all
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_count
 from experiments.report.overview import result_table
@@ -42,13 +42,13 @@ class Report:
 
 
 def assemble(records: Records, definitions: Definitions, report: Report, folder: Path) -> list[Path]:
-    """Write the files of a report and return them.
+    """Write the files of a report into the output folder and return them.
 
     Args:
         records: The runs, the same that the tables and figures in `folder` were built from.
         definitions: Of those.
         report: What to make.
-        folder: The output folder.
+        folder: With those tables and figures.
 
     Raises:
         ReportError: Different versions of a component made the records, or a table or figure is not there.
@@ -68,12 +68,6 @@ def assemble(records: Records, definitions: Definitions, report: Report, folder:
     files |= compose(replace(report.document, lead="\n\n".join(lead)), files | built, notes)
     # The pages come last: they say that all is there.
     return write_all(folder, {name: files[name] for name in report.names})
-
-
-def is_assembled_from(folder: Path, run_ids: Sequence[str], report: Report) -> bool:
-    """Return whether every file of the report is there, from the runs with these ids."""
-    page = folder / PAGES[0]
-    return are_there(folder, report.names) and run_ids_sha256(run_ids) in page.read_text()
 
 
 def _made(parts: Sequence[Part], records: Records) -> dict[str, bytes]:

@@ -17,8 +17,10 @@ from experiments.report.knowledge import Knowledge
 from experiments.report.numbers import format_count, listing
 from experiments.report.overview import all_methods
 from experiments.report.part import Part
-from experiments.report.render import markdown, table_csv, table_markdown, table_tex
-from experiments.report.tables import Table, TableSpec, evaluate
+from experiments.report.render import markdown
+from experiments.report.tables import TableSpec, evaluate
+
+SOURCE = "tables/SOURCE.md"
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def build(
         definitions: What to make of them.
         reference: The values of the thesis, from `experiments.report.tables.read_reference`.
         folder: Made where it does not exist.
-        source: Which records these are, in words, for `tables/SOURCE.md`.
+        source: Which records these are, in words, for `SOURCE`.
 
     Returns:
         The files written.
@@ -131,7 +133,7 @@ def build(
     files: dict[str, bytes] = {}
     shared = _SharedFrames(records, definitions)
     for table in definitions.tables:
-        files |= _forms(table.names, evaluate(table, shared.of(table.presets), reference))
+        files |= evaluate(table, shared.of(table.presets), reference).sheet().files()
     overview = all_methods(shared.of(definitions.main_presets), definitions.knowledge)
     files |= {f"tables/all_methods.{suffix}": text.encode() for suffix, text in overview.items()}
     for figure in definitions.figures:
@@ -139,7 +141,7 @@ def build(
         files |= dict(zip(figure.names, images.values(), strict=True))
     for part in definitions.parts:
         files.update(part.files(records.of(*part.presets)))
-    files["tables/SOURCE.md"] = _source_text(records, source).encode()  # the last: it says that all are there
+    files[SOURCE] = _source_text(records, source).encode()  # the last: it says that all are there
     return write_all(folder, files)
 
 
@@ -158,11 +160,6 @@ class _SharedFrames:
         return Frames(samples[samples["run_id"].isin(ids)], runs[runs["run_id"].isin(ids)])
 
 
-def _forms(names: Sequence[str], table: Table) -> dict[str, bytes]:
-    forms = (table_csv(table), table_markdown(table), table_tex(table))
-    return {name: form.encode() for name, form in zip(names, forms, strict=True)}
-
-
 def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     """Write files into a folder, each of them whole or not at all, and return where they are."""
     for name, content in files.items():
@@ -175,15 +172,13 @@ def run_ids_sha256(run_ids: Iterable[str]) -> str:
     return hashlib.sha256("".join(f"{name}\n" for name in sorted(run_ids)).encode()).hexdigest()
 
 
-def are_there(folder: Path, names: Iterable[str]) -> bool:
-    """Return whether files are in a folder, but for figures as svg: a clone comes without these."""
-    return all((folder / name).exists() for name in names if not name.endswith(".svg"))
+def is_from(run_ids: Iterable[str], folder: Path, names: Iterable[str], page: str) -> bool:
+    """Return whether files are all there, and the page among them that names its source from these runs.
 
-
-def is_built_from(folder: Path, run_ids: Iterable[str]) -> bool:
-    """Return whether the report in `folder` is from the runs with these ids."""
-    source = folder / "tables" / "SOURCE.md"
-    return source.exists() and run_ids_sha256(run_ids) in source.read_text()
+    Figures as svg may be missing: a clone comes without these.
+    """
+    there = all((folder / name).exists() for name in (*names, page) if not name.endswith(".svg"))
+    return there and run_ids_sha256(run_ids) in (folder / page).read_text()
 
 
 def _source_text(records: Records, source: str) -> str:

@@ -5,7 +5,11 @@ The png is for the report and the repository, the svg for a paper: git leaves it
 
 import io
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from string import ascii_lowercase
+from typing import Any, TypeVar
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -14,6 +18,8 @@ from PIL import Image
 
 from experiments.report.style import RC
 
+Row = TypeVar("Row")
+Column = TypeVar("Column")
 Paint = Callable[[Figure], Sequence[str]]
 
 # What leaves dates and versions out of a file.
@@ -25,6 +31,18 @@ COLOURS = 256  # of a png: the shades at edges and in bands are more, but none t
 # A colour of the palette is a mean; the paper would be a shade darker than the page around it.
 WHITE, NEARLY = (255, 255, 255), 253
 FOOTNOTE_WIDTH = 135  # characters of 7 pt in a double column
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a study: the name of its files, and what paints it."""
+
+    name: str
+    paint: Paint
+
+    def files(self) -> dict[str, bytes]:
+        """Draw both files under `figures/`."""
+        return {f"figures/{self.name}.{kind}": image for kind, image in draw(self.paint).items()}
 
 
 def draw(paint: Paint) -> dict[str, bytes]:
@@ -71,3 +89,18 @@ def blank(axes: Axes, text: str) -> None:
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
+
+
+def grid(
+    figure: Figure, size: tuple[float, float], rows: Sequence[Row], columns: Sequence[Column], **look: Any
+) -> Iterator[tuple[str, Axes, Row, Column]]:
+    """Set a figure's size in inches and go through its panels: the letter of each, its row and its column."""
+    figure.set_size_inches(*size)
+    panels = figure.subplots(len(rows), len(columns), squeeze=False, **look)
+    for (letter, axes), (row, column) in zip(lettered(panels), product(rows, columns), strict=True):
+        yield letter, axes, row, column
+
+
+def lettered(panels: Any) -> Iterator[tuple[str, Axes]]:
+    """Go through an array of panels row by row, each with its letter: "(a)"."""
+    return zip((f"({letter})" for letter in ascii_lowercase), panels.flat, strict=False)

@@ -1,11 +1,12 @@
 """What a reader must know before believing a table or a figure: the scale and the N0."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from experiments.report.numbers import format_count, listing
-from experiments.report.style import method_order, method_style
+from experiments.report.style import method_order, method_style, network_label, setting_label
 
 FULL_TRAIN_IMAGES, FULL_TEST_IMAGES = 54_000, 10_000  # the thesis' D and test set
 
@@ -100,3 +101,37 @@ def warnings(runs: pd.DataFrame) -> list[str]:
     if runs["base_id"].nunique() > 1:
         found.append(f"WARNING: the runs start from {runs['base_id'].nunique()} different N0.")
     return found
+
+
+def warnings_of(runs: pd.DataFrame, column: str, labels: Mapping[Any, str]) -> list[str]:
+    """Return the faults of N0 among the runs with each value of a column, behind the value's label."""
+    return [
+        f"{label}: {text}"
+        for value, label in labels.items()
+        for text in warnings(runs[runs[column] == value])
+    ]
+
+
+def absent_text(network: str, setting: str) -> str:
+    """Return the text of a panel without runs."""
+    return f"no runs of {network_label(network)}\nin the {setting_label(setting)} setting\namong the records"
+
+
+def describe_missing(labels: Sequence[str], start: str = "Missing, no run") -> str:
+    """Return which runs are not among the records; empty where all are."""
+    return f"{start} among the records: {listing(list(labels))}." if labels else ""
+
+
+def describe_left_out(counts: Iterable[tuple[str, str, int]], of: str = "Rows") -> str:
+    """Return how many values were not finite, by what they are of and the method; empty where all are.
+
+    Args:
+        counts: What is counted, the method, and how many.
+        of: What was left out.
+    """
+    told = [
+        f"{label} of {method_style(name).label}: {format_count(count)}"
+        for label, name, count in counts
+        if count
+    ]
+    return f"{of} left out because a loss is not finite: {'; '.join(told)}." if told else ""

@@ -1,12 +1,7 @@
 """A number of the thesis and ours: what a cell of the comparison holds, however it came about."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import pandas as pd
-
-from experiments.report.frames import ReportError
 from experiments.report.statistics import Interval
 from experiments.report.verdicts import Printed
 
@@ -61,16 +56,3 @@ class Compared:
         if self.ours is None or self.metric == RANK or self.printed.value == 0:
             return None
         return self.ours / self.printed.value
-
-
-def read_texts(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Return a reference file as texts: what is printed keeps its digits.
-
-    Raises:
-        ReportError: A column is missing.
-    """
-    reference = pd.read_csv(path, dtype=str, keep_default_na=False)
-    absent = [name for name in columns if name not in reference.columns]
-    if absent:
-        raise ReportError(f"{path.name} has no column {absent}")
-    return reference

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.records.schema import Run
 from experiments.report.compared import RANK, SHARE, Compared
-from experiments.report.frames import Frames, draws
+from experiments.report.frames import Frames, corrections_of, draws
 from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.metrics import METRICS, MISSING
 from experiments.report.numbers import format_count, format_number
@@ -21,22 +21,13 @@ from experiments.report.style import method_style, network_label, setting_label
 from experiments.report.surveys import RESAMPLES
 from experiments.report.table_cells import Intervals, TableCells
 from experiments.report.tables import TableSpec
-from experiments.report.variation import SEED, corrections_of, pick
+from experiments.report.variation import SEED
 from experiments.report.verdicts import AGREES, RULE, VERDICTS
 
 COLUMNS = (
     *("table", "network", "setting", "metric", "method", "thesis", "thesis_sd", "ours", "low", "high"),
-    *(
-        "interval",
-        "difference",
-        "ratio",
-        "other_reading",
-        "sd_over_networks",
-        "networks",
-        "n",
-        "verdict",
-        "note",
-    ),
+    *("interval", "difference", "ratio", "other_reading", "sd_over_networks", "networks"),
+    *("n", "verdict", "note"),
 )
 NUMBERS = {  # of the columns, and what they are called in the Markdown tables
     **{"low": "low", "high": "high", "difference": "ours - thesis", "ratio": "ours / thesis"},
@@ -76,8 +67,8 @@ class Comparison:
     @property
     def presets(self) -> tuple[str, ...]:
         """Whose runs."""
-        of_cells = chain(*(item.presets for item in (*self.tables, *self.ranks)))
-        return tuple(dict.fromkeys((*of_cells, self.networks)))
+        of_tables, of_ranks = (spec.presets for spec in self.tables), (part.presets for part in self.ranks)
+        return tuple(dict.fromkeys(chain(*of_tables, *of_ranks, (self.networks,))))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,12 +90,12 @@ class Comparison:
 
     def cells(self, runs: Sequence[Run]) -> list[Compared]:
         """Return every cell, in the order of the thesis' tables."""
-        every = corrections_of(draws(runs), order=(0,))
+        every = corrections_of(draws(runs), order=0)
         known: Intervals = {}
         found: list[Compared] = []
         for network, setting in dict.fromkeys((spec.network, spec.setting) for spec in self.tables):
             own = every.select(network=network, setting=setting)
-            frames, others = pick(own, network_seed=(0,)), _by_network_seed(own)
+            frames, others = own.select(network_seed=0), _by_network_seed(own)
             for spec in self.tables:
                 if (spec.network, spec.setting) == (network, setting):
                     found += TableCells(spec, frames, others, self.reference, known).compared()
@@ -115,17 +106,21 @@ class Comparison:
 def _by_network_seed(frames: Frames) -> dict[int, Frames]:
     """Return frames of one seed of the method by seed of N0; nothing where there is one N0."""
     seeds = sorted(set(frames.runs["network_seed"].tolist()))
-    if len(seeds) < 2:
-        return {}
-    return {seed: pick(frames, seed=(SEED,), network_seed=(seed,)) for seed in seeds}
+    own = {seed: frames.select(seed=SEED, network_seed=seed) for seed in seeds}
+    return own if len(own) > 1 else {}
+
+
+def _numbers(cell: Compared) -> dict[str, float | None]:
+    """Map some of `COLUMNS` to the numbers of a cell; an absent interval has no ends."""
+    ends = {} if cell.interval is None else asdict(cell.interval)
+    return ends | {name: getattr(cell, name) for name in ("ours", *NUMBERS) if name not in ("low", "high")}
 
 
 def _record(cell: Compared) -> dict[str, object]:
     """Return a cell by `COLUMNS`."""
-    ends = {} if cell.interval is None else asdict(cell.interval)
     texts = {"thesis": cell.printed.text, "thesis_sd": cell.printed.sd, "note": "; ".join(cell.notes)}
     about = {"interval": cell.kind, "networks": cell.networks or None}
-    return vars(cell) | ends | texts | about | {"difference": cell.difference, "ratio": cell.ratio}
+    return vars(cell) | _numbers(cell) | texts | about
 
 
 def _markdown(cells: Sequence[Compared]) -> str:
@@ -133,19 +128,18 @@ def _markdown(cells: Sequence[Compared]) -> str:
     by_table: dict[str, list[Compared]] = {}
     for cell in cells:
         by_table.setdefault(cell.table, []).append(cell)
-    parts = [
-        f"**Cell by cell.** {ABOUT}\n\n{RULE} {_about_networks(cells)}\n",
-        _counts(by_table),
-        *(_table(number, own) for number, own in by_table.items()),
-    ]
-    return "\n".join(parts)
+    about = f"**Cell by cell.** {ABOUT}\n\n{RULE} {_about_networks(cells)}\n"
+    return "\n".join([about, _counts(by_table), *(_table(number, own) for number, own in by_table.items())])
 
 
 def _about_networks(cells: Sequence[Compared]) -> str:
     """Return how large the chance of N0, which no interval holds, is beside the intervals."""
-    known = [cell for cell in cells if cell.sd_over_networks is not None and cell.interval is not None]
-    halves = [(cell.interval.high - cell.interval.low) / 2 for cell in known]
-    ratios = [cell.sd_over_networks / half for cell, half in zip(known, halves, strict=True) if half > 0]
+    ratios = [
+        cell.sd_over_networks / half
+        for cell in cells
+        if cell.sd_over_networks is not None and cell.interval is not None
+        if (half := (cell.interval.high - cell.interval.low) / 2) > 0
+    ]
     if not ratios:
         return "The records have no runs from other N0."
     most = max(cell.networks for cell in cells)
@@ -179,10 +173,8 @@ def _table(number: str, cells: Sequence[Compared]) -> str:
     notes = list(dict.fromkeys(note for cell in cells for note in cell.notes))
     letters = {note: _letter(place) for place, note in enumerate(notes)}
     agreeing = sum(cell.verdict == AGREES for cell in cells)
-    title = (
-        f"**Table {number}.** {network_label(cells[0].network)}, {_setting(cells[0].setting)}:"
-        f" {agreeing} of {len(cells)} cells agree."
-    )
+    about = f"{network_label(cells[0].network)}, {_setting(cells[0].setting)}"
+    title = f"**Table {number}.** {about}: {agreeing} of {len(cells)} cells agree."
     lines = [_line(cell, " ".join(letters[note] for note in cell.notes)) for cell in cells]
     legend = "".join(f"- {letter}: {note}\n" for note, letter in letters.items())
     return f"{title}\n\n{markdown(HEADER, lines, texts=3)}" + (f"\n{legend}" if legend else "")
@@ -195,12 +187,10 @@ def _letter(place: int) -> str:
 
 
 def _line(cell: Compared, letters: str) -> list[str]:
-    record = _record(cell)
-    ours, *others = (_number(record.get(name)) for name in ("ours", *NUMBERS))
-    metric, method = (
-        METRIC_LABELS.get(cell.metric) or METRICS[cell.metric].label,
-        method_style(cell.method).label,
-    )
+    numbers = _numbers(cell)
+    ours, *others = (_number(numbers.get(name)) for name in ("ours", *NUMBERS))
+    metric = METRIC_LABELS.get(cell.metric) or METRICS[cell.metric].label
+    method = method_style(cell.method).label
     if cell.setting == ONE_PARAMETER:
         criterion, place = cell.method.split()
         method = f"{criterion.replace('_', ' ')}, place {place}"

@@ -4,6 +4,7 @@ A method can be in the records under several budgets, keep-sets or rules. What t
 records: the options in which runs of one method and network differ.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,11 @@ import pandas as pd
 
 from experiments.records.schema import PROBE, Run, subject
 from experiments.report.frames import Frames, build_frames, option
-from experiments.report.style import method_style
-from experiments.report.variation import pick
+from experiments.report.knowledge import Knowledge, level_of, level_rank
+from experiments.report.style import method_order, method_style
 
 BUDGET, ALL = "budget", "all"
+EVERY = "every"  # in the place of a budget: a method under several, as one
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,21 @@ class Contender:
     def label(self) -> str:
         """The method and its options, without the budget."""
         return ", ".join(filter(None, (method_style(self.method).label, self.options)))
+
+    @property
+    def limit(self) -> str:
+        """The budget in words; empty where there is none."""
+        return "by budget" if self.budget == EVERY else f"budget {self.budget}" if self.budget else ""
+
+    @property
+    def whole(self) -> str:
+        """The method, its options and its budget."""
+        return ", ".join(filter(None, (self.label, self.limit)))
+
+    @property
+    def short(self) -> str:
+        """The same, as in figures."""
+        return ", ".join(filter(None, (method_style(self.method).short, self.limit, self.options)))
 
 
 def contenders_of(runs: Sequence[Run]) -> dict[str, Contender]:
@@ -120,4 +137,48 @@ def _named(frame: pd.DataFrame, named: Mapping[str, Contender]) -> pd.DataFrame:
 
 def part_of(frames: Frames, contender: Contender) -> Frames:
     """Return the part of a contender."""
-    return pick(frames, contender=(contender,))
+    return frames.select(contender=contender)
+
+
+@dataclass(frozen=True)
+class Levelled:
+    """A contender and the level of what it knows."""
+
+    contender: Contender
+    level: str
+
+    def named(self, network: str) -> tuple[str, ...]:
+        """Identify it by the first columns of a csv file: network, method, options, knowledge, budget."""
+        contender = self.contender
+        return (network, contender.method, contender.options, self.level, contender.budget)
+
+
+@dataclass(frozen=True)
+class Entrant(Levelled):
+    """A contender on a network, with the frames of its runs."""
+
+    part: Frames
+
+
+def entrants(frames: Frames, knowledge: Knowledge) -> list[Entrant]:
+    """Return the contenders of a network, those that know least first, then by method and budget."""
+    found = [
+        Entrant(contender, level_of(contender.method, knowledge), part_of(frames, contender))
+        for contender in dict.fromkeys(frames.runs["contender"])
+    ]
+    order = method_order(item.contender.method for item in found)
+
+    def place(item: Entrant) -> tuple[object, ...]:
+        contender = item.contender
+        limit = (
+            float(contender.budget) if contender.budget.isdigit() else math.inf if contender.budget else -1.0
+        )
+        return (
+            level_rank(item.level),
+            order.index(contender.method),
+            limit,
+            contender.budget,
+            contender.options,
+        )
+
+    return sorted(found, key=place)

@@ -77,27 +77,27 @@ class Frames:
     samples: pd.DataFrame
     runs: pd.DataFrame
 
-    def select(self, **values: str) -> "Frames":
-        """Return the part with these values, for example `network="mlp", method="bgd_ii"`."""
+    def select(self, **values: object) -> "Frames":
+        """Return the part with these values; a tuple is a choice: `network="mlp", order=(0, 1)`."""
         return Frames(_where(self.samples, values), _where(self.runs, values))
 
 
-def _where(frame: pd.DataFrame, values: dict[str, str]) -> pd.DataFrame:
+def _where(frame: pd.DataFrame, values: dict[str, object]) -> pd.DataFrame:
     keep = np.ones(len(frame), dtype=np.bool_)
     for name, value in values.items():
-        keep &= np.asarray(frame[name] == value, dtype=np.bool_)
-    return frame[keep]
+        found = frame[name].isin(value) if isinstance(value, tuple) else frame[name] == value
+        keep &= np.asarray(found, dtype=np.bool_)
+    return frame[keep].reset_index(drop=True)
 
 
 _of_figures, _of_baseline = attrgetter(*FIGURES), attrgetter(*BASELINE)
 _of_sample, _of_side_effects = attrgetter(*SAMPLE), attrgetter(*SIDE_EFFECTS)
 _of_accumulated = attrgetter(*ACCUMULATED)
-_NOTHING_ACCUMULATED = (None,) * len(ACCUMULATED)
 
 
 def _sample_values(row: Row) -> tuple[Any, ...]:
     """Return a row's values in the order SAMPLE, FIGURES, SIDE_EFFECTS, ACCUMULATED."""
-    accumulated = _NOTHING_ACCUMULATED if row.accumulated is None else _of_accumulated(row.accumulated)
+    accumulated = (None,) * len(ACCUMULATED) if row.accumulated is None else _of_accumulated(row.accumulated)
     return (*_of_sample(row), *_of_figures(row.figures), *_of_side_effects(row.side_effects), *accumulated)
 
 
@@ -137,10 +137,11 @@ def option(spec: dict[str, Any], key: str) -> Any:
     return value
 
 
-def _typed(records: list[tuple[Any, ...]], columns: tuple[str, ...]) -> pd.DataFrame:
-    frame = pd.DataFrame.from_records(records, columns=list(columns))
+def _typed(records: list[tuple[Any, ...]], columns: tuple[str, ...], axes: Sequence[str]) -> pd.DataFrame:
+    """Return records as a frame: `columns` of their types, those of `axes` as they come."""
+    frame = pd.DataFrame.from_records(records, columns=[*columns, *axes])
     types = {name: "float64" if name in _REAL else object if name in _TEXT else "int64" for name in columns}
-    return frame.astype(types)
+    return frame.astype(types).copy()  # in one piece: columns are added later
 
 
 def _refuse_twins(abouts: Sequence[tuple[Any, ...]], options: Sequence[tuple[Any, ...]]) -> None:
@@ -169,23 +170,15 @@ def build_frames(runs: Sequence[Run], axes: Sequence[str] = ()) -> Frames:
     options = [tuple(option(run.header.spec, key) for key in axes) for run in runs]
     _refuse_twins(of_runs, options)
     of_samples = [
-        (*about, *_sample_values(row)) for run, about in zip(runs, of_runs, strict=True) for row in run.rows
+        (*about, *_sample_values(row), *values)
+        for run, about, values in zip(runs, of_runs, options, strict=True)
+        for row in run.rows
     ]
-    columns = (*IDENTITY, *RUN, *BASE, *SAMPLE, *FIGURES, *SIDE_EFFECTS, *ACCUMULATED)
-    samples = _typed(of_samples, columns)
-    headers = _typed(of_runs, (*IDENTITY, *RUN, *BASE))
+    known = (*IDENTITY, *RUN, *BASE)
+    samples = _typed(of_samples, (*known, *SAMPLE, *FIGURES, *SIDE_EFFECTS, *ACCUMULATED), axes)
+    headers = _typed([(*each, *more) for each, more in zip(of_runs, options, strict=True)], known, axes)
     expected = [run.header.base.get("expected_errors") for run in runs]
     headers["expected_errors"] = pd.Series([tuple(pair) if pair else None for pair in expected], dtype=object)
-    counts = [len(run.rows) for run in runs]
-    more = {
-        key: pd.Series([each[place] for each in options], dtype=object).infer_objects()
-        for place, key in enumerate(axes)
-    }
-    headers = pd.concat([headers, pd.DataFrame(more, headers.index)], axis=1)
-    by_row = pd.DataFrame(
-        {key: values.repeat(counts).to_numpy() for key, values in more.items()}, samples.index
-    )
-    samples = pd.concat([samples, by_row], axis=1)
     order = ["network", "setting", "method", "network_seed", "order", *axes, "seed"]
     return Frames(_ordered(samples, [*order, "position"]), _ordered(headers, order))
 
@@ -197,3 +190,8 @@ def _ordered(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 def _sortable(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return column.map(str) if column.dtype == object else column
+
+
+def corrections_of(runs: Sequence[Run], axes: Sequence[str] = (), **values: object) -> Frames:
+    """Return the frames of those runs that correct something and have these values."""
+    return build_frames([run for run in runs if PROBE not in run.header.spec], axes).select(**values)

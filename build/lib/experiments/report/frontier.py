@@ -1,44 +1,42 @@
-"""The frontier: what a correction costs other images, against how many parameters it changes and what it knows."""
+"""What a correction costs other images, against how many parameters it changes and what it knows; and the aims."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from experiments.records.schema import Run
-from experiments.report.canvas import draw
+from experiments.report.canvas import Picture
 from experiments.report.contenders import ALL, frames_of
-from experiments.report.frames import Frames
 from experiments.report.frontier_figure import draw_frontier
-from experiments.report.knowledge import LEVELS, SET_ASIDE, Knowledge
+from experiments.report.knowledge import LEVELS, SET_ASIDE
 from experiments.report.metrics import NONE_CORRECTED
 from experiments.report.numbers import format_count, format_number
+from experiments.report.part import Made, Study
 from experiments.report.scope import Scope
-from experiments.report.sheet import Block, Sheet, bracketed, sheet_names
+from experiments.report.sheet import Block, bracketed
 from experiments.report.standings import (
     FRONTIER,
     Aim,
     Standing,
     describe_same_samples,
     met,
-    named,
     number_text,
     same_samples,
     standings,
 )
-from experiments.report.style import NETWORKS, network_label
+from experiments.report.style import network_label
 
-LOOKUP = "Lookup table"
 BY_CONSTRUCTION = "by construction, not measured"
+BUDGETS = ("1", "2", "5", "10", "20", "50", "200", ALL)  # of which curves are made
 
 
 def _mean(item: Standing) -> str:
     if item.dTA_mean is None or item.dTA_interval is None:
         return NONE_CORRECTED
-    ends = (format_number(item.dTA_interval.low), format_number(item.dTA_interval.high))
-    return bracketed(format_number(item.dTA_mean), *ends)
+    return bracketed(*map(format_number, (item.dTA_mean, item.dTA_interval.low, item.dTA_interval.high)))
 
 
 # The columns of numbers: for people, and of the csv file.
-_CELLS: dict[str, Callable[[Standing], str]] = {
+CELLS: dict[str, Callable[[Standing], str]] = {
     "POC (%)": lambda item: format_number(item.POC),
     "n": lambda item: format_count(item.corrected),
     "changed, median": lambda item: number_text(item.changed_median),
@@ -49,118 +47,131 @@ _CELLS: dict[str, Callable[[Standing], str]] = {
     "negative flips": lambda item: number_text(item.broken),
     "seconds": lambda item: number_text(item.seconds),
 }
-_QUANTITIES = tuple(
+QUANTITIES = tuple(
     item.name for item in fields(Standing) if item.name not in ("contender", "level", "dTA_interval")
 )
-COLUMNS = ("network", "method", "options", "knows", "budget", *_QUANTITIES, "dTA_low", "dTA_high", "note")
+LOOKUP = {"POC": 100, "changed_median": 0, "changed_max": 0, "broken": 0}
+LOOKUP_LINE = [
+    *(f"Lookup table ({BY_CONSTRUCTION})", LEVELS["nothing"].label, ""),
+    *("100", "", "0", "0", "none", "none", "none", "0", "", ""),
+]
 
 
 @dataclass(frozen=True)
-class Frontier:
-    """A table and a figure: every method against every other, at equal samples.
+class Contest(Study):
+    """Every method against every other, at equal samples.
 
     Attributes:
-        knowledge: The level of each method.
-        presets: Whose runs.
-        networks: In the order that they are shown.
-        methods: Those that should be there; what is missing is named.
         aims: What a correction should reach.
-        budgets: Those that curves are made of.
-        name: Of the files.
-        thesis_errors: By network, how many test images the thesis' N0 gets wrong.
     """
 
-    knowledge: Knowledge
-    presets: tuple[str, ...] = FRONTIER
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    methods: tuple[str, ...] = ()
     aims: tuple[Aim, ...] = ()
-    budgets: tuple[str, ...] = ("1", "2", "5", "10", "20", "50", "200", ALL)
-    name: str = "frontier"
-    thesis_errors: tuple[tuple[str, int], ...] = ()
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        figure = (f"figures/{self.name}.{kind}" for kind in ("png", "svg"))
-        return (*sheet_names(self.name), *figure)
-
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`."""
+    def standings(self, runs: Sequence[Run]) -> tuple[dict[str, list[Standing]], list[str], list[str]]:
+        """Return the standings of each network, what they are over, and what is wrong with an N0."""
         frames, _ = frames_of(runs, "reloading", self.networks)
-        scope = Scope("reloading", self.networks, self.methods, self.thesis_errors)
+        scope = Scope("reloading", self.networks, self.methods)
         found = {
-            network: standings(same_samples(frames.select(network=network)), self.knowledge)
+            network: standings(same_samples(frames.select(network=network)), self.thesis.knowledge)
             for network in self.networks
         }
-        about = [*describe_same_samples(scope, frames), *scope.warnings(frames)]
-        images = draw(lambda figure: [*draw_frontier(figure, found, self.aims, self.budgets), *about])
-        return {
-            **self._sheet(scope, frames, found).files(),
-            **{f"figures/{self.name}.{kind}": image for kind, image in images.items()},
-        }
+        return found, describe_same_samples(scope, frames), scope.warnings(frames)
 
-    def _own_aims(self, network: str) -> list[Aim]:
-        return [aim for aim in self.aims if aim.network == network]
+    def aims_of(self, network: str) -> dict[str, Aim]:
+        """Return the aims for a network by their quantity."""
+        return {aim.quantity: aim for aim in self.aims if aim.network == network}
 
-    def _sheet(self, scope: Scope, frames: Frames, found: dict[str, list[Standing]]) -> Sheet:
-        header = ["method", "knows", "budget", *_CELLS, "aims met"]
-        blocks = [
-            Block(f"{network_label(network)}.", header, [_lookup_line(), *map(self._line_of(network), items)])
-            for network, items in found.items()
-        ]
-        return Sheet(
-            name=self.name,
-            heading="What a correction costs, by what it may know and change",
-            caption=" ".join([_CAPTION, SET_ASIDE, *describe_same_samples(scope, frames)]),
-            warnings=scope.warnings(frames),
-            blocks=blocks,
-            columns=COLUMNS,
-            records=[
-                record
-                for network, items in found.items()
-                for record in (_lookup_record(network), *(_record(network, item) for item in items))
-            ],
+
+@dataclass(frozen=True)
+class Frontier(Contest):
+    """A table and a figure of all numbers."""
+
+    presets: tuple[str, ...] = FRONTIER
+    tables = ("frontier",)
+    figures = ("frontier",)
+
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table and the figure."""
+        found, about, bold = self.standings(runs)
+        blocks = [self._block(network, items) for network, items in found.items()]
+        records = [record for network, items in found.items() for record in _records(network, items)]
+        yield self.sheet([SET_ASIDE, *about], bold, blocks, records)
+        yield Picture(
+            "frontier", lambda figure: [*draw_frontier(figure, found, self.aims, BUDGETS), *about, *bold]
         )
 
-    def _line_of(self, network: str) -> Callable[[Standing], list[str]]:
-        aims = self._own_aims(network)
-
-        def line(item: Standing) -> list[str]:
-            about = [item.contender.label, LEVELS[item.level].label, item.contender.budget]
-            cells = [cell(item) for cell in _CELLS.values()]
-            return [*about, *cells, f"{met(item, aims)} of {len(aims)}" if aims else ""]
-
-        return line
-
-
-def _lookup_line() -> list[str]:
-    cells = ["100", "", "0", "0", "none", "none", "none", "0", ""]
-    return [f"{LOOKUP} ({BY_CONSTRUCTION})", LEVELS["nothing"].label, "", *cells, ""]
+    def _block(self, network: str, items: Sequence[Standing]) -> Block:
+        aims = list(self.aims_of(network).values())
+        lines = [
+            [
+                *(item.contender.label, LEVELS[item.level].label, item.contender.budget),
+                *(cell(item) for cell in CELLS.values()),
+                f"{met(item, aims)} of {len(aims)}" if aims else "",
+            ]
+            for item in items
+        ]
+        header = ["method", "knows", "budget", *CELLS, "aims met"]
+        return Block(f"{network_label(network)}.", header, [LOOKUP_LINE, *lines])
 
 
-def _lookup_record(network: str) -> tuple[object, ...]:
-    known = {"POC": 100, "changed_median": 0, "changed_max": 0, "broken": 0}
-    values = (known.get(name) for name in _QUANTITIES)
-    return (network, "lookup", "", "nothing", "", *values, None, None, BY_CONSTRUCTION)
+def _records(network: str, items: Sequence[Standing]) -> Iterator[tuple[object, ...]]:
+    """Yield a line for the lookup table, then one for each standing."""
+    lookup = (LOOKUP.get(name) for name in QUANTITIES)
+    yield (network, "lookup", "", "nothing", "", *lookup, None, None, BY_CONSTRUCTION)
+    for item in items:
+        ends = (item.dTA_interval.low, item.dTA_interval.high) if item.dTA_interval else (None, None)
+        numbers = (getattr(item, name) for name in QUANTITIES)
+        yield (*item.named(network), *numbers, *ends, "" if item.corrected else NONE_CORRECTED)
 
 
-def _record(network: str, item: Standing) -> tuple[object, ...]:
-    ends = (item.dTA_interval.low, item.dTA_interval.high) if item.dTA_interval else (None, None)
-    note = "" if item.corrected else NONE_CORRECTED
-    return (*named(network, item), *(getattr(item, name) for name in _QUANTITIES), *ends, note)
+# For people: of an aim's quantity.
+LABELS = {
+    "POC": "POC (%)",
+    "changed_median": "changed, median",
+    "changed_max": "changed, most",
+    "dTA_mean": "mean ΔTA",
+    "dTA_p5": "ΔTA, 5th percentile",
+    "dTA_worst": "worst ΔTA",
+}
 
 
-_CAPTION = (
-    "Reloading setting: each sample is corrected on N0 itself, all methods on the same samples. Knows: what a"
-    " method may use beyond the network and the sample; each level has what the ones before it have, and a method"
-    " that asks for more is refused. Budget: the number of parameters that it may change. POC counts all samples;"
-    " every other number but the seconds is over the n corrected ones alone, so that a method that leaves the hard"
-    " samples uncorrected looks better there: read the two together. Changed: parameters whose value differs from"
-    " N0's. ΔTA: change of the test accuracy, in which a corrected sample that is a test image itself counts as one"
-    " image gained; the interval of its mean is a bootstrap over samples and seeds. Negative flips: test images that"
-    " go from right to wrong, the mean over corrections. Seconds: of the search, the median over samples. Sorted by"
-    " what a method knows, then by its mean ΔTA. A lookup table in front of the network, which answers for the"
-    " sample by its pixels alone, has no side effect and does not generalise to any other image: it stands here as a"
-    " reminder that neither number is enough by itself."
-)
+@dataclass(frozen=True)
+class Aims(Contest):
+    """A table of every method against the aims."""
+
+    presets: tuple[str, ...] = ("every_error_mlp", "every_error_alexnet")
+    tables = ("aims",)
+
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table."""
+        found, about, bold = self.standings(runs)
+        blocks = [self._block(network, items) for network, items in found.items()]
+        records = [
+            (*item.named(network), *_judged(item, aim))
+            for network, items in found.items()
+            for item in items
+            for aim in self.aims_of(network).values()
+        ]
+        yield self.sheet([SET_ASIDE, *about], bold, blocks, records)
+
+    def _block(self, network: str, items: Sequence[Standing]) -> Block:
+        columns, own = list(dict.fromkeys(aim.quantity for aim in self.aims)), self.aims_of(network)
+        wanted = [f"{own[name].kind} {own[name].bound:g}" if name in own else "no aim" for name in columns]
+        lines = [["aim", "", *wanted, "", ""]]
+        for item in items:
+            cells = [f"{number_text(getattr(item, name))}{_mark(item, own.get(name))}" for name in columns]
+            count = f"{met(item, list(own.values()))} of {len(own)}"
+            label, knows = item.contender.label, LEVELS[item.level].label
+            lines.append([label, knows, *cells, number_text(item.seconds), count])
+        header = ["method", "knows", *(LABELS[name] for name in columns), "seconds", "aims met"]
+        return Block(f"{network_label(network)}.", header, lines)
+
+
+def _mark(item: Standing, aim: Aim | None) -> str:
+    return "" if aim is None else " ✓" if met(item, [aim]) else " ✗"
+
+
+def _judged(item: Standing, aim: Aim) -> tuple[object, ...]:
+    value = getattr(item, aim.quantity)
+    shown = NONE_CORRECTED if value is None else value
+    return (aim.quantity, aim.kind, aim.bound, shown, aim.met_by(value))

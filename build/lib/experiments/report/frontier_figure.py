@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.report.canvas import blank
-from experiments.report.contenders import Contender, on_curves
-from experiments.report.figures import absent_text
+from experiments.report.captions import absent_text
+from experiments.report.contenders import EVERY, Contender, on_curves
 from experiments.report.knowledge import LEVELS, level_rank
 from experiments.report.numbered import (
     Entry,
@@ -22,12 +22,13 @@ from experiments.report.numbered import (
     short_label,
     write_numbers,
 )
+from experiments.report.part import words
 from experiments.report.standings import Aim, Standing
 from experiments.report.strips import Panel, set_axis
 from experiments.report.style import DOUBLE_COLUMN, FAMILIES, family_of, method_order, network_label
 
 Found = Mapping[str, Sequence[Standing]]  # by network
-Curve = tuple[str, tuple[tuple[str, str], ...]]  # method and options, without the budget
+Drawn = dict[Contender, list[Standing]]  # of a network: the standings of each curve and of each point
 
 POINT = 1e-2  # of accuracy
 CHANGED = Panel("changed_median", "parameters changed, median", "right", "log", 1.0)
@@ -40,49 +41,29 @@ MEASURES = (
 )
 SIZE = (2.75, 1.75)  # inches, about, of a panel
 COLUMNS = 3  # of the key
-READING = (
-    "Each mark is a method on the same samples, over those it corrected; white: it did not correct all. Curves: one"
-    " method under budgets of 1, 2, 5, ... parameters. Colour: what it knows beyond the network and the sample. Up is"
-    " worse. Loss: of test accuracy, in points (hundredths); the corrected sample itself is a gain of one image. The"
-    " table's 5th percentile of ΔTA is the 95th of the loss. Axes: logarithmic; linear within ±0.01 points and below"
-    " 0.1 images."
-)
 BOX = "Box: what this project aims at."
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """What the figure shows of a network.
-
-    Attributes:
-        curves: Standings in order of the budget.
-        points: The others.
-    """
-
-    curves: dict[Curve, list[Standing]]
-    points: dict[Contender, Standing]
-
-
 def split(items: Sequence[Standing], budgets: Sequence[str]) -> Drawn:
-    """Return which standings are on curves: a method under the same options and two or more of the budgets."""
-    drawn = on_curves([item.contender for item in items], budgets)
-    curves: dict[Curve, list[Standing]] = {}
+    """Return the standings of each curve, in order of the budget, and of each point.
+
+    A curve is a method under the same options and two or more of the budgets; it stands as a contender of budget
+    `EVERY`. Standings without a correction have no place.
+    """
+    curves = on_curves([item.contender for item in items], budgets)
+    drawn: Drawn = {}
     for item in items:
-        if item.contender in drawn:
-            curves.setdefault(_curve(item), []).append(item)
-    points = {item.contender: item for item in items if item.contender not in drawn}
-    known = {
-        name: sorted(
-            (item for item in group if item.changed_median is not None),
-            key=lambda item: budgets.index(item.contender.budget),
-        )
-        for name, group in curves.items()
-    }
-    return Drawn(known, points)
+        name = replace(item.contender, budget=EVERY) if item.contender in curves else item.contender
+        drawn.setdefault(name, []).append(item)
+    for name, group in drawn.items():
+        if name.budget == EVERY:
+            group.sort(key=lambda item: budgets.index(item.contender.budget))
+    return drawn
 
 
-def _curve(item: Standing) -> Curve:
-    return (item.contender.method, item.contender.varied)
+def known(group: Iterable[Standing]) -> list[Standing]:
+    """Return the standings that have a place: those with a correction."""
+    return [item for item in group if item.changed_median is not None]
 
 
 def value_of(item: Standing, panel: Panel) -> float | None:
@@ -93,64 +74,39 @@ def value_of(item: Standing, panel: Panel) -> float | None:
     return 0.0 - value / POINT
 
 
-def entries_of(found: Mapping[str, Drawn]) -> dict[Curve | Contender, Entry]:
+def entries_of(found: Mapping[str, Drawn]) -> dict[Contender, Entry]:
     """Return a numbered entry for each curve and each point that any network has."""
-    levels: dict[Curve | Contender, str] = {}
-    for drawn in found.values():
-        levels |= {name: group[0].level for name, group in drawn.curves.items() if group}
-        levels |= {name: item.level for name, item in drawn.points.items()}
-    methods = method_order(_method(name) for name in levels)
-    labels = _labels(levels)
-    ordered = sorted(
-        levels,
-        key=lambda name: (
-            level_rank(levels[name]),
-            isinstance(name, Contender),
-            not isinstance(name, Contender) and family_of(_method(name)) != "ours",  # a solid line
-            list(FAMILIES).index(family_of(_method(name))),
-            methods.index(_method(name)),
-            labels[name],
-        ),
-    )
-    lines: dict[str, int] = {}
+    levels = {
+        name: group[0].level
+        for drawn in found.values()
+        for name, group in drawn.items()
+        if name.budget != EVERY or known(group)
+    }
+    methods = method_order(name.method for name in levels)
+    labels = _labels(list(levels))
+
+    def place(name: Contender) -> tuple[object, ...]:
+        curve, family = name.budget == EVERY, family_of(name.method)
+        # The first curve of a level has a solid line: that is ours.
+        kind = (not curve, curve and family != "ours", list(FAMILIES).index(family))
+        return (level_rank(levels[name]), *kind, methods.index(name.method), labels[name])
+
+    lines: Counter[str] = Counter()
     entries = {}
-    for number, name in enumerate(ordered, 1):
+    for number, name in enumerate(sorted(levels, key=place), 1):
         line = ""
-        if not isinstance(name, Contender):
-            line = ("-", "--", ":")[min(lines.get(levels[name], 0), 2)]
-            lines[levels[name]] = lines.get(levels[name], 0) + 1
-        entries[name] = Entry(number, labels[name], levels[name], family_of(_method(name)), line)
+        if name.budget == EVERY:
+            line = ("-", "--", ":")[min(lines[levels[name]], 2)]
+            lines[levels[name]] += 1
+        entries[name] = Entry(number, labels[name], levels[name], family_of(name.method), line)
     return entries
 
 
-def _method(name: Curve | Contender) -> str:
-    return name.method if isinstance(name, Contender) else name[0]
-
-
-def _labels(names: Iterable[Curve | Contender]) -> dict[Curve | Contender, str]:
+def _labels(names: Sequence[Contender]) -> dict[Contender, str]:
     """Return each name in short, with its options where it would be another's otherwise."""
-    names = list(names)
-    plain = {name: short_label(_method(name), _kind(name)) for name in names}
-    common = {label for label, count in Counter(plain.values()).items() if count > 1}
-    return {
-        name: short_label(_method(name), ", ".join(filter(None, (_kind(name), _options(name)))))
-        if plain[name] in common
-        else plain[name]
-        for name in names
-    }
-
-
-def _kind(name: Curve | Contender) -> str:
-    return _budget(name) if isinstance(name, Contender) else "by budget"
-
-
-def _options(name: Curve | Contender) -> str:
-    varied = name.varied if isinstance(name, Contender) else name[1]
-    return ", ".join(f"{key} {value}" for key, value in varied)
-
-
-def _budget(contender: Contender) -> str:
-    return f"budget {contender.budget}" if contender.budget else ""
+    plain = {name: short_label(name.method, name.limit) for name in names}
+    counts = Counter(plain.values())
+    return {name: name.short if counts[label] > 1 else label for name, label in plain.items()}
 
 
 def draw_frontier(figure: Figure, found: Found, aims: Sequence[Aim], budgets: Sequence[str]) -> list[str]:
@@ -185,24 +141,18 @@ def draw_frontier(figure: Figure, found: Found, aims: Sequence[Aim], budgets: Se
     handles = family_handles(list(entries.values()))
     if handles:
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
-    lost = [
-        f"{network_label(network)}: not drawn, no sample corrected: {', '.join(names)}."
-        for network, items in found.items()
-        if (names := [_named(item) for item in items if item.changed_median is None])
-    ]
-    return [READING, *([BOX] if aims else []), *lost]
-
-
-def _named(item: Standing) -> str:
-    return ", ".join(filter(None, (item.contender.label, _budget(item.contender))))
+    lost = []
+    for network, items in found.items():
+        names = [item.contender.whole for item in items if item.changed_median is None]
+        if names:
+            lost.append(f"{network_label(network)}: not drawn, no sample corrected: {', '.join(names)}.")
+    return [words("frontier")["figure"], *([BOX] if aims else []), *lost]
 
 
 def _draw_panel(
-    axes: Axes, drawn: Drawn, entries: Mapping[Curve | Contender, Entry], panel: Panel, aims: Sequence[Aim]
+    axes: Axes, drawn: Drawn, entries: Mapping[Contender, Entry], panel: Panel, aims: Sequence[Aim]
 ) -> None:
-    groups: dict[Curve | Contender, list[Standing]] = {}
-    groups |= {name: group for name, group in drawn.curves.items() if group}
-    groups |= {name: [item] for name, item in drawn.points.items() if item.changed_median is not None}
+    groups = {name: own for name, group in drawn.items() if (own := known(group))}
     every = [item for group in groups.values() for item in group]
     if not every:
         blank(axes, "none corrected")

@@ -1,93 +1,150 @@
 """Whether a correction holds for images like the sample, and what it takes to find one: a table and a figure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.records.schema import Run
-from experiments.report.canvas import draw
-from experiments.report.contenders import ALL, frames_of, on_curves
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments.records.schema import CORRECTED, Row, Run
+from experiments.report.canvas import Picture, blank
+from experiments.report.captions import absent_text
+from experiments.report.contenders import ALL, Entrant, Levelled, entrants, frames_of, on_curves
 from experiments.report.frames import Frames
-from experiments.report.generality_figure import draw_generality
-from experiments.report.held import KINDS, Held, held
+from experiments.report.frontier import BUDGETS
 from experiments.report.knowledge import LEVELS, SET_ASIDE, Knowledge
 from experiments.report.metrics import NONE_CORRECTED
 from experiments.report.numbers import format_count, format_number
+from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
-from experiments.report.sheet import Block, Sheet, sheet_names
+from experiments.report.sheet import Block
 from experiments.report.standings import FRONTIER, describe_same_samples, same_samples
-from experiments.report.style import NETWORKS, network_label
+from experiments.report.style import DOUBLE_COLUMN, network_label
+
+KINDS = {  # of `experiments.records.schema.Generality`
+    "shifts": "shifts",
+    "rotations": "rotations",
+    "noise": "noise",
+    "same_confusion": "same confusion",
+}
+
 
 NOT_MEASURED = "not measured"
+LINE = 0.118  # inches, of a method in the figure
+GREY = "#333333"
+LOOKUP = [
+    *("Lookup table (by construction, not measured)", LEVELS["nothing"].label, "", ""),
+    *("as N0", "as N0", "as N0", "0", "", "", ""),
+]
 
 
 @dataclass(frozen=True)
-class Generality:
+class Held(Levelled):
+    """How a contender does on images like the samples it corrected.
+
+    Attributes:
+        corrected: Pairs of seed and sample that were corrected and measured.
+        measured: Whether the records have any.
+        counts: By kind: images, how many of them N0 gets right, how many the corrected network does.
+        seconds: Of the search: the median over all samples.
+        passes: Forward and backward passes on one sample: the median over all samples.
+    """
+
+    corrected: int
+    measured: bool
+    counts: dict[str, tuple[int, int, int]]
+    seconds: float
+    passes: float
+
+    def share(self, kind: str, column: int) -> float | None:
+        """Return the per cent of a kind's images that are right, with N0 (1) or after (2); None without images."""
+        counts = self.counts.get(kind, (0, 0, 0))
+        return 100 * counts[column] / counts[0] if counts[0] else None
+
+
+def held(runs: Sequence[Run], frames: Frames, knowledge: Knowledge) -> list[Held]:
+    """Return how each contender of a network does, those that know least first.
+
+    Args:
+        runs: Those of `frames`, at least.
+        frames: Of one network, from `experiments.report.standings.same_samples`.
+        knowledge: The level of each method.
+    """
+    rows = {run.header.run_id: run.rows for run in runs}
+    last = int(frames.samples["position"].max()) if len(frames.samples) else -1
+    return [
+        _held(
+            item, [row for run_id in item.part.runs["run_id"] for row in rows[run_id] if row.position <= last]
+        )
+        for item in entrants(frames, knowledge)
+    ]
+
+
+def _held(item: Entrant, rows: Sequence[Row]) -> Held:
+    right = [row for row in rows if row.outcome == CORRECTED]
+    measured = [row.generality for row in right if row.generality is not None]
+    counts: dict[str, tuple[int, int, int]] = {}
+    for kind in KINDS if measured else ():
+        images, before, after = np.array([getattr(each, kind) for each in measured]).sum(axis=0).tolist()
+        counts[kind] = (images, before, after)
+    return Held(
+        item.contender,
+        item.level,
+        corrected=len(measured) if measured else len(right),
+        measured=bool(measured),
+        counts=counts,
+        seconds=float(np.median([row.search_seconds for row in rows])),
+        passes=float(np.median([row.forward_passes + row.backward_passes for row in rows])),
+    )
+
+
+@dataclass(frozen=True)
+class Generality(Study):
     """A table and a figure of generality and cost.
 
     Attributes:
-        knowledge: The level of each method.
-        presets: Whose runs.
-        networks: In the order that they are shown.
-        methods: Those that should be there.
-        budgets: Those that make a curve of the frontier; the table has them all.
-        drawn: Those of a curve that the figure has.
-        name: Of the files.
+        drawn: Budgets of a curve of the frontier that the figure has; the table has them all.
     """
 
-    knowledge: Knowledge
     presets: tuple[str, ...] = FRONTIER
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    methods: tuple[str, ...] = ()
-    budgets: tuple[str, ...] = ("1", "2", "5", "10", "20", "50", "200", ALL)
     drawn: tuple[str, ...] = ("10", ALL)
-    name: str = "generality"
+    tables = ("generality",)
+    figures = ("generality",)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        return (*sheet_names(self.name), *(f"figures/{self.name}.{kind}" for kind in ("png", "svg")))
-
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`."""
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table and the figure."""
         frames, own = frames_of(runs, "reloading", self.networks)
         scope = Scope("reloading", self.networks, self.methods)
         found = {
-            network: held(own, same_samples(frames.select(network=network)), self.knowledge)
+            network: held(own, same_samples(frames.select(network=network)), self.thesis.knowledge)
             for network in self.networks
         }
-        about = [*describe_same_samples(scope, frames), *scope.warnings(frames)]
-        shown = {network: self._shown(items) for network, items in found.items()}
-        images = draw(lambda figure: [*draw_generality(figure, shown), *about])
-        return {
-            **self._sheet(scope, frames, found).files(),
-            **{f"figures/{self.name}.{kind}": image for kind, image in images.items()},
-        }
-
-    def _shown(self, items: Sequence[Held]) -> list[Held]:
-        """Return the figure's standings: every method, of one under many budgets some."""
-        curves = on_curves([item.contender for item in items], self.budgets)
-        return [item for item in items if item.contender not in curves or item.contender.budget in self.drawn]
-
-    def _sheet(self, scope: Scope, frames: Frames, found: dict[str, list[Held]]) -> Sheet:
+        about, bold = describe_same_samples(scope, frames), scope.warnings(frames)
         header = ["method", "knows", "budget", "n", *(f"{label} (%)" for label in KINDS.values())]
         header += ["images of the same confusion", "seconds", "passes"]
-        return Sheet(
-            name=self.name,
-            heading="Generality and cost",
-            caption=" ".join([_CAPTION, SET_ASIDE, *describe_same_samples(scope, frames)]),
-            warnings=scope.warnings(frames),
-            blocks=[
-                Block(f"{network_label(network)}.", header, [_LOOKUP, *map(_line, items)])
+        yield self.sheet(
+            [SET_ASIDE, *about],
+            bold,
+            [
+                Block(f"{network_label(network)}.", header, [LOOKUP, *map(_line, items)])
                 for network, items in found.items()
             ],
-            columns=_COLUMNS,
-            records=[
+            [
                 record
                 for network, items in found.items()
                 for item in items
                 for record in _records(network, item)
             ],
         )
+        shown = {network: self._shown(items) for network, items in found.items()}
+        yield Picture("generality", lambda figure: [*_draw(figure, shown), *about, *bold])
+
+    def _shown(self, items: Sequence[Held]) -> list[Held]:
+        """Return what the figure has: every method, of one under many budgets some."""
+        curves = on_curves([item.contender for item in items], BUDGETS)
+        return [item for item in items if item.contender not in curves or item.contender.budget in self.drawn]
 
 
 def _cell(item: Held, kind: str) -> str:
@@ -101,53 +158,68 @@ def _cell(item: Held, kind: str) -> str:
 
 
 def _line(item: Held) -> list[str]:
-    about = [item.contender.label, LEVELS[item.level].label, item.contender.budget]
     images = format_count(item.counts["same_confusion"][0]) if item.counts else ""
-    cells = [_cell(item, kind) for kind in KINDS]
     return [
-        *about,
-        format_count(item.corrected),
-        *cells,
-        images,
-        format_number(item.seconds),
-        format_number(item.passes),
+        *(
+            item.contender.label,
+            LEVELS[item.level].label,
+            item.contender.budget,
+            format_count(item.corrected),
+        ),
+        *(_cell(item, kind) for kind in KINDS),
+        *(images, format_number(item.seconds), format_number(item.passes)),
     ]
 
 
-_LOOKUP = [
-    *("Lookup table (by construction, not measured)", LEVELS["nothing"].label, "", ""),
-    *("as N0", "as N0", "as N0", "0"),
-    *("", "", ""),
-]
-_COLUMNS = (
-    *("network", "method", "options", "knows", "budget", "corrected", "kind"),
-    *("images", "right_N0", "right_after", "seconds", "passes", "note"),
-)
-
-
-def _records(network: str, item: Held) -> list[tuple[object, ...]]:
-    """Return a line for each kind of image."""
-    contender = item.contender
-    about = (
-        network,
-        contender.method,
-        contender.options,
-        item.level,
-        contender.budget,
-        item.corrected,
-    )
+def _records(network: str, item: Held) -> Iterator[tuple[object, ...]]:
+    """Yield a line for each kind of image."""
     note = "" if item.measured else NOT_MEASURED if item.corrected else NONE_CORRECTED
-    return [
-        (*about, kind, *item.counts.get(kind, (None, None, None)), item.seconds, item.passes, note)
-        for kind in KINDS
+    for kind in KINDS:
+        counts = item.counts.get(kind, (None, None, None))
+        yield (*item.named(network), item.corrected, kind, *counts, item.seconds, item.passes, note)
+
+
+def _draw(figure: Figure, shown: Mapping[str, Sequence[Held]]) -> list[str]:
+    """Draw a row of panels for each network: one for each kind of image, one for the seconds."""
+    heights = [LINE * max(6, len(items)) + 0.55 for items in shown.values()]
+    figure.set_size_inches(DOUBLE_COLUMN, sum(heights) + 0.9)
+    panels = figure.subplots(len(shown), len(KINDS) + 1, squeeze=False, height_ratios=heights)
+    for row, (network, items) in zip(panels, shown.items(), strict=True):
+        for axes, (kind, label) in zip(row, [*KINDS.items(), ("", "seconds")], strict=True):
+            axes.set_title(f"{network_label(network)}: {label}" if axes is row[0] else label)
+            if items:
+                _draw_panel(axes, items, kind)
+                axes.tick_params(axis="y", length=0, labelleft=axes is row[0])
+            else:
+                blank(axes, absent_text(network, "reloading") if axes is row[0] else "")
+    looks = [("o", "after the correction", GREY), ("|", "N0", GREY)]
+    looks += [("s", f"knows {level.label}", level.colour) for level in LEVELS.values()]
+    handles = [
+        Line2D([], [], marker=marker, linewidth=0, markersize=4, color=colour, label=label)
+        for marker, label, colour in looks
     ]
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, columnspacing=1.1
+    )
+    return [words("generality")["figure"]]
 
 
-_CAPTION = (
-    "Reloading setting, the same samples for all methods: how many images like the n corrected samples the corrected"
-    " network gets right, in brackets how many N0 does. Shifts: the sample moved by one pixel in 8 directions."
-    " Rotations: turned by 5 and 10 degrees either way. Noise: 8 draws of Gaussian noise. Same confusion: the other"
-    " test images of the sample's label that N0 takes for the same wrong class; N0 gets none of them right. All images"
-    " of a kind count alike. Seconds and passes: what the search takes, the median over all samples; passes through"
-    " the network on that one sample, forward and backward, without those on a keep-set or on the training data."
-)
+def _draw_panel(axes: Axes, items: Sequence[Held], kind: str) -> None:
+    """Draw a line for each method: the share of a kind of image, or the seconds where there is no kind."""
+    names = []
+    for place, item in enumerate(items):
+        names.append(item.contender.short)
+        after, before = (item.share(kind, 2), item.share(kind, 1)) if kind else (item.seconds, None)
+        if after is not None:
+            axes.plot(after, place, "o", markersize=3.2, color=LEVELS[item.level].colour, markeredgewidth=0)
+        if before is not None:
+            axes.plot(before, place, "|", markersize=5, color=GREY, markeredgewidth=0.8)
+    axes.set_ylim(len(items) - 0.4, -0.6)
+    axes.grid(visible=True, axis="both")
+    axes.set_yticks(range(len(items)), names, fontsize=5.5)
+    if kind:
+        axes.set_xlim(-4, 104)
+        axes.set_xlabel("% right")
+    else:
+        axes.set_xscale("log")
+        axes.set_xlabel("a sample")

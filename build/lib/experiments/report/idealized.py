@@ -4,18 +4,20 @@ Section 3.1 argues that Algorithm 1 over all m parameters takes O(K m), K the co
 not measure it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from experiments.records.schema import PROBE, Run
-from experiments.report.captions import describe_base, describe_scale, warnings
+from experiments.report.captions import describe_base, describe_scale, warnings_of
 from experiments.report.frames import Frames, build_frames, option
 from experiments.report.metrics import MISSING, correct, corrected, test_accuracy_change
 from experiments.report.numbers import format_count, format_number
-from experiments.report.sheet import Block, Sheet, sheet_names
+from experiments.report.part import Made, Study
+from experiments.report.scope import Scope
+from experiments.report.sheet import Block
 from experiments.report.style import method_style, network_label
 
 SELECTOR = "idealized"
@@ -48,103 +50,68 @@ TITLES = (
 )
 
 
-@dataclass(frozen=True)
-class Idealized:
-    """A table of Algorithm 1, BGD-II, BGD-I and top-k on the samples that all of them were run on.
+Values = dict[str, float]  # of a method; empty where it has none
 
-    Attributes:
-        presets: Whose runs.
-        networks: Their order.
-    """
+
+@dataclass(frozen=True)
+class Idealized(Study):
+    """A table of Algorithm 1, BGD-II, BGD-I and top-k on the samples that all of them were run on."""
 
     presets: tuple[str, ...] = ("idealized_selector", "idealized_selector_mlp", "idealized_selector_alexnet")
-    networks: tuple[str, ...] = ("alexnet", "mlp")
+    tables = ("idealized_selector",)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        return sheet_names("idealized_selector")
-
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`."""
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table."""
         runs = [run for run in runs if PROBE not in run.header.spec and run.header.spec["seed"] == SEED]
-        frames = build_frames(runs)
+        frames = build_frames(runs).select(setting="reloading")
         tensors = {
             run.header.spec["network"]["name"]: option(run.header.spec, "method.tensors")
             for run in runs
             if run.header.spec["method"]["name"] == SELECTOR
         }
-        costs, commons, records, about, bold = [], [], [], [], []
+        costs, commons, records, about = [], [], [], []
         for network in self.networks:
-            part = frames.select(network=network, setting="reloading")
-            shared = _shared(part)
-            about.append(_scale(network, part, shared))
-            bold += [f"{network_label(network)}: {text}" for text in warnings(part.runs)]
+            part = frames.select(network=network)
+            shared = _of_all(part.samples)
+            lacking = Scope("reloading", self.networks, METHODS).lacking(part.runs)
+            about.append(_scale(network, part, shared, lacking))
             for name, values in _methods(shared, tensors.get(network)):
-                otherwise = MISSING if name in _absent(part) else NOT_SHARED
+                otherwise = MISSING if name in lacking else NOT_SHARED
                 costs.append([network_label(network), name, *_cells(values, COST, otherwise)])
                 if "POC" in values or not values:  # an extrapolation corrects nothing
                     commons.append([network_label(network), name, *_cells(values, COMMON, otherwise)])
-                records += [
-                    (network, name, metric, values.get(metric) if values else otherwise)
-                    for metric in (*COST, *COMMON)
-                ]
-        blocks = [
-            Block(title, ["network", "method", *labels.values()], lines)
-            for title, labels, lines in zip(TITLES, (COST, COMMON), (costs, commons), strict=True)
-        ]
-        sheet = Sheet(
-            name="idealized_selector",
-            heading="Algorithm 1 in full",
-            caption=" ".join([_MEANING, *about]),
-            warnings=bold,
-            blocks=blocks,
-            columns=("network", "method", "metric", "value"),
-            records=records,
+                for metric in (*COST, *COMMON):
+                    records.append((network, name, metric, values.get(metric) if values else otherwise))
+        yield self.sheet(
+            [*about],
+            warnings_of(frames.runs, "network", {name: network_label(name) for name in self.networks}),
+            [
+                Block(title, ["network", "method", *labels.values()], lines)
+                for title, labels, lines in zip(TITLES, (COST, COMMON), (costs, commons), strict=True)
+            ],
+            records,
         )
-        return sheet.files()
 
 
-_MEANING = (
-    "The approximate idealized subset selector (Algorithm 1, section 3.1) over the parameters of a network"
-    " retrained on the sample, beside BGD and top-k on the same samples: the comparison that motivates BGD,"
-    " a forward pass for each of m parameters, O(K m), which the thesis does not print. Subset: parameters"
-    " altered. Forward passes (of the one sample) and seconds of search: means over the shared samples;"
-    " seconds are wall time on one thread of a shared machine. The selector's forward passes are those of the"
-    " printed algorithm, one for each parameter; its seconds are those of an implementation that guesses many"
-    " restorations at once and checks them, so its time for a pass is no cost of a pass. Extrapolated, not"
-    " measured: one pass for each of the network's parameters and those of retraining, at what a pass took"
-    " within BGD-I on that network."
-)
-
-
-def _shared(part: Frames) -> pd.DataFrame:
-    """Return the rows of the samples that every method was run on; empty where a method is not there."""
-    samples = part.samples[part.samples["method"].isin(METHODS)]
+def _of_all(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the samples that every method has a row of; empty where a method is not there."""
+    samples = samples[samples["method"].isin(METHODS)]
     count = samples.groupby("index")["method"].transform("nunique")
     return samples[np.asarray(count == len(METHODS), dtype=np.bool_)]
 
 
-def _absent(part: Frames) -> list[str]:
-    """Return the methods without a run."""
-    return [method_style(name).label for name in METHODS if name not in set(part.runs["method"])]
+def _common(shared: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the samples that all the methods correct."""
+    return _of_all(shared[corrected(shared)])
 
 
-def _scale(network: str, part: Frames, shared: pd.DataFrame) -> str:
+def _scale(network: str, part: Frames, shared: pd.DataFrame, lacking: Sequence[str]) -> str:
     label = network_label(network)
-    absent = _absent(part)
-    if absent:
-        return f"{label}: missing, no run of {', '.join(absent)} is among the records."
+    if lacking:
+        return f"{label}: missing, no run of {', '.join(lacking)} is among the records."
     base, scale = describe_base(part.runs), describe_scale(part.runs)
     count = format_count(shared["index"].nunique())
     return f"{label}: {count} shared samples. {_comparison(shared)} {base} {scale}"
-
-
-def _common(shared: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the samples that all the methods correct."""
-    right = shared[corrected(shared)]
-    count = right.groupby("index")["method"].transform("nunique")
-    return right[np.asarray(count == len(METHODS), dtype=np.bool_)]
 
 
 def _comparison(shared: pd.DataFrame) -> str:
@@ -162,9 +129,9 @@ def _comparison(shared: pd.DataFrame) -> str:
     )
 
 
-def _methods(shared: pd.DataFrame, tensors: Sequence[str] | None) -> list[tuple[str, dict[str, float]]]:
+def _methods(shared: pd.DataFrame, tensors: Sequence[str] | None) -> list[tuple[str, Values]]:
     """Return each method's name and values, and the selector's extrapolation where it left tensors out."""
-    found: list[tuple[str, dict[str, float]]] = []
+    found: list[tuple[str, Values]] = []
     common = _common(shared)
     for method in METHODS:
         own = shared[shared["method"] == method]
@@ -183,29 +150,28 @@ def _methods(shared: pd.DataFrame, tensors: Sequence[str] | None) -> list[tuple[
     return found
 
 
-def _values(own: pd.DataFrame, common: pd.DataFrame) -> dict[str, float]:
+def _values(own: pd.DataFrame, common: pd.DataFrame) -> Values:
     """Return the figures of a method; `common` has its rows of the samples that all correct."""
     if own.empty:
         return {}
-    subset = own.loc[corrected(own), "altered"]
     passes, seconds = float(own["forward_passes"].mean()), float(own["search_seconds"].mean())
     return {
         "POC": float(100 * correct(own).mean()),
-        "subset_mean": float(subset.mean()),
-        "subset_median": float(subset.median()),
-        "subset_max": float(subset.max()),
+        **_sizes("subset", own.loc[corrected(own), "altered"]),
         "passes": passes,
         "seconds": seconds,
         "milliseconds": 1000 * seconds / passes if passes else float("nan"),
         "n": float(len(common)),
-        "common_mean": float(common["altered"].mean()),
-        "common_median": float(common["altered"].median()),
-        "common_max": float(common["altered"].max()),
+        **_sizes("common", common["altered"]),
         "dTA": float(test_accuracy_change(common).mean()) if len(common) else float("nan"),
     }
 
 
-def _extrapolated(own: pd.DataFrame, shared: pd.DataFrame) -> dict[str, float]:
+def _sizes(name: str, altered: "pd.Series[int]") -> Values:
+    return {f"{name}_{of}": float(altered.agg(of)) for of in ("mean", "median", "max")}
+
+
+def _extrapolated(own: pd.DataFrame, shared: pd.DataFrame) -> Values:
     """Return passes and seconds of the selector over every parameter."""
     timed = shared[shared["method"] == TIMED]
     each = float(timed["search_seconds"].sum() / timed["forward_passes"].sum())
@@ -215,7 +181,7 @@ def _extrapolated(own: pd.DataFrame, shared: pd.DataFrame) -> dict[str, float]:
     return {"passes": passes, "seconds": passes * each, "milliseconds": 1000 * each}
 
 
-def _cells(values: dict[str, float], labels: dict[str, str], otherwise: str) -> list[str]:
+def _cells(values: Values, labels: dict[str, str], otherwise: str) -> list[str]:
     """Return a line's cells; an extrapolation has no subset, a method without samples `otherwise` alone."""
     if not values:
         return [otherwise] * len(labels)

@@ -1,31 +1,152 @@
 """Corrections in a row: what they do to images that nobody asked about, how many last, and where each method breaks."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
 from experiments.report.accumulation import (
     FALLS,
     NEVER,
     ROUNDING,
-    Measure,
+    at,
     cell_text,
+    lost,
+    of_run,
     summary_of,
     with_trails,
 )
-from experiments.report.canvas import draw
-from experiments.report.contenders import frames_of, part_of
+from experiments.report.canvas import Picture, blank
+from experiments.report.captions import absent_text
+from experiments.report.contenders import Contender, Entrant, entrants, frames_of
+from experiments.report.curves import MET, curve
 from experiments.report.frames import Frames
-from experiments.report.in_a_row_figure import Trail, draw_rows
-from experiments.report.knowledge import LEVELS, SET_ASIDE, Knowledge, level_of, level_rank
-from experiments.report.metrics import MISSING, NONE_CORRECTED, Summary, correct
+from experiments.report.knowledge import LEVELS, SET_ASIDE, level_rank
+from experiments.report.metrics import NONE_CORRECTED, Values, correct
+from experiments.report.numbered import SIZE, Entry, draw_key, key_height, spread
+from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
-from experiments.report.sheet import Block, Sheet, sheet_names
+from experiments.report.sheet import Block
 from experiments.report.standings import Aim
-from experiments.report.style import NETWORKS, method_order, network_label
+from experiments.report.strips import Panel, set_axis
+from experiments.report.style import DOUBLE_COLUMN, family_of, network_label
+
+COLUMNS = 3  # of the key
+HEIGHT = 3.4  # inches, of a row of panels
+GAP = 0.026  # of a panel's height, between the numbers at its right
+POINTS = 60  # about, of a line that is not ours: with every one of 700 samples, forty such lines are a smear
+LOSS = Panel("untouched_loss", "untouched accuracy lost (points)", "right", "symlog", 0.1)
+AIMED = "Level dotted line: what this project aims at."
+
+Found = Mapping[str, Sequence[Entrant]]  # by network
+
+
+def draw_rows(figure: Figure, found: Found, aims: Sequence[Aim]) -> list[str]:
+    """Draw a row for each network, the loss left and retention right, and the key; return notes."""
+    entries = _entries(found)
+    key = key_height(list(entries.values()), COLUMNS)
+    figure.set_size_inches(DOUBLE_COLUMN, HEIGHT * len(found) + key + 1.1)
+    grid = figure.add_gridspec(len(found) + 1, 2, height_ratios=[*([HEIGHT] * len(found)), key])
+    letters = iter("abcdefgh")
+    for row, (network, items) in enumerate(found.items()):
+        for column, quantity in enumerate((LOSS.quantity, "retention")):
+            axes = figure.add_subplot(grid[row, column])
+            axes.set_title(f"({next(letters)}) {network_label(network)}")
+            if not items:
+                blank(axes, absent_text(network, "non_reloading"))
+                continue
+            bounds = [aim.bound for aim in aims if (aim.network, aim.quantity) == (network, quantity)]
+            _draw_panel(axes, items, entries, quantity, bounds)
+            if row == len(found) - 1:
+                axes.set_xlabel(MET)
+    draw_key(figure.add_subplot(grid[-1, :]), list(entries.values()), COLUMNS)
+    return [words("in_a_row")["figure"], *([AIMED] if aims else [])]
+
+
+def _entries(found: Found) -> dict[Contender, Entry]:
+    """Return a numbered entry for each contender of any network, in the order that they come in."""
+    levels = {item.contender: item.level for items in found.values() for item in items}
+    ordered = sorted(levels, key=lambda contender: level_rank(levels[contender]))
+    entries = {}
+    for number, contender in enumerate(ordered, 1):
+        family = family_of(contender.method)
+        line = {"thesis": ":", "ours": "-"}.get(family, "--")
+        entries[contender] = Entry(number, contender.short, levels[contender], family, line)
+    return entries
+
+
+def values_of(samples: pd.DataFrame, quantity: str) -> Values:
+    """Return the curve of a panel after 0, 1, 2, ... samples, the mean over seeds."""
+    if quantity == "retention":
+        return curve(samples, "retention").mean
+    accuracy = curve(samples, "untouched_accuracy").mean
+    return np.asarray(100 * (accuracy[0] - accuracy), dtype=np.float64)
+
+
+def drawn_of(size: int, every: bool) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Return the places of a line's values that are drawn: all, or some `POINTS` of them and the last."""
+    step = 1 if every else max(1, size // POINTS)
+    return np.union1d(np.arange(0, size, step), [size - 1])
+
+
+def _draw_panel(
+    axes: Axes,
+    items: Sequence[Entrant],
+    entries: Mapping[Contender, Entry],
+    quantity: str,
+    bounds: Sequence[float],
+) -> None:
+    loss = quantity == LOSS.quantity
+    lines = {item.contender: values_of(item.part.samples, quantity) for item in items}
+    longest = max(values.size for values in lines.values()) - 1
+    if loss:
+        finite = np.concatenate([values[np.isfinite(values)] for values in lines.values()])
+        ends = [*finite, *bounds, 0.0]
+        set_axis(axes, LOSS, min(ends), max(ends), along="y")
+        axes.invert_yaxis()
+        axes.set_ylabel(LOSS.label)
+        lines = {name: LOSS.heights(values) for name, values in lines.items()}
+        marks = [float(LOSS.heights([bound])[0]) for bound in bounds]
+    else:
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_ylabel("retention")
+        marks = [bound / 100 for bound in bounds]
+    for mark in marks:
+        axes.axhline(mark, color="#5E7F3A", linestyle=(0, (1, 1.5)), linewidth=1.0, zorder=1.5)
+    for name, values in lines.items():
+        entry, ours = entries[name], entries[name].family == "ours"
+        look: dict[str, Any] = {"color": LEVELS[entry.level].colour, "linestyle": entry.line}
+        drawn = drawn_of(values.size, ours)
+        axes.plot(drawn, values[drawn], linewidth=1.2 if ours else 0.75, zorder=2.5 if ours else 2, **look)
+    axes.set_xlim(0, max(1, longest))
+    _write_ends(axes, {entries[name].number: values for name, values in lines.items()}, entries)
+
+
+def _write_ends(axes: Axes, lines: Mapping[int, Values], entries: Mapping[Contender, Entry]) -> None:
+    """Write each line's number right of the panel, apart from each other, with a thin line to where it ends."""
+    bottom, top = axes.get_ylim()
+    right = axes.get_xlim()[1]
+    ends = {
+        number: (float(np.flatnonzero(np.isfinite(values))[-1]), float(values[np.isfinite(values)][-1]))
+        for number, values in lines.items()
+        if np.isfinite(values).any()
+    }
+    colours = {entry.number: LEVELS[entry.level].colour for entry in entries.values()}
+    shares = [(value - bottom) / (top - bottom) for _, value in ends.values()]
+    for (number, (place, _)), share, height in zip(
+        ends.items(), shares, spread(shares, GAP, 0.0, 1.0), strict=True
+    ):
+        thin: dict[str, Any] = {"color": "#999999", "linewidth": 0.3, "clip_on": False}
+        axes.plot((place / right, 1.045), (share, height), transform=axes.transAxes, **thin)
+        look: dict[str, Any] = {"fontsize": SIZE, "va": "center", "color": colours[number]}
+        axes.text(1.05, height, str(number), transform=axes.transAxes, **look)
+
 
 # Presets: each method as it is; one with every parameter free; one that refuses what is harmful.
 IN_A_ROW = ("in_a_row", "in_a_row_dense", "in_a_row_refusal")
@@ -48,193 +169,109 @@ def lost_for_good(samples: pd.DataFrame, points: int) -> float:
         samples: The rows of one run, in order, with the columns of `with_trails`.
         points: Hundredths of accuracy.
     """
-    lost = (samples["base_untouched_accuracy"] - samples["untouched_accuracy"]).to_numpy(dtype=np.float64)
-    return since((lost >= points / 100 - ROUNDING).tolist())
+    return since((lost(samples, "untouched_accuracy") >= points / 100 - ROUNDING).tolist())
 
 
 def forgotten_for_good(samples: pd.DataFrame) -> float:
     """Return after how many samples retention stays below `RETENTION`; NaN for never."""
     retention = samples["retention"].to_numpy(dtype=np.float64)
-    return since(
-        (retention < RETENTION - ROUNDING).tolist()
-    )  # NaN, before anything was corrected, is not below
-
-
-def _end(column: str, factor: float = 1.0) -> Callable[[pd.DataFrame], float]:
-    return lambda samples: factor * float(samples[column].iloc[-1])
+    # NaN, before anything was corrected, is not below.
+    return since((retention < RETENTION - ROUNDING).tolist())
 
 
 def _loss(samples: pd.DataFrame) -> float:
-    last = samples.iloc[-1]
-    return round(100 * float(last["base_untouched_accuracy"] - last["untouched_accuracy"]), 10)
+    return round(100 * float(lost(samples, "untouched_accuracy")[-1]), 10)
 
 
-def _lost(points: int) -> Callable[[pd.DataFrame], float]:
-    return lambda samples: lost_for_good(samples, points)
+def _lost(points: int) -> str:
+    return f"lost {points} point{'s' if points > 1 else ''} after"
 
 
 MEASURES = (
-    Measure("POC", "POC (%)", lambda samples: 100 * float(correct(samples).mean())),
-    Measure("untouched_accuracy", "untouched accuracy (%)", _end("untouched_accuracy", 100)),
-    Measure("untouched_loss", "untouched, loss (points)", _loss),
-    Measure("retention", "retention (%)", _end("retention", 100), NONE_CORRECTED),
-    Measure("union", "parameters ever changed", _end("union")),
-    Measure("drift", "drift (L2)", _end("drift")),
-    Measure("seconds", "seconds in all", lambda samples: float(samples["search_seconds"].sum())),
+    of_run("POC", "POC (%)", lambda samples: 100 * float(correct(samples).mean())),
+    of_run("untouched_accuracy", "untouched accuracy (%)", at("untouched_accuracy", factor=100)),
+    of_run("untouched_loss", "untouched, loss (points)", _loss),
+    of_run("retention", "retention (%)", at("retention", factor=100), NONE_CORRECTED),
+    of_run("union", "parameters ever changed", at("union")),
+    of_run("drift", "drift (L2)", at("drift")),
+    of_run("seconds", "seconds in all", lambda samples: float(samples["search_seconds"].sum())),
     *(
-        Measure(
-            f"lost_{points}", f"lost {points} point{'s' if points > 1 else ''} after", _lost(points), NEVER
-        )
+        of_run(f"lost_{points}", _lost(points), partial(lost_for_good, points=points), NEVER)
         for points in FALLS
     ),
-    Measure("forgotten", "retention below 95 % after", forgotten_for_good, NEVER),
+    of_run("forgotten", "retention below 95 % after", forgotten_for_good, NEVER),
 )
-Values = dict[int, dict[str, float]]  # by seed, by measure
+LOOKUP = [
+    *("Lookup table (by construction, not measured)", LEVELS["nothing"].label, ""),
+    *("100", "as N0", "0", "100", "0", "0", "", *[NEVER] * (len(FALLS) + 1)),
+]
 
 
 @dataclass(frozen=True)
-class InARow:
+class InARow(Study):
     """A table and a figure of every method in the non-reloading setting.
 
     Attributes:
-        knowledge: The level of each method.
-        presets: Whose runs.
-        networks: In the order that they are shown.
-        methods: Those that should be there; what is missing is named.
         aims: What corrections in a row should reach: of `untouched_loss` and `retention`, in points and per cent.
-        name: Of the files.
-        thesis_errors: By network, how many test images the thesis' N0 gets wrong.
     """
 
-    knowledge: Knowledge
     presets: tuple[str, ...] = IN_A_ROW
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    methods: tuple[str, ...] = ()
     aims: tuple[Aim, ...] = ()
-    name: str = "in_a_row"
-    thesis_errors: tuple[tuple[str, int], ...] = ()
+    tables = ("in_a_row",)
+    figures = ("in_a_row",)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        return (*sheet_names(self.name), *(f"figures/{self.name}.{kind}" for kind in ("png", "svg")))
-
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`."""
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table and the figure."""
         frames, _ = frames_of(runs, "non_reloading", self.networks)
         trails = Frames(with_trails(frames.samples), frames.runs)
-        scope = Scope("non_reloading", self.networks, self.methods, self.thesis_errors)
-        found = {network: self._trails(trails.select(network=network)) for network in self.networks}
-        images = draw(
-            lambda figure: [*draw_rows(figure, found, self.aims), *scope.footnotes(_by_method(frames))]
-        )
-        return {
-            **self._sheet(scope, frames, found).files(),
-            **{f"figures/{self.name}.{kind}": image for kind, image in images.items()},
+        # What a method knows is a column of the table: the caption does not say it again.
+        scope = Scope("non_reloading", self.networks, self.methods, replace(self.thesis, knowledge=()))
+        found = {
+            network: [
+                item
+                for item in entrants(trails.select(network=network), self.thesis.knowledge)
+                if len(item.part.samples)
+            ]
+            for network in self.networks
         }
-
-    def _trails(self, frames: Frames) -> list[Trail]:
-        """Return the rows of each contender of a network, those that know least first."""
-        found = [
-            Trail(
-                contender,
-                level_of(contender.method, self.knowledge),
-                part_of(frames, contender).samples,
-            )
-            for contender in dict.fromkeys(frames.runs["contender"])
-        ]
-        found = [item for item in found if len(item.samples)]
-        order = method_order(item.contender.method for item in found)
-        return sorted(
-            found,
-            key=lambda item: (
-                level_rank(item.level),
-                order.index(item.contender.method),
-                item.contender.budget,
-                item.contender.options,
-            ),
-        )
-
-    def _sheet(self, scope: Scope, frames: Frames, found: dict[str, list[Trail]]) -> Sheet:
+        # Words on the scale name methods alone: of runs under several options one is enough.
+        sizes = ["network", "method", "seed", "run_samples", "train_images", "test_images", "errors"]
+        by_method = Frames(frames.samples, frames.runs.drop_duplicates(sizes))
         header = ["method", "knows", "budget", *(item.label for item in MEASURES)]
-        values = {
-            network: [(item, measured(item.samples)) for item in items] for network, items in found.items()
-        }
-        return Sheet(
-            name=self.name,
-            heading="Corrections in a row: what they cost, how many last, and where each method breaks",
-            caption=" ".join([_CAPTION, SET_ASIDE, *scope.caption(_by_method(frames))]),
-            warnings=scope.warnings(frames),
-            blocks=[
+        yield self.sheet(
+            [SET_ASIDE, *scope.caption(by_method)],
+            scope.warnings(frames),
+            [
                 Block(
                     f"{network_label(network)}.",
                     header,
-                    [_LOOKUP, *(self._line(network, item, each) for item, each in items)],
+                    [LOOKUP, *(self._line(network, item) for item in items)],
                 )
-                for network, items in values.items()
+                for network, items in found.items()
             ],
-            columns=_COLUMNS,
-            records=[
+            [
                 record
-                for network, items in values.items()
-                for item, each in items
-                for record in _records(network, item, each)
+                for network, items in found.items()
+                for item in items
+                for record in _records(network, item)
             ],
         )
+        yield Picture(
+            "in_a_row", lambda figure: [*draw_rows(figure, found, self.aims), *scope.footnotes(by_method)]
+        )
 
-    def _line(self, network: str, item: Trail, values: Values) -> list[str]:
+    def _line(self, network: str, item: Entrant) -> list[str]:
         cells = []
         for measure in MEASURES:
-            summary = summary_of(measure, values)
+            summary = summary_of(measure, item.part.samples)
             aim = [aim for aim in self.aims if (aim.network, aim.quantity) == (network, measure.name)]
             mark = "" if not aim else " ✓" if aim[0].met_by(summary.mean) else " ✗"
             cells.append(f"{cell_text(measure, summary)}{mark}")
         return [item.contender.label, LEVELS[item.level].label, item.contender.budget, *cells]
 
 
-def measured(samples: pd.DataFrame) -> Values:
-    """Return each measure of each run of a contender, by seed."""
-    ordered = samples.sort_values("position", kind="stable")
-    return {
-        int(seed): {item.name: item.value(ordered[ordered["seed"] == seed]) for item in MEASURES}
-        for seed in sorted(set(ordered["seed"]))
-    }
-
-
-def _by_method(frames: Frames) -> Frames:
-    """Return frames with a run for each method and scale, for words on their scale, which name methods alone."""
-    sizes = ["network", "method", "seed", "run_samples", "train_images", "test_images", "errors"]
-    return Frames(frames.samples, frames.runs.drop_duplicates(sizes))
-
-
-def _records(network: str, item: Trail, values: Values) -> list[tuple[object, ...]]:
-    """Return a line for each measure: the mean over seeds, or in words why there is none."""
-    about = (network, item.contender.method, item.contender.options, item.level, item.contender.budget)
-    records: list[tuple[object, ...]] = []
+def _records(network: str, item: Entrant) -> Iterator[tuple[object, ...]]:
+    """Yield a line for each measure: the mean over seeds, or in words why there is none."""
     for measure in MEASURES:
-        summary: Summary = summary_of(measure, values)
-        mean: object = summary.note or MISSING if summary.mean is None else summary.mean
-        records.append((*about, measure.name, mean, summary.sd, summary.n, summary.left_out))
-    return records
-
-
-_COLUMNS = (
-    *("network", "method", "options", "knows", "budget"),
-    *("quantity", "value", "sd", "n", "without"),
-)
-_LOOKUP = [
-    *("Lookup table (by construction, not measured)", LEVELS["nothing"].label, ""),
-    *("100", "as N0", "0", "100", "0", "0", "", *[NEVER] * (len(FALLS) + 1)),
-]
-_CAPTION = (
-    "Non-reloading setting: each sample is corrected on the network that the corrections before it left behind. Knows:"
-    " what a method may use beyond the network and the sample. Untouched accuracy, at the end: over the test images"
-    " that are not on the work list; the loss is against N0. Retention, at the end: the share of the samples corrected"
-    " before the last that the network gets right. Parameters ever changed: by any correction. Drift: L2 norm of the"
-    " difference of all parameters to N0's. Seconds: of all searches. Where a method breaks: the number of samples met"
-    " after which the untouched accuracy is 1, 5 and 10 points below N0's, and retention below 95 %, and stays so to"
-    " the end. ✓ and ✗: whether what this project aims at is reached. A method with several seeds has the mean over"
-    " them. There is no ±: these are runs from N0 itself, and rounding moves the end of a run of a method that draws"
-    " (table `rounding`), its ✓ and ✗ with it. Sorted by what a method knows. A lookup table has no side effect and"
-    " forgets nothing, whatever the number of samples."
-)
+        summary = summary_of(measure, item.part.samples)
+        yield (*item.named(network), measure.name, summary.told, summary.sd, summary.n, summary.left_out)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from experiments.report.metrics import corrected, released_training_loss_change, training_loss_change
 from experiments.report.statistics import Interval, Values, bootstrap_mean
@@ -68,8 +69,26 @@ class Accounts:
         """Spearman's between both accounts; None where one of them is constant."""
         if self.true.size < 2 or np.ptp(self.true) == 0 or np.ptp(self.released) == 0:
             return None
-        true, released = (pd.Series(values).rank().to_numpy() for values in (self.true, self.released))
-        return float(np.corrcoef(true, released)[0, 1])
+        return float(spearmanr(self.true, self.released).statistic)
+
+    @property
+    def numbers(self) -> tuple[float | None, ...]:
+        """What the table has, from n on."""
+        released = self.released
+        return (
+            self.true.size,
+            float(self.true.mean()),
+            self.interval.low,
+            self.interval.high,
+            float(np.median(self.true)),
+            self.lowered,
+            float(released.mean()),
+            float(released.std(ddof=1)) if released.size > 1 else None,
+            self.constant,
+            float(np.abs(released - self.constant).max()),
+            self.bound,
+            self.rank_correlation,
+        )
 
 
 def _last_batch_before(rows: pd.DataFrame) -> float:

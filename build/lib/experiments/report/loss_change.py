@@ -3,7 +3,7 @@
 Section 4.6.2. The estimate has two forms: |Gbar_j (-1 / g_j)| as printed, |Gbar_j g_j| in the released code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,27 +12,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
-from experiments.report.canvas import blank, draw
+from experiments.report.canvas import Picture, blank, grid
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_number
-from experiments.report.sheet import Block, Sheet, bracketed, percent, sheet_names
-from experiments.report.style import DOUBLE_COLUMN, METHODS, NETWORKS, network_label
+from experiments.report.part import Made, Study, words
+from experiments.report.sheet import Block, bracketed, percent
+from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
 from experiments.report.surveys import (
     Values,
     absent_text,
-    bold,
     by_network,
-    describe,
+    describe_all,
     footnotes,
+    loud_all,
     measurements,
 )
 
 PROBE_NAME = "loss_change"
-FORMS = {
-    "second_order_step": "|Ḡ / g|, as printed (Eq. 4.6.2)",
-    "gradient_product": "|Ḡ g|, released code",
-}
+FORMS = {"second_order_step": "|Ḡ / g|, as printed (Eq. 4.6.2)", "gradient_product": "|Ḡ g|, released code"}
 MARKS = (95, 98)  # percentiles: the thesis' threshold and the released default
+QUANTITIES = (*(f"percentile_{mark}" for mark in MARKS), "zero_share", "rising_share")
+QUARTILES = (25, 50, 75)
 BINS_PER_DECADE = 4
 HEADROOM = 1.35  # of the highest bin: above it stand the texts
 TAIL = 0.0005  # of the weights that are not at 0, left out at either end of an axis: float32 has 80 decades
@@ -61,6 +61,12 @@ class Distribution:
     rising: Values
     percentiles: Values
 
+    @property
+    def quantities(self) -> dict[str, Values]:
+        """What the table has: a value per sample, by name."""
+        marks = zip(QUANTITIES, self.percentiles.T, strict=False)
+        return {**dict(marks), "zero_share": self.zero, "rising_share": self.rising}
+
 
 def distribution(run: Run, form: str) -> Distribution:
     """Return one form's distribution of a run of the probe `loss_change`.
@@ -84,137 +90,85 @@ def distribution(run: Run, form: str) -> Distribution:
     return Distribution(exponents.astype(np.float64), shares, zero / weights, rising / weights, marks)
 
 
-@dataclass(frozen=True)
-class LossChangePart:
-    """Figure 4.3 and a table of its percentiles.
+Parts = Mapping[tuple[str, str], Distribution | None]  # by network and form
 
-    Attributes:
-        presets: Whose runs.
-        networks: A column of panels each.
-        figure, table: Names of the files.
-        thesis_errors: By network, how many test images the thesis' N0 gets wrong.
-    """
+
+@dataclass(frozen=True)
+class LossChangePart(Study):
+    """Figure 4.3 and a table of its percentiles."""
 
     presets: tuple[str, ...] = ("figure_4_3",)
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    figure: str = "figure_4_3"
-    table: str = "loss_change"
-    thesis_errors: tuple[tuple[str, int], ...] = ()
+    tables = ("loss_change",)
+    figures = ("figure_4_3",)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        return (*sheet_names(self.table), *(f"figures/{self.figure}.{kind}" for kind in ("png", "svg")))
-
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`.
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table and the figure.
 
         Raises:
             ReportError: Two runs of a network, or percentiles other than `MARKS`.
         """
         found = by_network(runs, PROBE_NAME)
         parts = {
-            (network, form): distribution(found[network], form)
+            (network, form): distribution(found[network], form) if network in found else None
             for network in self.networks
-            if network in found
             for form in FORMS
         }
-        images = draw(lambda figure: self._paint(figure, found, parts))
-        return {
-            **self._sheet(found, parts).files(),
-            **{f"figures/{self.figure}.{kind}": image for kind, image in images.items()},
-        }
-
-    def _paint(
-        self, figure: Figure, found: dict[str, Run], parts: dict[tuple[str, str], Distribution]
-    ) -> list[str]:
-        figure.set_size_inches(DOUBLE_COLUMN, 4.9)
-        panels = figure.subplots(len(FORMS), len(self.networks), squeeze=False)
-        letters = iter("abcdefgh")
-        for row, (form, label) in zip(panels, FORMS.items(), strict=True):
-            for axes, network in zip(row, self.networks, strict=True):
-                axes.set_title(f"({next(letters)}) {network_label(network)}: {label}")
-                if (network, form) in parts:
-                    _draw(axes, parts[network, form])
-                else:
-                    blank(axes, absent_text(network, PROBE_NAME))
-        meaning = (
-            "Line: share of the weights in each quarter of a decade, samples pooled; band: quartiles over the samples."
-            " Vertical: median over the samples of the 95th and 98th percentile over all weights, zeros included."
-            " Left out at either end of an axis: 0.05 % of the weights that are not at 0. g: gradient of the loss of"
-            " the misclassified sample; Ḡ: of the training loss."
+        yield self.sheet(
+            [*describe_all(found, self.networks, self.thesis)],
+            loud_all(found, self.networks),
+            [
+                Block(
+                    "",
+                    words("loss_change")["header"],
+                    [
+                        [network_label(name), FORMS[form], *_cells(part)]
+                        for (name, form), part in parts.items()
+                    ],
+                )
+            ],
+            [record for key, part in parts.items() for record in _records(*key, part)],
         )
-        return [meaning, *footnotes(found, self.networks)]
+        yield Picture("figure_4_3", lambda figure: self.paint(figure, found, parts))
 
-    def _sheet(self, found: dict[str, Run], parts: dict[tuple[str, str], Distribution]) -> Sheet:
-        thesis = dict(self.thesis_errors)
-        scale = [describe(name, found.get(name), thesis.get(name)) for name in self.networks]
-        header = ["network", "estimate", "n", "95th percentile", "98th percentile", "zero (%)", "rising (%)"]
-        lines, records = [], []
-        for network in self.networks:
-            for form, label in FORMS.items():
-                part = parts.get((network, form))
-                name = [network_label(network), label]
-                lines.append(name + (["missing"] * 5 if part is None else _cells(part)))
-                records += _records(network, form, part)
-        return Sheet(
-            name=self.table,
-            heading="Estimated change in training loss",
-            caption=" ".join([_MEANING, *scale]),
-            warnings=[text for name in self.networks for text in bold(name, found.get(name))],
-            blocks=[Block("", header, lines)],
-            columns=("network", "form", "quantity", "median", "low_quartile", "high_quartile", "mean", "n"),
-            records=records,
-        )
+    def paint(self, figure: Figure, found: Mapping[str, Run], parts: Parts) -> list[str]:
+        """Draw a row of panels per form, a column per network; return the lines of the footnote."""
+        for letter, axes, form, network in grid(figure, (DOUBLE_COLUMN, 4.9), tuple(FORMS), self.networks):
+            axes.set_title(f"{letter} {network_label(network)}: {FORMS[form]}")
+            part = parts.get((network, form))
+            if part is None:
+                blank(axes, absent_text(network, PROBE_NAME))
+            else:
+                _draw(axes, part)
+        return [words("loss_change")["figure"], *footnotes(found, self.networks)]
 
 
-_MEANING = (
-    "Estimate of the change in training loss from updating one weight (section 4.6.2), over all weights of a network,"
-    " for each misclassified sample; the thesis draws it (figure 4.3) and prints no number."
-    " g is the gradient of the sample's loss, Ḡ that of the training loss."
-    " Cells: median over the n samples [lower quartile, upper quartile] of a percentile over the weights, of the share"
-    " of weights whose estimate is exactly 0, and of the share whose update would raise the training loss to first"
-    " order; the two forms go the same way and share the last one. The brackets are quartiles, not intervals of"
-    " confidence."
-)
-
-
-def _quantities(part: Distribution) -> dict[str, Values]:
-    marks = {f"percentile_{mark}": part.percentiles[:, place] for place, mark in enumerate(MARKS)}
-    return {**marks, "zero_share": part.zero, "rising_share": part.rising}
-
-
-def _cells(part: Distribution) -> list[str]:
+def _cells(part: Distribution | None) -> list[str]:
+    if part is None:
+        return ["missing"] * (1 + len(QUANTITIES))
     cells = [str(part.zero.size)]
-    for name, values in _quantities(part).items():
+    for name, values in part.quantities.items():
         write = percent if name.endswith("share") else format_number
-        low, middle, high = (write(float(value)) for value in np.percentile(values, (25, 50, 75)))
+        low, middle, high = (write(float(value)) for value in np.percentile(values, QUARTILES))
         cells.append(bracketed(middle, low, high))
     return cells
 
 
-def _records(network: str, form: str, part: Distribution | None) -> list[tuple[object, ...]]:
+def _records(network: str, form: str, part: Distribution | None) -> Iterator[tuple[object, ...]]:
     if part is None:
-        names = (*(f"percentile_{mark}" for mark in MARKS), "zero_share", "rising_share")
-        return [(network, form, name, "missing", None, None, None, 0) for name in names]
-    records: list[tuple[object, ...]] = []
-    for name, values in _quantities(part).items():
-        low, middle, high = map(float, np.percentile(values, (25, 50, 75)))
-        records.append((network, form, name, middle, low, high, float(values.mean()), values.size))
-    return records
+        for name in QUANTITIES:
+            yield (network, form, name, "missing", None, None, None, 0)
+        return
+    for name, values in part.quantities.items():
+        low, middle, high = map(float, np.percentile(values, QUARTILES))
+        yield (network, form, name, middle, low, high, float(values.mean()), values.size)
 
 
 def _draw(axes: Axes, part: Distribution) -> None:
     """Draw the histogram over samples pooled, its quartiles, the percentiles and the share at 0."""
     axes.set_ylabel("weights (%)")
     axes.set_xlabel("estimated |change in training loss| (nats)")
-    axes.text(
-        *(0.02, 0.97),
-        f"exactly 0: {percent(part.zero.mean())} %\nof the weights",
-        transform=axes.transAxes,
-        va="top",
-        fontsize=7,
-    )
+    text = f"exactly 0: {percent(part.zero.mean())} %\nof the weights"
+    axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=7)
     if not part.exponents.size:
         return
     edges = 10 ** (np.append(part.exponents, part.exponents[-1] + 1) / BINS_PER_DECADE)

@@ -25,13 +25,14 @@ MISSING, NO_SAMPLES, NOT_RECORDED = "missing", "no samples", "not recorded"
 NONE_CORRECTED, NOT_FINITE = "none corrected", "not finite"
 
 
-def _column(samples: pd.DataFrame, name: str) -> Values:
+def column(samples: pd.DataFrame, name: str) -> Values:
+    """Return a column as numbers."""
     return samples[name].to_numpy(dtype=np.float64)
 
 
 def _difference(samples: pd.DataFrame, after: str, before: str) -> Values:
     """Return the difference of two accuracies, without the last digits that their subtraction leaves behind."""
-    return np.round(_column(samples, after) - _column(samples, before), 12)
+    return np.round(column(samples, after) - column(samples, before), 12)
 
 
 def corrected(samples: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -58,8 +59,8 @@ def parameters_altered(samples: pd.DataFrame) -> Values:
 
     A sample that was not corrected has an empty subset (section 4.7): 0 parameters.
     """
-    altered = np.where(corrected(samples), _column(samples, "altered"), 0.0)
-    return altered / _column(samples, "parameters") * 100
+    altered = np.where(corrected(samples), column(samples, "altered"), 0.0)
+    return altered / column(samples, "parameters") * 100
 
 
 def training_loss_change(samples: pd.DataFrame) -> Values:
@@ -68,7 +69,7 @@ def training_loss_change(samples: pd.DataFrame) -> Values:
     Above 0 for a loss that grew. L is the mean cross-entropy over the training images, of the
     network after the sample and of N0.
     """
-    return _column(samples, "train_loss") - _column(samples, "base_train_loss")
+    return column(samples, "train_loss") - column(samples, "base_train_loss")
 
 
 def released_training_loss_change(samples: pd.DataFrame) -> Values:
@@ -77,7 +78,7 @@ def released_training_loss_change(samples: pd.DataFrame) -> Values:
     The mean loss of the last batch after the sample minus N0's sum of batch means, both divided by |D|. The
     two are not the same quantity: the difference is about -L_0 / 64 whatever the correction did.
     """
-    return _column(samples, "released_after") - _column(samples, "base_released_before")
+    return column(samples, "released_after") - column(samples, "base_released_before")
 
 
 def test_accuracy_change(samples: pd.DataFrame) -> Values:
@@ -95,13 +96,13 @@ def training_accuracy_change(samples: pd.DataFrame) -> Values:
 
 def sample_loss(samples: pd.DataFrame) -> Values:
     """Return the sample's cross-entropy in nats after its turn (section 4.5.1, figure 4.2): a value per sample."""
-    return _column(samples, "sample_loss_after")
+    return column(samples, "sample_loss_after")
 
 
-def _last(samples: pd.DataFrame, column: str) -> Values:
+def _last(samples: pd.DataFrame, name: str) -> Values:
     """Return a column's value after the last sample: a value per seed."""
     last = samples.sort_values("position", kind="stable").groupby("seed").tail(1).sort_values("seed")
-    return _column(last, column)
+    return column(last, name)
 
 
 def final_test_accuracy(samples: pd.DataFrame) -> Values:
@@ -145,6 +146,22 @@ def of_population(samples: pd.DataFrame, population: Population = "corrected") -
     raise ValueError(f"population must be 'corrected' or 'all', not {population!r}")
 
 
+def over_corrected(
+    runs: pd.DataFrame, samples: pd.DataFrame, values: Callable[[pd.DataFrame], Values]
+) -> Values | str:
+    """Return a value over the corrected samples of a method, or in words why there is none.
+
+    Args:
+        runs: The method's.
+        samples: Theirs.
+        values: From samples to a value each.
+    """
+    chosen = samples[corrected(samples)]
+    if len(chosen):
+        return values(chosen)
+    return MISSING if runs.empty else NONE_CORRECTED if len(samples) else NO_SAMPLES
+
+
 @dataclass(frozen=True)
 class Summary:
     """Mean and spread of a metric.
@@ -164,6 +181,16 @@ class Summary:
     over: str
     left_out: int = 0
     note: str = ""
+
+    @property
+    def told(self) -> float | str:
+        """The mean, or why there is none: what stands in a csv file."""
+        return self.note if self.mean is None else self.mean
+
+
+def absent(over: str, note: str = MISSING) -> Summary:
+    """Return the summary of what is not there."""
+    return Summary(None, None, 0, over, note=note)
 
 
 def summarize(values: Values, over: str, otherwise: str = NO_SAMPLES) -> Summary:
@@ -195,6 +222,8 @@ class Metric:
         over: "seeds" where `values` gives one value per seed, "samples" where it gives one per sample.
         values: From samples to values.
         setting: The one setting that it has a meaning in; None where it has one in both.
+        harm: Which of its values do harm: "largest" or "smallest"; empty where nobody asks.
+        nothing: What a value that is not finite means.
     """
 
     name: str
@@ -202,6 +231,13 @@ class Metric:
     over: str
     values: Callable[[pd.DataFrame], Values]
     setting: str | None = None
+    harm: str = ""
+    nothing: str = NOT_FINITE
+
+    @property
+    def absent(self) -> Summary:
+        """The summary of a method without a run."""
+        return absent(self.over)
 
 
 METRICS = {
@@ -253,4 +289,6 @@ def measure(samples: pd.DataFrame, metric: Metric, population: Population = "cor
     else:
         values = metric.values(of_population(samples, population))
         found = summarize(values, "samples", NONE_CORRECTED if len(samples) else NO_SAMPLES)
+    if found.note == NOT_FINITE:
+        found = replace(found, note=metric.nothing)
     return found if rounding_is_known(samples) else replace(found, sd=None)

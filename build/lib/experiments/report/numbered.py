@@ -44,21 +44,12 @@ class Entry:
 
 
 def place_numbers(marks: Sequence[Place], numbers: Sequence[Place], size: Place) -> list[Place]:
-    """Return a place for the number of each of some marks, clear of marks and of other numbers where that can be.
-
-    Args:
-        marks: Every mark in the panel.
-        numbers: The marks that get a number.
-        size: Of the panel.
-    """
+    """Return places for the numbers of some of a panel's marks, clear of marks and other numbers where that can be."""
     turns = [2 * math.pi * step / DIRECTIONS for step in range(DIRECTIONS)]
     taken: list[Place] = []
     for right, up in numbers:
-        places = [
-            (right + radius * math.cos(turn), up + radius * math.sin(turn))
-            for radius in RADII
-            for turn in turns
-        ]
+        moves = [(r * math.cos(turn), r * math.sin(turn)) for r in RADII for turn in turns]
+        places = [(right + across, up + along) for across, along in moves]
         # Of those that are alike the first, which is the nearest.
         taken.append(min(places, key=lambda place: _hidden(place, marks, taken, size)))
     return taken
@@ -90,7 +81,7 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
     order = np.argsort(values, kind="stable")
     steps = gap * np.arange(
         len(values)
-    )  # without them, neighbours that touch have one place: the mean of theirs
+    )  # without them neighbours that touch share a place: the mean of theirs
     wanted = np.clip(np.take(values, order), low + steps, high - steps[::-1])
     found = np.empty(len(values))
     found[order] = isotonic_regression(wanted - steps).x + steps

@@ -39,8 +39,10 @@ def format_summary(summary: Summary) -> str:
     return summary.note if summary.mean is None else format_spread(summary.mean, summary.sd)
 
 
-def format_printed(mean: float, sd: float | None) -> str:
-    """Return values of the thesis with the digits that it prints, up to closing zeros: 0.09, 6.19e-05."""
+def format_printed(mean: float | None, sd: float | None) -> str:
+    """Return values of the thesis with the digits that it prints, up to closing zeros: 0.09, 6.19e-05; or nothing."""
+    if mean is None:
+        return ""
     return f"{mean:g}" if sd is None else f"{mean:g} ± {sd:g}"
 
 

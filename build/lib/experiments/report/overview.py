@@ -70,12 +70,7 @@ def groups(frames: Frames) -> Iterator[Group]:
 
 
 def all_methods(frames: Frames, knowledge: Knowledge = ()) -> dict[str, str]:
-    """Return every metric of every method: tidy csv ("csv"), and a table per network and setting ("md", "tex").
-
-    Args:
-        frames: Of any runs.
-        knowledge: The level of each method.
-    """
+    """Return every metric of every method: tidy csv ("csv"), and a table per network and setting ("md", "tex")."""
     meaning = f"{_MEANING} {describe_knowledge(method_order(frames.runs['method']), knowledge)}".strip()
     records, markdowns, texs = [], [f"{meaning}\n"], []
     for group in groups(frames):

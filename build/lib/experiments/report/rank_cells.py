@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.records.schema import Run
-from experiments.report.captions import FULL_TEST_IMAGES, FULL_TRAIN_IMAGES
-from experiments.report.compared import RANK, SHARE, Compared, read_texts
+from experiments.report.captions import is_reduced
+from experiments.report.compared import RANK, SHARE, Compared
 from experiments.report.gradient_ranks import PROBE_NAME, REFERENCE_COLUMNS, GradientRanksPart
 from experiments.report.metrics import MISSING
 from experiments.report.rank_shares import MEAN, OF_SAMPLE, Reading, Results
 from experiments.report.statistics import Interval, wilson
-from experiments.report.surveys import HIGH, LOW, by_network, scale
+from experiments.report.surveys import HIGH, LOW, by_network, facts, scale
+from experiments.report.tables import read_texts
 from experiments.report.verdicts import Printed, rank_verdict, verdict
 
 ONE_PARAMETER = "one_parameter"  # in the place of a setting: each is updated alone, from N0
@@ -48,8 +49,8 @@ class RankCells:
         """
         run = by_network(self.runs, PROBE_NAME).get(self.part.network)
         results = None if run is None else Results.of(run, self.part.network)
-        about = (scale(self.part.network, run),) if run is not None and _is_reduced(run) else ()
-        texts = read_texts(self.part.reference, [*REFERENCE_COLUMNS, "printed_percent"])
+        about = (scale(self.part.network, run),) if run is not None and is_reduced(facts(run)) else ()
+        texts = read_texts(self.part.thesis.ranks, [*REFERENCE_COLUMNS, "printed_percent"])
         chosen = (texts["table"] == self.part.number) & (texts["network"] == self.part.network)
         columns = ["criterion", "place", "gradient_rank", "printed_percent"]
         for criterion, place, rank, share in texts.loc[chosen, columns].itertuples(index=False, name=None):
@@ -65,12 +66,6 @@ class RankCells:
             n = results.draws.shape[1]
             yield _rank((*name, RANK, method), Printed(rank), best, int(place) - 1, n, about)
             yield _share((*name, SHARE, method), Printed(share), (best, corrects), int(rank), n, about)
-
-
-def _is_reduced(run: Run) -> bool:
-    header = run.header
-    fewer_images = header.train_images < FULL_TRAIN_IMAGES or header.test_images < FULL_TEST_IMAGES
-    return fewer_images or header.samples < int(header.base["errors"])
 
 
 Name = tuple[str, str, str, str, str]
@@ -90,19 +85,13 @@ def _rank(
 
 
 def _share(
-    name: Name,
-    printed: Printed,
-    readings: tuple[Reading, Reading],
-    rank: int,
-    n: int,
-    about: tuple[str, ...],
+    name: Name, printed: Printed, readings: tuple[Reading, Reading], rank: int, n: int, about: tuple[str, ...]
 ) -> Compared:
     best, corrects = readings
     if rank > best.shares.size:
         return Compared(*name, printed, None, MISSING, n=n, notes=(NOT_LOOKED_AT, *about))
     share = float(best.shares[rank - 1])
-    ends = wilson(round(share * n), n)  # a bootstrap of a share of 0 has no width
-    ours, interval = 100 * share, Interval(100 * ends.low, 100 * ends.high)
+    ours, interval = 100 * share, wilson(round(share * n), n).times(100)  # a bootstrap of 0 has no width
     return Compared(
         *(*name, printed, ours, verdict(printed, ours, interval), interval, "wilson", n),
         other_reading=100 * float(corrects.shares[rank - 1]),

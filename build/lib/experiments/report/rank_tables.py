@@ -1,11 +1,12 @@
 """Tables 4.9 and 4.10 of the thesis from the counts of `experiments.report.rank_shares`, beside what it prints."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from experiments.report.metrics import MISSING
 from experiments.report.numbers import format_count, format_number, format_printed, listing
+from experiments.report.part import words
 from experiments.report.rank_shares import (
     CRITERIA,
     MEAN,
@@ -25,49 +26,18 @@ from experiments.report.surveys import RESAMPLES, share_interval
 Printed = Mapping[tuple[str, int], tuple[int, float]]
 
 ORDINALS = ("1st", "2nd", "3rd")
-HEADERS = {
-    OF_SAMPLE: ("rank", "best in samples (%)"),
-    MEAN: ("rank", "mean", "corrects samples (%)"),
-}
-SHARED_HEADER = (
-    *("named again (%)", "in first three again (%)"),
-    *("thesis: rank", "thesis: POC (%)", "ours at thesis' rank (%)"),
-)
-TITLES = {
-    OF_SAMPLE: (
-        "Reading 1, best of the sample: ranks by the share of samples in which updating the rank alone gives the"
-        " best value among the ranks that correct the sample; a tie goes to the smaller rank."
-    ),
-    MEAN: (
-        "Reading 2, best mean: ranks by the mean of the criterion over the samples that the rank corrects, beside"
-        " the share of samples that it corrects; a tie goes to the smaller rank."
-    ),
-}
-COLUMNS = (
-    *("table", "network", "reading", "criterion", "place", "gradient_rank", "percent_of_samples"),
-    *("low", "high", "named_again_percent", "in_first_three_again_percent", "percent_ties_split", "mean"),
-    *("samples_behind_mean", "thesis_gradient_rank", "thesis_percent_of_samples"),
-    *("percent_at_thesis_rank", "samples"),
-)
-MEANING = (
-    "Which one of the weights with the 100 largest gradients of a misclassified sample to update alone, by the"
-    " second-order rule (section 4.8.1). Gradient rank 1 is the largest |g|. Best: lowest training loss, highest"
-    " accuracies, of those updates that correct the sample. Shares are of all misclassified samples in the run."
-    f" Brackets: 95 % percentile bootstrap interval over samples, {RESAMPLES:,} resamples, of the named rank's share;"
-    " that the rank was picked as the best is not in it. Named again: share of the resamples in which the same rank"
-    " comes out at this place. The thesis' POC can be read in two ways; both are"
-    " given, beside the same printed values."
-)
+HEADERS = {OF_SAMPLE: ("rank", "best in samples (%)"), MEAN: ("rank", "mean", "corrects samples (%)")}
 
 
-def caption(about: str, results: Results | None) -> str:
+def caption(about: str, results: Results | None) -> list[str]:
     """Return the table's caption.
 
     Args:
         about: Network, scale and N0.
         results: None where there is no run.
     """
-    return " ".join([MEANING, about, *([] if results is None else _verdict(results))])
+    told: str = words("gradient_ranks")["caption"]
+    return [told.format(resamples=RESAMPLES), about, *([] if results is None else _verdict(results))]
 
 
 def _verdict(results: Results) -> list[str]:
@@ -82,7 +52,7 @@ def _verdict(results: Results) -> list[str]:
         " one of the ranks.",
         f"Two or more ranks tie for the best in {_by_criterion({n: ties(data, n) for n in CRITERIA})} of the samples.",
     ]
-    lines += [_about_first(results.readings[kind], number) for number, kind in enumerate(TITLES, 1)]
+    lines += [_about_first(results.readings[kind], number) for number, kind in enumerate(HEADERS, 1)]
     gaps = int((data.corrected & np.isnan(data.values["training_loss"])).sum())
     if gaps:
         lines.append(f"Pairs left out because the training loss is not finite: {format_count(gaps)}.")
@@ -96,10 +66,8 @@ def _by_criterion(shares: Mapping[str, float]) -> str:
 def _about_first(readings: Mapping[str, Reading], number: int) -> str:
     firsts = {name: int(reading.top[0]) for name, reading in readings.items()}
     named = listing([f"{rank or 'none'} by {CRITERIA[name].name}" for name, rank in firsts.items()])
-    if len(set(firsts.values())) == 1 and 0 not in firsts.values():
-        verdict = "one rank is best by all three"
-    else:
-        verdict = "no rank is best by all three"
+    one = len(set(firsts.values())) == 1 and 0 not in firsts.values()
+    verdict = f"{'one' if one else 'no'} rank is best by all three"
     again = f"one rank is first by all three in {percent(same_first(readings))} % of the resamples"
     return f"By reading {number} the first rank is {named}: {verdict}; {again}."
 
@@ -111,7 +79,7 @@ def blocks(results: Results | None, printed: Printed) -> list[Block]:
         results: None where there is no run.
         printed: The thesis' rank and per cent, by criterion and place from 1.
     """
-    made = []
+    made, told = [], words("gradient_ranks")
     for kind, own in HEADERS.items():
         lines = []
         for name, criterion in CRITERIA.items():
@@ -120,7 +88,7 @@ def blocks(results: Results | None, printed: Printed) -> list[Block]:
                 cells = [MISSING] * (len(own) + 2) if results is None else _ours(results, kind, name, place)
                 theirs = _theirs(results, kind, name, printed.get((name, place + 1)))
                 lines.append([criterion.name + unit, ordinal, *cells, *theirs])
-        made.append(Block(TITLES[kind], ("criterion", "place", *own, *SHARED_HEADER), lines))
+        made.append(Block(told[kind], ("criterion", "place", *own, *told["header"]), lines))
     return made
 
 
@@ -157,11 +125,8 @@ def _share_at(reading: Reading, rank: int) -> float | None:
     return float(reading.shares[rank - 1]) if rank <= reading.shares.size else None
 
 
-def records(
-    table: str, network: str, results: Results | None, printed: Printed
-) -> tuple[tuple[str, ...], list[list[object]]]:
-    """Return the columns and lines of the csv file: a line per reading, criterion and place."""
-    lines: list[list[object]] = []
+def records(table: str, network: str, results: Results | None, printed: Printed) -> Iterator[list[object]]:
+    """Yield the lines of the csv file: one per reading, criterion and place."""
     for kind in HEADERS:
         for name in CRITERIA:
             for place in range(PLACES):
@@ -173,8 +138,7 @@ def records(
                     ours, count = _numbers(results, kind, name, place), results.draws.shape[1]
                     at_rank = None if rank is None else _share_at(reading, rank)
                 known = None if at_rank is None else 100 * at_rank
-                lines.append([table, network, kind, name, place + 1, *ours, rank, share, known, count])
-    return COLUMNS, lines
+                yield [table, network, kind, name, place + 1, *ours, rank, share, known, count]
 
 
 def _numbers(results: Results, kind: str, name: str, place: int) -> list[object]:
@@ -190,16 +154,11 @@ def _numbers(results: Results, kind: str, name: str, place: int) -> list[object]
     return [rank, *(100 * float(share) for share in shares), float(means(values)[rank - 1]), behind]
 
 
-CURVE_COLUMNS = (
-    *("network", "gradient_rank", "samples", "corrected", "criterion", "n", "mean", "low", "high"),
-    *("median", "percent_best_of_sample", "percent_best_ties_split"),
-)
-
-
 def curves_csv(network: str, results: Results | None) -> str:
     """Return the figure's data and every rank's share of reading 1: a line per criterion and rank."""
+    columns = words("gradient_ranks")["curves"]
     if results is None:
-        return csv_text(CURVE_COLUMNS, [[network, MISSING, *[None] * (len(CURVE_COLUMNS) - 2)]])
+        return csv_text(columns, [[network, MISSING, *[None] * (len(columns) - 2)]])
     corrected = results.data.corrected
     lines = []
     for name in CRITERIA:
@@ -211,4 +170,4 @@ def curves_csv(network: str, results: Results | None) -> str:
             shares = (100 * best[place], 100 * split[place])
             cells = [int(curve.n[place]), *map(float, (*numbers, *shares))]
             lines.append([plain(value) for value in (*about, *cells)])
-    return csv_text(CURVE_COLUMNS, lines)
+    return csv_text(columns, lines)

@@ -1,6 +1,6 @@
 """What n, T, x and the probability of Replace do (section 3.4.1): a full grid, as heat maps and a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,13 +12,14 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from experiments.records.schema import PROBE, Run
-from experiments.report.canvas import blank, draw
+from experiments.records.schema import Run
+from experiments.report.canvas import Picture, blank, lettered
 from experiments.report.captions import describe_base, describe_scale, warnings
-from experiments.report.frames import Frames, ReportError, build_frames
+from experiments.report.frames import Frames, ReportError, corrections_of
 from experiments.report.metrics import corrected, parameters_altered, test_accuracy_change
 from experiments.report.numbers import format_number, format_spread, listing
-from experiments.report.sheet import Block, Sheet, sheet_names
+from experiments.report.part import Made, Study, file_names, words
+from experiments.report.sheet import Block, Sheet
 from experiments.report.style import DOUBLE_COLUMN, method_style, network_label
 
 AXES = {  # key of the spec -> symbol of section 3.4.1; the thesis has no symbol for the last
@@ -41,74 +42,58 @@ Cell = tuple[Any, ...]  # a value of each of KEYS
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class Sensitivity(Study):
     """Heat maps of a grid of hyper-parameters, one figure per method, and a table.
 
     Attributes:
-        presets: Whose runs.
-        network: Of which network.
         methods: A figure each.
         default: The values of `KEYS` that the tables of the thesis are run with.
         example: Those that section 3.4.1 names as too low, {n, T, x} = {5, 5, 5}, with the default's p.
-        thesis_errors: How many test images the thesis' N0 gets wrong.
     """
 
     presets: tuple[str, ...] = ("sensitivity",)
-    network: str = "mlp"
+    networks: tuple[str, ...] = ("mlp",)
     methods: tuple[str, ...] = ("bgd_ii", "bgd_i")
     default: Cell = (5, 20, 10, 0.7)
     example: Cell = (5, 5, 5, 0.7)
-    thesis_errors: int | None = None
+    tables = ("sensitivity",)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        figures = [f"figures/sensitivity_{name}.{kind}" for name in self.methods for kind in ("png", "svg")]
-        return (*sheet_names("sensitivity"), *figures)
+        """The files of the part: a figure for each method."""
+        return file_names(self.tables, [f"sensitivity_{method}" for method in self.methods])
 
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`."""
-        frames = build_frames([run for run in runs if PROBE not in run.header.spec], KEYS)
-        frames = frames.select(network=self.network, setting="reloading")
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table and the figures."""
+        frames = corrections_of(runs, KEYS, network=self.network, setting="reloading")
         cells = cells_of(frames)
-        files = self._sheet(frames, cells).files()
+        yield self._sheet(frames, cells)
         for method in self.methods:
-            images = draw(partial(self._paint, frames, cells, method))
-            files |= {f"figures/sensitivity_{method}.{kind}": image for kind, image in images.items()}
-        return files
+            own = cells[cells["method"] == method]
+            yield Picture(f"sensitivity_{method}", partial(self._paint, frames, own, method))
 
     def _about(self, frames: Frames) -> str:
         if frames.runs.empty:
             return f"{network_label(self.network)}: missing, no run of this grid is among the records."
-        parts = (describe_base(frames.runs, self.thesis_errors), describe_scale(frames.runs))
-        return f"{network_label(self.network)}, reloading setting. {' '.join(parts)}"
+        base = describe_base(frames.runs, self.thesis.errors_of(self.network))
+        return f"{network_label(self.network)}, reloading setting. {base} {describe_scale(frames.runs)}"
 
     def _sheet(self, frames: Frames, cells: pd.DataFrame) -> Sheet:
         lines: list[list[str]] = []
         for method in self.methods:
-            own = cells[cells["method"] == method] if len(cells) else cells
+            own = cells[cells["method"] == method]
             label = method_style(method).label
             lines += [[label, *line] for line in (self._lines(own) if len(own) else [["missing"] * 6])]
         symbols = ", ".join(f"{symbol}: {key}" for key, symbol in AXES.items())
-        caption = (
-            f"Hyper-parameters of BGD (section 3.4.1): every combination in a grid ({symbols}, the probability of"
-            f" Replace). {self._about(frames)} POC over all samples; POPA and ΔTA are means ± sample standard"
-            " deviation (ddof = 1) over the corrected samples, forward passes over all samples, uncorrected ones"
-            ' included. ΔTA is signed, negative for a loss of accuracy. "all with": mean of the cells\' values over'
-            " every cell of the grid with that value, ± their sample standard deviation. The thesis names"
-            ' {n, T, x} = {5, 5, 5} as so low that "a solution might not be obtained" and prints no number.'
-            f" {self._unsolved(cells)} The csv has every cell."
-        )
-        header = ["method", "{n, T, x}, p", "cells", *SHORT.values()]
-        records = [tuple(record) for record in cells.itertuples(index=False)] if len(cells) else []
-        return Sheet(
-            name="sensitivity",
-            heading="Sensitivity to hyper-parameters",
-            caption=caption,
-            warnings=warnings(frames.runs),
-            blocks=[Block("", header, lines)],
-            columns=tuple(cells.columns),
-            records=records,
+        about, unsolved = self._about(frames), self._unsolved(cells)
+        return self.sheet(
+            [],
+            warnings(frames.runs),
+            [Block("", ["method", "{n, T, x}, p", "cells", *SHORT.values()], lines)],
+            list(cells.itertuples(index=False, name=None)),
+            symbols=symbols,
+            about=about,
+            unsolved=unsolved,
         )
 
     def _unsolved(self, cells: pd.DataFrame) -> str:
@@ -117,11 +102,12 @@ class Sensitivity:
         for method in self.methods:
             counts = []
             for cell in (self.example, self.default):
-                one = cells[_at(cells, cell) & (cells["method"] == method)] if len(cells) else cells
-                missed = one["samples"] - one["corrected"] if len(one) else None
-                counts.append(
-                    "missing" if missed is None else f"{int(missed.iloc[0])} of {int(one['samples'].iloc[0])}"
-                )
+                one = cells[_at(cells, cell) & (cells["method"] == method)]
+                missed = [
+                    f"{samples - right} of {samples}"
+                    for samples, right in one[["samples", "corrected"]].values
+                ]
+                counts.append(missed[0] if missed else "missing")
             texts.append(f"{method_style(method).label} {counts[0]} (default: {counts[1]})")
         return f"Samples without a solution there: {listing(texts)}."
 
@@ -134,26 +120,20 @@ class Sensitivity:
             text = _cell_text(tuple(cell.iloc[0][list(KEYS)]))
             lines.append(_line(f"{text} ({name} POC, first of those that tie)", cell))
         for key, symbol in AXES.items():
-            for value, part in cells.groupby(key):
-                lines.append(_line(f"all with {symbol} = {format_number(float(value))}", part))  # type: ignore[arg-type]
+            for value, part in cells.groupby(cells[key].astype(float)):
+                lines.append(_line(f"all with {symbol} = {format_number(value)}", part))
         return lines
 
     def _paint(self, frames: Frames, cells: pd.DataFrame, method: str, figure: Figure) -> list[str]:
         figure.set_size_inches(DOUBLE_COLUMN, 6.6)
-        panels = figure.subplots(2, 2)
-        own = cells[cells["method"] == method] if len(cells) else cells
-        for axes, name, letter in zip(panels.flat, COLUMNS, "abcd", strict=True):
-            axes.set_title(f"({letter}) {method_style(method).label}: {LABELS[name]}")
-            if own.empty:
-                blank(axes, f"missing: no run of {method_style(method).label}\namong the records")
+        label = method_style(method).label
+        for (letter, axes), (name, of) in zip(lettered(figure.subplots(2, 2)), LABELS.items(), strict=True):
+            axes.set_title(f"{letter} {label}: {of}")
+            if cells.empty:
+                blank(axes, f"missing: no run of {label}\namong the records")
             else:
-                self._heat(axes, own, name)
-        meaning = (
-            "Each cell: a run over all samples. Solid frame: the values that the thesis' tables are run with; dashed:"
-            " its example {n, T, x} = {5, 5, 5}. p: probability of Replace. Means over corrected samples (POPA, ΔTA)"
-            " or all (POC, passes)."
-        )
-        return [meaning, self._about(frames), *warnings(frames.runs)]
+                self._heat(axes, cells, name)
+        return [words("sensitivity")["figure"], self._about(frames), *warnings(frames.runs)]
 
     def _heat(self, axes: Axes, cells: pd.DataFrame, name: str) -> None:
         """Draw one metric: rows (n, p), columns (T, x)."""
@@ -165,23 +145,14 @@ class Sensitivity:
         axes.imshow(values, cmap="cividis", norm=scale, aspect="auto")
         axes.grid(visible=False)
         rows, columns = [tuple(each) for each in table.index], [tuple(each) for each in table.columns]
-        axes.set_xticks(
-            range(len(columns)), [f"{first:g}, {second:g}" for first, second in columns], fontsize=5.5
-        )
-        axes.set_yticks(range(len(rows)), [f"{first:g}, {second:g}" for first, second in rows], fontsize=6)
+        for ticks, pairs, size in ((axes.set_xticks, columns, 5.5), (axes.set_yticks, rows, 6)):
+            ticks(range(len(pairs)), [f"{first:g}, {second:g}" for first, second in pairs], fontsize=size)
         axes.set_xlabel("T, x")
         axes.set_ylabel("n, p")
         for (row, column), value in np.ndenumerate(values):
-            text = _short(value)
             dark = np.isfinite(value) and scale(value) < 0.55
-            axes.text(
-                *(column, row),
-                text,
-                ha="center",
-                va="center",
-                fontsize=5.2,
-                color="white" if dark else "black",
-            )
+            look: dict[str, Any] = {"ha": "center", "va": "center", "color": "white" if dark else "black"}
+            axes.text(column, row, _short(value), fontsize=5.2, **look)
         for cell, line in ((self.default, "-"), (self.example, (0, (2, 1.2)))):
             if (cell[0], cell[3]) in rows and (cell[1], cell[2]) in columns:
                 corner = (columns.index((cell[1], cell[2])) - 0.5, rows.index((cell[0], cell[3])) - 0.5)

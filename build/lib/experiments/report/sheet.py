@@ -30,7 +30,7 @@ class Sheet:
     Attributes:
         name: Of its files, for example `table_4_9`.
         heading: What the caption begins with, in bold: "Table 4.9".
-        caption: Plain text.
+        caption: Plain text, in sentences; an empty one is none.
         warnings: What must not be overlooked.
         blocks: What people read.
         columns: Of the csv file.
@@ -39,7 +39,7 @@ class Sheet:
 
     name: str
     heading: str
-    caption: str
+    caption: Sequence[str]
     warnings: Sequence[str]
     blocks: Sequence[Block]
     columns: Sequence[str]
@@ -50,11 +50,16 @@ class Sheet:
         texts = {"csv": self._csv(), "md": self._markdown(), "tex": self._tex()}
         return {f"tables/{self.name}.{kind}": text.encode() for kind, text in texts.items()}
 
+    @property
+    def text(self) -> str:
+        """The caption as one text."""
+        return " ".join(filter(None, self.caption))
+
     def _csv(self) -> str:
         return csv_text(self.columns, [[plain(value) for value in record] for record in self.records])
 
     def _markdown(self) -> str:
-        text = f"**{self.heading}.** {self.caption}\n\n{bold_markdown(self.warnings)}"
+        text = f"**{self.heading}.** {self.text}\n\n{bold_markdown(self.warnings)}"
         blocks = []
         for block in self.blocks:
             title = f"{block.title}\n\n" if len(self.blocks) > 1 else ""
@@ -66,16 +71,11 @@ class Sheet:
         for number, block in enumerate(self.blocks, 1):
             title = f" {block.title}" if len(self.blocks) > 1 else ""
             # The caption stands once: a second block points to the first by its heading.
-            about = self.caption if number == 1 else f"{self.heading}, continued."
+            about = self.text if number == 1 else f"{self.heading}, continued."
             caption = (loud_tex(self.warnings) if number == 1 else "") + tex(about + title)
             name = self.name if number == 1 else f"{self.name}_{number}"
             tables.append(tex_table(name, caption, block.header, block.lines))
         return "\n".join(tables)
-
-
-def sheet_names(name: str) -> tuple[str, ...]:
-    """Return the files that a sheet of this name makes."""
-    return tuple(f"tables/{name}.{kind}" for kind in ("csv", "md", "tex"))
 
 
 def plain(value: object) -> object:

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 
 import experiments.report.metrics as metrics
-from experiments.report.contenders import Contender, part_of
+from experiments.report.contenders import Contender, Levelled, part_of
 from experiments.report.frames import Frames, ReportError
 from experiments.report.knowledge import Knowledge, level_of, level_rank
 from experiments.report.numbers import format_count, format_number, listing
 from experiments.report.scope import Scope, describe_listed
 from experiments.report.statistics import Interval, bootstrap_mean
+from experiments.report.strips import LOW
 from experiments.report.style import method_style, network_label
-from experiments.report.tails import LOW
 
 # Presets: each method as it is; those with a budget at every budget; those with a keep-set at sizes of it.
 FRONTIER = ("frontier_points", "frontier_curves", "frontier_threshold", "frontier_keep")
@@ -23,13 +23,12 @@ ROUNDING = 10.0**-DIGITS
 
 
 @dataclass(frozen=True)
-class Standing:
+class Standing(Levelled):
     """A contender on a network, over the samples that all contenders met.
 
     Where no sample was corrected the numbers over corrections are None.
 
     Attributes:
-        contender, level: What it is and what it knows.
         n, corrected: Pairs of seed and sample, and how many of them a change made right.
         POC: Percentage of corrections, in %, those already right included.
         changed_median, changed_max: Parameters whose value differs, over the corrections.
@@ -38,8 +37,6 @@ class Standing:
         seconds: Of the search, the median over all samples.
     """
 
-    contender: Contender
-    level: str
     n: int
     corrected: int
     POC: float
@@ -165,9 +162,3 @@ def met(item: Standing, aims: Sequence[Aim]) -> int:
 def number_text(value: float | None) -> str:
     """Return a number of a standing for people."""
     return metrics.NONE_CORRECTED if value is None else format_number(value)
-
-
-def named(network: str, item: Standing) -> tuple[str, ...]:
-    """Return the columns that identify a standing in a csv file: network, method, options, knowledge, budget."""
-    contender = item.contender
-    return (network, contender.method, contender.options, item.level, contender.budget)

@@ -5,31 +5,19 @@ draws and the sample. Intervals resample both; tests flip the sign of whole samp
 outside of every interval here.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import binomtest
 
 from bgd.rng import stream
 from experiments.report.sign_flips import FLIPS, Flip, sign_flip_p
 from experiments.report.surveys import HIGH, LOW, RESAMPLES
 
-__all__ = [
-    "FLIPS",
-    "Flip",
-    "Interval",
-    "Paired",
-    "bootstrap_mean",
-    "holm",
-    "paired",
-    "sign_flip_p",
-    "wilson",
-]
-
-Z95 = 1.959963984540054  # 0.975 quantile of the standard normal distribution
+__all__ = ["FLIPS", "Flip", "Interval", "Paired", "bootstrap_mean", "holm", "paired", "sign_flip_p", "wilson"]
 
 Values = npt.NDArray[np.float64]
 
@@ -40,6 +28,11 @@ class Interval:
 
     low: float
     high: float
+
+    def times(self, factor: float) -> "Interval":
+        """Return it in another unit, or turned."""
+        low, high = sorted((factor * self.low, factor * self.high))
+        return Interval(low, high)
 
 
 @dataclass(frozen=True)
@@ -132,13 +125,9 @@ def wilson(successes: int, n: int) -> Interval:
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} of {n} is not a share")
-    share, slack = successes / n, Z95**2 / n
-    centre = (share + slack / 2) / (1 + slack)
-    half = math.sqrt(share * (1 - share) * slack + slack**2 / 4) / (1 + slack)
+    found = binomtest(successes, n).proportion_ci(method="wilson")
     # A share of 0 or 1 is an end itself: without what rounding leaves.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return Interval(low, high)
+    return Interval(found.low if successes else 0.0, found.high if successes < n else 1.0)
 
 
 def paired(

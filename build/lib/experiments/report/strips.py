@@ -11,22 +11,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from experiments.report.canvas import blank
-from experiments.report.figures import absent_text
+from experiments.report.canvas import blank, grid
+from experiments.report.captions import absent_text
 from experiments.report.frames import Frames
 from experiments.report.metrics import Values
 from experiments.report.scope import Scope
 from experiments.report.style import DOUBLE_COLUMN, method_style, network_label
-from experiments.report.tails import HIGH, LOW, Key
 
 GREY = "#333333"
 MOST_TICKS = 4  # on either side of 0: more labels would run into each other
 MARGIN = 0.04  # of an axis, free on both sides
 HEIGHT, REST = 1.45, 0.75  # inches: of a row of panels, and of all that is no panel
-READING = (
-    "Strips: corrected samples, seeds pooled. Bar: quartiles; line: 5th to 95th percentile; dots: every sample beyond"
-    " these; cross: the worst case; white: the median; diamond: the mean. The worse end of each axis is named on it."
-)
+LOW, HIGH = 5.0, 95.0  # percentiles at the ends of a strip's line
+
+Key = tuple[str, str, str]  # network, method, quantity
 
 
 @dataclass(frozen=True)
@@ -62,13 +60,9 @@ class Panel:
 
 
 def draw_strips(
-    figure: Figure,
-    scope: Scope,
-    frames: Frames,
-    values: Mapping[Key, Values | str],
-    panels: Sequence[Panel],
-) -> list[str]:
-    """Draw a row per panel and a column per network; return notes.
+    figure: Figure, scope: Scope, frames: Frames, values: Mapping[Key, Values | str], panels: Sequence[Panel]
+) -> None:
+    """Draw a row per panel and a column per network.
 
     Args:
         figure: Empty.
@@ -77,22 +71,18 @@ def draw_strips(
         values: From `experiments.report.tails.values_of`: words stand in the place of a strip.
         panels: From the top.
     """
-    figure.set_size_inches(DOUBLE_COLUMN, HEIGHT * len(panels) + REST)
-    grid = figure.subplots(len(panels), len(scope.networks), squeeze=False)
-    for row, panel in zip(grid, panels, strict=True):
-        for axes, network in zip(row, scope.networks, strict=True):
-            if panel is panels[0]:
-                axes.set_title(network_label(network))
-            if frames.select(network=network).runs.empty:
-                blank(axes, absent_text(network, scope.setting))
-                continue
-            strips = {name: values[network, name, panel.quantity] for name in scope.methods}
-            _draw_panel(axes, strips, panel)
-            if network != scope.networks[0]:
-                axes.tick_params(axis="y", labelleft=False)
+    size = (DOUBLE_COLUMN, HEIGHT * len(panels) + REST)
+    for _, axes, panel, network in grid(figure, size, panels, scope.networks):
+        if panel is panels[0]:
+            axes.set_title(network_label(network))
+        if frames.select(network=network).runs.empty:
+            blank(axes, absent_text(network, scope.setting))
+            continue
+        _draw_panel(axes, {name: values[network, name, panel.quantity] for name in scope.methods}, panel)
+        if network != scope.networks[0]:
+            axes.tick_params(axis="y", labelleft=False)
     look: dict[str, Any] = {"ncols": 6, "frameon": False, "columnspacing": 1.4, "handlelength": 1.6}
     figure.legend(handles=_key(), loc="outside upper center", **look)
-    return [READING]
 
 
 def _draw_panel(axes: Axes, strips: Mapping[str, Values | str], panel: Panel) -> None:

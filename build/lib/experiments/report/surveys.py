@@ -1,6 +1,6 @@
 """What the tables and figures of every probe have in common: its runs, their scale, their bootstrap."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from experiments.records.schema import PROBE, Measurement, Run
 from experiments.report.captions import describe_base, is_reduced, warnings
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_count
+from experiments.report.part import Thesis
 from experiments.report.style import network_label
 
 RESAMPLES = 2000
@@ -43,7 +44,7 @@ def measurements(run: Run) -> list[Measurement]:
     return sorted(run.measurements, key=lambda item: item.position)
 
 
-def _facts(run: Run) -> pd.DataFrame:
+def facts(run: Run) -> pd.DataFrame:
     """Return the facts of a run that `experiments.report.captions` reads."""
     header, base = run.header, run.header.base
     expected = base.get("expected_errors")
@@ -71,25 +72,34 @@ def scale(network: str, run: Run | None) -> str:
     images = (
         f"{format_count(header.train_images)} training and {format_count(header.test_images)} test images"
     )
-    size = "reduced scale" if is_reduced(_facts(run)) else "full scale"
+    size = "reduced scale" if is_reduced(facts(run)) else "full scale"
     return f"{label}, {parameters} parameters, {size}: {count} misclassified samples, {images}."
 
 
 def describe(network: str, run: Run | None, thesis_errors: int | None = None) -> str:
     """Return a network's scale and how many test images its N0 gets wrong, or that there is no run."""
     text = scale(network, run)
-    return text if run is None else f"{text} {describe_base(_facts(run), thesis_errors)}"
+    return text if run is None else f"{text} {describe_base(facts(run), thesis_errors)}"
+
+
+def describe_all(found: Mapping[str, Run], networks: Sequence[str], thesis: Thesis) -> list[str]:
+    """Describe each network."""
+    return [describe(network, found.get(network), thesis.errors_of(network)) for network in networks]
 
 
 def bold(network: str, run: Run | None) -> list[str]:
     """Return the faults of the N0 of a run, by network."""
-    return [] if run is None else [f"{network_label(network)}: {text}" for text in warnings(_facts(run))]
+    return [] if run is None else [f"{network_label(network)}: {text}" for text in warnings(facts(run))]
 
 
-def footnotes(found: dict[str, Run], networks: Sequence[str]) -> list[str]:
+def footnotes(found: Mapping[str, Run], networks: Sequence[str]) -> list[str]:
     """Return the scale of each network's run, and what is wrong with its N0, for the foot of a figure."""
-    lines = [scale(network, found.get(network)) for network in networks]
-    return lines + [text for network in networks for text in bold(network, found.get(network))]
+    return [*(scale(network, found.get(network)) for network in networks), *loud_all(found, networks)]
+
+
+def loud_all(found: Mapping[str, Run], networks: Sequence[str]) -> list[str]:
+    """Return the faults of the N0 of each network."""
+    return [text for network in networks for text in bold(network, found.get(network))]
 
 
 def absent_text(network: str, probe: str) -> str:

@@ -10,11 +10,11 @@ import pandas as pd
 
 from experiments.records.schema import NON_RELOADING
 from experiments.report.captions import describe_scale_briefly, is_reduced
-from experiments.report.compared import Compared, read_texts
+from experiments.report.compared import Compared
 from experiments.report.frames import Frames, ReportError
 from experiments.report.metrics import METRICS, Summary, correct, of_population, rounding_is_known, summarize
 from experiments.report.statistics import Interval, bootstrap_mean, wilson
-from experiments.report.tables import Cell, TableSpec, common_samples, evaluate, read_reference
+from experiments.report.tables import Cell, TableSpec, common_samples, evaluate, read_reference, read_texts
 from experiments.report.verdicts import NOT_COMPARABLE, Printed, verdict
 
 COLUMNS = ["table", "metric", "method", "printed_mean", "printed_sd", "note"]
@@ -71,13 +71,15 @@ class TableCells:
         every = (evaluate(self.spec, own, read_reference(self.reference)) for own in self.by_network.values())
         return [table.cells for table in every]
 
-    @cached_property
-    def _samples(self) -> pd.DataFrame:
-        return self.frames.samples[self.frames.samples["method"].isin(self.spec.methods)]
+    def _rows(self, method: str) -> pd.DataFrame:
+        """Return the samples of a method."""
+        return self.frames.samples[self.frames.samples["method"] == method]
 
     @cached_property
     def _shared(self) -> pd.DataFrame:
-        return common_samples(self._samples, self.spec.methods) if self.spec.common_samples else self._samples
+        """The samples behind the means per sample."""
+        samples = self.frames.select(method=self.spec.methods).samples
+        return common_samples(samples, self.spec.methods) if self.spec.common_samples else samples
 
     def _cell(self, metric: str, method: str, printed: Printed, note: str) -> Compared:
         measured = "dTL_released" if metric == "dTL" else metric
@@ -88,24 +90,13 @@ class TableCells:
         ours = None if summary.mean is None else sign * summary.mean
         interval, kind, n = self._interval(measured, method, summary, sign)
         found, remark = judge(metric, printed, ours, interval, sign)
-        if ours is not None and not rounding_is_known(self._samples[self._samples["method"] == method]):
+        if ours is not None and not rounding_is_known(self._rows(method)):
             found, interval, kind, remark = NOT_COMPARABLE, None, "", NO_REPLICA
-        networks = self._over_networks(measured, method)
-        spec = self.spec
+        means = [cells[measured, method].ours.mean for cells in self._theirs]
+        networks = summarize(np.array(means, dtype=np.float64), "networks")
+        name = (self.spec.number, self.spec.network, self.spec.setting, metric, method)
         return Compared(
-            *(
-                spec.number,
-                spec.network,
-                spec.setting,
-                metric,
-                method,
-                printed,
-                ours,
-                found,
-                interval,
-                kind,
-                n,
-            ),
+            *(*name, printed, ours, found, interval, kind, n),
             other_reading=self._ours["dTL", method].ours.mean if metric == "dTL" else None,
             networks=networks.n if networks.sd is not None else 0,
             sd_over_networks=networks.sd,
@@ -118,14 +109,13 @@ class TableCells:
         """Return the interval of a mean, of what kind it is, and how many pairs are behind the mean."""
         if summary.mean is None:
             return None, "", 0
+        rows = self._rows(method)
         if self.spec.setting == NON_RELOADING and METRICS[metric].over == "seeds":
-            rows = self._samples[self._samples["method"] == method]
             values = METRICS[metric].values(rows)
             return Interval(float(values.min()), float(values.max())), "range", summary.n
         if metric == "POC":
-            right = correct(self._samples[self._samples["method"] == method])
-            share = wilson(int(right.sum()), right.size)
-            return Interval(100 * share.low, 100 * share.high), "wilson", right.size
+            right = correct(rows)
+            return wilson(int(right.sum()), right.size).times(100), "wilson", right.size
         if METRICS[metric].over == "seeds":
             return None, "", summary.n
         common = self.spec.methods if self.spec.common_samples else ()
@@ -134,13 +124,7 @@ class TableCells:
             rows = of_population(self._shared[self._shared["method"] == method])
             values = METRICS[metric].values(rows)
             self.known[name] = bootstrap_mean(values, rows["seed"], rows["index"], *name)
-        found = self.known[name]
-        turned = found if sign > 0 else Interval(-found.high, -found.low)
-        return turned, "bootstrap", summary.n
-
-    def _over_networks(self, metric: str, method: str) -> Summary:
-        means = [cells[metric, method].ours.mean for cells in self._theirs]
-        return summarize(np.array(means, dtype=np.float64), "networks")
+        return self.known[name].times(sign), "bootstrap", summary.n
 
     def _about(self, method: str, summary: Summary) -> Iterator[str]:
         if summary.left_out:

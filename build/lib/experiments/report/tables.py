@@ -1,6 +1,6 @@
 """Tables as definitions, and their values from records beside those of the thesis."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.records.schema import NON_RELOADING
-from experiments.report.captions import describe_base, describe_scale, over_seeds, warnings
+from experiments.report.captions import describe_base, describe_left_out, describe_scale, over_seeds, warnings
 from experiments.report.frames import Frames, ReportError
-from experiments.report.knowledge import Knowledge, describe_knowledge
-from experiments.report.metrics import METRICS, MISSING, Summary, corrected, measure
-from experiments.report.numbers import format_count, listing
+from experiments.report.knowledge import describe_knowledge
+from experiments.report.metrics import METRICS, MISSING, Summary, absent, corrected, measure
+from experiments.report.numbers import format_count, format_printed, format_summary, listing
+from experiments.report.part import UNTOLD, Thesis, words
+from experiments.report.sheet import Block, Sheet
 from experiments.report.style import method_order, method_style, network_label, setting_label
 
 REFERENCE_COLUMNS = ["table", "network", "setting", "metric", "method", "mean", "sd"]
@@ -31,8 +33,7 @@ class TableSpec:
         metrics: The rows: names in `experiments.report.metrics.METRICS`.
         common_samples: Whether every row but those per seed uses only the samples that all methods corrected
             (section 4.5 of the thesis), seed by seed.
-        thesis_errors: How many test images the thesis' N0 gets wrong.
-        knowledge: The level of each method, for the caption.
+        thesis: For the caption.
         replicas: Presets with runs from replicas of N0, in the non-reloading setting more draws of the same.
     """
 
@@ -43,8 +44,7 @@ class TableSpec:
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
     common_samples: bool = False
-    thesis_errors: int | None = None
-    knowledge: Knowledge = ()
+    thesis: Thesis = UNTOLD
     replicas: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -67,6 +67,11 @@ class TableSpec:
         """Its files, under the output folder."""
         return tuple(f"tables/{self.name}.{kind}" for kind in ("csv", "md", "tex"))
 
+    @property
+    def per_sample(self) -> list[str]:
+        """The metrics with a value per sample."""
+        return [name for name in self.metrics if METRICS[name].over == "samples"]
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -77,6 +82,16 @@ class Cell:
     ours: Summary
     thesis_mean: float | None = None
     thesis_sd: float | None = None
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        """For the csv file."""
+        ours = self.ours
+        return (ours.told, ours.sd, ours.n, ours.over, self.thesis_mean, self.thesis_sd)
+
+    def text(self, shown: Callable[[Summary], str]) -> str:
+        """Return what is shown of ours; a dagger points at the caption."""
+        return f"{MISSING} †" if self.ours.note == MISSING else shown(self.ours)
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,44 @@ class Table:
     caption: str
     warnings: list[str]
 
+    def sheet(self) -> Sheet:
+        """Lay it out: ours above the thesis' values, the numbers of the csv file in full precision."""
+        return Sheet(
+            self.spec.name,
+            f"Table {self.spec.number}",
+            [self.caption],
+            self.warnings,
+            [Block("", ["", "", *(method_style(name).label for name in self.spec.methods)], self._lines())],
+            ("metric", "method", "mean", "sd", "n", "sd_over", "thesis_mean", "thesis_sd"),
+            [
+                [metric, method, *("" if value is None else str(value) for value in cell.values)]
+                for (metric, method), cell in self._by_metric()
+            ],
+        )
+
+    def _by_metric(self) -> Iterator[tuple[tuple[str, str], Cell]]:
+        for metric in self.spec.metrics:
+            for method in self.spec.methods:
+                yield (metric, method), self.cells[metric, method]
+
+    def _lines(self) -> list[list[str]]:
+        """Return the lines: metric, whose value, one column per method.
+
+        A metric that the thesis prints has a second line with the thesis' values; the last line counts samples.
+        """
+        lines = []
+        for metric in self.spec.metrics:
+            cells = [self.cells[metric, method] for method in self.spec.methods]
+            lines.append([METRICS[metric].label, "ours", *(cell.text(format_summary) for cell in cells)])
+            if any(cell.thesis_mean is not None for cell in cells):
+                theirs = (format_printed(cell.thesis_mean, cell.thesis_sd) for cell in cells)
+                lines.append(["", "thesis", *theirs])
+        counted = self.spec.per_sample[:1]  # without those left out: the caption counts them
+        for metric in counted:
+            cells = [self.cells[metric, method] for method in self.spec.methods]
+            lines.append(["n", "ours", *(cell.text(lambda ours: format_count(ours.n)) for cell in cells)])
+        return lines
+
 
 @cache
 def read_reference(path: Path) -> pd.DataFrame:
@@ -103,11 +156,52 @@ def read_reference(path: Path) -> pd.DataFrame:
     Raises:
         ReportError: A column is missing.
     """
-    reference = pd.read_csv(path, dtype={"table": str})
-    absent = [name for name in REFERENCE_COLUMNS if name not in reference.columns]
-    if absent:
-        raise ReportError(f"{path} has no column {absent}")
+    return with_columns(pd.read_csv(path, dtype={"table": str}), path, REFERENCE_COLUMNS)
+
+
+def with_columns(reference: pd.DataFrame, path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Return what was read from a file, if it has some columns.
+
+    Raises:
+        ReportError: A column is missing.
+    """
+    lacking = [name for name in columns if name not in reference.columns]
+    if lacking:
+        raise ReportError(f"{path.name} has no column {lacking}")
     return reference
+
+
+def read_texts(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a reference file as texts: what is printed keeps its digits.
+
+    Raises:
+        ReportError: A column is missing.
+    """
+    return with_columns(pd.read_csv(path, dtype=str, keep_default_na=False), path, columns)
+
+
+Printed = tuple[float, float | None]
+NotPrinted = tuple[None, None]
+NOT_PRINTED: NotPrinted = (None, None)
+
+
+def printed(reference: pd.DataFrame | Path, *tables: str) -> dict[tuple[str, str], Printed]:
+    """Return mean and sd that the thesis prints, by metric and method, from the first of some tables that has them.
+
+    Args:
+        reference: As `read_reference` gives it, or its file; the empty path prints nothing.
+        *tables: Their numbers, for example "4.1".
+    """
+    if isinstance(reference, Path):
+        if reference == Path():
+            return {}
+        reference = read_reference(reference)
+    found: dict[tuple[str, str], Printed] = {}
+    for table in tables:
+        part = reference[reference["table"] == table]
+        for metric, method, mean, sd in part[REFERENCE_COLUMNS[3:]].itertuples(index=False, name=None):
+            found.setdefault((metric, method), (mean, None if pd.isna(sd) else sd))
+    return found
 
 
 def common_samples(samples: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
@@ -125,10 +219,9 @@ def evaluate(spec: TableSpec, frames: Frames, reference: pd.DataFrame) -> Table:
         frames: Of any runs; those of other networks, settings and methods are not looked at.
         reference: As `read_reference` gives it.
     """
-    chosen = frames.select(network=spec.network, setting=spec.setting)
-    chosen = Frames(*(frame[frame["method"].isin(spec.methods)] for frame in (chosen.samples, chosen.runs)))
+    chosen = frames.select(network=spec.network, setting=spec.setting, method=spec.methods)
     shared = common_samples(chosen.samples, spec.methods) if spec.common_samples else chosen.samples
-    printed = _printed(reference[reference["table"] == spec.number])
+    theirs = printed(reference, spec.number)
     cells = {}
     for method in spec.methods:
         own, part = chosen.select(method=method), shared[shared["method"] == method]
@@ -136,87 +229,49 @@ def evaluate(spec: TableSpec, frames: Frames, reference: pd.DataFrame) -> Table:
             metric = METRICS[name]
             ours = measure(own.samples if metric.over == "seeds" else part, metric)
             if own.runs.empty:
-                ours = Summary(None, None, 0, metric.over, note=MISSING)
+                ours = metric.absent
             elif ours.mean is None and spec.common_samples and part.empty:
-                ours = Summary(None, None, 0, metric.over, note="no common sample")
-            cells[name, method] = Cell(name, method, ours, *printed.get((name, method), (None, None)))
+                ours = absent(metric.over, "no common sample")
+            cells[name, method] = Cell(name, method, ours, *theirs.get((name, method), NOT_PRINTED))
     return Table(spec, cells, _caption(spec, chosen, cells), warnings(chosen.runs))
-
-
-def _printed(values: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float | None]]:
-    columns = (values[name] for name in ("metric", "method", "mean", "sd"))
-    return {
-        (str(metric), str(method)): (float(mean), None if pd.isna(sd) else float(sd))
-        for metric, method, mean, sd in zip(*columns, strict=True)
-    }
 
 
 def _caption(spec: TableSpec, chosen: Frames, cells: dict[tuple[str, str], Cell]) -> str:
     """Return the caption without its warnings."""
-    parts = [
+    told = words("tables")
+    lacking = {cell.method for cell in cells.values() if cell.ours.note == MISSING}
+    left_out = ((METRICS[cell.metric].label, cell.method, cell.ours.left_out) for cell in cells.values())
+    sentences = [
         f"{spec.title} {network_label(spec.network)}, {setting_label(spec.setting)} setting.",
-        describe_base(chosen.runs, spec.thesis_errors),
+        describe_base(chosen.runs, spec.thesis.errors_of(spec.network)),
         describe_scale(chosen.runs),
-        describe_knowledge(spec.methods, spec.knowledge),
+        describe_knowledge(spec.methods, spec.thesis.knowledge),
         _meaning(spec, over_seeds(chosen.runs)),
+        told["rounding"] if spec.setting == NON_RELOADING else "",
+        told["unknown"],
         _about_common(spec, cells) if spec.common_samples else "",
-        _about_sign(spec),
-        _about_left_out(cells),
-        _about_missing(spec, cells),
+        told["sign"] if "dTA" in spec.metrics else "",
+        describe_left_out(left_out),
+        told["missing"].format(methods=_labels(method_order(lacking))) if lacking else "",
     ]
-    return " ".join(part for part in parts if part)
+    return " ".join(filter(None, sentences))
 
 
 def _meaning(spec: TableSpec, seeds: str) -> str:
     """Return the sentence that defines the means and every ±."""
     labels = [
-        METRICS[name].label.removesuffix(" (%)") for name in spec.metrics if METRICS[name].over == "seeds"
+        METRICS[name].label.removesuffix(" (%)") for name in spec.metrics if name not in spec.per_sample
     ]
-    text = f"Ours: mean ± sample standard deviation (ddof = 1), over {seeds} for {listing(labels)}"
-    if len(labels) < len(spec.metrics):
-        text += (
-            ", and for every other row over the pooled pairs of seed and sample that the method corrected"
-            " (their number n is in the last row)"
-        )
-    rounding = ""
-    if spec.setting == NON_RELOADING:
-        rounding = (
-            " In this setting a decision that rounding turns changes all that follow: runs from replicas of N0, each"
-            " parameter a neighbouring float or the same, are draws like other seeds, and a method without any has no ±"
-            " (table `rounding`)."
-        )
-    return (
-        f"{text}; no ± stands where there is one value.{rounding} The thesis does not say what its ± is over."
-    )
+    told = words("tables")
+    text: str = told["meaning"].format(seeds=seeds, labels=listing(labels))
+    return f"{text}{told['pooled'] if spec.per_sample else ''}; no ± stands where there is one value."
+
+
+def _labels(methods: Sequence[str]) -> str:
+    return listing([method_style(name).label for name in methods])
 
 
 def _about_common(spec: TableSpec, cells: dict[tuple[str, str], Cell]) -> str:
-    per_sample = [name for name in spec.metrics if METRICS[name].over == "samples"]
-    count = max(cells[name, method].ours.n for name in per_sample for method in spec.methods)
-    methods = listing([method_style(name).label for name in spec.methods])
+    count = max(cells[name, method].ours.n for name in spec.per_sample for method in spec.methods)
     pairs = f"the {format_count(count)} pairs of seed and sample"
-    return f"Rows other than POC use only {pairs} that {methods} all corrected."
-
-
-def _about_sign(spec: TableSpec) -> str:
-    if "dTA" not in spec.metrics:
-        return ""
-    return "ΔTA is signed here, negative for a loss of accuracy; the thesis prints |ΔTA|."
-
-
-def _about_left_out(cells: dict[tuple[str, str], Cell]) -> str:
-    """Return how many values were not finite, by metric and method."""
-    counts = [
-        f"{METRICS[cell.metric].label} of {method_style(cell.method).label}: {cell.ours.left_out:,}"
-        for cell in cells.values()
-        if cell.ours.left_out
-    ]
-    return f"Rows left out because a loss is not finite: {'; '.join(counts)}." if counts else ""
-
-
-def _about_missing(spec: TableSpec, cells: dict[tuple[str, str], Cell]) -> str:
-    absent = {cell.method for cell in cells.values() if cell.ours.note == MISSING}
-    if not absent:
-        return ""
-    names = listing([method_style(name).label for name in method_order(absent)])
-    return f"† missing: no run of {names} in this setting is among the records."
+    return f"Rows other than POC use only {pairs} that {_labels(spec.methods)} all corrected."

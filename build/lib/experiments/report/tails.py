@@ -1,48 +1,30 @@
-"""What a mean hides: median, percentiles and worst case of a value per corrected sample, as a table."""
+"""What a mean hides: median, percentiles and worst case of a value per corrected sample, as a table and as strips."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
-import pandas as pd
+from matplotlib.figure import Figure
 
+from experiments.records.schema import Run
+from experiments.report.canvas import Picture
 from experiments.report.frames import Frames
 from experiments.report.metrics import (
-    MISSING,
-    NO_SAMPLES,
     NONE_CORRECTED,
     NOT_FINITE,
+    Metric,
     Summary,
     Values,
-    of_population,
+    over_corrected,
     summarize,
 )
 from experiments.report.numbers import format_count, format_number
-from experiments.report.scope import Scope
-from experiments.report.sheet import Block, Sheet
+from experiments.report.part import Made, Study, words
+from experiments.report.scope import EVERY_METHOD, Scope
+from experiments.report.sheet import Block
+from experiments.report.strips import HIGH, LOW, Key, Panel, draw_strips
 from experiments.report.style import method_style, network_label
-
-LOW, HIGH = 5.0, 95.0  # percentiles
-
-Key = tuple[str, str, str]  # network, method, quantity
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A value per corrected sample, and the end of it that does harm.
-
-    Attributes:
-        name: In the csv file.
-        label: For people, with the unit.
-        harm: Which values are the worse ones: "largest" or "smallest".
-        values: From samples to a value each; NaN where it is not finite.
-    """
-
-    name: str
-    label: str
-    harm: Literal["largest", "smallest"]
-    values: Callable[[pd.DataFrame], Values]
 
 
 @dataclass(frozen=True)
@@ -67,6 +49,11 @@ class Tail:
         """Whether the worst case is a number: a value that is not finite is worse than any that is."""
         return self.summary.left_out == 0
 
+    @property
+    def numbers(self) -> tuple[float | None, ...]:
+        """Spread, median and percentiles."""
+        return (self.summary.sd, self.median, self.low, self.high)
+
 
 def tail(values: Values, harm: str, otherwise: str = NONE_CORRECTED) -> Tail:
     """Return mean and tails of the finite values.
@@ -84,101 +71,97 @@ def tail(values: Values, harm: str, otherwise: str = NONE_CORRECTED) -> Tail:
     return Tail(summary, median, low, high, float(finite.max() if harm == "largest" else finite.min()))
 
 
-def values_of(scope: Scope, frames: Frames, quantities: Sequence[Quantity]) -> dict[Key, Values | str]:
+def values_of(scope: Scope, frames: Frames, quantities: Sequence[Metric]) -> dict[Key, Values | str]:
     """Return each quantity over the corrected samples, seeds pooled, or in words why there is none."""
     found: dict[Key, Values | str] = {}
     for network in scope.networks:
         for method in scope.methods:
             part = frames.select(network=network, method=method)
-            chosen = of_population(part.samples)
-            note = MISSING if part.runs.empty else NONE_CORRECTED if len(part.samples) else NO_SAMPLES
             for quantity in quantities:
                 key = (network, method, quantity.name)
-                found[key] = quantity.values(chosen) if len(chosen) else note
+                found[key] = over_corrected(part.runs, part.samples, quantity.values)
     return found
 
 
-def tails_of(values: Mapping[Key, Values | str], quantities: Sequence[Quantity]) -> dict[Key, Tail]:
+def tails_of(values: Mapping[Key, Values | str], quantities: Sequence[Metric]) -> dict[Key, Tail]:
     """Return the tails of what `values_of` found."""
     harm = {quantity.name: quantity.harm for quantity in quantities}
-    empty = np.empty(0, dtype=np.float64)
     return {
-        key: tail(empty, harm[key[2]], item) if isinstance(item, str) else tail(item, harm[key[2]])
+        key: tail(np.empty(0), harm[key[2]], item) if isinstance(item, str) else tail(item, harm[key[2]])
         for key, item in values.items()
     }
 
 
-COLUMNS = (
-    *("network", "method", "quantity", "mean", "sd", "median", "p5", "p95", "worst"),
-    *("worst_end", "n", "not_finite"),
-)
-_HEADER = ("network", "method", "n", "mean", "sd", "median", "5th percentile", "95th percentile", "worst")
-MEANING = (
-    "Over the corrected samples of all seeds, each pair of sample and seed once; n counts them. sd: sample standard"
-    " deviation (ddof = 1) over the same pairs, not an error of the mean. Percentiles are over the pairs too, and"
-    " the worst case is the single most harmful pair, at the end that the table names."
-)
+@dataclass(frozen=True)
+class Tails(Study):
+    """A table and a figure of median, percentiles and worst case beside each mean of the reloading setting.
 
-
-def sheet(
-    name: str,
-    heading: str,
-    texts: Sequence[str],
-    warnings: Sequence[str],
-    quantities: Sequence[Quantity],
-    tails: Mapping[Key, Tail],
-) -> Sheet:
-    """Return a table with a block per quantity.
-
-    Args:
-        name: Of the files.
-        heading: What the caption begins with.
-        texts: The caption's sentences.
-        warnings: What must not be overlooked.
-        quantities: A block each, in this order.
-        tails: From `tails_of`.
+    Attributes:
+        quantities: A block of the table each.
+        drawn: What the panels show.
+        panels: From the top.
     """
-    blocks = [
-        Block(
-            f"{quantity.label}; worst: the {quantity.harm}.",
-            _HEADER,
-            [_line(key, item) for key, item in tails.items() if key[2] == quantity.name],
+
+    presets: tuple[str, ...] = ("every_method",)
+    methods: tuple[str, ...] = EVERY_METHOD
+    quantities: ClassVar[tuple[Metric, ...]]
+    drawn: ClassVar[tuple[Metric, ...]]
+    panels: ClassVar[tuple[Panel, ...]]
+
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table and the figure."""
+        scope = Scope("reloading", self.networks, self.methods, self.thesis)
+        frames = scope.frames(runs)
+        tails = tails_of(values_of(scope, frames, self.quantities), self.quantities)
+        drawn = values_of(scope, frames, self.drawn)
+        more = self.about(frames)
+        yield self.sheet(
+            [words("tails")["meaning"], *scope.caption(frames), *more, _left_out(self.quantities, tails)],
+            scope.warnings(frames),
+            [_block(quantity, tails) for quantity in self.quantities],
+            [_record(key, item, quantity.harm) for quantity, key, item in self._in_order(tails)],
         )
-        for quantity in quantities
-    ]
-    harm = {quantity.name: quantity.harm for quantity in quantities}
-    gaps = _left_out(quantities, tails)
-    return Sheet(
-        name=name,
-        heading=heading,
-        caption=" ".join(text for text in (*texts, gaps) if text),
-        warnings=warnings,
-        blocks=blocks,
-        columns=COLUMNS,
-        records=[_record(key, item, harm[key[2]]) for key, item in tails.items()],
-    )
+
+        def paint(figure: Figure) -> list[str]:
+            draw_strips(figure, scope, frames, drawn, self.panels)
+            return [
+                words("tails")["reading"],
+                words(self.tables[0])["figure"],
+                *more,
+                *scope.footnotes(frames),
+            ]
+
+        yield Picture(self.figures[0], paint)
+
+    def about(self, frames: Frames) -> list[str]:
+        """Say what else a reader must know."""
+        return []
+
+    def _in_order(self, tails: Mapping[Key, Tail]) -> Iterator[tuple[Metric, Key, Tail]]:
+        by_name = {quantity.name: quantity for quantity in self.quantities}
+        return ((by_name[key[2]], key, item) for key, item in tails.items())
+
+
+def _block(quantity: Metric, tails: Mapping[Key, Tail]) -> Block:
+    lines = [_line(key, item) for key, item in tails.items() if key[2] == quantity.name]
+    return Block(f"{quantity.label}; worst: the {quantity.harm}.", words("tails")["header"], lines)
 
 
 def _line(key: Key, item: Tail) -> list[str]:
     summary = item.summary
     top = [network_label(key[0]), method_style(key[1]).label, format_count(summary.n)]
     if summary.mean is None:
-        return [*top, *[summary.note] * (len(_HEADER) - len(top))]
-    numbers = (summary.mean, summary.sd, item.median, item.low, item.high)
-    cells = ["" if value is None else format_number(value) for value in numbers]
-    worst = format_number(item.worst or 0.0) if item.worst_is_finite else NOT_FINITE
-    return [*top, *cells, worst]
+        return [*top, *[summary.note] * 6]
+    cells = ["" if value is None else format_number(value) for value in (summary.mean, *item.numbers)]
+    return [*top, *cells, format_number(item.worst or 0.0) if item.worst_is_finite else NOT_FINITE]
 
 
 def _record(key: Key, item: Tail, harm: str) -> tuple[object, ...]:
-    summary = item.summary
-    mean: object = summary.note if summary.mean is None else summary.mean
-    worst: object = item.worst if item.worst_is_finite else NOT_FINITE
-    numbers = (summary.sd, item.median, item.low, item.high)
-    return (*key, mean, *numbers, worst, harm, summary.n, summary.left_out)
+    worst = item.worst if item.worst_is_finite else NOT_FINITE
+    return (*key, item.summary.told, *item.numbers, worst, harm, item.summary.n, item.summary.left_out)
 
 
-def _left_out(quantities: Sequence[Quantity], tails: Mapping[Key, Tail]) -> str:
+def _left_out(quantities: Sequence[Metric], tails: Mapping[Key, Tail]) -> str:
     labels = {quantity.name: quantity.label for quantity in quantities}
     counts = [
         f"{format_count(item.summary.left_out)} of {labels[name]}"
@@ -186,6 +169,4 @@ def _left_out(quantities: Sequence[Quantity], tails: Mapping[Key, Tail]) -> str:
         for (network, method, name), item in tails.items()
         if item.summary.left_out
     ]
-    if not counts:
-        return ""
-    return f"Not finite, and in neither n, mean nor percentiles: {', '.join(counts)}."
+    return f"Not finite, and in neither n, mean nor percentiles: {', '.join(counts)}." if counts else ""

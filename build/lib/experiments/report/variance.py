@@ -14,7 +14,7 @@ mean 0. Each sum of squares is set equal to its expectation and the equations ar
 (Henderson's method I): networks may have different numbers of samples, orders and seeds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,13 +22,13 @@ import pandas as pd
 
 import experiments.report.metrics as metrics
 from experiments.records.schema import Run
-from experiments.report.captions import describe_base, describe_scale_briefly, warnings
-from experiments.report.frames import Frames
+from experiments.report.captions import describe_base, describe_left_out, describe_scale_briefly, warnings_of
+from experiments.report.frames import Frames, corrections_of
 from experiments.report.metrics import Values
 from experiments.report.numbers import format_count, format_number
-from experiments.report.sheet import Block, Sheet, percent, sheet_names
+from experiments.report.part import Made, Study
+from experiments.report.sheet import Block, percent
 from experiments.report.style import method_style, network_label, setting_label
-from experiments.report.variation import corrections_of, pick
 
 NO_VALUE, TOO_FEW, CONSTANT = "no value", "too few runs", "no variance"
 NOISE = 1e-12  # of the total: what a subtraction of equal numbers leaves behind
@@ -48,6 +48,12 @@ PER_RUN: dict[str, tuple[str, Of]] = {
 COMPONENTS = {
     "reloading": ("network", "sample", "seed", "residual"),
     "non_reloading": ("network", "order", "seed"),  # the seed is the residual
+}
+
+
+WITHIN = {
+    "reloading": {"sample": " in network", "seed": " in network"},
+    "non_reloading": {"order": " in network", "seed": ", residual"},
 }
 
 
@@ -187,129 +193,78 @@ def run_values(samples: pd.DataFrame, name: str) -> list[list[Values]]:
 
 
 @dataclass(frozen=True)
-class Variance:
+class Variance(Study):
     """A table of the shares of variance.
 
     Attributes:
-        presets: Whose runs.
-        network, methods: Which of them.
         network_seeds, seeds: Those that the presets ask for; a run with another one is not looked at.
         orders: The same, of the non-reloading setting; the reloading one has order 0.
-        thesis_errors: How many test images the thesis' N0 gets wrong.
     """
 
     presets: tuple[str, ...] = ("variance_reloading", "variance_non_reloading")
-    network: str = "mlp"
+    networks: tuple[str, ...] = ("mlp",)
     methods: tuple[str, ...] = ("bgd_i", "bgd_ii")
     network_seeds: tuple[int, ...] = (0, 1, 2)
     seeds: tuple[int, ...] = (0, 1, 2)
     orders: tuple[int, ...] = (0, 1, 2)
-    thesis_errors: int | None = None
+    tables = ("variance",)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        return sheet_names("variance")
-
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`."""
-        about: dict[str, Sequence[object]] = {"network": (self.network,), "method": self.methods}
-        every = corrections_of(runs, **about, network_seed=self.network_seeds, seed=self.seeds)
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table."""
+        every = corrections_of(runs, network=self.network, method=self.methods)
+        every = every.select(network_seed=self.network_seeds, seed=self.seeds)
         parts = {
-            "reloading": pick(every, setting=("reloading",), order=(0,)),
-            "non_reloading": pick(every, setting=("non_reloading",), order=self.orders),
+            "reloading": every.select(setting="reloading", order=0),
+            "non_reloading": every.select(setting="non_reloading", order=self.orders),
         }
-        found: dict[tuple[str, str, str], Components] = {}
+        found: Found = {}
         for method in self.methods:
-            samples = {setting: pick(part, method=(method,)).samples for setting, part in parts.items()}
+            samples = {setting: part.select(method=method).samples for setting, part in parts.items()}
             for name in PER_SAMPLE:
                 found["reloading", method, name] = crossed(sample_tables(samples["reloading"], name))
             for name in PER_RUN:
                 found["non_reloading", method, name] = nested(run_values(samples["non_reloading"], name))
-        return self._sheet(parts, found).files()
-
-    def _sheet(self, parts: dict[str, Frames], found: dict[tuple[str, str, str], Components]) -> Sheet:
-        runs = pd.concat([part.runs for part in parts.values()])
-        blocks = []
-        for setting, names in COMPONENTS.items():
-            labels = [f"{name}{_WITHIN[setting].get(name, '')} (%)" for name in names]
-            lines = [_line(key, item) for key, item in found.items() if key[0] == setting]
-            header = ["method", "value", "n", "total sd", *labels, "degrees of freedom"]
-            blocks.append(Block(f"{setting_label(setting).capitalize()} setting.", header, lines))
-        return Sheet(
-            name="variance",
-            heading="Components of variance",
-            caption=self._caption(parts, found),
-            warnings=[
-                f"N0 {seed}: {text}"
-                for seed in self.network_seeds
-                for text in warnings(runs[runs["network_seed"] == seed])
-            ],
-            blocks=blocks,
-            columns=(
-                "setting",
-                "method",
-                "value",
-                "component",
-                "share",
-                "estimate",
-                "degrees",
-                "total_sd",
-                "n",
-            ),
-            records=[record for key, item in found.items() for record in _records(key, item)],
+        both = pd.concat([part.runs for part in parts.values()])
+        base = describe_base(both, self.thesis.errors_of(self.network))
+        yield self.sheet(
+            [base, *self._about(parts), self._left_out(parts, found)],
+            warnings_of(both, "network_seed", {seed: f"N0 {seed}" for seed in self.network_seeds}),
+            [_block(setting, found) for setting in COMPONENTS],
+            [record for key, item in found.items() for record in _records(key, item)],
         )
 
-    def _caption(self, parts: dict[str, Frames], found: dict[tuple[str, str, str], Components]) -> str:
-        texts = [
-            _MEANING,
-            describe_base(pd.concat([part.runs for part in parts.values()]), self.thesis_errors),
-        ]
+    def _about(self, parts: dict[str, Frames]) -> Iterator[str]:
+        """Say how large the runs of each setting are, and how many are missing."""
         base = len(self.methods) * len(self.network_seeds) * len(self.seeds)
         for setting, part in parts.items():
             place = f"{network_label(self.network)}, {setting_label(setting)} setting"
-            expected = base * (len(self.orders) if setting == "non_reloading" else 1)
             if part.runs.empty:
-                texts.append(f"{place}: missing, no run of it is among the records.")
+                yield f"{place}: missing, no run of it is among the records."
                 continue
-            texts.append(f"{place}: {describe_scale_briefly(part.runs)}.")
+            yield f"{place}: {describe_scale_briefly(part.runs)}."
+            expected = base * (len(self.orders) if setting == "non_reloading" else 1)
             if len(part.runs) < expected:
-                texts.append(f"Missing: {expected - len(part.runs)} of {expected} runs of the {place}.")
-        return " ".join(text for text in (*texts, self._left_out(parts, found)) if text)
+                yield f"Missing: {expected - len(part.runs)} of {expected} runs of the {place}."
 
-    def _left_out(self, parts: dict[str, Frames], found: dict[tuple[str, str, str], Components]) -> str:
+    def _left_out(self, parts: dict[str, Frames], found: "Found") -> str:
         """Return how many values are left out because a loss is not finite."""
         counts = []
         for method in self.methods:
             runs = int((parts["non_reloading"].runs["method"] == method).sum())
             values = found["reloading", method, "POPA"].n - found["reloading", method, "dTL"].n
             ends = runs - found["non_reloading", method, "final_training_loss"].n
-            label = method_style(method).label
-            counts += [f"ΔTL of {label}: {format_count(values)}"] if values else []
-            counts += [f"final training loss of {label}: {format_count(ends)}"] if ends else []
-        return f"Values left out because a loss is not finite: {'; '.join(counts)}." if counts else ""
+            counts += [("ΔTL", method, values), ("final training loss", method, ends)]
+        return describe_left_out(counts, "Values")
 
 
-_WITHIN = {
-    "reloading": {"sample": " in network", "seed": " in network"},
-    "non_reloading": {"order": " in network", "seed": ", residual"},
-}
-_MEANING = (
-    "Shares of the components in the variance of a value, in %, method by method, by the method of moments (ANOVA"
-    " with random effects, unbalanced). Reloading, a value per sample: value = mean + network + sample in network +"
-    " method seed in network + residual (sample by seed). Non-reloading, a value per run: value = mean + network +"
-    " order in network + residual (the method seed). A network is an N0; each has samples of its own, so an image"
-    " that several N0 get wrong counts as a sample of each, and where a run does not meet all samples another order"
-    ' is another choice of them too. "Corrected" is over all samples, the other values of the reloading setting are'
-    " over the samples corrected under every seed; ranks are over all of these, because ΔTL has heavy tails, and"
-    " their sd is in ranks. An estimate below 0 is set to 0 and marked †; the shares are of the sum after that, the"
-    " total sd is its square root, and the csv has the estimates as they are. Degrees of freedom: in the order of the"
-    " components. With 2 of them, an sd's 95 % interval for normal values reaches from 0.5 to 6.3 times the sd."
-)
+Found = dict[tuple[str, str, str], Components]  # by setting, method and value
 
 
-def _label(setting: str, name: str) -> str:
-    return (PER_SAMPLE if setting == "reloading" else PER_RUN)[name][0]
+def _block(setting: str, found: Found) -> Block:
+    labels = [f"{name}{WITHIN[setting].get(name, '')} (%)" for name in COMPONENTS[setting]]
+    header = ["method", "value", "n", "total sd", *labels, "degrees of freedom"]
+    lines = [_line(key, item) for key, item in found.items() if key[0] == setting]
+    return Block(f"{setting_label(setting).capitalize()} setting.", header, lines)
 
 
 def _line(key: tuple[str, str, str], item: Components) -> list[str]:
@@ -320,18 +275,15 @@ def _line(key: tuple[str, str, str], item: Components) -> list[str]:
         shares = ["0 †" if estimate < 0 else percent(round(share, 5)) for share, estimate in pairs]
     sd = format_number(item.total_sd) if item.estimates else item.note
     degrees = " / ".join(map(str, item.degrees)) if item.estimates else ""
-    label = method_style(method).label
-    return [label, _label(setting, name), format_count(item.n), sd, *shares, degrees]
+    label = (PER_SAMPLE if setting == "reloading" else PER_RUN)[name][0]
+    return [method_style(method).label, label, format_count(item.n), sd, *shares, degrees]
 
 
-def _records(key: tuple[str, str, str], item: Components) -> list[tuple[object, ...]]:
-    """Return a line per component; where there is no share its place says why."""
-    rows: list[tuple[object, ...]] = []
+def _records(key: tuple[str, str, str], item: Components) -> Iterator[tuple[object, ...]]:
+    """Yield a line per component; where there is no share its place says why."""
     for place, component in enumerate(COMPONENTS[key[0]]):
         share = item.note or float(item.shares[place])
-        if not item.estimates:
-            rows.append((*key, component, share, None, None, None, item.n))
-            continue
-        estimate, degrees = item.estimates[place], item.degrees[place]
-        rows.append((*key, component, share, estimate, degrees, item.total_sd, item.n))
-    return rows
+        known: tuple[object, ...] = (None, None, None)
+        if item.estimates:
+            known = (item.estimates[place], item.degrees[place], item.total_sd)
+        yield (*key, component, share, *known, item.n)

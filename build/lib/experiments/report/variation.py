@@ -1,166 +1,120 @@
-"""What other orders of the samples do to the results: a figure and a table; and what it shares with other N0."""
+"""What other orders of the samples, and other N0, do to the results: a table each, and a figure of the orders."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from experiments.records.schema import PROBE, Run
-from experiments.report.canvas import blank, draw
-from experiments.report.captions import describe_base, describe_scale, warnings
-from experiments.report.curves import LABELS, Curve, curve
-from experiments.report.frames import REPLICAS, Frames, build_frames, draws
-from experiments.report.knowledge import Knowledge, describe_knowledge
+from experiments.records.schema import Run
+from experiments.report.canvas import Picture, blank, grid
+from experiments.report.captions import (
+    describe_base,
+    describe_left_out,
+    describe_scale,
+    describe_scale_briefly,
+    warnings,
+    warnings_of,
+)
+from experiments.report.curves import LABELS, MET, curve, draw_legend, draw_line, longest
+from experiments.report.frames import REPLICAS, Frames, corrections_of
+from experiments.report.knowledge import describe_knowledge
 from experiments.report.metrics import (
     METRICS,
     MISSING,
     NOT_FINITE,
     Summary,
     Values,
+    absent,
     label_of,
     measure,
     summarize,
 )
 from experiments.report.numbers import format_count, format_number, format_printed, format_summary, listing
-from experiments.report.sheet import Block, Sheet, sheet_names
+from experiments.report.part import Made, Study, words
+from experiments.report.sheet import Block, Sheet
 from experiments.report.style import DOUBLE_COLUMN, method_style, network_label, setting_label
-from experiments.report.tables import read_reference
+from experiments.report.tables import NOT_PRINTED, printed
 
 SEED = 0  # of the method, where only one is looked at
-ORDER_METRICS = (
-    "POC",
-    "early_test_accuracy",
-    "final_test_accuracy",
-    "final_training_loss",
-    "retained",
-)
+ORDER_METRICS = ("POC", "early_test_accuracy", "final_test_accuracy", "final_training_loss", "retained")
+BASE_METRICS = ("POC", "POPA", "dTL", "dTA")
 NON_RELOADING = ("bgd_ii", "bgd_c", "bgd_i", "retrain", "fine_tune", "top_k", "l1")
+EVERY_METHOD = (*NON_RELOADING, "bgd_norm", "random")
 
-Printed = tuple[float, float | None]
-
-
-def pick(frames: Frames, **values: Sequence[object]) -> Frames:
-    """Return the part whose columns have one of these values, for example `order=(0, 1)`."""
-    for name, wanted in values.items():
-        frames = Frames(
-            *(
-                frame[frame[name].isin(list(wanted))].reset_index(drop=True)
-                for frame in (frames.samples, frames.runs)
-            )
-        )
-    return frames
+Found = dict[tuple[str, str], dict[int, Summary]]  # by metric and method, by the value that tells runs apart
 
 
-def corrections_of(runs: Sequence[Run], **values: Sequence[object]) -> Frames:
-    """Return the frames of those runs that correct something and have one of these values in each column."""
-    return pick(build_frames([run for run in runs if PROBE not in run.header.spec]), **values)
+def by_run(frames: Frames, methods: Sequence[str], metrics: Sequence[str], axis: str) -> Found:
+    """Return metrics of methods for each value of a column that tells runs apart; absent where no run is."""
+    found: Found = {(metric, method): {} for metric in metrics for method in methods}
+    for metric, method in found:
+        own = frames.select(method=method)
+        for value in sorted(map(int, own.runs[axis])):
+            found[metric, method][value] = measure(own.select(**{axis: value}).samples, METRICS[metric])
+    return found
 
 
-def by_run(frames: Frames, method: str, metric: str, axis: str) -> dict[int, Summary]:
-    """Return a metric for each value of a column that tells a method's runs apart; absent where no run is."""
-    own = pick(frames, method=(method,))
-    return {
-        int(value): measure(own.samples[own.samples[axis] == value], METRICS[metric])
-        for value in sorted(own.runs[axis])
-    }
-
-
-def means(found: dict[int, Summary]) -> Values:
+def means(found: Mapping[int, Summary]) -> Values:
     """Return the means that there are; NaN where one is not finite."""
     known = [item for item in found.values() if item.mean is not None or item.note == NOT_FINITE]
     return np.array([np.nan if item.mean is None else item.mean for item in known], dtype=np.float64)
 
 
-def across(found: dict[int, Summary], over: str) -> Summary:
+def across(found: Mapping[int, Summary], over: str) -> Summary:
     """Return mean and sample standard deviation of the means of runs."""
     if not found:
-        return Summary(None, None, 0, over, note=MISSING)
+        return absent(over)
     return summarize(means(found), over, otherwise=next(iter(found.values())).note)
-
-
-def printed(
-    reference: pd.DataFrame | Path, tables: Sequence[str], network: str
-) -> dict[tuple[str, str], Printed]:
-    """Return the thesis' values by metric and method, from the first of the tables that has them."""
-    values = read_reference(reference) if isinstance(reference, Path) else reference
-    found: dict[tuple[str, str], Printed] = {}
-    for table in tables:
-        part = values[(values["table"] == table) & (values["network"] == network)]
-        columns = (part[name] for name in ("metric", "method", "mean", "sd"))
-        for metric, method, mean, sd in zip(*columns, strict=True):
-            found.setdefault((metric, method), (float(mean), None if pd.isna(sd) else float(sd)))
-    return found
 
 
 def gaps(frames: Frames, methods: Sequence[str], axis: str, expected: Sequence[int], name: str) -> str:
     """Return which runs are missing, in words; empty where none is."""
-    absent = []
+    lacks = []
     for method in methods:
         own = set(frames.runs.loc[frames.runs["method"] == method, axis])
         lacking = [str(value) for value in expected if value not in own]
         if lacking:
             which = f"{name} {listing(lacking)}" if own else f"any {name}"
-            absent.append(f"{method_style(method).label} for {which}")
-    return f"Missing, no run among the records: {'; '.join(absent)}." if absent else ""
+            lacks.append(f"{method_style(method).label} for {which}")
+    return f"Missing, no run among the records: {'; '.join(lacks)}." if lacks else ""
 
 
-def left_out(summaries: dict[tuple[str, str], dict[int, Summary]], of: str) -> str:
+def left_out(found: Found, of: str) -> str:
     """Return how many values were not finite, by metric and method; empty where all are."""
-    counts = []
-    for (metric, method), found in summaries.items():
-        count = sum(item.left_out for item in found.values())
-        if count:
-            counts.append(f"{METRICS[metric].label} of {method_style(method).label}: {format_count(count)}")
-    return f"{of} left out because a loss is not finite: {'; '.join(counts)}." if counts else ""
+    counts = (
+        (METRICS[metric].label, method, sum(item.left_out for item in own.values()))
+        for (metric, method), own in found.items()
+    )
+    return describe_left_out(counts, of)
 
 
 @dataclass(frozen=True)
-class Orders:
+class Orders(Study):
     """Curves of the non-reloading setting over several orders of the samples, and a table of their ends.
 
     Attributes:
-        reference: The values of the thesis: a file for `experiments.report.tables.read_reference`, or what it returns.
-        presets: Whose runs.
-        network, methods: Which of them.
         orders: Those that the preset asks for; a run with another one is not looked at.
         table: Of the thesis, that prints POC.
-        thesis_errors: How many test images the thesis' N0 gets wrong.
-        knowledge: The level of each method, for the caption.
     """
 
-    reference: pd.DataFrame | Path
     presets: tuple[str, ...] = ("orders", *REPLICAS)
-    network: str = "mlp"
+    networks: tuple[str, ...] = ("mlp",)
     methods: tuple[str, ...] = NON_RELOADING
     orders: tuple[int, ...] = (0, 1, 2, 3, 4)
     table: str = "4.8"
-    thesis_errors: int | None = None
-    knowledge: Knowledge = ()
+    tables = ("orders",)
+    figures = ("orders",)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        return (*sheet_names("orders"), "figures/orders.png", "figures/orders.svg")
-
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`."""
-        about: dict[str, Sequence[object]] = {"network": (self.network,), "setting": ("non_reloading",)}
-        frames = corrections_of(
-            runs, **about, method=self.methods, order=self.orders, seed=(SEED,), network_seed=(0,)
-        )
-        nudged = corrections_of(draws(runs), **about, method=self.methods, order=(0,), network_seed=(0,))
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table and the figure."""
+        every = corrections_of(runs, network=self.network, setting="non_reloading", network_seed=0)
+        every = every.select(method=self.methods)
+        frames, nudged = every.select(order=self.orders, seed=SEED), every.select(order=0)
         nudged = Frames(*(frame[frame["replica"] > 0] for frame in (nudged.samples, nudged.runs)))
-        images = draw(lambda figure: self._paint(figure, frames))
-        return {
-            **self._sheet(frames, nudged).files(),
-            **{f"figures/orders.{kind}": image for kind, image in images.items()},
-        }
+        yield self._sheet(frames, by_run(nudged, self.methods, ("POC",), "replica"))
+        yield Picture("orders", lambda figure: self._paint(figure, frames))
 
     def _about(self, frames: Frames) -> str:
         place = f"{network_label(self.network)}, {setting_label('non_reloading')} setting"
@@ -168,125 +122,144 @@ class Orders:
             return f"{place}: missing, no run of the orders is among the records."
         found = sorted(set(frames.runs["order"]))
         which = f"{len(found)} order{'s' if len(found) > 1 else ''} of the samples ({listing(list(map(str, found)))})"
-        base = describe_base(frames.runs, self.thesis_errors)
+        base = describe_base(frames.runs, self.thesis.errors_of(self.network))
         missing = gaps(frames, self.methods, "order", self.orders, "order")
-        return " ".join(
-            text for text in (f"{place}, {which}.", base, describe_scale(frames.runs), missing) if text
-        )
+        return " ".join(filter(None, (f"{place}, {which}.", base, describe_scale(frames.runs), missing)))
 
     def _paint(self, figure: Figure, frames: Frames) -> list[str]:
-        figure.set_size_inches(DOUBLE_COLUMN, 2.9)
-        found = {name: part for name in self.methods if len(part := pick(frames, method=(name,)).samples)}
+        found = {name: part for name in self.methods if len(part := frames.select(method=name).samples)}
         notes = []
-        for axes, measured, letter in zip(figure.subplots(1, len(LABELS)), LABELS, "abc", strict=True):
-            axes.set_title(f"({letter}) {LABELS[measured]}")
+        for letter, axes, _, measured in grid(figure, (DOUBLE_COLUMN, 2.9), ("",), tuple(LABELS)):
+            label = LABELS[measured]
+            axes.set_title(f"{letter} {label}")
             if not found:
                 blank(axes, "missing:\nno run of the orders\namong the records")
                 continue
             # A curve's band is over the values of `seed`: here it is over the orders.
             curves = {name: curve(part.assign(seed=part["order"]), measured) for name, part in found.items()}
-            _draw_curves(axes, curves, log=measured == "train_loss")
-            notes += [
-                f"Not finite and not drawn: {method_style(name).short}, {LABELS[measured]}, {item.not_finite:,} values."
-                for name, item in curves.items()
-                if item.not_finite
-            ]
-        if found:
-            look: dict[str, Any] = {"loc": "outside upper center", "ncols": len(found), "frameon": False}
-            figure.legend(handles=[_handle(name) for name in found], columnspacing=1.2, **look)
-        meaning = (
-            "Line: mean over the orders; band: smallest to largest. At 0: N0. Order 0: that of the test set."
-        )
-        return [meaning, self._about(frames), *notes, *warnings(frames.runs)]
+            if measured == "train_loss":
+                axes.set_yscale("log")
+            for method, item in curves.items():
+                draw_line(axes, item, method, longest(curves))
+                if item.not_finite:
+                    gap = f"{method_style(method).short}, {label}, {item.not_finite:,} values"
+                    notes.append(f"Not finite and not drawn: {gap}.")
+            axes.set_xlabel(MET)
+            axes.set_xlim(0, max(1, longest(curves)))
+        draw_legend(figure, found, columnspacing=1.2)
+        return [words("orders")["figure"], self._about(frames), *notes, *warnings(frames.runs)]
 
-    def _sheet(self, frames: Frames, nudged: Frames) -> Sheet:
-        rounding = {
-            method: across(by_run(nudged, method, "POC", "replica"), "replicas") for method in self.methods
-        }
-        found = {
-            (metric, method): by_run(frames, method, metric, "order")
-            for metric in ORDER_METRICS
-            for method in self.methods
-        }
-        thesis = printed(self.reference, (self.table,), self.network)
+    def _sheet(self, frames: Frames, nudged: Found) -> Sheet:
+        found = by_run(frames, self.methods, ORDER_METRICS, "order")
+        thesis = printed(self.thesis.tables, self.table)
+        lines, records = [], []
+        for method in self.methods:
+            own, theirs = found["POC", method], thesis.get(("POC", method), NOT_PRINTED)
+            poc, *cells = (format_summary(across(found[name, method], "orders")) for name in ORDER_METRICS)
+            first = format_summary(own[0]) if 0 in own else MISSING
+            spread = _spread(across(nudged["POC", method], "replicas"))
+            label = method_style(method).label
+            lines.append([label, str(len(own)), poc, spread, first, format_printed(*theirs), *cells])
+            for metric in ORDER_METRICS:
+                theirs = thesis.get((metric, method), NOT_PRINTED)
+                records.append((method, metric, *_order_record(found[metric, method]), *theirs))
         header = ["method", "orders", "POC (%)", "POC, sd over replicas", "order 0", f"thesis ({self.table})"]
         header += [label_of(METRICS[name], frames.samples) for name in ORDER_METRICS[1:]]
-        caption = (
-            f"How the order of the samples changes what accumulates. {self._about(frames)} Order 0 is that of the test"
-            " set, the thesis' kind; the others are permutations of N0's misclassified samples, and where a run does"
-            " not meet all of them another choice too. Mean ± sample standard deviation"
-            ' (ddof = 1) over orders, one seed; no ± stands where there is one value. "order 0": the POC of that order'
-            " alone. Retained: share of the samples that the last network gets right. The csv has the smallest and the"
-            " largest value. Beside the ± of POC stands its standard deviation over replicas of N0, which is rounding's"
-            f" alone (table `rounding`). The thesis does not say what its ± is over."
-        )
-        more = (describe_knowledge(self.methods, self.knowledge), left_out(found, "Orders"))
-        return Sheet(
-            name="orders",
-            heading="Orders of the samples",
-            caption=" ".join(filter(None, (caption, *more))),
-            warnings=warnings(frames.runs),
-            blocks=[
-                Block(
-                    "",
-                    header,
-                    [
-                        _order_line(found, name, thesis.get(("POC", name)), rounding[name])
-                        for name in self.methods
-                    ],
-                )
-            ],
-            columns=(*("method", "metric", "mean", "sd", "min", "max", "n", "left_out"), "order_0", *THESIS),
-            records=[
-                _order_record(metric, method, found[metric, method], thesis.get((metric, method)))
-                for method in self.methods
-                for metric in ORDER_METRICS
-            ],
+        knows = describe_knowledge(self.methods, self.thesis.knowledge)
+        return self.sheet(
+            [knows, left_out(found, "Orders")],
+            warnings(frames.runs),
+            [Block("", header, lines)],
+            records,
+            about=self._about(frames),
         )
 
 
 THESIS = ("thesis_mean", "thesis_sd")
+_numbers = attrgetter("told", "sd", "n", "over", "left_out")
 
 
-def _order_line(
-    found: dict[tuple[str, str], dict[int, Summary]], method: str, thesis: Printed | None, rounding: Summary
-) -> list[str]:
-    cells = [format_summary(across(found[metric, method], "orders")) for metric in ORDER_METRICS]
-    own = found["POC", method]
-    first = format_summary(own[0]) if 0 in own else MISSING
-    label, theirs = method_style(method).label, "" if thesis is None else format_printed(*thesis)
-    spread = "one replica" if rounding.n else MISSING
-    if rounding.sd is not None:
-        spread = f"{format_number(rounding.sd)} ({rounding.n})"
-    return [label, str(len(own)), cells[0], spread, first, theirs, *cells[1:]]
+def _spread(rounding: Summary) -> str:
+    if rounding.sd is None:
+        return "one replica" if rounding.n else MISSING
+    return f"{format_number(rounding.sd)} ({rounding.n})"
 
 
-def _order_record(
-    metric: str, method: str, found: dict[int, Summary], thesis: Printed | None
-) -> tuple[object, ...]:
+def _order_record(found: Mapping[int, Summary]) -> tuple[object, ...]:
     summary, values = across(found, "orders"), means(found)
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (None, None)
     first = found[0].mean if 0 in found else None
-    mean = summary.note if summary.mean is None else summary.mean
-    counts = (summary.n, summary.left_out)
-    return (method, metric, mean, summary.sd, low, high, *counts, first, *(thesis or (None, None)))
+    return (summary.told, summary.sd, low, high, summary.n, summary.left_out, first)
 
 
-def _handle(method: str) -> Line2D:
-    style = method_style(method)
-    return Line2D([], [], color=style.colour, linestyle=style.line, linewidth=1.4, label=style.short)
+@dataclass(frozen=True)
+class BaseNetworks(Study):
+    """The metrics of the reloading setting, N0 by N0.
 
+    Attributes:
+        network_seeds: Of the N0 that the preset asks for; a run with another one is not looked at.
+        printed: Tables of the thesis; the first that prints a value stands beside ours.
+    """
 
-def _draw_curves(axes: Axes, curves: dict[str, Curve], log: bool) -> None:
-    """Draw a panel: a mean line and a band per method; bands rasterized, for a small svg."""
-    if log:
-        axes.set_yscale("log")
-    for method, item in curves.items():
-        style, places = method_style(method), np.arange(item.mean.size)
-        if item.seeds > 1:
-            band: dict[str, Any] = {"color": style.colour, "alpha": 0.15, "linewidth": 0, "rasterized": True}
-            axes.fill_between(places, item.low, item.high, **band)
-        axes.plot(places, item.mean, color=style.colour, linestyle=style.line)
-    axes.set_xlabel("misclassified samples met so far")
-    axes.set_xlim(0, max(1, *(item.mean.size - 1 for item in curves.values())))
+    presets: tuple[str, ...] = ("base_networks",)
+    networks: tuple[str, ...] = ("mlp",)
+    methods: tuple[str, ...] = EVERY_METHOD
+    network_seeds: tuple[int, ...] = (0, 1, 2)
+    printed: tuple[str, ...] = ("4.2", "4.4", "4.6", "4.12")
+    tables = ("base_networks",)
+
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table."""
+        every = corrections_of(runs, network=self.network, setting="reloading", order=0)
+        every = every.select(method=self.methods, network_seed=self.network_seeds)
+        frames = every.select(seed=SEED)
+        found = by_run(frames, self.methods, BASE_METRICS, "network_seed")
+        bases = frames.runs.drop_duplicates("network_seed")
+        errors = dict(zip(bases["network_seed"], bases["errors"], strict=True))
+        thesis = printed(self.thesis.tables, *self.printed)
+        lines, records = [], []
+        for (metric, method), own in found.items():
+            theirs = thesis.get((metric, method), NOT_PRINTED)
+            each = {seed: own.get(seed, METRICS[metric].absent) for seed in self.network_seeds}
+            pooled = across({seed: item for seed, item in each.items() if seed in own}, "networks")
+            name = [METRICS[metric].label, method_style(method).label]
+            cells = [format_summary(replace(item, sd=None)) for item in each.values()]
+            lines.append([*name, *cells, format_summary(pooled), format_printed(*theirs)])
+            for seed, item in each.items():
+                records.append((metric, method, seed, errors.get(seed), *_numbers(item), *NOT_PRINTED))
+            records.append((metric, method, "all", None, *_numbers(pooled), *theirs))
+        heads = [
+            f"N0 {seed} ({format_count(errors[seed])} errors)" if seed in errors else f"N0 {seed} ({MISSING})"
+            for seed in self.network_seeds
+        ]
+        told = words("base_networks")
+        yield Sheet(
+            "base_networks",
+            told["heading"],
+            [
+                told["start"],
+                *self._about(frames),
+                f"Of the runs' seeds only {SEED} is used here." if len(every.runs) > len(frames.runs) else "",
+                told["caption"].format(tables=listing(list(self.printed))),
+                describe_knowledge(self.methods, self.thesis.knowledge),
+                left_out(found, "Samples"),
+            ],
+            warnings_of(frames.runs, "network_seed", {seed: f"N0 {seed}" for seed in self.network_seeds}),
+            [Block("", ["metric", "method", *heads, "mean ± sd over N0", "thesis"], lines)],
+            (
+                *("metric", "method", "network_seed", "errors", "mean", "sd", "n", "sd_over", "left_out"),
+                *THESIS,
+            ),
+            records,
+        )
+
+    def _about(self, frames: Frames) -> list[str]:
+        place = f"{network_label(self.network)}, {setting_label('reloading')} setting"
+        if frames.runs.empty:
+            return [f"{place}: missing, no run of other N0 is among the records."]
+        return [
+            f"{place}, {describe_scale_briefly(frames.runs)}.",
+            describe_base(frames.runs, self.thesis.errors_of(self.network)),
+            gaps(frames, self.methods, "network_seed", self.network_seeds, "N0"),
+        ]

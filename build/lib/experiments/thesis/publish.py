@@ -1,12 +1,13 @@
 """From records to the thesis' tables and figures, to the report, and to the table in the README."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from experiments.records.archive import Records
-from experiments.report.assemble import HEADLINE, assemble, is_assembled_from
-from experiments.report.build import are_there, build, is_built_from
+from experiments.report.assemble import HEADLINE, PAGES, assemble
+from experiments.report.build import SOURCE, build, is_from
 from experiments.report.claims import compare_verdicts
 from experiments.report.frames import ReportError
 from experiments.report.tables import read_reference
@@ -29,20 +30,19 @@ def report(records: Records, output: Path) -> list[str]:
 
 
 def _counted(written: Iterable[Path]) -> list[str]:
-    folders: dict[Path, int] = {}
-    for path in written:
-        folders[path.parent] = folders.get(path.parent, 0) + 1
-    return [f"{count} files in {folder}" for folder, count in folders.items()]
+    return [
+        f"{count} files in {folder}" for folder, count in Counter(path.parent for path in written).items()
+    ]
 
 
 def is_published(run_ids: Iterable[str], output: Path) -> bool:
     """Return whether every table and figure is there, from the runs with these ids."""
-    return is_built_from(output, run_ids) and are_there(output, PAPER.names)
+    return is_from(run_ids, output, PAPER.names, SOURCE)
 
 
 def is_reported(run_ids: Iterable[str], output: Path) -> bool:
     """Return whether the report is there, from the runs with these ids."""
-    return is_assembled_from(output, list(run_ids), REPORT)
+    return is_from(run_ids, output, REPORT.names, PAGES[0])
 
 
 def verdicts(records: Records) -> bytes:
@@ -76,10 +76,6 @@ def insert_between_markers(text: str, table: str) -> str:
     Raises:
         ReportError: A marker is missing, stands twice, or the end comes first.
     """
-    for marker in (BEGIN, END):
-        if text.count(marker) != 1:
-            raise ReportError(f"expected {marker} once, found it {text.count(marker)} times")
-    before, rest = text.split(BEGIN)
-    if END not in rest:
-        raise ReportError(f"{END} comes before {BEGIN}")
-    return f"{before}{BEGIN}\n{table.strip()}\n{END}{rest.split(END)[1]}"
+    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(END) < text.index(BEGIN):
+        raise ReportError(f"expected {BEGIN} and then {END}, each of them once")
+    return f"{text.partition(BEGIN)[0]}{BEGIN}\n{table.strip()}\n{END}{text.partition(END)[2]}"

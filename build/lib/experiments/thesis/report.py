@@ -5,14 +5,12 @@ from experiments.report.accumulation import Accumulation
 from experiments.report.assemble import Report
 from experiments.report.claims import Claims
 from experiments.report.comparison import Comparison
-from experiments.report.distributions import Distributions
 from experiments.report.gallery.part import Gallery
-from experiments.report.gradient_ranks import GradientRanksPart
+from experiments.report.one_correction import Distributions, SideEffects
 from experiments.report.opening import Opening
 from experiments.report.page import Document
-from experiments.report.side_effects import SideEffects
 from experiments.report.training_loss import TrainingLoss
-from experiments.thesis.tables import KNOWLEDGE, PARTS, REFERENCE, TABLE_METHODS, TABLES, THESIS_ERRORS
+from experiments.thesis.tables import RANKS, REFERENCE, TABLE_METHODS, TABLES, THESIS
 
 FOLDER = REFERENCE.parents[1]
 VERDICTS = REFERENCE.with_name("verdicts.json")  # what `make verify` holds the records against
@@ -24,11 +22,11 @@ REPORT = Report(
         Gallery(),  # takes longest
         Opening(),
         LEDGER,
-        Comparison(TABLES, tuple(part for part in PARTS if isinstance(part, GradientRanksPart)), REFERENCE),
-        TrainingLoss(REFERENCE, methods=TABLE_METHODS, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
-        Distributions(methods=TABLE_METHODS, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
-        SideEffects(methods=TABLE_METHODS, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
-        Accumulation(methods=TABLE_METHODS, thesis_errors=THESIS_ERRORS, knowledge=KNOWLEDGE),
+        Comparison(TABLES, RANKS, REFERENCE),
+        TrainingLoss(THESIS, methods=TABLE_METHODS),
+        Distributions(THESIS, methods=TABLE_METHODS),
+        SideEffects(THESIS, methods=TABLE_METHODS),
+        Accumulation(THESIS, methods=TABLE_METHODS),
     ),
     build_as(Document, read_yaml(FOLDER / "report.yaml"), "report"),
 )

@@ -9,19 +9,17 @@ from pathlib import Path
 
 from experiments.config.groups import methods_in
 from experiments.report.ablations import Ablations, Variant
-from experiments.report.aims import Aims
-from experiments.report.base_networks import BaseNetworks
 from experiments.report.build import Definitions
 from experiments.report.figures import FigureSpec
 from experiments.report.frames import REPLICAS
-from experiments.report.frontier import Frontier
+from experiments.report.frontier import Aims, Frontier
 from experiments.report.generality import Generality
 from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.idealized import Idealized
 from experiments.report.in_a_row import InARow
 from experiments.report.layer_gradients import LayerGradientsPart
 from experiments.report.loss_change import LossChangePart
-from experiments.report.part import Part
+from experiments.report.part import Part, Thesis
 from experiments.report.rounding import Rounding
 from experiments.report.sensitivity import Sensitivity
 from experiments.report.standings import Aim
@@ -29,15 +27,18 @@ from experiments.report.steps import FirstOrderStep
 from experiments.report.style import method_order
 from experiments.report.tables import TableSpec
 from experiments.report.variance import Variance
-from experiments.report.variation import Orders
+from experiments.report.variation import BaseNetworks, Orders
 from experiments.thesis.levels import knowledge
 
 REFERENCE = Path(__file__).resolve().parent / "reference" / "tables.csv"
-GRADIENT_RANKS = REFERENCE.with_name("gradient_ranks.csv")
 
 NETWORKS = ("alexnet", "mlp")
-ERRORS = {"alexnet": 370, "mlp": 947}  # section 4.2
-KNOWLEDGE = knowledge()
+THESIS = Thesis(
+    errors=(("alexnet", 370), ("mlp", 947)),  # section 4.2
+    knowledge=knowledge(),
+    tables=REFERENCE,
+    ranks=REFERENCE.with_name("gradient_ranks.csv"),
+)
 
 # The methods of a group, those that no style names at the end.
 TABLE_METHODS, FRONTIER_METHODS, ROW_METHODS = (
@@ -58,46 +59,33 @@ REPLICAS_OF = {"alexnet": ("rounding_alexnet",), "mlp": ("rounding",)}  # preset
 
 
 def _pair(
-    numbers: tuple[int, int], title: str, methods: tuple[str, ...], common: bool = False
+    first: int, title: str, setting: str, methods: tuple[str, ...], common: bool = False
 ) -> list[TableSpec]:
-    """Return a table of the reloading setting for each network."""
+    """Return a table for each network."""
     return [
         TableSpec(
             name=f"table_4_{number}",
             title=title,
             network=network,
-            setting="reloading",
+            setting=setting,
             methods=methods,
-            metrics=RELOADING_METRICS,
+            metrics=RELOADING_METRICS if setting == "reloading" else NON_RELOADING_METRICS,
             common_samples=common,
-            thesis_errors=ERRORS[network],
-            knowledge=KNOWLEDGE,
+            thesis=THESIS,
+            replicas=() if setting == "reloading" else REPLICAS_OF[network],
         )
-        for number, network in zip(numbers, NETWORKS, strict=True)
+        for number, network in enumerate(NETWORKS, first)
     ]
 
 
-def _non_reloading(number: int, network: str) -> TableSpec:
-    return TableSpec(
-        name=f"table_4_{number}",
-        title="BGD and its variants compared with the baselines.",
-        network=network,
-        setting="non_reloading",
-        methods=NON_RELOADING,
-        metrics=NON_RELOADING_METRICS,
-        thesis_errors=ERRORS[network],
-        knowledge=KNOWLEDGE,
-        replicas=REPLICAS_OF[network],
-    )
-
-
 TABLES = (
-    *_pair((1, 2), "BGD compared with the baselines.", BASELINES),
-    *_pair((3, 4), "The two variants BGD-I and BGD-II compared, beside Top-k.", VARIANTS, common=True),
-    *_pair((5, 6), "BGD compared with BGD-C.", CURVATURE),
-    _non_reloading(7, "alexnet"),
-    _non_reloading(8, "mlp"),
-    *_pair((11, 12), "BGD compared with BGD-Norm.", NORMALIZED),
+    *_pair(1, "BGD compared with the baselines.", "reloading", BASELINES),
+    *_pair(
+        3, "The two variants BGD-I and BGD-II compared, beside Top-k.", "reloading", VARIANTS, common=True
+    ),
+    *_pair(5, "BGD compared with BGD-C.", "reloading", CURVATURE),
+    *_pair(7, "BGD and its variants compared with the baselines.", "non_reloading", NON_RELOADING),
+    *_pair(11, "BGD compared with BGD-Norm.", "reloading", NORMALIZED),
 )
 
 
@@ -128,25 +116,9 @@ FIGURES = (
 
 MAIN = "every_method"  # the preset whose runs the overview is of
 
-THESIS_ERRORS = tuple(ERRORS.items())
-
-PARTS: tuple[Part, ...] = (
-    LossChangePart(presets=("figure_4_3",), networks=NETWORKS, thesis_errors=THESIS_ERRORS),
-    LayerGradientsPart(presets=("figure_4_13",), networks=NETWORKS, thesis_errors=THESIS_ERRORS),
-    *(
-        GradientRanksPart(
-            presets=(table, figure),
-            network=network,
-            table=table,
-            figure=figure,
-            reference=GRADIENT_RANKS,
-            thesis_errors=ERRORS[network],
-        )
-        for network, table, figure in (
-            ("alexnet", "table_4_9", "figure_4_11"),
-            ("mlp", "table_4_10", "figure_4_12"),
-        )
-    ),
+RANKS = (
+    GradientRanksPart(THESIS, ("table_4_9", "figure_4_11"), ("alexnet",)),
+    GradientRanksPart(THESIS, ("table_4_10", "figure_4_12"), ("mlp",)),
 )
 
 FULL_BGD_II = Variant(
@@ -193,29 +165,24 @@ ROW_AIMS = tuple(
     for quantity, kind, bound in (("untouched_loss", "at most", 2.0), ("retention", "at least", 95.0))
 )
 
-# What goes beyond the thesis: what a correction must cost, by what a method may know and change.
-BEYOND: tuple[Part, ...] = (
-    Frontier(KNOWLEDGE, methods=FRONTIER_METHODS, aims=AIMS, thesis_errors=THESIS_ERRORS),
-    Aims(KNOWLEDGE, AIMS, thesis_errors=THESIS_ERRORS),
-    Generality(KNOWLEDGE, methods=FRONTIER_METHODS),
-    InARow(KNOWLEDGE, methods=ROW_METHODS, aims=ROW_AIMS, thesis_errors=THESIS_ERRORS),
+PARTS: tuple[Part, ...] = (
+    LossChangePart(THESIS),
+    LayerGradientsPart(THESIS),
+    *RANKS,
+    # What goes beyond the thesis: what a correction must cost, by what a method may know and change.
+    Frontier(THESIS, methods=FRONTIER_METHODS, aims=AIMS),
+    Aims(THESIS, aims=AIMS),
+    Generality(THESIS, methods=FRONTIER_METHODS),
+    InARow(THESIS, methods=ROW_METHODS, aims=ROW_AIMS),
+    # What the thesis asks (sections 3.1 and 3.4.1) or leaves open, and does not show.
+    Idealized(THESIS),
+    Sensitivity(THESIS),
+    FirstOrderStep(THESIS),
+    Ablations(THESIS, variants=VARIANTS_OF_BGD_II),
+    Orders(THESIS),
+    BaseNetworks(THESIS, methods=tuple(dict.fromkeys((*NON_RELOADING, *TABLE_METHODS)))),
+    Variance(THESIS),
+    Rounding(THESIS),
 )
 
-# What the thesis asks (sections 3.1 and 3.4.1) or leaves open, and does not show.
-STUDIES: tuple[Part, ...] = (
-    Idealized(),
-    Sensitivity(thesis_errors=ERRORS["mlp"]),
-    FirstOrderStep(REFERENCE),
-    Ablations(VARIANTS_OF_BGD_II),
-    Orders(REFERENCE, thesis_errors=ERRORS["mlp"], knowledge=KNOWLEDGE),
-    BaseNetworks(
-        REFERENCE,
-        methods=tuple(dict.fromkeys((*NON_RELOADING, *TABLE_METHODS))),
-        thesis_errors=ERRORS["mlp"],
-        knowledge=KNOWLEDGE,
-    ),
-    Variance(thesis_errors=ERRORS["mlp"]),
-    Rounding(thesis_errors=THESIS_ERRORS),
-)
-
-PAPER = Definitions(MAIN, TABLES, FIGURES, (*PARTS, *BEYOND, *STUDIES), KNOWLEDGE, REPLICAS)
+PAPER = Definitions(MAIN, TABLES, FIGURES, PARTS, THESIS.knowledge, REPLICAS)

@@ -81,10 +81,10 @@ class SubsetSearch:
             return Correction.failed("the prior leaves no weight to draw")
         search = _Search(self, trial, sample, sampler, stream, gradient)
         steps = search.run()
-        if search.look.right and self.prune:
+        if search.answer.right and self.prune:
             search.prune()
         patch, trial.altered = search.patch(), search.indices(search.subset)
-        if not search.look.right:
+        if not search.answer.right:
             return Correction.failed(f"wrong after {steps} iterations", steps)
         return Correction(patch, altered=len(search.subset), steps=steps)
 
@@ -96,7 +96,7 @@ class _Search:
 
     Attributes:
         subset: Flat indices, in the order they came in.
-        look: What the network at hand says of the sample; whether that is right, it says itself.
+        answer: What the network at hand says of the sample; whether that is right, it says itself.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class _Search:
         self._network = self.follower(options.update.elementwise and trial.space.size >= DEAR)
         self._tried: tuple[list[int], Step] | None = None
         trial.forward_passes += 1
-        self.look = Answer.of(self._network.logits, sample)
+        self.answer = Answer.of(self._network.logits, sample)
 
     def follower(self, follow: bool) -> Follower:
         """Return the evaluator of candidates on the sample, from the trial as it is now."""
@@ -191,7 +191,7 @@ class _Search:
         """Iterate until the sample is right; return the number of iterations."""
         options = self.options
         for step in range(options.iterations):
-            if self.look.right:
+            if self.answer.right:
                 return step
             if options.probability_update == "printed":
                 now = self.trial.gradient(self.sample, out=self.trial.scratch("gradient now"))
@@ -199,7 +199,7 @@ class _Search:
             if self.stream.random() < options.replace_probability:
                 self.replace()
             else:
-                self.look = self.move(self.subset + self.drawn(options.expansion))
+                self.answer = self.move(self.subset + self.drawn(options.expansion))
                 self.trial.forward_passes += 1
         return options.iterations
 
@@ -209,14 +209,14 @@ class _Search:
         self.learn(fresh)
         self.trial.forward_passes += len(fresh)
         for place, index in enumerate(fresh):
-            look = self.attempt([*self.subset[:place], index, *self.subset[place + 1 :]])
-            if self.is_lower(look):
+            answer = self.attempt([*self.subset[:place], index, *self.subset[place + 1 :]])
+            if self.is_lower(answer):
                 self.keep()
-                self.look = look
+                self.answer = answer
         if not self._network.own and self.lead(self._network.logits) > -2 * self._network.slack():
-            self.look = Answer.of(self._network.run(), self.sample)
+            self.answer = Answer.of(self._network.run(), self.sample)
 
-    def is_lower(self, look: Answer) -> bool:
+    def is_lower(self, answer: Answer) -> bool:
         """Return whether the look that was taken last has a lower loss than the network at hand.
 
         Where two parameters do the same, as those do that lead from two pixels of one value, it is rounding that
@@ -224,8 +224,8 @@ class _Search:
         """
         assert self._tried is not None, "there was a look"
         step, network = self._tried[1], self._network
-        if not step.places or abs(look.loss - self.look.loss) > 2 * network.tie:
-            return look.loss < self.look.loss
+        if not step.places or abs(answer.loss - self.answer.loss) > 2 * network.tie:
+            return answer.loss < self.answer.loss
         nothing = self.indices([])
         own = (network.ran(step.indices, step.values), network.ran(nothing, step.values[:0]))
         other, now = (Answer.of(logits, self.sample) for logits in own)
@@ -248,12 +248,12 @@ class _Search:
     def eliminate(self) -> None:
         """Go through the subset; where a margin is not clear the network is run itself."""
         for index in self.subset:
-            look = self.attempt([other for other in self.subset if other != index])
+            answer = self.attempt([other for other in self.subset if other != index])
             assert self._tried is not None
             step = self._tried[1]
             if step.places is not None and not abs(self.lead(step.logits)) > 2 * self._network.slack(step):
-                look = Answer.of(self._network.ran(step.indices, step.values), self.sample)
-            if look.right:
+                answer = Answer.of(self._network.ran(step.indices, step.values), self.sample)
+            if answer.right:
                 self.keep()
 
     def patch(self) -> Patch:

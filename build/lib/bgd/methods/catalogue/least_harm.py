@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from bgd.methods.base import NamedMethod
 from bgd.methods.hard_threshold import HardThreshold
-from bgd.methods.least_harm.harm import Distance, Divergence, Price, Statistic
+from bgd.methods.least_harm.harm import Distance, Divergence, HarmModel, Statistic
 from bgd.methods.least_harm.kronecker import Kronecker
 from bgd.methods.least_harm.memory import Hardened, Protected, Refreshed
 from bgd.methods.least_harm.row import LeastHarmInARow
@@ -18,7 +18,7 @@ class LeastChange(LeastHarm):
 
     knows: ClassVar[str] = "nothing"
 
-    price: Price | None = field(default_factory=Distance)
+    price: HarmModel | None = field(default_factory=Distance)
     budget: int | None = None  # on images set aside, the more parameters share a change the less it does
     tolerance: float = 0.0  # a distance is no harm
 
@@ -29,7 +29,7 @@ class LeastHarmFisher(LeastHarm):
 
     knows: ClassVar[str] = "statistic"
 
-    price: Price | None = field(default_factory=Statistic)
+    price: HarmModel | None = field(default_factory=Statistic)
     budget: int | None = 20  # chosen on errors among images set aside
     tolerance: float = 0.0  # a diagonal underrates what goes together
 
@@ -40,7 +40,7 @@ class LeastHarmKFAC(LeastHarm):
 
     knows: ClassVar[str] = "statistic"
 
-    price: Price | None = field(default_factory=Kronecker)
+    price: HarmModel | None = field(default_factory=Kronecker)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class LeastHarmData(LeastHarm):
 
     knows: ClassVar[str] = "training_data"
 
-    price: Price | None = field(default_factory=lambda: Divergence(images=10000, training=True))
+    price: HarmModel | None = field(default_factory=lambda: Divergence(images=10000, training=True))
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class LeastHarmRowProtected(LeastHarm):
 
     knows: ClassVar[str] = "keep_set"
 
-    price: Price | None = field(default_factory=Protected)
+    price: HarmModel | None = field(default_factory=Protected)
     budget: int | None = 32
     tolerance: float = 0.0
     growth: float = 1.0
@@ -76,7 +76,7 @@ class LeastHarmRowProtected(LeastHarm):
 class LeastHarmRowFisher(LeastHarmFisher):
     """Least harm by the Fisher diagonal in a row: squared gradients of earlier samples' margins are added to it."""
 
-    price: Price | None = field(default_factory=Hardened)
+    price: HarmModel | None = field(default_factory=Hardened)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class LeastHarmRowKFAC(LeastHarmRowProtected):
 
     knows: ClassVar[str] = "statistic"
 
-    price: Price | None = field(default_factory=lambda: Protected(Kronecker()))
+    price: HarmModel | None = field(default_factory=lambda: Protected(Kronecker()))
     budget: int | None = 128
 
 
@@ -95,7 +95,7 @@ class LeastHarmRowKFACRefreshed(LeastHarmRowKFAC):
 
     knows: ClassVar[str] = "training_data"
 
-    price: Price | None = field(default_factory=lambda: Protected(Refreshed()))
+    price: HarmModel | None = field(default_factory=lambda: Protected(Refreshed()))
 
 
 METHODS: dict[str, type[NamedMethod]] = {

@@ -67,7 +67,7 @@ class Harm(Protocol):
         ...
 
 
-class Price(Protocol):
+class HarmModel(Protocol):
     """What harm is made of: the component of a method's yaml that says what it needs to know."""
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
@@ -98,7 +98,7 @@ class Distance:
     """Knows nothing: harm is the squared distance from N0, |d|^2 / 2."""
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
         return QuadraticHarm(tail, torch.ones(tail.size, device=tail.places.device), drift(trial, tail))
 
 
@@ -113,7 +113,7 @@ class Statistic:
     estimator: Estimator = field(default_factory=lambda: TrueFisher(images=6000, draws=1))
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
         return self.harm_of(self.diagonal(trial, tail), trial, tail)
 
     def harm_of(self, kept: torch.Tensor, trial: Trial, tail: Tail) -> Harm:
@@ -206,7 +206,7 @@ class Divergence:
         return trial.training_images(self.images)[0] if self.training else trial.keep_images(self.images)
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
         name = f"{self} at {tail.size}"
         inputs = trial.kept(f"inputs of {name}", lambda: tail.inputs(self._chosen(trial)), of=tail.before)
         # Made at the first sample and kept through all changes: what the outputs were before any correction.

@@ -24,7 +24,7 @@ class Kronecker:
     estimator: KFAC = field(default_factory=lambda: KFAC(images=6000, draws=1))
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
 
         def make() -> KroneckerHarm:
             return self.of(trial.curvature(self.estimator), tail)

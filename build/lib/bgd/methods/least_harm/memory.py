@@ -11,7 +11,7 @@ import torch
 from bgd import rng
 from bgd.curvature.base import Curvature, Estimator
 from bgd.methods.base import Trial
-from bgd.methods.least_harm.harm import Divergence, Harm, Price, QuadraticHarm, Statistic
+from bgd.methods.least_harm.harm import Divergence, Harm, HarmModel, QuadraticHarm, Statistic
 from bgd.methods.least_harm.kronecker import Kronecker
 from bgd.methods.least_harm.protect import ProtectedHarm, Protection
 from bgd.methods.least_harm.search import earlier, kept_since
@@ -29,7 +29,7 @@ class Protected:
         lead: Margin, in logits, that an earlier sample is to keep.
     """
 
-    price: Price = field(default_factory=Divergence)
+    price: HarmModel = field(default_factory=Divergence)
     weight: float = 0.0025
     lead: float = 0.3
 
@@ -43,7 +43,7 @@ class Protected:
         return kept_since(self.price, corrected)
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
         plain, samples = self.price.harm(trial, tail, weights), earlier(trial)
         if not samples:
             return plain
@@ -70,7 +70,7 @@ class Hardened:
             raise ValueError(f"weight={self.weight}: must be above 0")
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
         samples = earlier(trial)
         if not samples:
             return self.price.harm(trial, tail, weights)
@@ -78,7 +78,7 @@ class Hardened:
         return QuadraticHarm(tail, self.price.diagonal(trial, tail) + self.weight * squares)
 
 
-class ByCurvature(Price, Protocol):
+class ByCurvature(HarmModel, Protocol):
     """A price that is made from a curvature: `Statistic`, `Kronecker`."""
 
     @property
@@ -118,7 +118,7 @@ class Refreshed:
         return corrected // self.every * self.every
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
         count = self.keeps_since(len(earlier(trial)))
         if not count:
             return self.price.harm(trial, tail, weights)

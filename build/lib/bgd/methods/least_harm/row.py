@@ -16,7 +16,7 @@ from torch import nn
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.harm import DivergenceHarm, Harm
 from bgd.methods.least_harm.protect import ProtectedHarm, Protection
-from bgd.methods.least_harm.search import LeastHarm, bench_of, earlier, finished, remembered, tail_of
+from bgd.methods.least_harm.search import LeastHarm, earlier, finished, remembered, tail_of, terms_of
 from bgd.methods.least_harm.tail import BATCH, Activations, Tail
 from bgd.methods.least_harm.variants import variants
 from bgd.parameters import wide
@@ -89,7 +89,7 @@ class Consolidation:
 
 @dataclass(frozen=True, eq=False)
 class Guarded:
-    """The price of a change after some corrections: a `Price` made anew for each sample.
+    """The price of a change after some corrections: a `HarmModel` made anew for each sample.
 
     Attributes:
         inputs: What goes into the tail for the images drawn (n, inputs + 1).
@@ -107,7 +107,7 @@ class Guarded:
     lead: float
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
-        """Return the harm of changes; see `Price.harm`."""
+        """Return the harm of changes; see `HarmModel.harm`."""
         activations = Activations(self.inputs, weights)
         divergence = DivergenceHarm(
             tail, weights, activations, self.before, min(self.active, len(self.inputs))
@@ -164,8 +164,8 @@ class LeastHarmInARow:
         price = Guarded(
             inputs[drawn], before[:, drawn], self.spread.active, earlier(trial), self.protect, self.lead
         )
-        bench = bench_of(trial, sample, price, self.search.scope)
-        found, steps = self.search.search(bench)
+        terms = terms_of(trial, sample, price, self.search.scope)
+        found, steps = self.search.search(terms)
         done = finished(trial, sample, tail, found, steps, self.search.budget, self.search.harm_budget)
         corrected = (*earlier(trial), sample)
         plan = self.consolidation

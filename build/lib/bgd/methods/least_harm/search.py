@@ -11,7 +11,7 @@ from torch import nn
 from bgd.errors import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.grow import additions, alone
-from bgd.methods.least_harm.harm import Cost, Divergence, Harm, Price
+from bgd.methods.least_harm.harm import Cost, Divergence, Harm, HarmModel
 from bgd.methods.least_harm.solve import Solution, solve
 from bgd.methods.least_harm.tail import Support, Tail
 from bgd.methods.least_harm.target import Target
@@ -23,7 +23,7 @@ EACH = 4  # single parameters of every layer that are looked at in truth, whatev
 LARGER = (1.0, 1.001, 1.01, 1.1, 1.5)  # multiples, should the network round otherwise than its tail
 
 
-class Bench(NamedTuple):
+class Terms(NamedTuple):
     """What a search works with: the tail, the sample and what a change costs."""
 
     tail: Tail
@@ -52,7 +52,7 @@ class LeastHarm:
 
     knows: ClassVar[str] = "keep_set"
 
-    price: Price | None = field(default_factory=Divergence)
+    price: HarmModel | None = field(default_factory=Divergence)
     budget: int | None = 16
     tolerance: float = 0.00067
     harm_budget: float | None = None
@@ -94,23 +94,23 @@ class LeastHarm:
         """
         if self.price is None:
             raise ConfigError("method.price=null: least harm needs to know what harm is")
-        bench = bench_of(trial, sample, self.price, self.scope)
-        found, steps = self.search(bench)
-        done = finished(trial, sample, bench.tail, found, steps, self.budget, self.harm_budget)
+        terms = terms_of(trial, sample, self.price, self.scope)
+        found, steps = self.search(terms)
+        done = finished(trial, sample, terms.tail, found, steps, self.budget, self.harm_budget)
         return remembered(trial, sample, done)
 
-    def search(self, bench: Bench) -> tuple[Solution | None, int]:
+    def search(self, terms: Terms) -> tuple[Solution | None, int]:
         """Return the best solution within the budget, and how many supports were solved for."""
-        tail, target, harm = bench
+        tail, target, harm = terms
         singles = alone(harm, target, tail, self.singles, EACH)
         best = now = singles[0] if singles else None
         if self.budget is None:
-            return cheaper(best, everything(bench, self.iterations)), len(singles) + 1
+            return cheaper(best, everything(terms, self.iterations)), len(singles) + 1
         support, change = (now.support, now.change) if now else tail.nothing()
         steps = len(singles)
         while len(support) < self.budget and not (best and self.tolerable(best.cost)):
             tried = [
-                self._grown(bench, support, change, more) for more in self._choices(bench, support, change)
+                self._grown(terms, support, change, more) for more in self._choices(terms, support, change)
             ]
             steps += len(tried)
             now = None
@@ -125,21 +125,21 @@ class LeastHarm:
         """Return whether a cost is low enough for no further parameter."""
         return cost.value <= self.tolerance and cost.flips <= self.tolerance
 
-    def _choices(self, bench: Bench, support: Support, change: torch.Tensor) -> list[torch.Tensor]:
+    def _choices(self, terms: Terms, support: Support, change: torch.Tensor) -> list[torch.Tensor]:
         """Return the sets of parameters to try to add: single ones, or the best together."""
         assert self.budget is not None
         count = min(max(1, int(self.growth * len(support))), self.budget - len(support))
-        ranked = additions(bench.harm, bench.target, support, change, max(count, self.tries))
+        ranked = additions(terms.harm, terms.target, support, change, max(count, self.tries))
         if not len(ranked):
             return []  # all of the tail is in the support, or nothing has a finite effect
         return list(torch.split(ranked[: self.tries], 1)) if count == 1 else [ranked[:count]]
 
     def _grown(
-        self, bench: Bench, support: Support, change: torch.Tensor, more: torch.Tensor
+        self, terms: Terms, support: Support, change: torch.Tensor, more: torch.Tensor
     ) -> Solution | None:
-        grown = bench.tail.support(torch.cat([support.indices, more]))
+        grown = terms.tail.support(torch.cat([support.indices, more]))
         start = torch.cat([change, change.new_zeros(len(more))])
-        return solve(bench.harm, bench.target, grown, start, self.iterations)
+        return solve(terms.harm, terms.target, grown, start, self.iterations)
 
 
 def tail_of(trial: Trial, sample: Sample, scope: int) -> Tail:
@@ -153,11 +153,11 @@ def tail_of(trial: Trial, sample: Sample, scope: int) -> Tail:
     return tail
 
 
-def bench_of(trial: Trial, sample: Sample, price: Price, scope: int) -> Bench:
+def terms_of(trial: Trial, sample: Sample, price: HarmModel, scope: int) -> Terms:
     """Return the tools of a search of a trial's network."""
     tail = tail_of(trial, sample, scope)
     weights = trial.kept(f"weights of {scope}", lambda: tail.weights(trial.original), of=tail.tensors)
-    return Bench(tail, Target(trial, tail, weights, sample), price.harm(trial, tail, weights))
+    return Terms(tail, Target(trial, tail, weights, sample), price.harm(trial, tail, weights))
 
 
 def cheaper(one: Solution | None, other: Solution | None) -> Solution | None:
@@ -167,11 +167,11 @@ def cheaper(one: Solution | None, other: Solution | None) -> Solution | None:
     return other if other.cost.value < one.cost.value else one
 
 
-def everything(bench: Bench, iterations: int) -> Solution | None:
+def everything(terms: Terms, iterations: int) -> Solution | None:
     """Return the change of all parameters of a tail with least harm; None where none was found."""
-    size, device = bench.tail.size, bench.tail.places.device
-    support = bench.tail.support(torch.arange(size, device=device))
-    return solve(bench.harm, bench.target, support, torch.zeros(size, device=device), iterations)
+    size, device = terms.tail.size, terms.tail.places.device
+    support = terms.tail.support(torch.arange(size, device=device))
+    return solve(terms.harm, terms.target, support, torch.zeros(size, device=device), iterations)
 
 
 def finished(
@@ -203,7 +203,7 @@ def finished(
     return Correction.failed("wrong in the network itself, by more than rounding", steps)
 
 
-def kept_since(price: Price | None, corrected: int) -> int:
+def kept_since(price: HarmModel | None, corrected: int) -> int:
     """Return after how many corrections a price made what it keeps: 0, unless it says otherwise."""
     says: Callable[[int], int] | None = getattr(price, "keeps_since", None)
     return says(corrected) if says else 0

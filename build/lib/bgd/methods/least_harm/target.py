@@ -111,16 +111,17 @@ class Target:
 def _glimpse(trial: Trial, tail: Tail, image: torch.Tensor) -> tuple[Glimpse, torch.Tensor]:
     """Return what looks at an image with edits of a tail, and where it has the tail's parameters (P,).
 
-    Of a network that is no row of plain layers the tail is its head, and the head is looked through alone: running
-    the whole network for each edit would compute the same inputs of the head each time.
+    Of a network that is no row of plain layers the tail is looked through alone: running the whole network for each
+    edit would compute the same inputs of the tail each time.
     """
     if known_layers(trial.network, trial.space):
         return Glimpse(trial.network, trial.space, trial.flat, image), tail.places
-    name = tail.layers[-1].name
-    head = FlatNetwork(nn.Sequential(editable_linear(trial.network, name)), trial.flat.device)
-    inputs = entering(trial.network, name, image, 1)
+    linear = [editable_linear(trial.network, layer.name) for layer in tail.layers]
+    row = nn.Sequential(linear[0], *(each for layer in linear[1:] for each in (nn.ReLU(), layer)))
+    alone = FlatNetwork(row, trial.flat.device)
+    inputs = entering(trial.network, tail.layers[0].name, image, 1)
     own = torch.arange(tail.size, device=trial.flat.device)
-    return Glimpse(head.module, head.space, head.flat, inputs), own
+    return Glimpse(alone.module, alone.space, alone.flat, inputs), own
 
 
 def _first_right(

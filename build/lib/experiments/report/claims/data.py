@@ -10,14 +10,7 @@ from bgd.errors import ConfigError
 from experiments.records.strict import build_as, convert, read_yaml
 from experiments.report.claims.on_pairs import Equal, PairedTest
 from experiments.report.claims.on_probes import LayerPlace, LayersEven, NoRankBest, NoRankTrend, RankFirst
-from experiments.report.claims.on_samples import (
-    Kind,
-    MeanBetween,
-    Network,
-    Share,
-    Sign,
-    Uncorrelated,
-)
+from experiments.report.claims.on_samples import Kind, MeanBetween, Network, Share, Sign, Uncorrelated
 from experiments.report.claims.on_seeds import Level, Order, Sooner
 
 KINDS: dict[str, type[Kind]] = {

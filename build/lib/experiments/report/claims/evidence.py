@@ -1,6 +1,6 @@
 """What claims are tested on: the samples of each network, setting and method, and the runs of probes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ import pandas as pd
 import experiments.report.metrics as metrics
 from experiments.records.schema import PROBE, Row, Run
 from experiments.report.frames import build_frames
-from experiments.report.layer_shares import layers_of
+from experiments.report.layer_shares import Layers, layers_of
 from experiments.report.metrics import METRICS, Metric, Values, corrected, of_population
 from experiments.report.numbers import format_number
 from experiments.report.rank_shares import Results
@@ -19,13 +19,11 @@ from experiments.report.statistics import Interval
 from experiments.report.style import method_style, network_label, setting_label
 from experiments.report.surveys import by_network
 
-_USED = [  # of the columns of `experiments.report.frames`: the fewer there are, the faster a selection
-    *("network", "setting", "method", "seed", "replica", "run_id", "run_samples", "position", "index"),
-    *("outcome", "altered", "parameters", "l2", "linf", "forward_passes", "sample_loss_after", "retained"),
-    *("train_loss", "base_train_loss", "released_after", "base_released_before"),
-    *("test_accuracy", "base_test_accuracy", "train_accuracy", "base_train_accuracy"),
-]
-PROBES = {"gradient_ranks": Results.of, "layer_gradients": lambda run, _: layers_of(run)}
+PROBES: Mapping[str, Callable[[Run, str], Results | Layers]] = {
+    "gradient_ranks": Results.of,
+    "layer_gradients": lambda run, _: layers_of(run),
+}
+RELOADING = "reloading"  # the setting of every test that is no test of runs
 FIRST_FULLY_CONNECTED = "lin1.weight"
 LATE = 0.5  # of the samples: where the late part of a run begins
 FIRST_HUNDRED = 100  # samples: the panels (b) of figures 4.5 to 4.10
@@ -67,9 +65,9 @@ class Outcome:
         return self.ours if self.difference is None else self.difference
 
 
-def within(value: float, interval: Interval, low: float, high: float) -> dict[str, bool]:
+def within(value: float, interval: Interval, low: float, high: float) -> tuple[bool, bool]:
     """Return direction and size of a test that a value lies between two others: the value does, and its interval."""
-    return {"direction": low <= value <= high, "size": low <= interval.low and interval.high <= high}
+    return low <= value <= high, low <= interval.low and interval.high <= high
 
 
 class Missing(Exception):
@@ -83,11 +81,6 @@ def shown(value: float) -> str:
     if np.isinf(value):
         return "infinite" if value > 0 else "minus infinite"
     return format_number(value)
-
-
-def _column(samples: pd.DataFrame, name: str) -> Values:
-    values: Values = samples[name].to_numpy(dtype=np.float64)
-    return values
 
 
 def _mean_altered(samples: pd.DataFrame) -> Values:
@@ -105,14 +98,14 @@ def _final_loss(samples: pd.DataFrame) -> Values:
 PER_SAMPLE = {name: metric for name, metric in METRICS.items() if metric.over == "samples"} | {
     name: Metric(name, label, "samples", values)
     for name, label, values in (
-        ("corrected", "samples corrected (%)", lambda rows: 100.0 * metrics.correct(rows)),
-        ("l2", "L2 norm of the change", partial(_column, name="l2")),
-        ("linf", "largest change of a parameter", partial(_column, name="linf")),
-        ("forward_passes", "forward passes on the sample", partial(_column, name="forward_passes")),
+        ("corrected", "samples corrected (%)", lambda rows: np.where(metrics.correct(rows), 100.0, 0.0)),
+        ("l2", "L2 norm of the change", partial(metrics.column, name="l2")),
+        ("linf", "largest change of a parameter", partial(metrics.column, name="linf")),
+        ("forward_passes", "forward passes on the sample", partial(metrics.column, name="forward_passes")),
         (
             "lin1_majority",
             "changed values in lin1, above half (points)",
-            lambda rows: _column(rows, "first_layer_percent") - 50.0,
+            lambda rows: metrics.column(rows, "first_layer_percent") - 50.0,
         ),
     )
 }
@@ -142,7 +135,7 @@ class Evidence:
 
     Attributes:
         runs: The runs of corrections, as `experiments.report.frames.Frames` has them.
-        groups: By network, setting and method, the rows of its samples with the columns `_USED` and
+        groups: By network, setting and method, the rows of its samples as `Frames` has them, with the column
             `first_layer_percent`.
         probes: By probe and network, what it found.
     """
@@ -160,7 +153,7 @@ class Evidence:
         """
         corrections = [run for run in runs if PROBE not in run.header.spec]
         frames = build_frames(corrections)
-        samples = frames.samples[_USED].copy()
+        samples = frames.samples.copy()
         percent = {
             (run.header.run_id, row.position): _first_layer_percent(row)
             for run in corrections
@@ -168,7 +161,10 @@ class Evidence:
         }
         places = zip(samples["run_id"], samples["position"], strict=True)
         samples["first_layer_percent"] = [percent[place] for place in places]
-        groups = {name: part for name, part in samples.groupby(["network", "setting", "method"])}
+        groups = {
+            (str(network), str(setting), str(method)): part
+            for (network, setting, method), part in samples.groupby(["network", "setting", "method"])
+        }
         probes = {
             (probe, network): read(run, network)
             for probe, read in PROBES.items()
@@ -198,13 +194,13 @@ class Evidence:
             raise Missing(f"missing: no run of {label} on {where} is among the records")
         return self.groups[network, setting, method]
 
-    def rows_of(self, network: str, setting: str, method: str, metric: str) -> pd.DataFrame:
-        """Return the rows of a method that a metric of `PER_SAMPLE` has a value for.
+    def rows_of(self, network: str, method: str, metric: str) -> pd.DataFrame:
+        """Return the rows of a method in the reloading setting that a metric of `PER_SAMPLE` has a value for.
 
         Raises:
             Missing: There is none.
         """
-        samples = self.samples(network, setting, method)
+        samples = self.samples(network, RELOADING, method)
         rows = samples if metric in OF_EVERY_SAMPLE else samples[corrected(samples)]
         if rows.empty and metric not in OF_EVERY_SAMPLE:
             raise Missing(f"missing: {method_style(method).label} corrected no sample")

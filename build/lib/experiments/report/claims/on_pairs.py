@@ -9,6 +9,7 @@ import pandas as pd
 from experiments.report.claims.evidence import (
     OF_EVERY_SAMPLE,
     PER_SAMPLE,
+    RELOADING,
     Evidence,
     Missing,
     Outcome,
@@ -49,10 +50,11 @@ class OfTwo(OfMetric):
         def values(rows: pd.DataFrame) -> Values:
             return PER_SAMPLE[self.metric].values(rows) * factors.get(rows["method"].iloc[0], 1.0)
 
-        about = (self.network, self.setting)
-        ours, theirs = (evidence.rows_of(*about, name, self.metric) for name in (self.method, self.against))
+        ours, theirs = (
+            evidence.rows_of(self.network, name, self.metric) for name in (self.method, self.against)
+        )
         if self.metric not in OF_EVERY_SAMPLE:
-            others = [evidence.samples(*about, name) for name in self.common]
+            others = [evidence.samples(self.network, RELOADING, name) for name in self.common]
             ours, theirs = (
                 corrected_too(rows, [other, *others]) for rows, other in ((ours, theirs), (theirs, ours))
             )
@@ -133,6 +135,4 @@ class Equal(OfTwo):
         pairs, ours, theirs = self.compare(evidence)
         margin = self.margin * abs(theirs) if self.relative else self.margin
         found = within(pairs.difference, pairs.interval, -margin, margin)
-        counts = {"n": pairs.n, "seeds": pairs.seeds}
-        means = {"against": theirs, "difference": pairs.difference}
-        return Outcome(ours, **found, **counts, **means, interval=pairs.interval)
+        return Outcome(ours, *found, pairs.n, pairs.seeds, theirs, pairs.difference, pairs.interval)

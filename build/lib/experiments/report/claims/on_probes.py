@@ -110,7 +110,7 @@ class NoRankTrend(Kind):
         mean = float(values.mean())
         return Outcome(
             float(first.mean()),
-            **within(mean, interval, -self.margin, self.margin),
+            *within(mean, interval, -self.margin, self.margin),
             n=values.size,
             against=float(last.mean()),
             difference=mean,

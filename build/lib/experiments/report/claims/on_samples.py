@@ -1,21 +1,22 @@
 """What every kind of test has in common, and the tests on values per sample of one method."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 
-from experiments.report.claims.evidence import PER_SAMPLE, Evidence, Missing, Outcome, within
+from experiments.report.claims.evidence import PER_SAMPLE, RELOADING, Evidence, Missing, Outcome, within
 from experiments.report.metrics import Values, correct
 from experiments.report.numbers import format_number
 from experiments.report.statistics import Interval, bootstrap_mean, sign_flip_p, wilson
-from experiments.report.style import METHODS, NETWORKS, SETTINGS, method_style, setting_label
+from experiments.report.style import METHODS, NETWORKS, method_style
 from experiments.report.surveys import HIGH, LOW, resamples
 
-Network, Method = Annotated[str, tuple(NETWORKS)], Annotated[str, tuple(METHODS)]
-Setting, PerSample = Annotated[str, tuple(SETTINGS)], Annotated[str, tuple(PER_SAMPLE)]
+Network = Annotated[str, tuple(NETWORKS)]
+Method = Annotated[str, tuple(METHODS)]
+PerSample = Annotated[str, tuple(PER_SAMPLE)]
 
 
 class Kind(ABC):
@@ -53,20 +54,7 @@ def percent(share: Interval) -> Interval:
 
 
 @dataclass(frozen=True)
-class OfSetting(Kind):
-    """A test on runs in a setting, the reloading one if not said otherwise."""
-
-    network: Network
-    setting: Setting = field(default="reloading", kw_only=True)
-
-    @property
-    def about(self) -> str:
-        """The setting in words; empty for the usual one."""
-        return "" if self.setting == type(self).setting else f" ({setting_label(self.setting)})"
-
-
-@dataclass(frozen=True)
-class Share(OfSetting):
+class Share(Kind):
     """A method makes a stated percentage of the samples right.
 
     Direction: the share of pairs of seed and sample lies within `near` points of the stated one. Size: its Wilson
@@ -75,6 +63,7 @@ class Share(OfSetting):
     independent, which the interval does not know.
     """
 
+    network: Network
     method: Method
     stated: float
     tolerance: float = 0.0
@@ -82,10 +71,10 @@ class Share(OfSetting):
 
     def _words(self) -> str:
         slack = f" ± {format_number(self.tolerance)}" if self.tolerance else ""
-        return f"{method_style(self.method).label} corrects {format_number(self.stated)}{slack} %{self.about}"
+        return f"{method_style(self.method).label} corrects {format_number(self.stated)}{slack} %"
 
     def _outcome(self, evidence: Evidence) -> Outcome:
-        samples = evidence.samples(self.network, self.setting, self.method)
+        samples = evidence.samples(self.network, RELOADING, self.method)
         right = correct(samples)
         share, interval = 100 * float(right.mean()), percent(wilson(int(right.sum()), right.size))
         return Outcome(
@@ -100,21 +89,22 @@ class Share(OfSetting):
 
 
 @dataclass(frozen=True)
-class OfMetric(OfSetting):
+class OfMetric(Kind):
     """A test on a quantity of the samples of a method."""
 
+    network: Network
     metric: PerSample
     method: Method
 
     @property
     def subject(self) -> str:
         """The test in words."""
-        return f"{PER_SAMPLE[self.metric].label}: {self._words()}{self.about}"
+        return f"{PER_SAMPLE[self.metric].label}: {self._words()}"
 
     @property
     def name(self) -> tuple[str, ...]:
         """The name of its random streams."""
-        return self.metric, self.network, self.setting, self.method
+        return self.metric, self.network, RELOADING, self.method
 
     def finite(self, evidence: Evidence) -> tuple[pd.DataFrame, Values, Interval]:
         """Return the rows that have a finite value, the values, and the interval of their mean.
@@ -122,7 +112,7 @@ class OfMetric(OfSetting):
         Raises:
             Missing: There is none.
         """
-        rows = evidence.rows_of(self.network, self.setting, self.method, self.metric)
+        rows = evidence.rows_of(self.network, self.method, self.metric)
         values = PER_SAMPLE[self.metric].values(rows)
         rows, values = rows[np.isfinite(values)], values[np.isfinite(values)]
         if not values.size:
@@ -182,11 +172,11 @@ class MeanBetween(OfMetric):
         rows, values, interval = self.finite(evidence)
         mean, seeds = float(values.mean()), int(rows["seed"].nunique())
         found = within(mean, interval, self.low, self.high)
-        return Outcome(mean, **found, n=values.size, seeds=seeds, interval=interval)
+        return Outcome(mean, *found, n=values.size, seeds=seeds, interval=interval)
 
 
 @dataclass(frozen=True)
-class Uncorrelated(OfSetting):
+class Uncorrelated(Kind):
     """Two quantities of a method go together no more than weakly, sample by sample.
 
     Spearman's rank correlation over the pairs of seed and sample that have both. Direction: its amount is at most
@@ -194,6 +184,7 @@ class Uncorrelated(OfSetting):
     kept) is within ± `limit`. No p value: that there is no relation at all is no claim a p value could support.
     """
 
+    network: Network
     metric: PerSample
     with_metric: PerSample
     method: Method
@@ -205,17 +196,17 @@ class Uncorrelated(OfSetting):
         return f"{label}: rank correlation of {first} and {second} within ± {format_number(self.limit)}"
 
     def _outcome(self, evidence: Evidence) -> Outcome:
-        rows = evidence.rows_of(self.network, self.setting, self.method, self.metric)
+        rows = evidence.rows_of(self.network, self.method, self.metric)
         values = np.column_stack([PER_SAMPLE[name].values(rows) for name in (self.metric, self.with_metric)])
         known = np.isfinite(values).all(axis=1)
         ranks = pd.DataFrame(values[known]).rank().to_numpy(dtype=np.float64)
         if ranks.shape[0] < 3 or (ranks.std(axis=0) == 0).any():
             raise Missing("missing: too few samples, or values that do not differ")
-        name = ("correlation", self.metric, self.with_metric, self.network, self.setting, self.method)
+        name = ("correlation", self.metric, self.with_metric, self.network, RELOADING, self.method)
         ours, again = rank_correlation(ranks, rows["index"].to_numpy()[known], *name)
         interval = Interval(*map(float, np.nanpercentile(again, (LOW, HIGH))))
         found, seeds = within(ours, interval, -self.limit, self.limit), int(rows["seed"].nunique())
-        return Outcome(ours, **found, n=ranks.shape[0], seeds=seeds, against=0.0, interval=interval)
+        return Outcome(ours, *found, n=ranks.shape[0], seeds=seeds, against=0.0, interval=interval)
 
 
 def rank_correlation(ranks: Values, samples: Values, *name: str) -> tuple[float, Values]:

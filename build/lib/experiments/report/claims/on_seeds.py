@@ -9,33 +9,31 @@ how many there are.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import comb
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 
+from experiments.records.schema import NON_RELOADING
 from experiments.report.claims.evidence import PER_SEED, Evidence, Missing, Outcome, shown
-from experiments.report.claims.on_samples import Kind, Method, Network, OfSetting, Setting
+from experiments.report.claims.on_samples import Kind, Method, Network
 from experiments.report.metrics import Values, rounding_is_known
 from experiments.report.numbers import format_number
 from experiments.report.style import method_style, network_label
 
+NO_REPLICA = "missing: no replica of N0 is among the records, and rounding alone may move the end of a run"
 ENOUGH = 3  # seeds of one of the two, for an order of seeds to say more than the order of two runs
 
 
-def run_values(
-    evidence: Evidence, network: str, setting: str, method: str, of: Callable[[pd.DataFrame], Values]
-) -> Values:
+def run_values(evidence: Evidence, network: str, method: str, of: Callable[[pd.DataFrame], Values]) -> Values:
     """Return a quantity's value for each seed of a method, and for each replica of N0.
 
     Raises:
         Missing: There is none, or rounding is not known.
     """
-    samples = evidence.samples(network, setting, method)
+    samples = evidence.samples(network, NON_RELOADING, method)
     if not rounding_is_known(samples):
-        raise Missing(
-            "missing: no replica of N0 is among the records, and rounding alone may move the end of a run"
-        )
+        raise Missing(NO_REPLICA)
     values = of(samples)
     values = values[~np.isnan(values)]
     if not values.size:
@@ -47,7 +45,8 @@ def separated(first: Values, second: Values, less: bool) -> Outcome:
     """Compare runs: whether the first mean is less (or more), and whether every first value is, with enough seeds."""
     ours, theirs = float(first.mean()), float(second.mean())
     below, above = (first, second) if less else (second, first)
-    most, smallest = second.size, min(1.0, 2 / comb(first.size + second.size, first.size))
+    counted = f"{first.size} against {second.size} run{'s' if second.size > 1 else ''}"
+    smallest = min(1.0, 2 / comb(first.size + second.size, first.size))
     return Outcome(
         ours,
         direction=bool(below.mean() < above.mean()),
@@ -56,27 +55,26 @@ def separated(first: Values, second: Values, less: bool) -> Outcome:
         seeds=first.size,
         against=theirs,
         difference=ours - theirs if np.isfinite([ours, theirs]).any() else np.nan,
-        note=f"{first.size} against {most} run{'s' if most > 1 else ''}: at best"
-        f" p = {format_number(smallest)} by permutation",
+        note=f"{counted}: at best p = {format_number(smallest)} by permutation",
     )
 
 
 @dataclass(frozen=True)
-class OfRuns(OfSetting):
+class OfRuns(Kind):
     """A test on a quantity that each run of a method has a value of."""
 
+    network: Network
     metric: Annotated[str, tuple(PER_SEED)]
     method: Method
-    setting: Setting = field(default="non_reloading", kw_only=True)
 
     @property
     def subject(self) -> str:
         """The test in words."""
-        return f"{PER_SEED[self.metric].label}: {self._words()}{self.about}"
+        return f"{PER_SEED[self.metric].label}: {self._words()}"
 
     def values(self, evidence: Evidence, method: str) -> Values:
         """Return the value of each run of a method; see `run_values`."""
-        return run_values(evidence, self.network, self.setting, method, PER_SEED[self.metric].values)
+        return run_values(evidence, self.network, method, PER_SEED[self.metric].values)
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ class Sooner(Kind):
     later: Network
     method: Method
     below: float = 0.5
-    network: ClassVar[str] = ""  # of two
+    network: str = field(default="", init=False)  # of two
 
     def _words(self) -> str:
         first, second = map(network_label, (self.first, self.later))
@@ -154,7 +152,7 @@ class Sooner(Kind):
 
     def _outcome(self, evidence: Evidence) -> Outcome:
         first, second = (
-            run_values(evidence, network, "non_reloading", self.method, self._first_below)
+            run_values(evidence, network, self.method, self._first_below)
             for network in (self.first, self.later)
         )
         return separated(first, second, less=True)

@@ -4,7 +4,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from experiments.report.claims.data import Ledger, read_ledger
 from experiments.report.claims.evidence import Evidence, Missing, shown
 from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge
 from experiments.report.frames import REPLICAS, draws
-from experiments.report.numbers import format_number, listing
+from experiments.report.numbers import listing
 from experiments.report.render import bold_markdown, csv_text, markdown
 from experiments.report.sheet import plain
 from experiments.report.style import NETWORKS, SETTINGS, network_label, setting_label
@@ -34,6 +34,8 @@ DETAILS = {  # of a test's record, and what it is called
     **NUMBERS,
     **{"p": "p", "p_holm": "p (Holm)", "n": "n", "seeds": "seeds"},
 }
+Record = dict[str, str | float | None]  # a test by `COLUMNS`
+
 SMALLEST = 1e-4  # a p value below it is shown as such
 NONE = "–"
 
@@ -61,16 +63,17 @@ class Claims:
         """Return the content of each file; see `experiments.report.part.Part`.
 
         Raises:
-            ReportError: The data are not as they should be, or two runs cannot be told apart.
+            ConfigError: The data are not as they should be.
+            ReportError: Two runs cannot be told apart.
         """
         ledger = read_ledger(self.path)
         evidence = Evidence.of(draws(runs))
         rulings = sorted(judge(ledger.claims, evidence), key=lambda item: _natural(item.claim.id))
-        texts = (
-            _markdown(ledger, rulings, _scale(evidence)),
-            _csv(rulings),
-            _json(rulings, [run.header.run_id for run in runs]),
-        )
+        verdicts = {
+            "runs_sha256": run_ids_sha256(run.header.run_id for run in runs),
+            "verdicts": {item.claim.id: item.verdict for item in rulings},
+        }
+        texts = (_markdown(ledger, rulings, evidence), _csv(rulings), json.dumps(verdicts, indent=1) + "\n")
         return {name: text.encode() for name, text in zip(self.names, texts, strict=True)}
 
 
@@ -89,48 +92,46 @@ def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
     return lines, bold
 
 
-def _markdown(ledger: Ledger, rulings: Sequence[Ruling], scale: tuple[list[str], list[str]]) -> str:
+def _markdown(ledger: Ledger, rulings: Sequence[Ruling], evidence: Evidence) -> str:
+    about, faults = _scale(evidence)
     counts = [f"{sum(item.verdict == name for item in rulings)} {name}" for name in VERDICTS]
     parts = [
         "# Claims",
         f"{len(rulings)} claims: {listing(counts)}.",
-        bold_markdown(scale[1]).strip(),
+        bold_markdown(faults).strip(),
         markdown(OVERVIEW, [_overview(item) for item in rulings], texts=8).strip(),
-        *("## The rule", ledger.rule, ledger.reading, " ".join(scale[0])),
+        *("## The rule", ledger.rule, ledger.reading, " ".join(about)),
         "## The tests of each claim",
         "\n".join(map(_details, rulings)),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _record(judged: Judged) -> dict[str, object]:
+def _record(judged: Judged) -> Record:
     """Return a test by `COLUMNS`; what it has nothing for is left out."""
     outcome = judged.outcome
-    about = {"network": judged.test.network, "test": judged.test.subject, "result": judged.grade}
+    about: Record = {"network": judged.test.network, "test": judged.test.subject, "result": judged.grade}
     if isinstance(outcome, Missing):
         return about | {"note": str(outcome)}
     numbers = {name: getattr(outcome, name) for name in ("ours", "against", "value", "p", "n", "note")}
     ends = asdict(outcome.interval) if outcome.interval else {}
     exact = "" if outcome.p is None else str(outcome.exact).lower()
-    return (
-        about | numbers | ends | {"p_holm": judged.adjusted, "p_exact": exact, "seeds": outcome.seeds or None}
-    )
+    about |= {"p_holm": judged.adjusted, "p_exact": exact, "seeds": outcome.seeds or None}
+    return about | numbers | ends
 
 
-def _text(record: Mapping[str, object], name: str) -> str:
+def _text(record: Record, name: str) -> str:
     """Return a cell of the Markdown tables."""
-    value = record.get(name)
+    value, low, high = (record.get(key) for key in (name, "low", "high"))
     if name == "network":
         return network_label(str(value)) if value else "both"
-    if name == "interval" and "low" in record:
-        return f"[{shown(record['low'])}, {shown(record['high'])}]"
+    if name == "interval" and isinstance(low, float) and isinstance(high, float):
+        return f"[{shown(low)}, {shown(high)}]"
     if value is None or value == "":
         return "missing" if name == "ours" else NONE
-    if name in ("p", "p_holm"):
-        return f"<{SMALLEST:.4f}" if value < SMALLEST else format_number(value)
-    return (
-        shown(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-    )
+    if isinstance(value, float):
+        return f"<{SMALLEST:.4f}" if name in ("p", "p_holm") and value < SMALLEST else shown(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _overview(ruling: Ruling) -> list[str]:
@@ -175,11 +176,6 @@ def _csv(rulings: Sequence[Ruling]) -> str:
 def _cell(value: object) -> object:
     """Return a cell of the csv file: a number that is not finite in words."""
     return shown(value) if isinstance(value, float) and not math.isfinite(value) else plain(value)
-
-
-def _json(rulings: Sequence[Ruling], run_ids: Sequence[str]) -> str:
-    verdicts = {item.claim.id: item.verdict for item in rulings}
-    return json.dumps({"runs_sha256": run_ids_sha256(run_ids), "verdicts": verdicts}, indent=1) + "\n"
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+from experiments.records.strict import convert
 from experiments.report.claims.data import Claim
 from experiments.report.claims.evidence import Evidence, Missing, Outcome
 from experiments.report.claims.on_samples import Kind
-from experiments.report.frames import ReportError
-from experiments.report.numbers import listing
 from experiments.report.statistics import holm
 from experiments.report.style import network_label
 
@@ -162,9 +162,10 @@ def compare_verdicts(committed: Mapping[str, object], now: Mapping[str, object])
         now: The same.
 
     Raises:
-        ReportError: One of them is something else.
+        ConfigError: One of them is something else.
     """
-    before, after = _verdicts_of(committed), _verdicts_of(now)
+    kind = Mapping[str, Annotated[str, VERDICTS]]
+    before, after = (convert(document.get("verdicts"), kind, "verdicts") for document in (committed, now))
     lines = []
     for name, old in before.items():
         new = after.get(name)
@@ -173,13 +174,3 @@ def compare_verdicts(committed: Mapping[str, object], now: Mapping[str, object])
         elif old != NOT_COMPARABLE and VERDICTS.index(new) > VERDICTS.index(old):
             lines.append(f"claim {name}: {old}, now {new}")
     return lines
-
-
-def _verdicts_of(document: Mapping[str, object]) -> dict[str, str]:
-    verdicts = document.get("verdicts")
-    if not isinstance(verdicts, dict):
-        raise ReportError("no verdicts in the document")
-    unknown = sorted({str(value) for value in verdicts.values()} - set(VERDICTS))
-    if unknown:
-        raise ReportError(f"not a verdict: {listing(unknown)}")
-    return {str(name): str(value) for name, value in verdicts.items()}

@@ -45,9 +45,9 @@ def _paint(page: Panel, scene: Scene) -> None:
     _paint_confusions(page.part(MARGIN, CONFUSION_TOP), scene)
     run = Run(scene.header)
     warnings = bold(scene.network, run)
-    style = {"color": look.INK, "fontweight": "bold"} if warnings else {}
+    colour, weight = (look.INK, "bold") if warnings else (look.QUIET, "normal")
     text = " ".join([*warnings, scale(scene.network, run), f"Reloading, seed {REFERENCE_SEED}."])
-    page.note(MARGIN, HEIGHT - 0.17, text, **style)
+    page.note(MARGIN, HEIGHT - 0.17, text, color=colour, fontweight=weight)
 
 
 def _paint_title(panel: Panel, scene: Scene) -> None:
@@ -67,7 +67,7 @@ def _paint_sample(panel: Panel, scene: Scene) -> None:
         panel.digit(scene.portrait.pixels, 0, 0, FACE)
     panel.shapes([box(0, 0, FACE, FACE)], "none", edgecolors=look.RULE, linewidths=1.0)
     loss, before = scene.row.sample_loss_before, scene.base_probabilities
-    lines = (("right", scene.label, RIGHT), ("N0 says", scene.prediction, WRONG))
+    lines = (("right", scene.row.label, RIGHT), ("N0 says", scene.row.prediction_before, WRONG))
     for y, (role, number, colour) in zip((FACE + 0.3, FACE + 0.72), lines, strict=True):
         panel.note(0, y, role, 9)
         panel.write(0.85, y, class_name(number), 20, color=colour, fontweight="bold", ha="center")

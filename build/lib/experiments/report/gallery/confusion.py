@@ -85,6 +85,6 @@ def _paint_matrix(panel: Panel, scene: Scene, shades: npt.NDArray[np.float64], c
             x, y = LEFT + (prediction + 0.5) * CELL, TOP + (label + 0.5) * CELL
             style = {"color": legible_on(shades[label, prediction, :3]), "ha": "center"}
             panel.write(x, y, str(count), 6, **style)
-    if scene.prediction >= 0:  # the cell that the sample itself is in before a correction
-        corners = box(LEFT + scene.prediction * CELL, TOP + scene.label * CELL, CELL, CELL)
+    if scene.row.prediction_before >= 0:  # the cell that the sample itself is in before a correction
+        corners = box(LEFT + scene.row.prediction_before * CELL, TOP + scene.row.label * CELL, CELL, CELL)
         panel.shapes([corners], "none", edgecolors=INK, linewidths=1.0)

@@ -96,11 +96,7 @@ def lay_out(tensors: Tensors, pixels: int) -> list[Block]:
     """Return a block for each tensor.
 
     A first layer that sees the image becomes receptive fields, with the other layers stacked at their right. Otherwise
-    the layers stand in a row, as high as the logarithm of their size.
-
-    Args:
-        tensors: Shapes in the order of the flat vector.
-        pixels: How many the image has; a square.
+    the layers stand in a row, as high as the logarithm of their size. The image is a square of so many pixels.
     """
     shapes = {name: (shape[0], math.prod(shape[1:])) for name, shape in tensors.items()}
     firsts = dict(zip(shapes, accumulate(map(math.prod, shapes.values()), initial=0), strict=False))

@@ -34,11 +34,11 @@ Bars = tuple[Values, Sequence[Any], float]  # probabilities, their colours, the 
 
 def paint_outcomes(panel: Panel, scene: Scene) -> None:
     """Draw the lines of N0 and of each of `METHODS`."""
-    roles = {scene.prediction: WRONG, scene.label: RIGHT}
+    roles = {scene.row.prediction_before: WRONG, scene.row.label: RIGHT}
     colours = [roles.get(number, look.OTHER) for number in range(CLASSES)]
     _paint_head(panel, scene, roles)
     _paint_name(panel, _middle(0), "N0", look.INK, "bold")
-    panel.write(SAYS + 0.16, _middle(0), class_name(scene.prediction), 9, color=WRONG, ha="center")
+    panel.write(SAYS + 0.16, _middle(0), class_name(scene.row.prediction_before), 9, color=WRONG, ha="center")
     before = scene.base_probabilities
     bars: list[Bars] = []
     if before is None:

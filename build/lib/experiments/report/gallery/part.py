@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from experiments.records.schema import Row, Run
 from experiments.report.gallery.card import absent_card, card
@@ -76,11 +75,12 @@ class Gallery:
             "tables/gallery.csv": gallery_csv(found).encode(),
         }
         for network, each in self.networks:
+            names = _figures(network, each)
             absent = absent_card(f"missing: fewer samples of the {network_label(network)} among the records")
+            files |= {f"figures/{name}.png": absent for name in names}
             cards = [card(scene) for scene in found[network]]
             images = [contact_sheet(found[network]), *cards] if cards else []
-            for name, image in zip_longest(_figures(network, each), images, fillvalue=absent):
-                files[f"figures/{name}.png"] = image
+            files |= {f"figures/{name}.png": image for name, image in zip(names, images, strict=False)}
         return files
 
 
@@ -98,12 +98,15 @@ def gallery_csv(found: Mapping[str, Sequence[Scene]]) -> str:
 
 def _record(scene: Scene, method: str) -> dict[str, object]:
     """Return what a method did to a sample by `COLUMNS`; what is not known is left out."""
-    before, row, about = scene.base_probabilities, scene.rows.get(method), scene.row
+    before, row = scene.base_probabilities, scene.rows.get(method)
     record: dict[str, object] = {
         **{"network": scene.network, "card": scene.number, "figure": f"{scene.name}.png"},
-        **{"rule": scene.rule.name, "index": about.index, "label": scene.label, "method": method},
-        **{"prediction_before": scene.prediction, "sample_loss_before": about.sample_loss_before},
-        "label_probability_before": None if before is None else float(before[scene.label]),
+        **{"rule": scene.rule.name, "method": method},
+        **{
+            name: getattr(scene.row, name)
+            for name in ("index", "label", "prediction_before", "sample_loss_before")
+        },
+        "label_probability_before": None if before is None else float(before[scene.row.label]),
     }
     if row is None:
         return {**record, "outcome": MISSING}
@@ -111,7 +114,7 @@ def _record(scene: Scene, method: str) -> dict[str, object]:
     return {
         **record,
         **{name: getattr(row, name) for name in ("outcome", "prediction_after", "l0", "l2")},
-        "label_probability_after": None if after is None else float(after[scene.label]),
+        "label_probability_after": None if after is None else float(after[scene.row.label]),
         "altered": row.altered if is_corrected(row) else 0,
         "test_accuracy_change": scene.accuracy_change(row),
         **{"broken": effects.broken, "fixed": effects.fixed},
@@ -119,11 +122,7 @@ def _record(scene: Scene, method: str) -> dict[str, object]:
 
 
 def gallery_markdown(found: Mapping[str, Sequence[Scene]]) -> str:
-    """Return the gallery as Markdown, with links relative to the folder beside `figures`.
-
-    Args:
-        found: Scenes by network, none where there is no run.
-    """
+    """Return the gallery, scenes by network, as Markdown, with links relative to the folder beside `figures`."""
     parts = ["# Gallery\n", f"{rule_text()}\n", f"{HOW_TO_READ}\n"]
     for network, of_network in found.items():
         parts += [f"## Gallery: {network_label(network)}\n", *_network(network, of_network)]
@@ -160,10 +159,14 @@ def _table(found: Sequence[Scene]) -> str:
     header += [f"{name} {column}" for name in names for column in ("altered", "ΔTA")]
     lines = []
     for scene in found:
-        index, loss = scene.row.index, scene.row.sample_loss_before
-        line = [f"[{scene.number}](#{scene.name})", scene.rule.name, str(index), str(scene.label)]
-        line += [class_name(scene.prediction), "not finite" if loss is None else format_number(loss)]
-        lines.append(line + [cell for method in TABLED for cell in _cells(scene, scene.rows.get(method))])
+        row, loss = scene.row, scene.row.sample_loss_before
+        lines.append(
+            [
+                *(f"[{scene.number}](#{scene.name})", scene.rule.name, str(row.index), str(row.label)),
+                *(class_name(row.prediction_before), "not finite" if loss is None else format_number(loss)),
+                *(cell for method in TABLED for cell in _cells(scene, scene.rows.get(method))),
+            ]
+        )
     return markdown(header, lines, texts=2)
 
 
@@ -201,13 +204,11 @@ def story(scene: Scene) -> str:
 
 
 def _before(scene: Scene) -> str:
-    before, wrong = scene.base_probabilities, class_name(scene.prediction)
-    if before is None or scene.prediction < 0:
-        return f"N0 takes this {scene.label} for {wrong}."
-    right, taken = (
-        format_number(round(float(before[number]), 6)) for number in (scene.label, scene.prediction)
-    )
-    return f"N0 gives the right {scene.label} a probability of {right} and the {wrong} one of {taken}."
+    before, label, wrong = scene.base_probabilities, scene.row.label, scene.row.prediction_before
+    if before is None or wrong < 0:
+        return f"N0 takes this {label} for {class_name(wrong)}."
+    right, taken = (format_number(round(float(before[number]), 6)) for number in (label, wrong))
+    return f"N0 gives the right {label} a probability of {right} and the {wrong} one of {taken}."
 
 
 def _effect(scene: Scene, method: str) -> str:

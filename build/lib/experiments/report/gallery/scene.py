@@ -59,12 +59,7 @@ RULES = (
 
 
 def choose(rows: Sequence[Row], each: int) -> list[tuple[Rule, Row]]:
-    """Return the samples that `RULES` choose, each with its rule, no sample twice.
-
-    Args:
-        rows: Of the reloading run of BGD-II with seed 0.
-        each: How many samples each rule chooses; fewer where none are left.
-    """
+    """Return the samples of a run that `RULES` choose, `each` or as many as are left, with their rule, none twice."""
     ordered = sorted(rows, key=lambda row: row.position)
     taken: dict[int, Rule] = {}
     for rule in RULES:
@@ -111,19 +106,9 @@ class Scene:
     header: Header
 
     @property
-    def label(self) -> int:
-        """The right class."""
-        return self.row.label
-
-    @property
-    def prediction(self) -> int:
-        """What N0 takes the sample for."""
-        return self.row.prediction_before
-
-    @property
     def title(self) -> str:
         """The mistake in words: "4 taken for 9"."""
-        return f"{self.label} taken for {class_name(self.prediction)}"
+        return f"{self.row.label} taken for {class_name(self.row.prediction_before)}"
 
     @property
     def name(self) -> str:
@@ -165,12 +150,7 @@ def probabilities(logits: Sequence[float | None]) -> Values | None:
 
 
 def scenes(runs: Sequence[Run], network: str, each: int) -> list[Scene]:
-    """Return the scenes of a network, empty where BGD-II has no run to choose from.
-
-    Args:
-        runs: Of corrections and of the probe, of any network.
-        network: Name.
-        each: How many samples each rule chooses.
+    """Return the scenes of a network, `each` for every rule; none where BGD-II has no run to choose from.
 
     Raises:
         ReportError: A method has two runs, runs start from different N0, or a portrait is not square.

@@ -1,0 +1,162 @@
+"""What one correction does, to the network and to the predictions of other test images (reloading setting)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from experiments.report.frames import Frames
+from experiments.report.metrics import METRICS, Metric, Values, column
+from experiments.report.numbers import format_count, format_number, listing
+from experiments.report.strips import Panel
+from experiments.report.style import network_label
+from experiments.report.tails import Tails
+
+LOSS_FLOOR = 1e-3  # nats: what lies below it is all equally right
+L2_FLOOR = 1e-8  # below the rounding of a float32 weight: a logarithmic axis has no zero
+
+
+def _known(name: str, label: str, harm: str) -> Metric:
+    return Metric(name, label, "samples", METRICS[name].values, harm=harm)
+
+
+@dataclass(frozen=True)
+class Distributions(Tails):
+    """Median, percentiles and worst case beside each mean."""
+
+    tables = ("distributions",)
+    figures = ("distributions",)
+    quantities = (
+        Metric("altered", "Parameters altered", "samples", partial(column, name="altered"), harm="largest"),
+        _known("POPA", "POPA (%)", "largest"),
+        _known("dTL", "ΔTL (nats)", "largest"),
+        _known("dTA", "ΔTA", "smallest"),
+        _known("sample_loss", "Sample loss (nats)", "largest"),
+        Metric("l2", "L2 norm of the change", "samples", partial(column, name="l2"), harm="largest"),
+    )
+    drawn = quantities
+    # POPA is the parameters altered by a constant: its strip would be the same.
+    panels = (
+        Panel("altered", "parameters altered", "right", "log", 1.0),
+        Panel("dTL", "change in training loss, ΔTL (nats)", "right", "symlog", 1e-3),
+        Panel("dTA", "change in test accuracy, ΔTA", "left", "symlog", 1e-3),
+        Panel("sample_loss", "sample loss (nats)", "right", "log", LOSS_FLOOR),
+        Panel("l2", "L2 norm of the change", "right", "log", L2_FLOOR),
+    )
+
+
+def _percentage(samples: pd.DataFrame, count: str, of: str) -> Values:
+    """Return one column in per cent of another: NaN where that is 0."""
+    whole = column(samples, of)
+    return 100 * column(samples, count) / np.where(whole > 0, whole, np.nan)
+
+
+def negative_flips(samples: pd.DataFrame) -> Values:
+    """Return the negative flip rate in %: a value per sample.
+
+    Test images that N0 gets right and the corrected network wrong, over all test images (Yan et al.,
+    "Positive-Congruent Training", CVPR 2021, equation 1).
+    """
+    return _percentage(samples, "broken", "test_images")
+
+
+def positive_flips(samples: pd.DataFrame) -> Values:
+    """Return the positive flip rate in %: test images from wrong to right over all; the sample's own is among them."""
+    return _percentage(samples, "fixed", "test_images")
+
+
+def locality(samples: pd.DataFrame) -> Values:
+    """Return the locality in %: a value per sample.
+
+    Test images with the same prediction, right or wrong, as N0's, over all test images.
+    """
+    return _percentage(samples, "agreeing", "test_images")
+
+
+def close_locality(samples: pd.DataFrame) -> Values:
+    """Return the locality in % on the images whose two largest logits N0 has closest together: a value per sample.
+
+    NaN where no image counts as close.
+    """
+    return _percentage(samples, "agreeing_close", "base_close_images")
+
+
+def untouched_accuracy_change(samples: pd.DataFrame) -> Values:
+    """Return the change of the accuracy, in [0, 1], on the test images that are not on the work list.
+
+    The difference of two shares of `base_untouched_images`, after the correction and of N0: a value per sample, NaN
+    where every test image is on the list.
+    """
+    change = column(samples, "untouched_right") - column(samples, "base_untouched_right")
+    images = column(samples, "base_untouched_images")
+    return np.asarray(change / np.where(images > 0, images, np.nan), dtype=np.float64)
+
+
+def _moved(samples: pd.DataFrame) -> Values:
+    return np.round(100 - locality(samples), 10)
+
+
+def _moved_close(samples: pd.DataFrame) -> Values:
+    return np.round(100 - close_locality(samples), 10)
+
+
+NEGATIVE = Metric("negative_flip_rate", "Negative flip rate (%)", "samples", negative_flips, harm="largest")
+POSITIVE = Metric("positive_flip_rate", "Positive flip rate (%)", "samples", positive_flips, harm="smallest")
+UNTOUCHED = Metric(
+    "untouched_dTA", "ΔTA, images not on the work list", "samples", untouched_accuracy_change, harm="smallest"
+)
+
+
+@dataclass(frozen=True)
+class SideEffects(Tails):
+    """Flips, locality and accuracy on the images that are not on the work list."""
+
+    tables = ("side_effects",)
+    figures = ("side_effects",)
+    quantities = (
+        NEGATIVE,
+        POSITIVE,
+        Metric("locality", "Locality (%)", "samples", locality, harm="smallest"),
+        Metric("locality_close", "Locality, close images (%)", "samples", close_locality, harm="smallest"),
+        UNTOUCHED,
+    )
+    # Locality is near 100 where it matters: what is missing to it shows the difference.
+    drawn = (
+        NEGATIVE,
+        POSITIVE,
+        Metric("moved", "", "samples", _moved),
+        Metric("moved_close", "", "samples", _moved_close),
+        UNTOUCHED,
+    )
+    panels = (
+        Panel("negative_flip_rate", "negative flip rate (%)", "right", "symlog", 0.01),
+        Panel("positive_flip_rate", "positive flip rate (%)", "left", "symlog", 0.01),
+        Panel("moved", "100 − locality (%)", "right", "symlog", 0.01),
+        Panel("moved_close", "100 − locality, close images (%)", "right", "symlog", 0.1),
+        Panel("untouched_dTA", "ΔTA, images not on the work list", "left", "symlog", 1e-3),
+    )
+
+    def about(self, frames: Frames) -> list[str]:
+        """Say which images count as close."""
+        close = describe_close(frames, self.networks)
+        return [close] if close else []
+
+
+def describe_close(frames: Frames, networks: Sequence[str]) -> str:
+    """Return how many images count as close, and how close they are."""
+    texts = []
+    for network in networks:
+        runs = frames.select(network=network).runs
+        columns = (runs["base_close_images"], runs["base_close_margin"])
+        pairs = sorted({(int(count), float(margin)) for count, margin in zip(*columns, strict=True)})
+        parts = [
+            f"{format_count(count)} images, at most"
+            f" {format_number(margin) if np.isfinite(margin) else 'an unknown number of'} logits apart"
+            for count, margin in pairs
+        ]
+        if parts:
+            texts.append(f"{network_label(network)} {listing(parts)}")
+    start = "Close images, those whose two largest logits N0 has closest together"
+    return f"{start}: {'; '.join(texts)}." if texts else ""
