@@ -138,7 +138,8 @@ class Goal:
                 yield None
                 continue
             offset = torch.zeros_like(logits[0])
-            offset[others] = -(FAR + 10 * float(logits.max() - logits.min()))
+            most = torch.finfo(logits.dtype).max / 4  # the sum with a logit stays finite
+            offset[others] = -min(FAR + 10 * float(logits.max() - logits.min()), most)
             offset[target] = -margin
             yield offset
 

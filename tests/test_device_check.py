@@ -46,6 +46,7 @@ def test_the_cpu_agrees_with_itself(call, tmp_path):
     assert all(f"| {name} | yes |" in page for name in METHODS)
 
 
+@pytest.mark.slow
 def test_a_second_start_goes_on_and_a_third_has_nothing_to_do(call, tmp_path, monkeypatch, capsys):
     assert call("--seconds", "-1") == 0
     assert "8 checks are left" in capsys.readouterr().out

@@ -99,6 +99,13 @@ def test_values_out_of_range(options, words):
         Goal(**options)
 
 
+def test_an_offset_is_finite_in_every_type():
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        wide = torch.tensor([[1.0, -1.0, 0.5, 0.9]], dtype=dtype) * torch.finfo(dtype).max / 2
+        offset = next(iter(Goal(labels={0, 2}).offsets(wide, 0)))
+        assert torch.isfinite(wide + offset).all(), dtype
+
+
 def test_no_rival_among_many_is_forgotten():
     """A probability over many classes needs a larger margin than one over two."""
     many = torch.zeros(1, 1000)

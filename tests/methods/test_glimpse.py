@@ -179,6 +179,14 @@ def assert_same(method, problem, sample, seed):
     return right
 
 
+def slowly(options, *places):
+    """The options, those at some places for `make test-slow`: they take seconds."""
+    return [
+        pytest.param(each, marks=pytest.mark.slow) if place in places else each
+        for place, each in enumerate(options)
+    ]
+
+
 def widened(network, samples):
     """A problem posed in float64, where rounding decides nothing."""
     wide, chosen = oracles.widened(network, samples)
@@ -186,7 +194,7 @@ def widened(network, samples):
     return Problem(wide, Knowledge(lambda: mean.double())), chosen
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", slowly(OPTIONS, 2, 3, 4))
 def test_the_search_does_what_one_by_one_does(options, trained, samples, monkeypatch):
     monkeypatch.setattr(module, "DEAR", 0)
     problem, wide = widened(trained, samples)
@@ -196,7 +204,7 @@ def test_the_search_does_what_one_by_one_does(options, trained, samples, monkeyp
     assert any(found) or "update" in options, "some samples must get right, or this test shows little"
 
 
-@pytest.mark.parametrize("options", OPTIONS[:6])
+@pytest.mark.parametrize("options", slowly(OPTIONS[:6], 2))
 def test_the_search_does_what_one_by_one_does_on_convolutions(options, trained_alexnet, tiny, monkeypatch):
     monkeypatch.setattr(module, "DEAR", 0)
     errors = training.misclassified(trained_alexnet, tiny)

@@ -103,6 +103,7 @@ def reference(tmp_path):
     return written
 
 
+@pytest.mark.slow
 def test_the_step_that_fits_every_cell_is_named(reference):
     part = FirstOrderStep(Thesis(tables=reference()))
     files = part.files(sweep())
