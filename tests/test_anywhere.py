@@ -24,6 +24,7 @@ def test_no_setting_from_outside_reaches_a_machine(monkeypatch):
     assert anywhere.BASELINE not in environment.values(), "NumPy's own names stand for it"
 
 
+@pytest.mark.slow
 def test_the_pretended_processor_changes_bits_and_the_native_one_has_its_own():
     native, pretended = (anywhere.bits_on(MACHINES[name]) for name in ("native", "pretended"))
     assert native["capability"] == torch.backends.cpu.get_cpu_capability()

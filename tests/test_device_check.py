@@ -78,6 +78,7 @@ def test_results_of_another_size_are_named(call, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_method_that_fails_is_a_result(call, tmp_path, monkeypatch, capsys):
     def broken(*_):
         raise ValueError("two devices")

@@ -259,7 +259,9 @@ def stopped(process, number):
     raise AssertionError("it goes on after three signals")
 
 
-@pytest.mark.parametrize("module", ["-m experiments.run", "scripts/held_out.py"])
+@pytest.mark.parametrize(
+    "module", ["-m experiments.run", pytest.param("scripts/held_out.py", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_real_signal_ends_a_command_in_a_sentence(module, number, status, tmp_path):
     arguments = ["profile=smoke", "network=alexnet", "scale.recipe.epochs=10000", f"output_dir={tmp_path}"]
