@@ -44,7 +44,7 @@ report: $(ready) ## Write outputs/report (report.md, index.html) from the record
 verify: $(ready) ## Fail if a verdict on a claim of the thesis is worse than the kept one
 	@$(from_records) verify --profile $(PROFILE) $(partial)
 
-reference: $(ready) ## Make this clone's records the committed reference, and the README's table
+reference: $(ready) ## Make this clone's records the committed reference, and the table in docs/results.md
 	@$(reproduce) reference --profile $(PROFILE)
 
 # One thread each: torch's own threads, one a core in every process, would fight for them.

@@ -10,14 +10,8 @@ import torch
 from bgd.errors import ConfigError
 
 FAR = 1e3  # logits, and ten times their range: how far below the others a class is put that is no rival
-STEPS = (
-    0.1,
-    0.3,
-    1.0,
-    3.0,
-    10.0,
-    30.0,
-)  # logits beyond the least margin, to be tried where the goal asks for more
+# Logits beyond the least margin, to be tried where the goal asks for more.
+STEPS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 Decide = Callable[[Any], Any]
 
@@ -167,7 +161,7 @@ class Goal:
 
 
 def _said(decided: Any) -> bool | int:
-    """Return what a rule says as a truth value or a class.
+    """Read the answer of a rule: a truth value or a class.
 
     Raises:
         ConfigError: It is neither.

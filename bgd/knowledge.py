@@ -65,7 +65,7 @@ class Knowledge:
         statistics: Statistics | None = None,
         seed: int = 0,
     ) -> "Knowledge":
-        """Return what a method may know of a model; what is asked for is computed once, when it is.
+        """Gather the knowledge of a model that methods may ask for; each piece is computed when it is asked for.
 
         Args:
             model: The classifier. It is copied, never changed.

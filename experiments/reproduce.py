@@ -206,7 +206,7 @@ def _reference(members: Specs, output: Path, profile: str) -> int:
     print(
         f"{len(records.runs)} runs in {len(files)} files, {size / 1e6:.1f} MB, in {reference_folder(profile)}"
     )
-    print(f"{verdicts_of(profile).name} updated" + (", and the README" if profile == PUBLISHED else ""))
+    print(f"{verdicts_of(profile).name} updated" + (", and docs/results.md" if profile == PUBLISHED else ""))
     return status
 
 

@@ -18,7 +18,7 @@ from experiments.report.page import Document, compose
 from experiments.report.part import Part
 from experiments.report.provenance import FRAGMENT, RUNS, caveats, provenance_files, refuse_mixtures
 
-HEADLINE = "report/headline.md"  # the README's result table
+HEADLINE = "report/headline.md"  # the result table of docs/results.md
 PAGES = ("report/report.md", "report/index.html")
 
 

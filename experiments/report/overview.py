@@ -1,4 +1,4 @@
-"""Every method found in the records, those that the thesis does not have included: in full, and in the README."""
+"""Every method found in the records, those that the thesis does not have included: in full, and in one table."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

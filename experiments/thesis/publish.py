@@ -1,4 +1,4 @@
-"""From records to the thesis' tables and figures, to the report, and to the table in the README."""
+"""From records to the thesis' tables and figures, to the report, and to the table in docs/results.md."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ from experiments.thesis.tables import PAPER, REFERENCE
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-PUBLISHED = "laptop"  # the profile whose table is in the README
+PUBLISHED = "laptop"  # the profile whose table is in docs/results.md
 
 
 def publish(records: Records, output: Path, source: str) -> list[str]:
@@ -66,7 +66,7 @@ def keep_verdicts(records: Records, kept: Path) -> None:
 
 
 def update_readme(output: Path, readme: Path = ROOT / "docs" / "results.md") -> None:
-    """Put the report's result table between the README's markers."""
+    """Put the report's result table between the markers of docs/results.md."""
     readme.write_text(insert_between_markers(readme.read_text(), (output / HEADLINE).read_text()))
 
 

@@ -109,7 +109,7 @@ class Target:
 
 
 def _glimpse(trial: Trial, tail: Tail, image: torch.Tensor) -> tuple[Glimpse, torch.Tensor]:
-    """Return what looks at an image with edits of a tail, and where it has the tail's parameters (P,).
+    """Return a glimpse of an image for edits of a tail, and the flat places of the tail's parameters in it (P,).
 
     Of a network that is no row of plain layers the tail is looked through alone: running the whole network for each
     edit would compute the same inputs of the tail each time.

@@ -1,1 +1,0 @@
-"""Running: what is shared, which processes, in which order."""

@@ -1,1 +1,0 @@
-"""The data, the networks of the thesis and how they are trained."""

@@ -1,1 +1,0 @@
-"""The thesis' protocol: settings, probes, and what is measured beside them."""

@@ -1,1 +1,0 @@
-"""What is measured at a sample without correcting it."""

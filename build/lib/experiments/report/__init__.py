@@ -1,1 +1,0 @@
-"""Records -> frames -> tables and figures. Never computes a run, never imports torch."""

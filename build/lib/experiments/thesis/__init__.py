@@ -1,1 +1,0 @@
-"""The thesis as data: its tables and figures, its claims, the values that it prints."""
