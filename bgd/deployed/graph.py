@@ -57,7 +57,6 @@ class Place:
         words: Its numbers as whole numbers, where `numbers` is None.
         location: The file of external data that they are in; None for the ONNX file itself.
         users: The nodes that use it.
-        main: It is an initializer of the main graph.
     """
 
     shape: tuple[int, ...]
@@ -66,7 +65,6 @@ class Place:
     words: tuple[int, ...]
     location: Path | None
     users: tuple[str, ...]
-    main: bool
 
     @property
     def in_place(self) -> bool:
@@ -93,7 +91,6 @@ class Slot:
     name: str
     item: "onnx.TensorProto | onnx.AttributeProto"
     users: tuple["onnx.NodeProto | str", ...] = ()
-    main: bool = False
 
     @property
     def tensor(self) -> "onnx.TensorProto | None":
@@ -190,7 +187,7 @@ def _slots(graph: "onnx.GraphProto", prefix: str) -> Iterator[Slot]:
     """Give the slots of a graph: initializers, then attributes node by node. A slot without a name holds no tensor."""
     users = _users(graph)
     for tensor in graph.initializer:
-        yield Slot(prefix + tensor.name, tensor, tuple(users[tensor.name]), main=not prefix)
+        yield Slot(prefix + tensor.name, tensor, tuple(users[tensor.name]))
     for node in graph.node:
         for attribute in node.attribute:
             constant = node.op_type == "Constant" and attribute.name in (
@@ -253,7 +250,7 @@ def _place(slot: Slot, content: Bytes, span: Field, folder: Path) -> Place | str
     if tensor is None:
         several = slot.item.name == "value_floats"
         plain = Numbers(torch.float32, _runs(content, span, SEVERAL if several else ONE, 4))
-        return Place((plain.count,) if several else (), torch.float32, plain, (), None, users, False)
+        return Place((plain.count,) if several else (), torch.float32, plain, (), None, users)
     if tensor.data_type not in TYPES:
         return QUANTISED if _packed(tensor, slot) else ""
     dtype, shape = TYPES[tensor.data_type], tuple(tensor.dims)
@@ -273,7 +270,7 @@ def _place(slot: Slot, content: Bytes, span: Field, folder: Path) -> Place | str
     words = () if numbers else tuple(word & 0xFFFF for word in tensor.int32_data)
     if min(shape, default=0) < 0 or (numbers.count if numbers else len(words)) != prod(shape):
         return SHORT
-    return Place(shape, dtype, numbers, words, location, users, slot.main)
+    return Place(shape, dtype, numbers, words, location, users)
 
 
 def _packed(tensor: "onnx.TensorProto", slot: Slot) -> bool:
