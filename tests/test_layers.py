@@ -32,7 +32,7 @@ DOORS = ("run", "reproduce", "from_records")  # nobody imports them, but a door 
 NEEDED = {"torch", "numpy", "scipy"}  # by the library
 OFFERED = {  # not when a module is imported
     *((f"bgd.{module}", "pandas") for module in ("patch.table", "patch.change", "side_effects")),
-    *((f"bgd.deployed.{module}", "onnx") for module in ("graph", "onnx_file")),
+    *((f"bgd.deployed.{module}", "onnx") for module in ("graph", "places", "onnx_file")),
     ("bgd.deployed.session", "onnxruntime"),
 }
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bgd.deployed.graph import beside, embed, named, places, tensors
+from bgd.deployed.file import Changes, FormatError, TensorFile
+from bgd.deployed.graph import embed, named, tensors
 from bgd.deployed.numbers import mapped, writable
-from bgd.deployed.tensors import Changes, FormatError, TensorFile
+from bgd.deployed.places import beside, places
 from bgd.errors import first_line
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bgd.deployed.carry import carried
+from bgd.deployed.file import FormatError
 from bgd.deployed.onnx_file import OnnxFile
-from bgd.deployed.tensors import FormatError, open_tensors
+from bgd.deployed.tensors import open_tensors
 from bgd.patch import Patch
 
 FOLDER = "session.model_external_initializers_file_folder_path"  # where external data of a model in memory is
