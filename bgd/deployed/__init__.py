@@ -1,0 +1,1 @@
+"""A model as a file: ONNX, torch.export, TorchScript, a state dict with its factory."""
