@@ -101,9 +101,7 @@ class Graph:
             value.name for value in self.proto.graph.output if value.type.tensor_type.elem_type in _floats()
         ]
         if not scores:
-            raise NetworkError(
-                f"{self.path}: none of its outputs holds real numbers: it gives no scores of classes"
-            )
+            raise self.fault("none of its outputs holds real numbers: it gives no scores of classes")
         if wanted is None:
             return self._made(self._last(scores[0]), scores[0])
         for score in scores:
@@ -153,6 +151,10 @@ class Graph:
         }
         return [self.path.parent / place for place in sorted(places)]
 
+    def fault(self, words: str) -> NetworkError:
+        """Return an error that says of which file it is."""
+        return NetworkError(f"{self.path}: {words}")
+
     def _twin(self) -> Proto:
         twin = needed("onnx").ModelProto()
         twin.CopyFrom(self.proto)
@@ -172,14 +174,14 @@ class Graph:
             if node.op_type in PRODUCTS:
                 return node
             if node.op_type in QUANTISED:
-                raise NetworkError(f"{self.path}: {_name(node)} before the scores is quantised: {_INSTEAD}")
+                raise self.fault(f"{_name(node)} before the scores is quantised: {_INSTEAD}")
             if node.op_type in ENDS:
-                raise NetworkError(
-                    f"{self.path}: the scores come from {_name(node)}, and no MatMul or Gemm follows: there is no "
+                raise self.fault(
+                    f"the scores come from {_name(node)}, and no MatMul or Gemm follows: there is no "
                     "head of one weight a class and feature; correct the network from its source"
                 )
-        raise NetworkError(
-            f"{self.path}: no MatMul or Gemm leads to {score!r}; its operators are "
+        raise self.fault(
+            f"no MatMul or Gemm leads to {score!r}; its operators are "
             f"{', '.join(sorted({node.op_type for node in self._nodes}))}"
         )
 
@@ -188,19 +190,15 @@ class Graph:
         options = {each.name: needed("onnx").helper.get_attribute_value(each) for each in node.attribute}
         for key, plain in (("transA", 0), ("alpha", 1.0), ("beta", 1.0)):
             if options.get(key, plain) != plain:
-                raise NetworkError(
-                    f"{self.path}: {_name(node)} has {key}={options[key]}, and {plain} alone is taken"
-                )
+                raise self.fault(f"{_name(node)} has {key}={options[key]}, and {plain} alone is taken")
         features, matrix, *rest = node.input
-        if matrix not in self._constants and self._origin(features) and not self._origin(matrix):
-            raise NetworkError(
-                f"{self.path}: {_name(node)} has its weight on the left: no row of features a sample"
-            )
+        if self._origin(features):
+            raise self.fault(f"{_name(node)} has its weight on the left: no row of features a sample")
         weight = self._constant(matrix, node, "weight")
         if weight.value.dim() != 2:
             shape = tuple(weight.value.shape)
-            raise NetworkError(
-                f"{self.path}: the weight {weight.name!r} of {_name(node)} has the shape {shape}, not two sides"
+            raise self.fault(
+                f"the weight {weight.name!r} of {_name(node)} has the shape {shape}, not two sides"
             )
         by_class = bool(options.get("transB", 0)) != weight.transposed
         classes = weight.value.shape[0 if by_class else 1]
@@ -215,8 +213,8 @@ class Graph:
         bias = self._constant(name, reader, "bias")
         if prod(bias.value.shape) != classes or bias.value.shape[-1:] != (classes,):
             shape = tuple(bias.value.shape)
-            raise NetworkError(
-                f"{self.path}: the bias {bias.name!r} has the shape {shape}, not one number a class, ({classes},)"
+            raise self.fault(
+                f"the bias {bias.name!r} has the shape {shape}, not one number a class, ({classes},)"
             )
         return bias
 
@@ -250,25 +248,23 @@ class Graph:
             others = [each for each in self._readers(name) if each is not reader]
             if others:
                 who = _name(others[0]) if others[0] is not None else "an output of the graph"
-                raise NetworkError(
-                    f"{self.path}: the {role} {name!r} of the head is also read by {who}: a change would be one of both"
+                raise self.fault(
+                    f"the {role} {name!r} of the head is also read by {who}: a change would be one of both"
                 )
             if name in self._constants:
                 break
             node = self._makers.get(name)
             if node is not None and node.op_type in QUANTISED:
-                raise NetworkError(f"{self.path}: the {role} {name!r} of the head is quantised: {_INSTEAD}")
+                raise self.fault(f"the {role} {name!r} of the head is quantised: {_INSTEAD}")
             if node is None or node.op_type not in ("Identity", "Transpose"):
                 by = "an input of the graph" if node is None else f"computed by {_name(node)}"
-                raise NetworkError(
-                    f"{self.path}: the {role} {name!r} of the head is {by}: a patch changes constants alone"
-                )
+                raise self.fault(f"the {role} {name!r} of the head is {by}: a patch changes constants alone")
             transposed ^= node.op_type == "Transpose"
             name, reader = node.input[0], node
         array = needed("onnx").numpy_helper.to_array(self._constants[name], str(self.path.parent))
         if array.dtype.kind != "f":
-            raise NetworkError(
-                f"{self.path}: the {role} {name!r} of the head is {array.dtype}: only real numbers can be corrected"
+            raise self.fault(
+                f"the {role} {name!r} of the head is {array.dtype}: only real numbers can be corrected"
             )
         return Stored(name, torch.from_numpy(array.copy()), transposed)
 

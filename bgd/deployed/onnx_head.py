@@ -25,7 +25,6 @@ from bgd.deployed.onnx_layout import Layout
 from bgd.deployed.onnx_run import CPU, Runner
 from bgd.deployed.onnx_tail import Tail, apart
 from bgd.deployed.packages import needed
-from bgd.flat import NetworkError
 from bgd.outputs import InputError
 from bgd.patch import Patch
 
@@ -56,7 +55,7 @@ class OnnxModel:
     def __init__(self, graph: Graph, setup: Setup) -> None:
         self._graph, self._setup = graph, setup
         self._layout = Layout(graph.head(setup.head))
-        self.source = graph.path
+        self.source: Path | None = graph.path
         self.network: nn.Module = self._layout.network(self._layout.tensors)
         self._whole = self._runner(graph.content)
         self._batch = self._whole.rows or setup.batch
@@ -157,11 +156,11 @@ class OnnxModel:
         return self._runner(self._graph.tapped(self._layout.head))
 
     def _runner(self, model: Path | bytes) -> Runner:
-        return Runner(model, self.source.parent, self._setup.providers)
+        return Runner(model, self._graph.path.parent, self._setup.providers)
 
     def _key(self, raw: torch.Tensor) -> str:
         version = str(needed("onnxruntime").__version__)
-        files = [self.source, *self._graph.companions()]
+        files = [self._graph.path, *self._graph.companions()]
         return kept.key_of(files, raw, self._layout.head.features, version, *self._setup.providers)
 
     def _computed(self, raw: torch.Tensor) -> torch.Tensor:
@@ -173,7 +172,7 @@ class OnnxModel:
                 self._setup.progress(sum(map(len, found)), len(raw))
         features = torch.cat(found)
         if reason := self._again(raw, features):
-            raise NetworkError(f"{self.source}: {reason}")
+            raise self._graph.fault(f"{reason}")
         return features
 
     def _again(self, raw: torch.Tensor, features: torch.Tensor) -> str:
@@ -202,20 +201,20 @@ class OnnxModel:
             self._tail = self._look(some, logits)
         tail = self._tail
         if features.dim() != logits.dim() or len(logits) != len(some):
-            raise NetworkError(
-                f"{self.source}: {self._layout.head.node} makes logits {tuple(logits.shape)} of {len(some)} inputs: a "
+            raise self._graph.fault(
+                f"{self._layout.head.node} makes logits {tuple(logits.shape)} of {len(some)} inputs: a "
                 "row for each is wanted"
             )
         features, logits = tail.row(features), tail.row(logits)
         if not bool(torch.isfinite(features).all() and torch.isfinite(logits).all()):
-            raise InputError(f"{self.source}: features or logits are not finite")
+            raise InputError("features or logits are not finite")
         with torch.no_grad():
             own = self.network(features)
         own = own[:, 1:] if self._layout.binary else own
         for name, mine, theirs in (("logits", own, logits), ("scores", tail(logits), scores)):
             if difference := apart(mine, theirs):
-                raise NetworkError(
-                    f"{self.source}: the {name} of the head {self._layout.head.node} and those of the graph differ by "
+                raise self._graph.fault(
+                    f"the {name} of the head {self._layout.head.node} and those of the graph differ by "
                     f"up to {difference:g}: it is not the head, or more than one row of an input matters"
                 )
         return features
@@ -224,8 +223,8 @@ class OnnxModel:
         """Tell what the graph does to the logits of its head."""
         head, single = self._layout.head, self._layout.binary
         if logits.dim() not in (2, 3):
-            raise NetworkError(
-                f"{self.source}: {head.node} makes logits {tuple(logits.shape)}: a row for each input is wanted"
+            raise self._graph.fault(
+                f"{head.node} makes logits {tuple(logits.shape)}: a row for each input is wanted"
             )
         if head.logits == head.scores:
             tail = Tail("nothing", None)
@@ -233,8 +232,8 @@ class OnnxModel:
             rest = self._runner(self._graph.cut(head))
             tail = Tail.of(lambda probe: rest(some, **{head.logits: probe})[head.scores], logits)
         if single and tail.name != "sigmoid":
-            raise NetworkError(
-                f"{self.source}: the head has one column and no sigmoid after it: a number, and no classes"
+            raise self._graph.fault(
+                "the head has one column and no sigmoid after it: a number, and no classes"
             )
         return tail
 
@@ -242,10 +241,10 @@ class OnnxModel:
         """Return the scores (n, C) among the outputs of a pass."""
         scores: torch.Tensor = made[self._layout.head.scores]
         if scores.dim() != 2 or len(scores) != count:
-            raise NetworkError(
-                f"{self.source}: the output {self._layout.head.scores!r} is {tuple(scores.shape)} for {count} inputs: "
+            raise self._graph.fault(
+                f"the output {self._layout.head.scores!r} is {tuple(scores.shape)} for {count} inputs: "
                 "a row of scores for each, (N, C), is wanted"
             )
         if not bool(torch.isfinite(scores).all()):
-            raise InputError(f"{self.source}: the output {self._layout.head.scores!r} is not finite")
+            raise InputError(f"the output {self._layout.head.scores!r} is not finite")
         return scores
