@@ -354,7 +354,7 @@ def test_outputs_that_are_not_finite_or_no_rows_of_scores_are_refused(tmp_path):
     nodes = [*made, *last, node("Unsqueeze", ("z", "one"), "scores")]
     tensors = {**tensors, **more, "one": np.array([2])}
     path = written(tmp_path / "m.onnx", nodes, tensors, outputs=[("scores", ("n", CLASSES, 1))])
-    with pytest.raises(NetworkError, match=r"'scores' is \(\d+, 4, 1\) for \d+ inputs: a row of scores"):
+    with pytest.raises(NetworkError, match=r"'scores' is \(\d+, 4, 1\) for \d+ inputs: scores"):
         OnnxModel.open(path).inputs(inputs())
 
 
