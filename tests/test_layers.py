@@ -31,7 +31,9 @@ HARNESS = {  # what each room may use besides itself
 DOORS = ("run", "reproduce", "from_records")  # nobody imports them, but a door what shows through another
 NEEDED = {"torch", "numpy", "scipy"}  # by the library
 OFFERED = {  # not when a module is imported
-    (f"bgd.{module}", "pandas") for module in ("patch.table", "patch.change", "side_effects")
+    *((f"bgd.{module}", "pandas") for module in ("patch.table", "patch.change", "side_effects")),
+    *((f"bgd.deployed.{module}", "onnx") for module in ("graph", "places", "onnx_file")),
+    ("bgd.deployed.session", "onnxruntime"),
 }
 
 

@@ -23,9 +23,9 @@ from onnx_networks import (
     value,
     written,
 )
-from torch import nn
 
 import bgd
+from bgd.deployed import apply_to_file, session, verify_file
 from bgd.deployed.onnx_head import OnnxModel
 from bgd.deployed.onnx_tail import apart
 from bgd.flat import NetworkError
@@ -144,16 +144,21 @@ def test_every_method_works_on_a_head_or_says_why_not(tmp_path, method):
     assert fix or fix.reason
 
 
-def test_the_patch_is_saved_with_the_hash_of_the_file_s_own_tensor(tmp_path):
+def test_a_saved_patch_is_written_into_the_file_and_a_session(tmp_path):
     path = network_file(tmp_path, "MatMul and Add", "softmax")
     model = OnnxModel.open(path)
     x, label = wrong(torch_network())
     stored = model.stored(bgd.correct(model.network, model.inputs(x), label, "last_layer_weight").patch)
     stored.save(tmp_path / "fix.safetensors")
     fix = bgd.Patch.load(tmp_path / "fix.safetensors")
-    file = nn.ParameterDict({"w": nn.Parameter(constants(path)["w"])})
-    assert fix.verify(file).state == "base"
-    assert model.patched(fix).outputs(x).argmax() == label
+    wanted = model.patched(fix).outputs(inputs())
+    assert wanted[0].argmax() == label
+    assert verify_file(fix, path).state == "base"
+    apply_to_file(fix, path, tmp_path / "out.onnx")
+    assert verify_file(fix, tmp_path / "out.onnx").state == "patched"
+    assert torch.equal(OnnxModel.open(tmp_path / "out.onnx").outputs(inputs()), wanted)
+    found = session(path, fix).run(None, {"x": inputs().numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(found), wanted)
 
 
 def test_a_patch_of_something_else_is_refused(tmp_path):
