@@ -1,11 +1,13 @@
 """An ONNX file is corrected in its head as the network that it is of."""
 
 import copy
+import warnings
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from odd_networks import odd_network
 from onnx import TensorProto, helper, numpy_helper
 from onnx_networks import (
     CLASSES,
@@ -544,3 +546,33 @@ def test_without_the_packages_one_sentence_says_so(tmp_path, monkeypatch):
         ModuleNotFoundError, match=r"an ONNX file needs the package onnx: pip install 'bgd\[onnx\]'"
     ):
         OnnxModel.open(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_files_of_both_exporters_of_torch(tmp_path, dynamo):
+    network, images = odd_network("batch norm"), torch.randn(8, 1, 8, 8)
+    with torch.no_grad():
+        logits = network(images)
+    rows = {"dynamic_shapes": ({0: torch.export.Dim("n")},)} if dynamo else {"dynamic_axes": {"x": {0: "n"}}}
+    path, label = tmp_path / "n.onnx", int(logits[0].argsort(descending=True)[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (images,),
+            path,
+            dynamo=dynamo,
+            input_names=["x"],
+            output_names=["y"],
+            verbose=False,
+            **rows,
+        )
+    model = OnnxModel.open(path)
+    torch.testing.assert_close(model.outputs(images), logits)
+    for method in ("output_bias", "last_layer_weight", "last_layer_lp_linf"):
+        fix = bgd.correct(model.network, model.inputs(images[:1]), label, method).patch
+        oracle = bgd.correct(network, images[:1], label, method).patch
+        assert len(fix) == len(oracle)
+        torch.testing.assert_close(fix.new, oracle.new, rtol=1e-3, atol=1e-5)
+        assert model.patched(fix).outputs(images[:1]).argmax() == label
