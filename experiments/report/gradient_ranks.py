@@ -30,7 +30,7 @@ from experiments.report.rank_shares import (
     ties,
 )
 from experiments.report.render import csv_text
-from experiments.report.sheet import Block, Sheet, bracketed, percent, plain
+from experiments.report.sheet import Block, Sheet, bracketed, per_cent, percent, plain
 from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
 from experiments.report.surveys import (
     RESAMPLES,
@@ -248,19 +248,15 @@ def _line(of: Mapping[str, Any], width: int) -> list[str]:
     else:
         # One of 54,000 images is 0.00002: fewer digits would make most ranks look alike.
         mean = format_number(of["mean"]) if criterion.unit else f"{of['mean']:.5f}"
-        ends = (_percent(of[name]) for name in ("percent_of_samples", "low", "high"))
-        again = (_percent(of[f"{name}_again_percent"]) for name in ("named", "in_first_three"))
+        ends = (per_cent(of[name]) for name in ("percent_of_samples", "low", "high"))
+        again = (per_cent(of[f"{name}_again_percent"]) for name in ("named", "in_first_three"))
         ours = [str(rank), *([mean] if by_mean else []), bracketed(*ends), *again]
     theirs = ["", "", ""]
     if thesis_rank is not None:
         without = MISSING if rank == MISSING else "not looked at"
-        ours_there = without if at_rank is None else _percent(at_rank)
+        ours_there = without if at_rank is None else per_cent(at_rank)
         theirs = [str(thesis_rank), format_printed(of["thesis_percent_of_samples"], None), ours_there]
     return [label, ORDINALS[of["place"] - 1], *ours, *theirs]
-
-
-def _percent(value: float) -> str:
-    return format_number(round(value, 10))
 
 
 def curves_csv(network: str, results: Results | None) -> str:

@@ -14,7 +14,7 @@ from experiments.report.layer_shares import Layers, is_largest, layers_of
 from experiments.report.metrics import MISSING
 from experiments.report.numbers import format_count, format_number, format_spread
 from experiments.report.part import Made, Study, words
-from experiments.report.sheet import Block, bracketed
+from experiments.report.sheet import Block, bracketed, per_cent
 from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
 from experiments.report.surveys import (
     RESAMPLES,
@@ -90,7 +90,7 @@ def _verdict(network: str, part: Layers, claimed: str, of_layers: Mapping[str, M
         return f"{label} has no layer {layer}."
     of = of_layers[claimed]
     shares = {
-        name: bracketed(*(_percent(of[f"largest_{name}_{end}"]) for end in ("percent", "low", "high")))
+        name: bracketed(*(per_cent(of[f"largest_{name}_{end}"]) for end in ("percent", "low", "high")))
         for name in LARGEST
     }
     told: str = words("layer_gradients")["verdict"]
@@ -99,17 +99,14 @@ def _verdict(network: str, part: Layers, claimed: str, of_layers: Mapping[str, M
     return text + (f" {format_count(gaps)} samples have no gradient at all and no prior." if gaps else "")
 
 
-def _percent(value: float) -> str:
-    return "none" if np.isnan(value) else format_number(round(value, 10))
-
-
 def _line(of: Mapping[str, Any]) -> list[str]:
     """Return what people read of a line of the csv file."""
+    priors = (of["prior_before_percent"], of["prior_after_percent"])
     return [
         *(network_label(of["network"]), of["layer"].removesuffix(".weight"), format_count(of["weights"])),
         *(format_spread(of["summed_mean"], of["summed_sd"]), format_number(of["per_weight_mean"])),
-        *(_percent(of[f"prior_{when}_percent"]) for when in ("before", "after")),
-        *(_percent(of[f"largest_{name}_percent"]) for name in LARGEST),
+        *("none" if np.isnan(share) else per_cent(share) for share in priors),
+        *(per_cent(of[f"largest_{name}_percent"]) for name in LARGEST),
     ]
 
 

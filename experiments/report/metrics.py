@@ -173,6 +173,7 @@ class Summary:
         over: What the values are: "seeds" or "samples" (pairs of seed and sample).
         left_out: How many values were not finite and are in neither mean nor n.
         note: Why there is no mean; empty otherwise.
+        low, high: The least and the largest value; None where there is no value.
     """
 
     mean: float | None
@@ -181,6 +182,8 @@ class Summary:
     over: str
     left_out: int = 0
     note: str = ""
+    low: float | None = None
+    high: float | None = None
 
     @property
     def told(self) -> float | str:
@@ -205,11 +208,13 @@ def summarize(values: Values, over: str, otherwise: str = NO_SAMPLES) -> Summary
     left_out = int(values.size - finite.size)
     if finite.size == 0:
         return Summary(None, None, 0, over, left_out, NOT_FINITE if left_out else otherwise)
-    if finite.min() == finite.max():  # where rounding would leave a spread of 1e-17
-        mean, sd = float(finite[0]), 0.0
+    low, high = float(finite.min()), float(finite.max())
+    if low == high:  # where rounding would leave a spread of 1e-17
+        mean, sd = low, 0.0
     else:
         mean, sd = float(np.mean(finite)), float(np.std(finite, ddof=1))
-    return Summary(mean, sd if finite.size > 1 else None, int(finite.size), over, left_out)
+    spread = sd if finite.size > 1 else None
+    return Summary(mean, spread, int(finite.size), over, left_out, low=low, high=high)
 
 
 @dataclass(frozen=True)

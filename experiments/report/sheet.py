@@ -87,7 +87,12 @@ def plain(value: object) -> object:
 
 def percent(share: float) -> str:
     """Return a share in [0, 1] as a number of per cent."""
-    return format_number(round(100 * float(share), 10))
+    return per_cent(100 * float(share))
+
+
+def per_cent(value: float) -> str:
+    """Return a number of per cent without the last digits that its reckoning leaves behind."""
+    return format_number(round(float(value), 10))
 
 
 def bracketed(value: str, low: str, high: str) -> str:

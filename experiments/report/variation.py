@@ -17,7 +17,7 @@ from experiments.report.captions import (
     warnings,
     warnings_of,
 )
-from experiments.report.curves import LABELS, MET, curve, draw_legend, draw_line, longest
+from experiments.report.curves import LABELS, curve, draw_legend, draw_lines, longest
 from experiments.report.frames import REPLICAS, Frames, corrections_of
 from experiments.report.knowledge import describe_knowledge
 from experiments.report.metrics import (
@@ -25,8 +25,6 @@ from experiments.report.metrics import (
     MISSING,
     NOT_FINITE,
     Summary,
-    Values,
-    absent,
     label_of,
     measure,
     summarize,
@@ -56,17 +54,11 @@ def by_run(frames: Frames, methods: Sequence[str], metrics: Sequence[str], axis:
     return found
 
 
-def means(found: Mapping[int, Summary]) -> Values:
-    """Return the means that there are; NaN where one is not finite."""
-    known = [item for item in found.values() if item.mean is not None or item.note == NOT_FINITE]
-    return np.array([np.nan if item.mean is None else item.mean for item in known], dtype=np.float64)
-
-
 def across(found: Mapping[int, Summary], over: str) -> Summary:
-    """Return mean and sample standard deviation of the means of runs."""
-    if not found:
-        return absent(over)
-    return summarize(means(found), over, otherwise=next(iter(found.values())).note)
+    """Summarize the means of runs; one that is not finite is left out."""
+    known = [item.mean for item in found.values() if item.mean is not None or item.note == NOT_FINITE]
+    otherwise = next((item.note for item in found.values()), MISSING)
+    return summarize(np.array(known, dtype=np.float64), over, otherwise)
 
 
 def gaps(frames: Frames, methods: Sequence[str], axis: str, expected: Sequence[int], name: str) -> str:
@@ -139,13 +131,12 @@ class Orders(Study):
             curves = {name: curve(part.assign(seed=part["order"]), measured) for name, part in found.items()}
             if measured == "train_loss":
                 axes.set_yscale("log")
-            for method, item in curves.items():
-                draw_line(axes, item, method, longest(curves))
-                if item.not_finite:
-                    gap = f"{method_style(method).short}, {label}, {item.not_finite:,} values"
-                    notes.append(f"Not finite and not drawn: {gap}.")
-            axes.set_xlabel(MET)
-            axes.set_xlim(0, max(1, longest(curves)))
+            draw_lines(axes, curves, longest(curves))
+            notes += [
+                f"Not finite and not drawn: {method_style(method).short}, {label}, {item.not_finite:,} values."
+                for method, item in curves.items()
+                if item.not_finite
+            ]
         draw_legend(figure, found, columnspacing=1.2)
         return [words("orders")["figure"], self._about(frames), *notes, *warnings(frames.runs)]
 
@@ -162,7 +153,10 @@ class Orders(Study):
             lines.append([label, str(len(own)), poc, spread, first, format_printed(*theirs), *cells])
             for metric in ORDER_METRICS:
                 theirs = thesis.get((metric, method), NOT_PRINTED)
-                records.append((method, metric, *_order_record(found[metric, method]), *theirs))
+                every = across(found[metric, method], "orders")
+                at_zero = found[metric, method].get(0)
+                numbers = (every.told, every.sd, every.low, every.high, every.n, every.left_out)
+                records.append((method, metric, *numbers, at_zero.mean if at_zero else None, *theirs))
         header = ["method", "orders", "POC (%)", "POC, sd over replicas", "order 0", f"thesis ({self.table})"]
         header += [label_of(METRICS[name], frames.samples) for name in ORDER_METRICS[1:]]
         knows = describe_knowledge(self.methods, self.thesis.knowledge)
@@ -175,7 +169,6 @@ class Orders(Study):
         )
 
 
-THESIS = ("thesis_mean", "thesis_sd")
 _numbers = attrgetter("told", "sd", "n", "over", "left_out")
 
 
@@ -183,14 +176,6 @@ def _spread(rounding: Summary) -> str:
     if rounding.sd is None:
         return "one replica" if rounding.n else MISSING
     return f"{format_number(rounding.sd)} ({rounding.n})"
-
-
-def _order_record(found: Mapping[int, Summary]) -> tuple[object, ...]:
-    summary, values = across(found, "orders"), means(found)
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (None, None)
-    first = found[0].mean if 0 in found else None
-    return (summary.told, summary.sd, low, high, summary.n, summary.left_out, first)
 
 
 @dataclass(frozen=True)
@@ -233,25 +218,14 @@ class BaseNetworks(Study):
             f"N0 {seed} ({format_count(errors[seed])} errors)" if seed in errors else f"N0 {seed} ({MISSING})"
             for seed in self.network_seeds
         ]
-        told = words("base_networks")
-        yield Sheet(
-            "base_networks",
-            told["heading"],
-            [
-                told["start"],
-                *self._about(frames),
-                f"Of the runs' seeds only {SEED} is used here." if len(every.runs) > len(frames.runs) else "",
-                told["caption"].format(tables=listing(list(self.printed))),
-                describe_knowledge(self.methods, self.thesis.knowledge),
-                left_out(found, "Samples"),
-            ],
+        used = f"Of the runs' seeds only {SEED} is used here." if len(every.runs) > len(frames.runs) else ""
+        yield self.sheet(
+            [describe_knowledge(self.methods, self.thesis.knowledge), left_out(found, "Samples")],
             warnings_of(frames.runs, "network_seed", {seed: f"N0 {seed}" for seed in self.network_seeds}),
             [Block("", ["metric", "method", *heads, "mean ± sd over N0", "thesis"], lines)],
-            (
-                *("metric", "method", "network_seed", "errors", "mean", "sd", "n", "sd_over", "left_out"),
-                *THESIS,
-            ),
             records,
+            about=" ".join(filter(None, (*self._about(frames), used))),
+            tables=listing(list(self.printed)),
         )
 
     def _about(self, frames: Frames) -> list[str]:
