@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from experiments.report.canvas import blank, grid, lettered
+from experiments.report.canvas import blank, grid, legend_above, lettered
 from experiments.report.captions import absent_text
 from experiments.report.frames import Frames
 from experiments.report.metrics import Values, correct
@@ -104,9 +104,7 @@ def draw_legend(figure: Figure, methods: Iterable[str], *more: Line2D, **look: A
         Line2D([], [], color=style.colour, linestyle=style.line, linewidth=1.4, label=style.short)
         for style in map(method_style, methods)
     ]
-    handles += more
-    if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, **look)
+    legend_above(figure, [*handles, *more], **look)
 
 
 def draw_curves(

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from experiments.records.schema import CORRECTED, Row, Run
-from experiments.report.canvas import Picture, blank
+from experiments.report.canvas import Picture, blank, dots, legend_above
 from experiments.report.captions import absent_text
 from experiments.report.contenders import ALL, Entrant, Levelled, entrants, frames_of, on_curves
 from experiments.report.frames import Frames
@@ -194,13 +193,7 @@ def _draw(figure: Figure, shown: Mapping[str, Sequence[Held]]) -> list[str]:
                 blank(axes, absent_text(network, "reloading") if axes is row[0] else "")
     looks = [("o", "after the correction", GREY), ("|", "N0", GREY)]
     looks += [("s", f"knows {level.label}", level.colour) for level in LEVELS.values()]
-    handles = [
-        Line2D([], [], marker=marker, linewidth=0, markersize=4, color=colour, label=label)
-        for marker, label, colour in looks
-    ]
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, columnspacing=1.1
-    )
+    legend_above(figure, [dots(*look) for look in looks], columnspacing=1.1)
     return [words("generality")["figure"]]
 
 
