@@ -19,23 +19,13 @@ from experiments.report.metrics import (
     summarize,
 )
 from experiments.report.numbers import format_count, format_summary, listing
-from experiments.report.part import Made, Study
+from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block
 from experiments.report.style import network_label
 from experiments.report.surveys import Estimate, estimate
 
-LABELS = {
-    "POC": "POC (%)",
-    "POPA": "POPA (%)",
-    "altered": "parameters",
-    "dTL": "ΔTL",
-    "dTL_median": "median ΔTL",
-    "dTA": "ΔTA",
-    "steps": "iterations",
-    "forward_passes": "passes",
-}
+LABELS, DIFFERENCES = (words("ablations")[key] for key in ("labels", "differences"))  # by metric
 OF_EVERY_PAIR = ("steps", "forward_passes")  # uncorrected ones included
-DIFFERENCES = {"POC": "ΔPOC (points)", "POPA": "ΔPOPA (points)", "dTA": "ΔΔTA"}
 DIGITS = 12  # decimals of a difference: the rest is what a subtraction leaves behind
 
 

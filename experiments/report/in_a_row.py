@@ -186,10 +186,6 @@ MEASURES = (
     ),
     of_run("forgotten", "retention below 95 % after", _forgotten_for_good, NEVER),
 )
-LOOKUP = [
-    *("Lookup table (by construction, not measured)", LEVELS["nothing"].label, ""),
-    *("100", "as N0", "0", "100", "0", "0", "", *[NEVER] * (len(FALLS) + 1)),
-]
 
 
 @dataclass(frozen=True)
@@ -224,7 +220,7 @@ class InARow(Study):
         header = ["method", "knows", "budget", *(item.label for item in MEASURES)]
         blocks, records = [], []
         for network, items in found.items():
-            lines = [LOOKUP]
+            lines: list[list[str]] = [words("in_a_row")["lookup"]]
             for item in items:
                 summaries = {measure: summary_of(measure, item.part.samples) for measure in MEASURES}
                 cells = [self._cell(network, *pair) for pair in summaries.items()]

@@ -69,11 +69,10 @@ class RankCells:
 
 
 Name = tuple[str, str, str, str, str]
+Notes = tuple[str, ...]
 
 
-def _rank(
-    name: Name, printed: Printed, best: Reading, place: int, n: int, about: tuple[str, ...]
-) -> Compared:
+def _rank(name: Name, printed: Printed, best: Reading, place: int, n: int, about: Notes) -> Compared:
     ours = int(best.top[place])
     if ours == 0:
         return Compared(*name, printed, None, MISSING, n=n, notes=(NEVER_BEST, *about))
@@ -85,7 +84,7 @@ def _rank(
 
 
 def _share(
-    name: Name, printed: Printed, readings: tuple[Reading, Reading], rank: int, n: int, about: tuple[str, ...]
+    name: Name, printed: Printed, readings: tuple[Reading, Reading], rank: int, n: int, about: Notes
 ) -> Compared:
     best, corrects = readings
     if rank > best.shares.size:

@@ -41,23 +41,21 @@ class Axis:
     """Over what runs of one method spread.
 
     Attributes:
-        label: In the table.
-        drawn: In the figure's legend.
+        label: In the figure's legend.
         marker, colour, shift: Of its dots; the shift is from the method's line.
     """
 
     label: str
-    drawn: str
     marker: str
     colour: str
     shift: float
 
 
 AXES = {
-    "replicas": Axis("replicas", "replicas of N0", "o", "#0072B2", -0.27),
-    "seeds": Axis("method seeds", "method seeds", "s", "#E69F00", -0.09),
-    "orders": Axis("orders", "orders", "D", "#009E73", 0.09),
-    "networks": Axis("base networks", "base networks", "^", "#CC79A7", 0.27),
+    "replicas": Axis("replicas of N0", "o", "#0072B2", -0.27),
+    "seeds": Axis("method seeds", "s", "#E69F00", -0.09),
+    "orders": Axis("orders", "D", "#009E73", 0.09),
+    "networks": Axis("base networks", "^", "#CC79A7", 0.27),
 }
 OTHERS = tuple(AXES)[1:]
 DRAWN = "mlp"  # the network that has orders and other base networks beside replicas
@@ -68,11 +66,6 @@ PANELS = (
     (NON_RELOADING, "final_test_accuracy", "test accuracy at the end, one after the other"),
     (NON_RELOADING, FIRST, "first sample that differs, one after the other"),
 )
-HEADER = (
-    *("method", "measure", "replicas", "mean ± sd over replicas", "least to largest"),
-    *(f"sd over {AXES[axis].label}" for axis in OTHERS),
-)
-
 SAME = 1e-3  # relative difference of two L2 norms up to which they are one change, rounded otherwise
 
 Key = tuple[str, str, str]  # network, setting, method
@@ -223,7 +216,8 @@ def _blocks(groups: Mapping[Key, Spread]) -> Iterator[Block]:
     for (network, setting), keys in groupby(groups, key=lambda key: key[:2]):
         own = {key: groups[key] for key in keys}
         place = f"{network_label(network)}, {setting_label(setting)} setting"
-        yield Block(f"{place}.", HEADER, [line for key, each in own.items() for line in _lines(key, each)])
+        lines = [line for key, each in own.items() for line in _lines(key, each)]
+        yield Block(f"{place}.", words("rounding")["header"], lines)
         title = f"{place}: where the runs part from the one from N0 itself."
         yield Block(title, words("rounding")["partings"], [_parts(key, each) for key, each in own.items()])
 
@@ -288,7 +282,7 @@ def draw_spread(figure: Figure, groups: Mapping[Key, Spread]) -> list[str]:
         axes.grid(visible=True, axis="x")
         axes.tick_params(axis="y", length=0, labelleft=place % 2 == 0)
     if methods:
-        legend_above(figure, [dots(axis.marker, axis.drawn, axis.colour) for axis in AXES.values()])
+        legend_above(figure, [dots(axis.marker, axis.label, axis.colour) for axis in AXES.values()])
     return [words("rounding")["figure"]]
 
 

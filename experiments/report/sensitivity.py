@@ -29,13 +29,7 @@ AXES = {  # key of the spec -> symbol of section 3.4.1; the thesis has no symbol
     "method.replace_probability": "p",
 }
 KEYS = tuple(AXES)
-LABELS = {
-    "POC": "POC (%)",
-    "POPA": "POPA (%)",
-    "dTA": "ΔTA (points of 1 %)",
-    "forward_passes": "forward passes a sample",
-}
-SHORT = ("POC (%)", "POPA (%)", "ΔTA", "passes")
+LABELS = words("sensitivity")["labels"]  # by metric
 
 Cell = tuple[Any, ...]  # a value of each of KEYS
 
@@ -81,12 +75,12 @@ class Sensitivity(Study):
         lines: list[list[str]] = []
         for method in self.methods:
             own = cells[cells["method"] == method]
-            found = self._lines(own) if len(own) else [[MISSING] * (2 + len(SHORT))]
+            found = self._lines(own) if len(own) else [[MISSING] * (2 + len(LABELS))]
             lines += [[method_style(method).label, *line] for line in found]
         return self.sheet(
             [],
             warnings(frames.runs),
-            [Block("", ["method", "{n, T, x}, p", "cells", *SHORT], lines)],
+            [Block("", words("sensitivity")["header"], lines)],
             list(cells.itertuples(index=False, name=None)),
             symbols=", ".join(f"{symbol}: {key}" for key, symbol in AXES.items()),
             about=self._about(frames),

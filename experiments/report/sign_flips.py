@@ -112,9 +112,8 @@ def _on_lattice(sizes: Integers, most: int) -> float:
             with_it = chances[:-size].copy()
             chances[size:] += with_it
     p = 1.0 if 2 * most == int(sizes.sum()) else 2 * float(chances.sum())
-    return min(
-        1.0, max(p, float(np.finfo(np.float64).tiny))
-    )  # 2^-n is 0 in floating point from 1,075 samples on
+    # 2^-n is 0 in floating point from 1,075 samples on.
+    return min(1.0, max(p, float(np.finfo(np.float64).tiny)))
 
 
 def _sampled(sums: Values, generator: np.random.Generator) -> float:

@@ -99,9 +99,8 @@ def bootstrap_mean(
 def _times_drawn(generator: np.random.Generator, count: int) -> Values:
     """Return (RESAMPLES, count): how often each of `count` is drawn in `count` draws with replacement."""
     drawn = generator.integers(0, count, size=(RESAMPLES, count)) + count * np.arange(RESAMPLES)[:, None]
-    return (
-        np.bincount(drawn.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count).astype(np.float64)
-    )
+    times = np.bincount(drawn.ravel(), minlength=RESAMPLES * count)
+    return times.reshape(RESAMPLES, count).astype(np.float64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -136,26 +135,18 @@ def paired(
     column_values: Callable[[pd.DataFrame], Values],
     *name: str | int,
 ) -> Paired | None:
-    """Compare two methods on the pairs of seed and sample that both have.
+    """Compare two methods on the pairs of seed and sample that both have; None where no pair exists.
 
     Where one of them has a single seed, because it is deterministic, its rows are paired with every seed of the
     other: the interval then has the chance of the other's seeds alone.
 
     Args:
-        first: One row per seed and sample of a method, columns `seed` and `index`, of one network and setting.
+        first: One row per seed and sample of a method, columns `seed` and `index`.
         second: The same of the other method.
         column_values: From such a frame to a value per row; a pair with one that is not finite is left out.
         *name: What the comparison is for: the stream of bootstrap and signs.
-
-    Returns:
-        None where no pair exists.
     """
-    ours, theirs = (
-        pd.DataFrame({"seed": rows["seed"].to_numpy(), "index": rows["index"].to_numpy()}).assign(
-            value=np.asarray(column_values(rows), dtype=np.float64)
-        )
-        for rows in (first, second)
-    )
+    ours, theirs = (rows[["seed", "index"]].assign(value=column_values(rows)) for rows in (first, second))
     keys = ["seed", "index"]
     if ours["seed"].nunique() > theirs["seed"].nunique() == 1:
         theirs, keys = theirs.drop(columns="seed"), ["index"]

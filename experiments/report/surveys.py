@@ -10,7 +10,7 @@ import pandas as pd
 
 from bgd.rng import stream
 from experiments.records.schema import PROBE, Measurement, Run
-from experiments.report.captions import describe_base, is_reduced, warnings
+from experiments.report.captions import describe_base, describe_sizes, is_reduced, warnings
 from experiments.report.frames import ReportError
 from experiments.report.metrics import NONE_CORRECTED
 from experiments.report.numbers import format_count, format_number
@@ -69,15 +69,11 @@ def scale(network: str, run: Run | None) -> str:
     label = network_label(network)
     if run is None:
         return f"{label}: missing, no run of it is among the records."
-    header = run.header
-    errors, samples = format_count(int(header.base["errors"])), format_count(header.samples)
-    count = f"all {errors}" if samples == errors else f"{samples} of {errors}"
-    parameters = format_count(int(header.base["parameters"]))
-    images = (
-        f"{format_count(header.train_images)} training and {format_count(header.test_images)} test images"
-    )
+    header, base = run.header, run.header.base
+    parameters = format_count(int(base["parameters"]))
+    sizes = map(format_count, (header.samples, base["errors"], header.train_images, header.test_images))
     size = "reduced scale" if is_reduced(facts(run)) else "full scale"
-    return f"{label}, {parameters} parameters, {size}: {count} misclassified samples, {images}."
+    return f"{label}, {parameters} parameters, {size}: {describe_sizes(list(sizes))}."
 
 
 def describe(network: str, run: Run | None, thesis_errors: int | None = None) -> str:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 import experiments.report.metrics as metrics
 from experiments.records.schema import Run
@@ -177,19 +178,20 @@ def sample_tables(samples: pd.DataFrame, name: str) -> list[Values]:
     ]
     if name != "dTL_rank" or not tables:
         return tables
-    ranks = pd.Series(np.concatenate([table.ravel() for table in tables])).rank().to_numpy(dtype=np.float64)
-    ends = np.cumsum([table.size for table in tables])[:-1]
-    split: list[Values] = np.split(ranks, ends)
+    ranks = rankdata(np.concatenate([table.ravel() for table in tables]))
+    split = np.split(ranks, np.cumsum([table.size for table in tables])[:-1])
     return [part.reshape(table.shape) for part, table in zip(split, tables, strict=True)]
 
 
 def run_values(samples: pd.DataFrame, name: str) -> list[list[Values]]:
     """Return one value of `PER_RUN` for each network, order and seed of one method; those that are finite."""
-    found = [
-        [PER_RUN[name][1](part) for _, part in own.groupby("order")]
-        for _, own in samples.groupby("network_seed")
-    ]
-    return [[values[np.isfinite(values)] for values in orders] for orders in found]
+
+    def finite(part: pd.DataFrame) -> Values:
+        values = PER_RUN[name][1](part)
+        return values[np.isfinite(values)]
+
+    by_network = samples.groupby("network_seed")
+    return [[finite(part) for _, part in own.groupby("order")] for _, own in by_network]
 
 
 @dataclass(frozen=True)
@@ -270,11 +272,12 @@ def _block(setting: str, found: Found) -> Block:
 def _line(key: tuple[str, str, str], item: Components) -> list[str]:
     setting, method, name = key
     shares = [item.note] * len(COMPONENTS[setting])
+    sd, degrees = item.note, ""
+    if item.estimates:
+        sd, degrees = format_number(item.total_sd), " / ".join(map(str, item.degrees))
     if not item.note:
         pairs = zip(item.shares, item.estimates, strict=True)
         shares = ["0 †" if estimate < 0 else percent(round(share, 5)) for share, estimate in pairs]
-    sd = format_number(item.total_sd) if item.estimates else item.note
-    degrees = " / ".join(map(str, item.degrees)) if item.estimates else ""
     label = (PER_SAMPLE if setting == "reloading" else PER_RUN)[name][0]
     return [method_style(method).label, label, format_count(item.n), sd, *shares, degrees]
 
