@@ -26,7 +26,8 @@ TIMED = "bgd_i"  # whose passes are the most, so that least of its time is anyth
 SEED = 0
 NOT_SHARED = "no shared samples"
 REFERENCE = "bgd_ii"  # the method of both ratios
-COST, COMMON = (words("idealized_selector")[block] for block in ("cost", "common"))  # labels by metric
+# Of both blocks: the titles, and the labels by metric.
+TITLES, COST, COMMON = (words("idealized_selector")[name] for name in ("titles", "cost", "common"))
 
 Values = dict[str, float]  # of a method; empty where it has none
 
@@ -65,9 +66,7 @@ class Idealized(Study):
             warnings_of(frames.runs, "network", {name: network_label(name) for name in self.networks}),
             [
                 Block(title, ["network", "method", *labels.values()], lines)
-                for title, labels, lines in zip(
-                    words("idealized_selector")["titles"], (COST, COMMON), (costs, commons), strict=True
-                )
+                for title, labels, lines in zip(TITLES, (COST, COMMON), (costs, commons), strict=True)
             ],
             records,
         )
@@ -86,12 +85,10 @@ def _common(shared: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scale(network: str, part: Frames, shared: pd.DataFrame, lacking: Sequence[str]) -> str:
-    label = network_label(network)
     if lacking:
-        return f"{label}: missing, no run of {', '.join(lacking)} is among the records."
-    base, scale = describe_base(part.runs), describe_scale(part.runs)
-    count = format_count(shared["index"].nunique())
-    return f"{label}: {count} shared samples. {_comparison(shared)} {base} {scale}"
+        return f"{network_label(network)}: missing, no run of {', '.join(lacking)} is among the records."
+    start = f"{network_label(network)}: {format_count(shared['index'].nunique())} shared samples."
+    return " ".join((start, _comparison(shared), describe_base(part.runs), describe_scale(part.runs)))
 
 
 def _comparison(shared: pd.DataFrame) -> str:

@@ -91,11 +91,7 @@ def winners(best: Bools) -> Bools:
 
 
 def first_three(keys: Values) -> Integers:
-    """Return the ranks with the three smallest keys (..., ranks), ties to the smaller rank; 0 for none.
-
-    Args:
-        keys: Infinite for a rank that is not to be named.
-    """
+    """Return the ranks with the three smallest of `keys` (..., ranks), ties to the smaller; 0 for an infinite key."""
     order = np.argsort(keys, axis=-1, kind="stable")[..., :PLACES]
     return np.where(np.isfinite(np.take_along_axis(keys, order, axis=-1)), order + 1, 0)
 
@@ -178,13 +174,7 @@ def shares_ties_split(data: RankData, name: str) -> Values:
 
 @dataclass(frozen=True)
 class Results:
-    """What a network's table and figure are made from.
-
-    Attributes:
-        data: Of the run.
-        draws: (resamples, samples): how often each sample is in each resample.
-        readings: By reading, then by criterion.
-    """
+    """What a network's table and figure are made from: `draws` (resamples, samples), readings by name and criterion."""
 
     data: RankData
     draws: Values

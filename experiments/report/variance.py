@@ -85,8 +85,7 @@ class Components:
     @property
     def shares(self) -> Values:
         """Shares of that sum in [0, 1]."""
-        truncated = self.truncated
-        return np.asarray(truncated / truncated.sum(), dtype=np.float64)
+        return np.asarray(self.truncated / self.truncated.sum(), dtype=np.float64)
 
     @property
     def note(self) -> str:
@@ -286,7 +285,5 @@ def _records(key: tuple[str, str, str], item: Components) -> Iterator[tuple[obje
     """Yield a line per component; where there is no share its place says why."""
     for place, component in enumerate(COMPONENTS[key[0]]):
         share = item.note or float(item.shares[place])
-        known: tuple[object, ...] = (None, None, None)
-        if item.estimates:
-            known = (item.estimates[place], item.degrees[place], item.total_sd)
+        known = (item.estimates[place], item.degrees[place], item.total_sd) if item.estimates else (None,) * 3
         yield (*key, component, share, *known, item.n)
