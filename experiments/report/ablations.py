@@ -31,12 +31,7 @@ DIGITS = 12  # decimals of a difference: the rest is what a subtraction leaves b
 
 @dataclass(frozen=True)
 class Variant:
-    """The algorithm with some options at other values.
-
-    Attributes:
-        label: For people.
-        values: Dotted key of `Header.spec` and value, of the options that differ; of the first variant, of all.
-    """
+    """The algorithm with some options at other values, by dotted key of `Header.spec`; the first one has all keys."""
 
     label: str
     values: tuple[tuple[str, object], ...]
@@ -44,11 +39,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Ablations(Study):
-    """A table of variants beside the full algorithm.
-
-    Attributes:
-        variants: The first is the full algorithm and names every key that any of them does.
-    """
+    """A table of variants beside the first, the full algorithm, which names every key that any of them does."""
 
     presets: tuple[str, ...] = ("ablations",)
     networks: tuple[str, ...] = ("mlp",)

@@ -90,11 +90,7 @@ def _held(item: Entrant, rows: Sequence[Row]) -> Held:
 
 @dataclass(frozen=True)
 class Generality(Study):
-    """A table and a figure of generality and cost.
-
-    Attributes:
-        drawn: Budgets of a curve of the frontier that the figure has; the table has them all.
-    """
+    """A table of generality and cost, and a figure that has of a curve over budgets only those of `drawn`."""
 
     presets: tuple[str, ...] = FRONTIER
     drawn: tuple[str, ...] = ("10", ALL)

@@ -190,11 +190,7 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class InARow(Study):
-    """A table and a figure of every method in the non-reloading setting.
-
-    Attributes:
-        aims: What corrections in a row should reach: of `untouched_loss` and `retention`, in points and per cent.
-    """
+    """A table and a figure of every method in the non-reloading setting; `aims` are in points and per cent."""
 
     presets: tuple[str, ...] = IN_A_ROW
     aims: tuple[Aim, ...] = ()

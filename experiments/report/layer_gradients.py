@@ -37,11 +37,7 @@ WIDE = 30  # largest over smallest: beyond it a linear axis hides the small ones
 
 @dataclass(frozen=True)
 class LayerGradientsPart(Study):
-    """Figure 4.13, a table of its numbers, and the verdict on a claim about one layer.
-
-    Attributes:
-        claimed: The layer that the thesis says has the highest gradient magnitudes for all samples.
-    """
+    """Figure 4.13, a table of its numbers, and the verdict on the layer said to have the highest magnitudes."""
 
     presets: tuple[str, ...] = ("figure_4_13",)
     claimed: str = "lin1.weight"

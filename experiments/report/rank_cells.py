@@ -28,14 +28,10 @@ NOT_LOOKED_AT = "our run looks at fewer ranks"
 
 @dataclass(frozen=True)
 class RankCells:
-    """A table of gradient ranks and what ours is made from.
+    """A table of gradient ranks and the runs, any, that ours is made from.
 
     Ours is by the reading "best of the sample" (see `report.rank_shares`). A rank's interval is of the ranks
     that the resamples name at its place.
-
-    Attributes:
-        part: The table.
-        runs: Any; those of other probes and networks are not looked at.
     """
 
     part: GradientRanksPart

@@ -38,12 +38,7 @@ OF_SETTING = {"reloading": ("POC", "POPA", "dTA"), NON_RELOADING: ("POC", "final
 
 @dataclass(frozen=True)
 class Axis:
-    """Over what runs of one method spread.
-
-    Attributes:
-        label: In the figure's legend.
-        marker, colour, shift: Of its dots; the shift is from the method's line.
-    """
+    """Over what runs of one method spread: the name in the legend, and its dots, `shift` from the method's line."""
 
     label: str
     marker: str
@@ -147,12 +142,7 @@ def _mean(rows: pd.DataFrame, metric: str) -> float:
 
 @dataclass(frozen=True)
 class Rounding(Study):
-    """The table and the figure.
-
-    Attributes:
-        presets: With runs from N0 and its replicas, and with runs over seeds, orders and base networks of the same
-            methods.
-    """
+    """The table and the figure: runs from N0 and its replicas, and over seeds, orders and base networks."""
 
     presets: tuple[str, ...] = (*REPLICAS, "rounding_beyond", "every_method", "orders", "base_networks")
     tables = ("rounding",)

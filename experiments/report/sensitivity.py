@@ -38,10 +38,8 @@ Cell = tuple[Any, ...]  # a value of each of KEYS
 class Sensitivity(Study):
     """Heat maps of a grid of hyper-parameters, one figure per method, and a table.
 
-    Attributes:
-        methods: A figure each.
-        default: The values of `KEYS` that the tables of the thesis are run with.
-        example: Those that section 3.4.1 names as too low, {n, T, x} = {5, 5, 5}, with the default's p.
+    `default` is what the tables of the thesis are run with; `example` is what section 3.4.1 names as too low,
+    {n, T, x} = {5, 5, 5}, with the default's p.
     """
 
     presets: tuple[str, ...] = ("sensitivity",)

@@ -10,13 +10,7 @@ from experiments.report.render import bold_markdown, csv_text, loud_tex, markdow
 
 @dataclass(frozen=True)
 class Block:
-    """Lines under one header; a sheet has one or more.
-
-    Attributes:
-        title: What the block says, in words; it stands before the block where a sheet has several.
-        header: The columns' names; the first two columns are texts, the others numbers.
-        lines: As long as the header each.
-    """
+    """Lines under one header, the first two cells texts, the others numbers; a title, for a sheet of several."""
 
     title: str
     header: Sequence[str]

@@ -94,9 +94,7 @@ Found = dict[tuple[Any, ...], dict[Any, dict[str, Estimate]]]
 class FirstOrderStep(Study):
     """Curves over the step, a table of them, and a table of BGD-I's cells in the thesis.
 
-    Attributes:
-        curves: By network, the tables of the thesis that have a method's reloading values.
-        cells: The tables of the thesis that BGD-I's cells are in, with network and setting.
+    `curves`: by network, the tables of the thesis with reloading values; `cells`: those with BGD-I's cells.
     """
 
     presets: tuple[str, ...] = tuple(f"first_order_step_{method}" for method in STEP_KEYS)

@@ -36,10 +36,8 @@ class TableCells:
     """A table of the thesis and what ours is made from.
 
     Attributes:
-        spec: The table.
         frames: Of the runs of its network and setting from the N0 of seed 0.
-        by_network: By the seed of N0, frames of the method's seed 0, that N0's among them; empty where the
-            records have one N0.
+        by_network: By the seed of N0, frames of the method's seed 0; empty where the records have one N0.
         reference: The file that `experiments.report.tables.read_reference` reads, with `COLUMNS`.
         known: Intervals found before: the same rows in two tables are not resampled twice.
     """

@@ -97,14 +97,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its values.
-
-    Attributes:
-        spec: Its definition.
-        cells: By metric and method.
-        caption: Plain text.
-        warnings: What must not be overlooked.
-    """
+    """A table with its values by metric and method, the caption as plain text, and what must not be overlooked."""
 
     spec: TableSpec
     cells: dict[tuple[str, str], Cell]

@@ -90,9 +90,7 @@ def tails_of(values: Mapping[Key, Values | str], quantities: Sequence[Metric]) -
 class Tails(Study):
     """A table and a figure of median, percentiles and worst case beside each mean of the reloading setting.
 
-    Attributes:
-        quantities: A block of the table each.
-        drawn, panels: What the figure shows, from the top.
+    The table has a block for each of `quantities`, the figure shows `drawn` in `panels` from the top.
     """
 
     presets: tuple[str, ...] = ("every_method",)

@@ -197,9 +197,7 @@ def run_values(samples: pd.DataFrame, name: str) -> list[list[Values]]:
 class Variance(Study):
     """A table of the shares of variance.
 
-    Attributes:
-        network_seeds, seeds: Those that the presets ask for; a run with another one is not looked at.
-        orders: The same, of the non-reloading setting; the reloading one has order 0.
+    A run with another network seed, seed or order than these is not looked at; a reloading one has order 0.
     """
 
     presets: tuple[str, ...] = ("variance_reloading", "variance_non_reloading")

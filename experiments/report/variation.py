@@ -86,9 +86,7 @@ def left_out(found: Found, of: str) -> str:
 class Orders(Study):
     """Curves of the non-reloading setting over several orders of the samples, and a table of their ends.
 
-    Attributes:
-        orders: Those that the preset asks for; a run with another one is not looked at.
-        table: Of the thesis, that prints POC.
+    A run with another order than `orders` is not looked at; `table` is the one of the thesis that prints POC.
     """
 
     presets: tuple[str, ...] = ("orders", *REPLICAS)
@@ -180,11 +178,9 @@ def _spread(rounding: Summary) -> str:
 
 @dataclass(frozen=True)
 class BaseNetworks(Study):
-    """The metrics of the reloading setting, N0 by N0.
+    """The metrics of the reloading setting, for each N0 of `network_seeds`.
 
-    Attributes:
-        network_seeds: Of the N0 that the preset asks for; a run with another one is not looked at.
-        printed: Tables of the thesis; the first that prints a value stands beside ours.
+    The first of the thesis' tables in `printed` that prints a value stands beside ours.
     """
 
     presets: tuple[str, ...] = ("base_networks",)
