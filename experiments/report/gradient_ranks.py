@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.records.schema import Figures, Run
+from experiments.report import surveys
 from experiments.report.canvas import Picture, blank
 from experiments.report.metrics import MISSING
 from experiments.report.numbers import format_count, format_number, format_printed, listing
@@ -32,15 +33,6 @@ from experiments.report.rank_shares import (
 from experiments.report.render import csv_text
 from experiments.report.sheet import Block, Sheet, bracketed, per_cent, percent, plain
 from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
-from experiments.report.surveys import (
-    RESAMPLES,
-    absent_text,
-    bold,
-    by_network,
-    describe,
-    footnotes,
-    share_interval,
-)
 from experiments.report.tables import with_columns
 
 Printed = Mapping[
@@ -64,7 +56,7 @@ def paint_curves(
     for (name, criterion), letter, (above, below) in zip(CRITERIA.items(), "abc", panels.T, strict=True):
         above.set_title(f"({letter}) {network_label(network)}: {criterion.name}{criterion.unit}")
         if results is None:
-            blank(above, absent_text(network, "gradient_ranks"))
+            blank(above, surveys.absent_text(network, "gradient_ranks"))
             blank(below, "missing")
             continue
         curve = results.curve(name)
@@ -127,22 +119,23 @@ class GradientRanksPart(Study):
             ReportError: Two runs of the network, or the reference lacks a column.
         """
         table, figure = self.presets
-        run = by_network(runs, PROBE_NAME).get(self.network)
+        run = surveys.by_network(runs, PROBE_NAME).get(self.network)
         results = None if run is None else Results.of(run, self.network)
         printed = read_printed(self.thesis.ranks, self.number, self.network)
         told, lines = words("gradient_ranks"), records(self.number, self.network, results, printed)
-        about = describe(self.network, run, self.thesis.errors_of(self.network))
+        about = surveys.describe(self.network, run, self.thesis.errors_of(self.network))
+        found = findings(results) if results else []
         yield Sheet(
             table,
             f"Table {self.number}",
-            [told["caption"].format(resamples=RESAMPLES), about, *(findings(results) if results else [])],
-            bold(self.network, run),
+            [told["caption"].format(resamples=surveys.RESAMPLES), about, *found],
+            surveys.bold(self.network, run),
             blocks(lines),
             told["columns"],
             lines,
         )
         yield Text(f"tables/{figure}.csv", curves_csv(self.network, results))
-        scale = footnotes({} if run is None else {self.network: run}, (self.network,))
+        scale = surveys.footnotes({} if run is None else {self.network: run}, (self.network,))
         base = None if run is None else run.header.figures
         yield Picture(figure, lambda canvas: [*paint_curves(canvas, self.network, results, base), *scale])
 
@@ -165,7 +158,7 @@ def findings(results: Results) -> list[str]:
     """Return the finding on claim 9: that no rank is best by all three criteria at once."""
     data = results.data
     some = np.asarray(data.corrected.any(axis=1), dtype=np.bool_)
-    low, high = (percent(end) for end in share_interval(some, results.draws))
+    low, high = (percent(end) for end in surveys.share_interval(some, results.draws))
     pairs = percent(float(data.corrected.sum()) / max(1, data.pairs))
     lines = [
         f"Corrected: {pairs} % of the {format_count(data.pairs)} pairs of sample and rank;"

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
+from experiments.report import surveys
 from experiments.report.canvas import Picture, blank, grid
 from experiments.report.layer_shares import Layers, is_largest, layers_of
 from experiments.report.metrics import MISSING
@@ -16,17 +17,7 @@ from experiments.report.numbers import format_count, format_number, format_sprea
 from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block, bracketed, per_cent
 from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
-from experiments.report.surveys import (
-    RESAMPLES,
-    Values,
-    absent_text,
-    by_network,
-    describe,
-    footnotes,
-    loud_all,
-    resamples,
-    share_interval,
-)
+from experiments.report.surveys import Values
 
 PROBE_NAME = "layer_gradients"
 BEFORE, AFTER = METHODS["bgd_ii"].colour, METHODS["retrain"].colour  # unlike enough, as lightness too
@@ -50,18 +41,18 @@ class LayerGradientsPart(Study):
         Raises:
             ReportError: Two runs of a network, or the samples of a run name different layers.
         """
-        found = by_network(runs, PROBE_NAME)
+        found = surveys.by_network(runs, PROBE_NAME)
         layers = {name: layers_of(found[name]) for name in self.networks if name in found}
         told = words("layer_gradients")
         caption, lines, records = [], [], []
         for network in self.networks:
-            caption.append(describe(network, found.get(network), self.thesis.errors_of(network)))
+            caption.append(surveys.describe(network, found.get(network), self.thesis.errors_of(network)))
             if network not in layers:
                 lines.append([network_label(network), *[MISSING] * (len(told["header"]) - 1)])
                 records.append([network, MISSING, *[None] * (len(told["columns"]) - 3), 0])
                 continue
             part = layers[network]
-            draws = resamples(part.magnitude.shape[0], PROBE_NAME, network)
+            draws = surveys.resamples(part.magnitude.shape[0], PROBE_NAME, network)
             own = [_record(network, part, place, draws) for place in range(len(part.names))]
             of_layers = {record[1]: dict(zip(told["columns"], record, strict=True)) for record in own}
             caption.append(_verdict(network, part, self.claimed, of_layers))
@@ -69,13 +60,13 @@ class LayerGradientsPart(Study):
             records += own
         yield self.sheet(
             caption,
-            loud_all(found, self.networks),
+            surveys.loud_all(found, self.networks),
             [Block("", told["header"], lines)],
             records,
         )
         yield Picture(
             "figure_4_13",
-            lambda figure: [*_paint(figure, self.networks, layers), *footnotes(found, self.networks)],
+            lambda figure: [*_paint(figure, self.networks, layers), *surveys.footnotes(found, self.networks)],
         )
 
 
@@ -90,7 +81,7 @@ def _verdict(network: str, part: Layers, claimed: str, of_layers: Mapping[str, M
         for name in LARGEST
     }
     told: str = words("layer_gradients")["verdict"]
-    text = told.format(label=label, layer=layer, count=of["samples"], resamples=RESAMPLES, **shares)
+    text = told.format(label=label, layer=layer, count=of["samples"], resamples=surveys.RESAMPLES, **shares)
     gaps = part.without_gradient
     return text + (f" {format_count(gaps)} samples have no gradient at all and no prior." if gaps else "")
 
@@ -116,7 +107,7 @@ def _record(network: str, part: Layers, place: int, draws: Values) -> list[Any]:
         *map(float, np.percentile(sums, (25, 50, 75))),
         float(part.per_weight[:, place].mean()),
         *(100 * float(values.mean()) if values.size else np.nan for values in priors),
-        *(100 * end for each in hits for end in (float(each.mean()), *share_interval(each, draws))),
+        *(100 * end for each in hits for end in (float(each.mean()), *surveys.share_interval(each, draws))),
         sums.size,
     ]
 
@@ -130,7 +121,7 @@ def _paint(figure: Figure, networks: Sequence[str], layers: Mapping[str, Layers]
         if network == networks[0]:
             axes.set_ylabel(rows[row])
         if network not in layers:
-            blank(axes, absent_text(network, PROBE_NAME))
+            blank(axes, surveys.absent_text(network, PROBE_NAME))
         elif row == "before and after":
             _draw_shares(axes, layers[network])
         else:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
+from experiments.report import surveys
 from experiments.report.canvas import Picture, blank, grid
 from experiments.report.frames import ReportError
 from experiments.report.metrics import MISSING
@@ -20,15 +21,7 @@ from experiments.report.numbers import format_number
 from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block, bracketed, percent
 from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
-from experiments.report.surveys import (
-    Values,
-    absent_text,
-    by_network,
-    describe_all,
-    footnotes,
-    loud_all,
-    measurements,
-)
+from experiments.report.surveys import Values
 
 PROBE_NAME = "loss_change"
 FORMS = {"second_order_step": "|Ḡ / g|, as printed (Eq. 4.6.2)", "gradient_product": "|Ḡ g|, released code"}
@@ -79,7 +72,7 @@ def distribution(run: Run, form: str) -> Distribution:
     """
     if tuple(run.header.spec["probe"].get("percentiles", MARKS)) != MARKS:
         raise ReportError(f"{run.header.run_id}: percentiles other than {MARKS}")
-    values = [item.values for item in measurements(run)]
+    values = [item.values for item in surveys.measurements(run)]
     every = {k for item in values for k in item[f"{form}.exponent"]}
     exponents = np.arange(min(every), max(every) + 1) if every else np.empty(0, dtype=np.int64)
     counts = np.zeros((len(values), exponents.size))
@@ -110,7 +103,7 @@ class LossChangePart(Study):
         Raises:
             ReportError: Two runs of a network, or percentiles other than `MARKS`.
         """
-        found = by_network(runs, PROBE_NAME)
+        found = surveys.by_network(runs, PROBE_NAME)
         parts, lines, records = {}, [], []
         for network, form in product(self.networks, FORMS):
             part = distribution(found[network], form) if network in found else None
@@ -122,8 +115,8 @@ class LossChangePart(Study):
                 records.append((network, form, name, *numbers))
             lines.append([network_label(network), FORMS[form], *cells])
         yield self.sheet(
-            describe_all(found, self.networks, self.thesis),
-            loud_all(found, self.networks),
+            surveys.describe_all(found, self.networks, self.thesis),
+            surveys.loud_all(found, self.networks),
             [Block("", words("loss_change")["header"], lines)],
             records,
         )
@@ -135,10 +128,10 @@ class LossChangePart(Study):
             axes.set_title(f"{letter} {network_label(network)}: {FORMS[form]}")
             part = parts.get((network, form))
             if part is None:
-                blank(axes, absent_text(network, PROBE_NAME))
+                blank(axes, surveys.absent_text(network, PROBE_NAME))
             else:
                 _draw(axes, part)
-        return [words("loss_change")["figure"], *footnotes(found, self.networks)]
+        return [words("loss_change")["figure"], *surveys.footnotes(found, self.networks)]
 
 
 def _quartiles(name: str, values: Values) -> tuple[str, tuple[object, ...]]:

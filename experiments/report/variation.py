@@ -8,15 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
+from experiments.report import captions
 from experiments.report.canvas import Picture, blank, grid
-from experiments.report.captions import (
-    describe_base,
-    describe_left_out,
-    describe_scale,
-    describe_scale_briefly,
-    warnings,
-    warnings_of,
-)
 from experiments.report.curves import LABELS, curve, draw_legend, draw_lines, longest
 from experiments.report.frames import REPLICAS, Frames, corrections_of
 from experiments.report.knowledge import describe_knowledge
@@ -79,7 +72,7 @@ def left_out(found: Found, of: str) -> str:
         (METRICS[metric].label, method, sum(item.left_out for item in own.values()))
         for (metric, method), own in found.items()
     )
-    return describe_left_out(counts, of)
+    return captions.describe_left_out(counts, of)
 
 
 @dataclass(frozen=True)
@@ -112,9 +105,11 @@ class Orders(Study):
             return f"{place}: missing, no run of the orders is among the records."
         found = sorted(set(frames.runs["order"]))
         which = f"{len(found)} order{'s' if len(found) > 1 else ''} of the samples ({listing(list(map(str, found)))})"
-        base = describe_base(frames.runs, self.thesis.errors_of(self.network))
+        base = captions.describe_base(frames.runs, self.thesis.errors_of(self.network))
         missing = gaps(frames, self.methods, "order", self.orders, "order")
-        return " ".join(filter(None, (f"{place}, {which}.", base, describe_scale(frames.runs), missing)))
+        return " ".join(
+            filter(None, (f"{place}, {which}.", base, captions.describe_scale(frames.runs), missing))
+        )
 
     def _paint(self, figure: Figure, frames: Frames) -> list[str]:
         found = {name: part for name in self.methods if len(part := frames.select(method=name).samples)}
@@ -136,7 +131,7 @@ class Orders(Study):
                 if item.not_finite
             ]
         draw_legend(figure, found, columnspacing=1.2)
-        return [words("orders")["figure"], self._about(frames), *notes, *warnings(frames.runs)]
+        return [words("orders")["figure"], self._about(frames), *notes, *captions.warnings(frames.runs)]
 
     def _sheet(self, frames: Frames, nudged: Found) -> Sheet:
         found = by_run(frames, self.methods, ORDER_METRICS, "order")
@@ -160,7 +155,7 @@ class Orders(Study):
         knows = describe_knowledge(self.methods, self.thesis.knowledge)
         return self.sheet(
             [knows, left_out(found, "Orders")],
-            warnings(frames.runs),
+            captions.warnings(frames.runs),
             [Block("", header, lines)],
             records,
             about=self._about(frames),
@@ -217,7 +212,9 @@ class BaseNetworks(Study):
         used = f"Of the runs' seeds only {SEED} is used here." if len(every.runs) > len(frames.runs) else ""
         yield self.sheet(
             [describe_knowledge(self.methods, self.thesis.knowledge), left_out(found, "Samples")],
-            warnings_of(frames.runs, "network_seed", {seed: f"N0 {seed}" for seed in self.network_seeds}),
+            captions.warnings_of(
+                frames.runs, "network_seed", {seed: f"N0 {seed}" for seed in self.network_seeds}
+            ),
             [Block("", ["metric", "method", *heads, "mean ± sd over N0", "thesis"], lines)],
             records,
             about=" ".join(filter(None, (*self._about(frames), used))),
@@ -229,7 +226,7 @@ class BaseNetworks(Study):
         if frames.runs.empty:
             return [f"{place}: missing, no run of other N0 is among the records."]
         return [
-            f"{place}, {describe_scale_briefly(frames.runs)}.",
-            describe_base(frames.runs, self.thesis.errors_of(self.network)),
+            f"{place}, {captions.describe_scale_briefly(frames.runs)}.",
+            captions.describe_base(frames.runs, self.thesis.errors_of(self.network)),
             gaps(frames, self.methods, "network_seed", self.network_seeds, "N0"),
         ]
