@@ -61,9 +61,8 @@ def tail(values: Values, harm: str, otherwise: str = NONE_CORRECTED) -> Tail:
     summary = summarize(values, "samples", otherwise)
     if summary.mean is None:
         return Tail(summary)
-    finite = values[np.isfinite(values)]
-    low, median, high = map(float, np.percentile(finite, (LOW, 50, HIGH)))
-    return Tail(summary, median, low, high, float(finite.max() if harm == "largest" else finite.min()))
+    low, median, high = map(float, np.percentile(values[np.isfinite(values)], (LOW, 50, HIGH)))
+    return Tail(summary, median, low, high, summary.high if harm == "largest" else summary.low)
 
 
 def values_of(scope: Scope, frames: Frames, quantities: Sequence[Metric]) -> dict[Key, Values | str]:

@@ -22,7 +22,14 @@ from experiments.report.metrics import (
     measure,
     summarize,
 )
-from experiments.report.numbers import format_count, format_number, format_printed, format_summary, listing
+from experiments.report.numbers import (
+    counted,
+    format_count,
+    format_number,
+    format_printed,
+    format_summary,
+    listing,
+)
 from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block, Sheet
 from experiments.report.style import DOUBLE_COLUMN, method_style, network_label, setting_label
@@ -104,12 +111,11 @@ class Orders(Study):
         if frames.runs.empty:
             return f"{place}: missing, no run of the orders is among the records."
         found = sorted(set(frames.runs["order"]))
-        which = f"{len(found)} order{'s' if len(found) > 1 else ''} of the samples ({listing(list(map(str, found)))})"
+        which = f"{counted(len(found), 'order')} of the samples ({listing(list(map(str, found)))})"
         base = captions.describe_base(frames.runs, self.thesis.errors_of(self.network))
         missing = gaps(frames, self.methods, "order", self.orders, "order")
-        return " ".join(
-            filter(None, (f"{place}, {which}.", base, captions.describe_scale(frames.runs), missing))
-        )
+        said = (f"{place}, {which}.", base, captions.describe_scale(frames.runs), missing)
+        return " ".join(filter(None, said))
 
     def _paint(self, figure: Figure, frames: Frames) -> list[str]:
         found = {name: part for name in self.methods if len(part := frames.select(method=name).samples)}
@@ -138,18 +144,17 @@ class Orders(Study):
         thesis = printed(self.thesis.tables, self.table)
         lines, records = [], []
         for method in self.methods:
-            own, theirs = found["POC", method], thesis.get(("POC", method), NOT_PRINTED)
-            poc, *cells = (format_summary(across(found[name, method], "orders")) for name in ORDER_METRICS)
+            every = {name: across(found[name, method], "orders") for name in ORDER_METRICS}
+            own, (poc, *cells) = found["POC", method], map(format_summary, every.values())
             first = format_summary(own[0]) if 0 in own else MISSING
             spread = _spread(across(nudged["POC", method], "replicas"))
-            label = method_style(method).label
-            lines.append([label, str(len(own)), poc, spread, first, format_printed(*theirs), *cells])
-            for metric in ORDER_METRICS:
-                theirs = thesis.get((metric, method), NOT_PRINTED)
-                every = across(found[metric, method], "orders")
-                at_zero = found[metric, method].get(0)
-                numbers = (every.told, every.sd, every.low, every.high, every.n, every.left_out)
-                records.append((method, metric, *numbers, at_zero.mean if at_zero else None, *theirs))
+            theirs = format_printed(*thesis.get(("POC", method), NOT_PRINTED))
+            lines.append([method_style(method).label, str(len(own)), poc, spread, first, theirs, *cells])
+            for name, one in every.items():
+                at_zero = found[name, method].get(0)
+                numbers: tuple[object, ...] = (one.told, one.sd, one.low, one.high, one.n, one.left_out)
+                numbers += (at_zero.mean if at_zero else None, *thesis.get((name, method), NOT_PRINTED))
+                records.append((method, name, *numbers))
         header = ["method", "orders", "POC (%)", "POC, sd over replicas", "order 0", f"thesis ({self.table})"]
         header += [label_of(METRICS[name], frames.samples) for name in ORDER_METRICS[1:]]
         knows = describe_knowledge(self.methods, self.thesis.knowledge)
