@@ -72,7 +72,7 @@ def test_changes_are_after_minus_before():
     samples = samples_of(run((row(0, figures=after),)))
     assert metrics.training_loss_change(samples)[0] == pytest.approx(0.5)
     assert metrics.test_accuracy_change(samples)[0] == pytest.approx(-0.1)
-    assert metrics.training_accuracy_change(samples)[0] == pytest.approx(0.05)
+    assert metrics.METRICS["training_accuracy_change"].values(samples)[0] == pytest.approx(0.05)
     assert metrics.released_training_loss_change(samples)[0] == pytest.approx(0.001 - 0.004)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,65 +10,36 @@ from experiments.records.schema import Run
 from experiments.report.captions import describe_base, describe_scale, warnings
 from experiments.report.frames import Frames, ReportError, corrections_of
 from experiments.report.metrics import (
+    METRICS,
+    MISSING,
     NONE_CORRECTED,
     Summary,
     correct,
     corrected,
-    parameters_altered,
     summarize,
-    test_accuracy_change,
-    training_loss_change,
 )
-from experiments.report.numbers import format_count, format_number, format_summary, listing
-from experiments.report.part import Made, Study
-from experiments.report.sheet import Block, bracketed
+from experiments.report.numbers import format_count, format_summary, listing
+from experiments.report.part import Made, Study, words
+from experiments.report.sheet import Block
 from experiments.report.style import network_label
-from experiments.report.surveys import HIGH, LOW, Values, resamples
+from experiments.report.surveys import Estimate, estimate
 
-LABELS = {
-    "POC": "POC (%)",
-    "POPA": "POPA (%)",
-    "altered": "parameters",
-    "dTL": "ΔTL",
-    "dTL_median": "median ΔTL",
-    "dTA": "ΔTA",
-    "steps": "iterations",
-    "forward_passes": "passes",
-}
+LABELS, DIFFERENCES = (words("ablations")[key] for key in ("labels", "differences"))  # by metric
 OF_EVERY_PAIR = ("steps", "forward_passes")  # uncorrected ones included
-DIFFERENCES = {"POC": "ΔPOC (points)", "POPA": "ΔPOPA (points)", "dTA": "ΔΔTA"}
 DIGITS = 12  # decimals of a difference: the rest is what a subtraction leaves behind
 
 
 @dataclass(frozen=True)
 class Variant:
-    """The algorithm with some options at other values.
-
-    Attributes:
-        label: For people.
-        values: Dotted key of `Header.spec` and value, of the options that differ; of the first variant, of all.
-    """
+    """The algorithm with some options at other values, by dotted key of `Header.spec`; the first one has all keys."""
 
     label: str
     values: tuple[tuple[str, object], ...]
 
 
-class Difference(NamedTuple):
-    """Mean of paired differences, ends of its interval, and number of pairs."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-
 @dataclass(frozen=True)
 class Ablations(Study):
-    """A table of variants beside the full algorithm.
-
-    Attributes:
-        variants: The first is the full algorithm and names every key that any of them does.
-    """
+    """A table of variants beside the first, the full algorithm, which names every key that any of them does."""
 
     presets: tuple[str, ...] = ("ablations",)
     networks: tuple[str, ...] = ("mlp",)
@@ -92,18 +62,28 @@ class Ablations(Study):
             for variant in self.variants
         }
         whole = parts[self.variants[0].label]
-        lines, records = [], []
+        lines: list[list[str]] = []
+        records: list[tuple[object, ...]] = []
         for label, part in parts.items():
+            if part.empty:
+                lines.append([label, *[MISSING] * (2 + len(LABELS) + len(DIFFERENCES))])
+                records.append((label, "POC", MISSING, None, None, None, 0, "seeds"))
+                continue
+            found = {name: _summary(part, name) for name in LABELS}
             differences = _differences(part, whole)
-            lines.append([label, *_cells(part, differences)])
-            records += [(label, *record) for record in _records(part, differences)]
-        about = " ".join(filter(None, self._about(frames, parts)))
+            lines.append([label, *_cells(part, found, differences)])
+            for name, one in found.items():
+                records.append((label, name, one.told, one.sd, None, None, one.n, one.over))
+            for name, mean in differences.items():
+                records.append(
+                    (label, f"{name}_difference", mean.mean, None, *mean.ends[1:], mean.n, "pairs")
+                )
         yield self.sheet(
             [],
             warnings(frames.runs),
             [Block("", ["variant", "n", *LABELS.values(), "n, both", *DIFFERENCES.values()], lines)],
             records,
-            about=about,
+            about=" ".join(self._about(frames, parts)),
             left_out=_left_out(parts),
         )
 
@@ -114,12 +94,11 @@ class Ablations(Study):
             return
         yield describe_base(frames.runs)
         yield describe_scale(frames.runs.assign(method="bgd_ii"))
-        every = sorted(map(int, frames.runs["seed"].unique()))
         found = []
         for label, part in parts.items():
-            lacking = [str(seed) for seed in every if seed not in set(part["seed"])]
+            lacking = sorted({*frames.runs["seed"]} - {*part["seed"]})
             if lacking:
-                seeds = f"seed{'s' if len(lacking) > 1 else ''} {listing(lacking)}"
+                seeds = f"seed{'s' if len(lacking) > 1 else ''} {listing([str(seed) for seed in lacking])}"
                 found.append(f"{label} ({'no run' if part.empty else seeds})")
         if found:
             yield f"Missing among the records: {'; '.join(found)}."
@@ -128,37 +107,24 @@ class Ablations(Study):
 def _measured(samples: pd.DataFrame) -> pd.DataFrame:
     """Return a line per pair of seed and sample: what is compared; NaN where it has no meaning."""
     right = corrected(samples)
-    values = pd.DataFrame(
-        {name: samples[name].to_numpy() for name in ("seed", "index", "steps", "forward_passes")}
-    )
-    values["POC"] = 100.0 * correct(samples)
-    values["corrected"] = right
-    for name, of_samples in (
-        ("POPA", parameters_altered(samples)),
-        ("altered", samples["altered"].to_numpy(dtype=np.float64)),
-        ("dTL", training_loss_change(samples)),
-        ("dTA", test_accuracy_change(samples)),
-    ):
-        values[name] = np.where(right, of_samples, np.nan)
-    return values
+    values = samples[["seed", "index", *OF_EVERY_PAIR]].assign(POC=100.0 * correct(samples), corrected=right)
+    altered = samples["altered"].to_numpy(dtype=np.float64)
+    others = {name: METRICS[name].values(samples) for name in ("POPA", "dTL", "dTA")} | {"altered": altered}
+    return values.assign(**{name: np.where(right, each, np.nan) for name, each in others.items()})
 
 
-def _differences(part: pd.DataFrame, whole: pd.DataFrame) -> dict[str, Difference]:
+def _differences(part: pd.DataFrame, whole: pd.DataFrame) -> dict[str, Estimate]:
     """Return the paired differences by metric; empty for the whole."""
-    if part is whole or part.empty or whole.empty:
+    if part is whole or whole.empty:
         return {}
     pairs = part.merge(whole, on=["seed", "index"], suffixes=("", "_whole"))
     found = {}
     for name in DIFFERENCES:
         difference = (pairs[name] - pairs[f"{name}_whole"]).dropna().round(DIGITS)
-        if difference.empty:
-            continue
-        groups = difference.groupby(pairs.loc[difference.index, "index"])
-        sums, counts = groups.sum().to_numpy(np.float64), groups.count().to_numpy(np.float64)
-        draws: Values = resamples(len(sums), "ablations")
-        ends = np.percentile((draws @ sums) / (draws @ counts), (LOW, HIGH))
-        mean, low, high = (round(float(value), DIGITS) for value in (difference.mean(), *ends))
-        found[name] = Difference(mean, low, high, len(difference))
+        if len(difference):
+            one = estimate(difference, pairs.loc[difference.index, "index"], "ablations")
+            mean, low, high = (round(value, DIGITS) for value in one.ends)
+            found[name] = Estimate(mean, low, high, one.n)
     return found
 
 
@@ -181,27 +147,14 @@ def _left_out(parts: dict[str, pd.DataFrame]) -> str:
     return f" Left out of ΔTL, since it is not finite: {listing(told)}." if told else ""
 
 
-def _cells(part: pd.DataFrame, differences: dict[str, Difference]) -> list[str]:
-    if part.empty:
-        return ["missing"] * (2 + len(LABELS) + len(DIFFERENCES))
-    cells = [f"{format_count(int(part['corrected'].sum()))} of {format_count(len(part))}"]
-    for name in LABELS:
-        summary = _summary(part, name)
-        cells.append(format_summary(replace(summary, sd=None) if name in OF_EVERY_PAIR else summary))
+def _cells(part: pd.DataFrame, found: dict[str, Summary], differences: dict[str, Estimate]) -> list[str]:
     both = differences.get("POPA")
-    cells.append(format_count(both.n) if both else "")
-    for name in DIFFERENCES:
-        found = differences.get(name)
-        cells.append(bracketed(*map(format_number, found[:3])) if found else "")
-    return cells
-
-
-def _records(part: pd.DataFrame, differences: dict[str, Difference]) -> Iterator[tuple[object, ...]]:
-    if part.empty:
-        yield ("POC", "missing", None, None, None, 0, "seeds")
-        return
-    for name in LABELS:
-        found = _summary(part, name)
-        yield (name, found.told, found.sd, None, None, found.n, found.over)
-    for name, (middle, low, high, n) in differences.items():
-        yield (f"{name}_difference", middle, None, low, high, n, "pairs")
+    return [
+        f"{format_count(int(part['corrected'].sum()))} of {format_count(len(part))}",
+        *(
+            format_summary(replace(one, sd=None) if name in OF_EVERY_PAIR else one)
+            for name, one in found.items()
+        ),
+        format_count(both.n) if both else "",
+        *(differences[name].text if name in differences else "" for name in DIFFERENCES),
+    ]

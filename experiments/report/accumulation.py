@@ -13,6 +13,7 @@ starts at 0.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from experiments.report.canvas import Picture
 from experiments.report.curves import FIGURES, paint_trails
 from experiments.report.frames import REPLICA, REPLICAS, Frames
 from experiments.report.metrics import NONE_CORRECTED, Metric, Summary, Values, measure
-from experiments.report.numbers import format_summary
+from experiments.report.numbers import counted, format_summary
 from experiments.report.part import Made, Study
 from experiments.report.scope import EVERY_METHOD, Scope
 from experiments.report.sheet import Block
@@ -62,18 +63,10 @@ def with_trails(samples: pd.DataFrame) -> pd.DataFrame:
 def of_run(
     name: str, label: str, value: Callable[[pd.DataFrame], float], nothing: str = "not finite"
 ) -> Metric:
-    """Return a number of a run in the non-reloading setting.
-
-    Args:
-        name: In the csv file.
-        label: For people, with the unit.
-        value: From the rows of one run, in order and with the columns of `with_trails`.
-        nothing: What NaN means.
-    """
+    """Return a number of a run, from its rows in order and with the columns of `with_trails`; what NaN means last."""
 
     def values(samples: pd.DataFrame) -> Values:
-        runs = [value(rows) for _, rows in samples.groupby("seed")]
-        return np.array(runs, dtype=np.float64)
+        return np.array([value(rows) for _, rows in samples.groupby("seed")], dtype=np.float64)
 
     return Metric(name, label, "seeds", values, "non_reloading", nothing=nothing)
 
@@ -84,13 +77,7 @@ def at(column: str, share: float = 1.0, factor: float = 1.0) -> Callable[[pd.Dat
 
 
 def first_fall(samples: pd.DataFrame, column: str, points: int) -> float:
-    """Return after how many samples an accuracy is first `points` hundredths or more below N0's; NaN for never.
-
-    Args:
-        samples: The rows of one run, in order.
-        column: An accuracy in [0, 1], with N0's as `base_...`.
-        points: Hundredths of accuracy.
-    """
+    """Return after how many samples an accuracy is first `points` hundredths or more below N0's; NaN for never."""
     fallen = np.flatnonzero(lost(samples, column) >= points / 100 - ROUNDING)
     return float(fallen[0] + 1) if fallen.size else float("nan")
 
@@ -100,15 +87,24 @@ def lost(samples: pd.DataFrame, column: str) -> Values:
     return (samples[f"base_{column}"] - samples[column]).to_numpy(dtype=np.float64)
 
 
-def _change(samples: pd.DataFrame, column: str) -> Values:
-    """Return the difference to N0's value, without the last digits that a subtraction leaves behind."""
-    return np.round((samples[column] - samples[f"base_{column}"]).to_numpy(dtype=np.float64), 12)
+def _at_the_end(values: Values) -> float:
+    return float(values[-1])
 
 
 def _fall(column: str, label: str, points: int) -> Metric:
-    words = f"{label}, {points} point{'s' if points > 1 else ''}"
     value = partial(first_fall, column=column, points=points)
-    return of_run(f"{column}_fall_{points}", words, value, NEVER)
+    return of_run(f"{column}_fall_{points}", f"{label}, {counted(points, 'point')}", value, NEVER)
+
+
+def _changed(name: str, label: str, column: str, of: Callable[[Values], float]) -> Metric:
+    """Return a number of a run's differences to N0's value, without the digits that subtractions leave behind."""
+
+    def value(samples: pd.DataFrame) -> float:
+        return float(
+            of(np.round((samples[column] - samples[f"base_{column}"]).to_numpy(dtype=np.float64), 12))
+        )
+
+    return of_run(name, label, value)
 
 
 GROUPS: dict[str, tuple[Metric, ...]] = {
@@ -126,21 +122,9 @@ GROUPS: dict[str, tuple[Metric, ...]] = {
     "Accuracy after the last sample, and what of it the work list contributes.": (
         of_run("test_accuracy", "test accuracy", at("test_accuracy")),
         of_run("untouched_accuracy", "untouched accuracy", at("untouched_accuracy")),
-        of_run(
-            "untouched_change",
-            "untouched, change against N0",
-            lambda samples: float(_change(samples, "untouched_accuracy")[-1]),
-        ),
-        of_run(
-            "listed_part",
-            "part from the work list",
-            lambda samples: float(_change(samples, "listed_part")[-1]),
-        ),
-        of_run(
-            "listed_part_mean",
-            "part from the work list, mean over the run",
-            lambda samples: float(_change(samples, "listed_part").mean()),
-        ),
+        _changed("untouched_change", "untouched, change against N0", "untouched_accuracy", _at_the_end),
+        _changed("listed_part", "part from the work list", "listed_part", _at_the_end),
+        _changed("listed_part_mean", "part from the work list, mean over the run", "listed_part", np.mean),
     ),
 }
 MEASURES = tuple(item for group in GROUPS.values() for item in group)
@@ -175,11 +159,10 @@ class Accumulation(Study):
         trails = Frames(with_trails(frames.samples), frames.runs)
         own = {
             (network, method): trails.select(network=network, method=method).samples
-            for network in self.networks
-            for method in self.methods
+            for network, method in product(self.networks, self.methods)
         }
         yield self.sheet(
-            [*scope.caption(trails)],
+            scope.caption(trails),
             scope.warnings(trails),
             [_block(title, group, own) for title, group in GROUPS.items()],
             [record for key, samples in own.items() for record in _records(key, samples)],

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from experiments.report.style import RC
@@ -81,6 +82,17 @@ def with_palette(png: bytes) -> bytes:
 def footnote(lines: Sequence[str]) -> str:
     """Return lines as one text no wider than a double column, each once."""
     return "\n".join(textwrap.fill(line, FOOTNOTE_WIDTH) for line in dict.fromkeys(lines))
+
+
+def legend_above(figure: Figure, handles: Sequence[Line2D], **look: Any) -> None:
+    """Explain lines and marks above the panels; nothing where there is none."""
+    if handles:
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, **look)
+
+
+def dots(marker: str, label: str, colour: str) -> Line2D:
+    """Return the handle of a legend for marks that no line joins."""
+    return Line2D([], [], marker=marker, linewidth=0, markersize=4, color=colour, label=label)
 
 
 def blank(axes: Axes, text: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.report.numbers import format_count, listing
+from experiments.report.numbers import counted, format_count, listing
 from experiments.report.style import method_order, method_style, network_label, setting_label
 
 FULL_TRAIN_IMAGES, FULL_TEST_IMAGES = 54_000, 10_000  # the thesis' D and test set
@@ -44,7 +44,8 @@ def describe_scale(runs: pd.DataFrame) -> str:
 def describe_scale_briefly(runs: pd.DataFrame) -> str:
     """Return the same as one phrase, with ranges instead of method by method."""
     size = "reduced scale" if is_reduced(runs) else "full scale"
-    return f"{size}, {_describe([_span(runs[name]) for name in _SIZES], _draws(runs))}"
+    draws = sorted(set(zip(runs["seed"].astype(int), runs["replica"].astype(int), strict=True)))
+    return f"{size}, {_describe([_span(runs[name]) for name in _SIZES], draws)}"
 
 
 def _span(values: "pd.Series[int]") -> str:
@@ -52,30 +53,24 @@ def _span(values: "pd.Series[int]") -> str:
     return format_count(low) if low == high else f"{format_count(low)} to {format_count(high)}"
 
 
-def _draws(runs: pd.DataFrame) -> list[Draw]:
-    return sorted(
-        {(int(seed), int(replica)) for seed, replica in zip(runs["seed"], runs["replica"], strict=True)}
-    )
-
-
 def over_seeds(runs: pd.DataFrame) -> str:
     """Say what the values of runs vary over: "seeds", or "seeds and replicas of N0"."""
     return "seeds and replicas of N0" if (runs["replica"] > 0).any() else "seeds"
 
 
-def _describe(sizes: Sequence[str], draws: Sequence[Draw]) -> str:
+def describe_sizes(sizes: Sequence[str]) -> str:
+    """Say how many samples there are of how many errors, and how many training and test images."""
     samples, errors, train_images, test_images = sizes
     count = f"all {errors}" if samples == errors else f"{samples} of {errors}"
-    images = f"{train_images} training and {test_images} test images"
+    return f"{count} misclassified samples, {train_images} training and {test_images} test images"
+
+
+def _describe(sizes: Sequence[str], draws: Sequence[Draw]) -> str:
     seeds = [str(seed) for seed, replica in draws if not replica]
-    replicas = len(draws) - len(seeds)
-    parts = []
-    if seeds:
-        parts.append(f"seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}")
-    if replicas:
-        parts.append(f"{replicas} replica{'s' if replicas > 1 else ''} of N0")
-    which = " and ".join(parts)
-    return f"{count} misclassified samples, {images}, {which}"
+    parts = [f"seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}"] if seeds else []
+    if len(seeds) < len(draws):
+        parts.append(f"{counted(len(draws) - len(seeds), 'replica')} of N0")
+    return f"{describe_sizes(sizes)}, {' and '.join(parts)}"
 
 
 def describe_base(runs: pd.DataFrame, thesis_errors: int | None = None) -> str:
@@ -123,15 +118,6 @@ def describe_missing(labels: Sequence[str], start: str = "Missing, no run") -> s
 
 
 def describe_left_out(counts: Iterable[tuple[str, str, int]], of: str = "Rows") -> str:
-    """Return how many values were not finite, by what they are of and the method; empty where all are.
-
-    Args:
-        counts: What is counted, the method, and how many.
-        of: What was left out.
-    """
-    told = [
-        f"{label} of {method_style(name).label}: {format_count(count)}"
-        for label, name, count in counts
-        if count
-    ]
+    """Return how many values were not finite, by their label and the method; empty where all are."""
+    told = [f"{label} of {method_style(name).label}: {format_count(n)}" for label, name, n in counts if n]
     return f"{of} left out because a loss is not finite: {'; '.join(told)}." if told else ""

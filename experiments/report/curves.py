@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from experiments.report.canvas import blank, grid, lettered
+from experiments.report.canvas import blank, grid, legend_above, lettered
 from experiments.report.captions import absent_text
 from experiments.report.frames import Frames
 from experiments.report.metrics import Values, correct
@@ -22,6 +22,7 @@ from experiments.report.scope import Scope
 from experiments.report.style import DOUBLE_COLUMN, UNCORRECTED_COLOUR, method_style, network_label
 
 FIRST = 100  # samples in panel (b), section 4.7 of the thesis
+SHARE_OF_FIRST = 4  # a panel of the first samples alone shows at most a quarter of all
 MET = "misclassified samples met so far"
 BAND = "Line: mean over runs (seeds and replicas of N0); band: smallest to largest."
 
@@ -55,6 +56,9 @@ class Curve:
         return replace(self, mean=factor * self.mean, low=factor * self.low, high=factor * self.high)
 
 
+Curves = Mapping[str, Curve]  # by method
+
+
 def curve(samples: pd.DataFrame, measure: str) -> Curve:
     """Return a method's curve from the rows of all its seeds (at least one)."""
     table = samples.assign(failed=~correct(samples)).pivot(
@@ -77,17 +81,19 @@ def curve(samples: pd.DataFrame, measure: str) -> Curve:
     )
 
 
-def draw_line(axes: Axes, item: Curve, method: str, last: int) -> npt.NDArray[np.int_]:
-    """Draw a method's mean and its band over runs, rasterized for a small svg; return the places up to `last`."""
-    style, places = method_style(method), np.arange(min(last + 1, item.mean.size))
-    if item.seeds > 1:
-        band: dict[str, Any] = {"color": style.colour, "alpha": 0.15, "linewidth": 0, "rasterized": True}
-        axes.fill_between(places, item.low[places], item.high[places], **band)
-    axes.plot(places, item.mean[places], color=style.colour, linestyle=style.line)
-    return places
+def draw_lines(axes: Axes, curves: Curves, last: int) -> None:
+    """Draw each method's mean and its band over runs, rasterized for a small svg, over the first `last` samples."""
+    for method, item in curves.items():
+        style, places = method_style(method), np.arange(min(last + 1, item.mean.size))
+        if item.seeds > 1:
+            band: dict[str, Any] = {"color": style.colour, "alpha": 0.15, "linewidth": 0, "rasterized": True}
+            axes.fill_between(places, item.low[places], item.high[places], **band)
+        axes.plot(places, item.mean[places], color=style.colour, linestyle=style.line)
+    axes.set_xlabel(MET)
+    axes.set_xlim(0, max(1, last))
 
 
-def longest(curves: Mapping[str, Curve]) -> int:
+def longest(curves: Curves) -> int:
     """Return how many samples the longest of some curves has."""
     return max((item.mean.size for item in curves.values()), default=1) - 1
 
@@ -98,9 +104,7 @@ def draw_legend(figure: Figure, methods: Iterable[str], *more: Line2D, **look: A
         Line2D([], [], color=style.colour, linestyle=style.line, linewidth=1.4, label=style.short)
         for style in map(method_style, methods)
     ]
-    handles += more
-    if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, **look)
+    legend_above(figure, [*handles, *more], **look)
 
 
 def draw_curves(
@@ -115,29 +119,25 @@ def draw_curves(
     for (letter, axes), last, title in zip(lettered(panels), (every, first), titles, strict=True):
         if measure == "train_loss":
             axes.set_yscale("log")
-        for method, item in curves.items():
-            places = draw_line(axes, item, method, last)
+        draw_lines(axes, curves, last)
+        for item in curves.values():
             # Below the line, so that its colour stays to be seen where sample after sample fails.
-            failed = places[item.uncorrected[places]]
+            failed = np.flatnonzero(item.uncorrected[: last + 1])
             dots: dict[str, Any] = {"color": UNCORRECTED_COLOUR, "markersize": 2.6, "markeredgewidth": 0}
             axes.plot(failed, item.mean[failed], "o", rasterized=True, zorder=1.9, **dots)
         axes.set_title(f"{letter} {title}")
-        axes.set_xlabel(MET)
         axes.set_ylabel(LABELS[measure])
-        axes.set_xlim(0, max(1, last))
     dot: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 0, "label": "uncorrected"}
     draw_legend(figure, curves, Line2D([], [], color=UNCORRECTED_COLOUR, **dot), columnspacing=1.2)
     return _notes(curves, methods)
 
 
-def _notes(curves: Mapping[str, Curve], methods: Sequence[str]) -> list[str]:
-    many = max((item.seeds for item in curves.values()), default=0) > 1
+def _notes(curves: Curves, methods: Sequence[str]) -> list[str]:
+    many = _seeds(curves) > 1
     notes = [
         f"{BAND} Red: uncorrected in at least half of the runs." if many else "One seed. Red: uncorrected."
     ]
-    lacking = [method_style(name).short for name in methods if name not in curves]
-    if lacking:
-        notes.append(f"Missing, no runs among the records: {listing(lacking)}.")
+    notes += _gaps(curves, methods, "Missing")
     gaps = [
         f"{method_style(name).short} {item.not_finite:,}" for name, item in curves.items() if item.not_finite
     ]
@@ -146,9 +146,13 @@ def _notes(curves: Mapping[str, Curve], methods: Sequence[str]) -> list[str]:
     return notes
 
 
-SHARE_OF_FIRST = 4  # the panel of the first samples shows at most a quarter of all
+def _seeds(curves: Curves) -> int:
+    return max((item.seeds for item in curves.values()), default=0)
 
-Curves = dict[str, Curve]  # by method
+
+def _gaps(curves: Curves, methods: Sequence[str], start: str) -> list[str]:
+    lacking = [method_style(name).short for name in methods if name not in curves]
+    return [f"{start}, no runs among the records: {listing(lacking)}."] if lacking else []
 
 
 @dataclass(frozen=True)
@@ -188,14 +192,7 @@ FIGURES: Mapping[str, tuple[Panel, ...]] = {
 
 
 def paint_trails(figure: Figure, name: str, scope: Scope, trails: Frames) -> list[str]:
-    """Draw a row of panels for each network; return the lines of the footnote.
-
-    Args:
-        figure: Empty.
-        name: A key of `FIGURES`.
-        scope: Its networks and methods, in order.
-        trails: Of the scope, with the columns of `experiments.report.accumulation.with_trails`.
-    """
+    """Draw a row of panels for each network, those of `FIGURES[name]`, from `with_trails`; return notes."""
     drawn: dict[str, Curves] = {}
     size, start = (DOUBLE_COLUMN, 2.25 * len(scope.networks) + 0.6), ""
     for letter, axes, network, panel in grid(figure, size, scope.networks, FIGURES[name]):
@@ -233,11 +230,7 @@ def _title(name: str, network: str, panel: Panel, curves: Curves) -> str:
 
 
 def _draw_trail(axes: Axes, panel: Panel, curves: Curves) -> None:
-    last = _last(panel, curves)
-    for method, item in curves.items():
-        draw_line(axes, item, method, last)
-    axes.set_xlabel(MET)
-    axes.set_xlim(0, max(1, last))
+    draw_lines(axes, curves, _last(panel, curves))
     if panel.ends is None:
         axes.set_yscale("log", nonpositive="mask")  # nothing has changed yet: no place on this axis
         axes.yaxis.set_minor_locator(NullLocator())
@@ -248,10 +241,8 @@ def _draw_trail(axes: Axes, panel: Panel, curves: Curves) -> None:
 
 
 def _trail_notes(scope: Scope, drawn: Mapping[str, Curves]) -> list[str]:
-    seeds = max((item.seeds for curves in drawn.values() for item in curves.values()), default=0)
-    notes = [BAND] if seeds > 1 else []
+    notes = [BAND] if any(_seeds(curves) > 1 for curves in drawn.values()) else []
     for network, curves in drawn.items():
-        lacking = [method_style(name).short for name in scope.methods if name not in curves]
-        if curves and lacking:
-            notes.append(f"{network_label(network)}: missing, no runs among the records: {listing(lacking)}.")
+        if curves:
+            notes += _gaps(curves, scope.methods, f"{network_label(network)}: missing")
     return notes

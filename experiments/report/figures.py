@@ -37,9 +37,8 @@ def after_correction(frames: Frames, methods: Sequence[str], measure: str) -> di
     for method in methods:
         part = frames.select(method=method)
         values = over_corrected(part.runs, part.samples, partial(column, name=measure))
-        if not isinstance(values, str):
-            values = values[np.isfinite(values)] if np.isfinite(values).any() else NOT_FINITE
-        found[method] = values
+        finite = values if isinstance(values, str) else values[np.isfinite(values)]
+        found[method] = finite if len(finite) else NOT_FINITE
     return found
 
 
@@ -227,12 +226,7 @@ def _scale_notes(spec: FigureSpec, frames: Frames) -> list[str]:
 
 
 def render(spec: FigureSpec, frames: Frames) -> dict[str, bytes]:
-    """Return the figure as files: `{"png": ..., "svg": ...}`.
-
-    Args:
-        spec: The figure.
-        frames: Of any runs; those of other networks, settings and methods are not looked at.
-    """
+    """Return the figure as files, `{"png": ..., "svg": ...}`, from the frames of any runs."""
 
     def paint(figure: Figure) -> list[str]:
         return [*KINDS[spec.kind](figure, frames, spec), *_scale_notes(spec, frames)]

@@ -38,13 +38,8 @@ IDENTITY = ("network", "setting", "method", "seed", "order", "network_seed", "ru
 BASELINE = _columns(Baseline)
 BASE = tuple(f"base_{name}" for name in (*FIGURES, *BASELINE))
 RUN = ("base_id", "replica", "parameters", "errors", "run_samples", "train_images", "test_images", "retained")
-_REAL = {
-    *FIGURES,
-    *BASE,
-    *ACCUMULATED,
-    *("l1", "l2", "linf", "search_seconds", "evaluation_seconds"),
-    *("sample_loss_before", "sample_loss_after", "retained"),
-}
+_REAL = {*FIGURES, *BASE, *ACCUMULATED, "l1", "l2", "linf", "search_seconds", "evaluation_seconds"}
+_REAL |= {"sample_loss_before", "sample_loss_after", "retained"}
 _TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id"}
 
 
@@ -122,11 +117,8 @@ def draws(runs: Sequence[Run]) -> list[Run]:
 
     There a decision that rounding turns changes everything after it: a replica is as good a draw as another seed.
     """
-    return [
-        run
-        for run in runs
-        if not run.header.spec.get("replica") or subject(run.header.spec)[1] == NON_RELOADING
-    ]
+    specs = ((run, run.header.spec) for run in runs)
+    return [run for run, spec in specs if not spec.get("replica") or subject(spec)[1] == NON_RELOADING]
 
 
 def option(spec: dict[str, Any], key: str) -> Any:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from experiments.records.schema import CORRECTED, Row, Run
-from experiments.report.canvas import Picture, blank
+from experiments.report.canvas import Picture, blank, dots, legend_above
 from experiments.report.captions import absent_text
 from experiments.report.contenders import ALL, Entrant, Levelled, entrants, frames_of, on_curves
 from experiments.report.frames import Frames
@@ -34,10 +33,6 @@ KINDS = {  # of `experiments.records.schema.Generality`
 NOT_MEASURED = "not measured"
 LINE = 0.118  # inches, of a method in the figure
 GREY = "#333333"
-LOOKUP = [
-    *("Lookup table (by construction, not measured)", LEVELS["nothing"].label, "", ""),
-    *("as N0", "as N0", "as N0", "0", "", "", ""),
-]
 
 
 @dataclass(frozen=True)
@@ -46,15 +41,14 @@ class Held(Levelled):
 
     Attributes:
         corrected: Pairs of seed and sample that were corrected and measured.
-        measured: Whether the records have any.
-        counts: By kind: images, how many of them N0 gets right, how many the corrected network does.
+        counts: By kind: images, how many of them N0 gets right, how many the corrected network does; empty where
+            nothing is measured.
         seconds: Of the search: the median over all samples.
         passes: Forward and backward passes on one sample: the median over all samples.
     """
 
     corrected: int
-    measured: bool
-    counts: dict[str, tuple[int, int, int]]
+    counts: dict[str, Sequence[int]]
     seconds: float
     passes: float
 
@@ -65,19 +59,17 @@ class Held(Levelled):
 
 
 def held(runs: Sequence[Run], frames: Frames, knowledge: Knowledge) -> list[Held]:
-    """Return how each contender of a network does, those that know least first.
+    """Return how each contender of a network does on the same samples, those that know least first.
 
     Args:
         runs: Those of `frames`, at least.
         frames: Of one network, from `experiments.report.standings.same_samples`.
         knowledge: The level of each method.
     """
-    rows = {run.header.run_id: run.rows for run in runs}
-    last = int(frames.samples["position"].max()) if len(frames.samples) else -1
+    last = frames.samples["position"].max()
+    rows = {run.header.run_id: [row for row in run.rows if row.position <= last] for run in runs}
     return [
-        _held(
-            item, [row for run_id in item.part.runs["run_id"] for row in rows[run_id] if row.position <= last]
-        )
+        _held(item, [row for run_id in item.part.runs["run_id"] for row in rows[run_id]])
         for item in entrants(frames, knowledge)
     ]
 
@@ -85,16 +77,12 @@ def held(runs: Sequence[Run], frames: Frames, knowledge: Knowledge) -> list[Held
 def _held(item: Entrant, rows: Sequence[Row]) -> Held:
     right = [row for row in rows if row.outcome == CORRECTED]
     measured = [row.generality for row in right if row.generality is not None]
-    counts: dict[str, tuple[int, int, int]] = {}
-    for kind in KINDS if measured else ():
-        images, before, after = np.array([getattr(each, kind) for each in measured]).sum(axis=0).tolist()
-        counts[kind] = (images, before, after)
+    kinds = KINDS if measured else ()
     return Held(
         item.contender,
         item.level,
-        corrected=len(measured) if measured else len(right),
-        measured=bool(measured),
-        counts=counts,
+        corrected=len(measured or right),
+        counts={kind: np.sum([getattr(each, kind) for each in measured], axis=0).tolist() for kind in kinds},
         seconds=float(np.median([row.search_seconds for row in rows])),
         passes=float(np.median([row.forward_passes + row.backward_passes for row in rows])),
     )
@@ -102,11 +90,7 @@ def _held(item: Entrant, rows: Sequence[Row]) -> Held:
 
 @dataclass(frozen=True)
 class Generality(Study):
-    """A table and a figure of generality and cost.
-
-    Attributes:
-        drawn: Budgets of a curve of the frontier that the figure has; the table has them all.
-    """
+    """A table of generality and cost, and a figure that has of a curve over budgets only those of `drawn`."""
 
     presets: tuple[str, ...] = FRONTIER
     drawn: tuple[str, ...] = ("10", ALL)
@@ -122,22 +106,14 @@ class Generality(Study):
             for network in self.networks
         }
         about, bold = describe_same_samples(scope, frames), scope.warnings(frames)
-        header = ["method", "knows", "budget", "n", *(f"{label} (%)" for label in KINDS.values())]
-        header += ["images of the same confusion", "seconds", "passes"]
-        yield self.sheet(
-            [SET_ASIDE, *about],
-            bold,
-            [
-                Block(f"{network_label(network)}.", header, [LOOKUP, *map(_line, items)])
-                for network, items in found.items()
-            ],
-            [
-                record
-                for network, items in found.items()
-                for item in items
-                for record in _records(network, item)
-            ],
-        )
+        told = words("generality")
+        blocks, records = [], []
+        for network, items in found.items():
+            blocks.append(
+                Block(f"{network_label(network)}.", told["header"], [told["lookup"], *map(_line, items)])
+            )
+            records += [record for item in items for record in _records(network, item)]
+        yield self.sheet([SET_ASIDE, *about], bold, blocks, records)
         shown = {network: self._shown(items) for network, items in found.items()}
         yield Picture("generality", lambda figure: [*_draw(figure, shown), *about, *bold])
 
@@ -152,7 +128,7 @@ def _cell(item: Held, kind: str) -> str:
         return NONE_CORRECTED
     before, after = item.share(kind, 1), item.share(kind, 2)
     if before is None or after is None:
-        return "no images" if item.measured else NOT_MEASURED
+        return "no images" if item.counts else NOT_MEASURED
     shown = format_number(round(after, 2))
     return shown if kind == "same_confusion" else f"{shown} ({format_number(round(before, 2))})"
 
@@ -160,12 +136,8 @@ def _cell(item: Held, kind: str) -> str:
 def _line(item: Held) -> list[str]:
     images = format_count(item.counts["same_confusion"][0]) if item.counts else ""
     return [
-        *(
-            item.contender.label,
-            LEVELS[item.level].label,
-            item.contender.budget,
-            format_count(item.corrected),
-        ),
+        *(item.contender.label, LEVELS[item.level].label, item.contender.budget),
+        format_count(item.corrected),
         *(_cell(item, kind) for kind in KINDS),
         *(images, format_number(item.seconds), format_number(item.passes)),
     ]
@@ -173,7 +145,7 @@ def _line(item: Held) -> list[str]:
 
 def _records(network: str, item: Held) -> Iterator[tuple[object, ...]]:
     """Yield a line for each kind of image."""
-    note = "" if item.measured else NOT_MEASURED if item.corrected else NONE_CORRECTED
+    note = "" if item.counts else NOT_MEASURED if item.corrected else NONE_CORRECTED
     for kind in KINDS:
         counts = item.counts.get(kind, (None, None, None))
         yield (*item.named(network), item.corrected, kind, *counts, item.seconds, item.passes, note)
@@ -194,13 +166,7 @@ def _draw(figure: Figure, shown: Mapping[str, Sequence[Held]]) -> list[str]:
                 blank(axes, absent_text(network, "reloading") if axes is row[0] else "")
     looks = [("o", "after the correction", GREY), ("|", "N0", GREY)]
     looks += [("s", f"knows {level.label}", level.colour) for level in LEVELS.values()]
-    handles = [
-        Line2D([], [], marker=marker, linewidth=0, markersize=4, color=colour, label=label)
-        for marker, label, colour in looks
-    ]
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, columnspacing=1.1
-    )
+    legend_above(figure, [dots(*look) for look in looks], columnspacing=1.1)
     return [words("generality")["figure"]]
 
 

@@ -15,7 +15,7 @@ from experiments.report.captions import describe_base, describe_scale, warnings_
 from experiments.report.frames import Frames, build_frames, option
 from experiments.report.metrics import MISSING, correct, corrected, test_accuracy_change
 from experiments.report.numbers import format_count, format_number
-from experiments.report.part import Made, Study
+from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block
 from experiments.report.style import method_style, network_label
@@ -25,30 +25,9 @@ METHODS = (SELECTOR, "bgd_ii", "bgd_i", "top_k")
 TIMED = "bgd_i"  # whose passes are the most, so that least of its time is anything else
 SEED = 0
 NOT_SHARED = "no shared samples"
-COST = {
-    "POC": "POC (%)",
-    "subset_mean": "subset, mean",
-    "subset_median": "median",
-    "subset_max": "largest",
-    "passes": "forward passes",
-    "passes_ratio": "passes / BGD-II's",
-    "seconds": "seconds",
-    "milliseconds": "ms a pass",
-}
-COMMON = {
-    "n": "n",
-    "common_mean": "subset, mean",
-    "common_median": "median",
-    "common_max": "largest",
-    "subset_ratio": "mean / BGD-II's",
-    "dTA": "ΔTA",
-}
 REFERENCE = "bgd_ii"  # the method of both ratios
-TITLES = (
-    "Over the samples that all four methods were run on; subsets over those that the method corrects.",
-    "Over the n samples that all four methods correct.",
-)
-
+# Of both blocks: the titles, and the labels by metric.
+TITLES, COST, COMMON = (words("idealized_selector")[name] for name in ("titles", "cost", "common"))
 
 Values = dict[str, float]  # of a method; empty where it has none
 
@@ -83,7 +62,7 @@ class Idealized(Study):
                 for metric in (*COST, *COMMON):
                     records.append((network, name, metric, values.get(metric) if values else otherwise))
         yield self.sheet(
-            [*about],
+            about,
             warnings_of(frames.runs, "network", {name: network_label(name) for name in self.networks}),
             [
                 Block(title, ["network", "method", *labels.values()], lines)
@@ -106,12 +85,10 @@ def _common(shared: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scale(network: str, part: Frames, shared: pd.DataFrame, lacking: Sequence[str]) -> str:
-    label = network_label(network)
     if lacking:
-        return f"{label}: missing, no run of {', '.join(lacking)} is among the records."
-    base, scale = describe_base(part.runs), describe_scale(part.runs)
-    count = format_count(shared["index"].nunique())
-    return f"{label}: {count} shared samples. {_comparison(shared)} {base} {scale}"
+        return f"{network_label(network)}: missing, no run of {', '.join(lacking)} is among the records."
+    start = f"{network_label(network)}: {format_count(shared['index'].nunique())} shared samples."
+    return " ".join((start, _comparison(shared), describe_base(part.runs), describe_scale(part.runs)))
 
 
 def _comparison(shared: pd.DataFrame) -> str:
@@ -121,11 +98,13 @@ def _comparison(shared: pd.DataFrame) -> str:
         return "No sample is corrected by all four."
     subsets = common.pivot(index="index", columns="method", values="altered")
     ours, other = subsets[SELECTOR], subsets[REFERENCE]
-    below, equal, above = (format_count(int(x.sum())) for x in (ours < other, ours == other, ours > other))
-    ratio = format_number(float(ours.mean() / other.mean()))
-    return (
-        f"Of the {format_count(len(subsets))} that all four correct, the selector's subset is smaller than BGD-II's"
-        f" on {below}, as large on {equal} and larger on {above}; its mean is {ratio} times BGD-II's."
+    text: str = words("idealized_selector")["comparison"]
+    return text.format(
+        count=len(subsets),
+        below=(ours < other).sum(),
+        equal=(ours == other).sum(),
+        above=(ours > other).sum(),
+        ratio=format_number(float(ours.mean() / other.mean())),
     )
 
 

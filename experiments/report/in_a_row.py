@@ -1,11 +1,11 @@
 """Corrections in a row: what they do to images that nobody asked about, how many last, and where each method breaks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -28,8 +28,9 @@ from experiments.report.contenders import Contender, Entrant, entrants, frames_o
 from experiments.report.curves import MET, curve
 from experiments.report.frames import Frames
 from experiments.report.knowledge import LEVELS, SET_ASIDE, level_rank
-from experiments.report.metrics import NONE_CORRECTED, Values, correct
+from experiments.report.metrics import NONE_CORRECTED, Metric, Summary, Values, correct
 from experiments.report.numbered import SIZE, Entry, draw_key, key_height, spread
+from experiments.report.numbers import counted
 from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block
@@ -132,16 +133,12 @@ def _write_ends(axes: Axes, lines: Mapping[int, Values], entries: Mapping[Conten
     """Write each line's number right of the panel, apart from each other, with a thin line to where it ends."""
     bottom, top = axes.get_ylim()
     right = axes.get_xlim()[1]
-    ends = {
-        number: (float(np.flatnonzero(np.isfinite(values))[-1]), float(values[np.isfinite(values)][-1]))
-        for number, values in lines.items()
-        if np.isfinite(values).any()
-    }
     colours = {entry.number: LEVELS[entry.level].colour for entry in entries.values()}
-    shares = [(value - bottom) / (top - bottom) for _, value in ends.values()]
-    for (number, (place, _)), share, height in zip(
-        ends.items(), shares, spread(shares, GAP, 0.0, 1.0), strict=True
-    ):
+    finite = {number: np.flatnonzero(np.isfinite(values)) for number, values in lines.items()}
+    ends = {number: int(places[-1]) for number, places in finite.items() if places.size}
+    shares = [float(lines[number][place] - bottom) / (top - bottom) for number, place in ends.items()]
+    heights = spread(shares, GAP, 0.0, 1.0)
+    for (number, place), share, height in zip(ends.items(), shares, heights, strict=True):
         thin: dict[str, Any] = {"color": "#999999", "linewidth": 0.3, "clip_on": False}
         axes.plot((place / right, 1.045), (share, height), transform=axes.transAxes, **thin)
         look: dict[str, Any] = {"fontsize": SIZE, "va": "center", "color": colours[number]}
@@ -153,38 +150,26 @@ IN_A_ROW = ("in_a_row", "in_a_row_dense", "in_a_row_refusal")
 RETENTION = 0.95  # below which earlier corrections count as lost
 
 
-def since(below: Sequence[bool]) -> float:
+def since(below: npt.ArrayLike) -> float:
     """Return after how many samples something holds for good, to the end of the run; NaN where it does not."""
     flags = np.asarray(below, dtype=np.bool_)
     if not flags.size or not flags[-1]:
         return float("nan")
-    others = np.flatnonzero(~flags)
-    return float(others[-1] + 2) if others.size else 1.0
+    return float(np.flatnonzero(~flags).max(initial=-1) + 2)
 
 
-def lost_for_good(samples: pd.DataFrame, points: int) -> float:
-    """Return after how many samples the untouched accuracy stays `points` hundredths or more below N0's; NaN for never.
-
-    Args:
-        samples: The rows of one run, in order, with the columns of `with_trails`.
-        points: Hundredths of accuracy.
-    """
-    return since((lost(samples, "untouched_accuracy") >= points / 100 - ROUNDING).tolist())
+def _lost_after(points: int) -> Callable[[pd.DataFrame], float]:
+    """Return when the untouched accuracy is lost for good: `points` hundredths or more below N0's."""
+    return lambda samples: since(lost(samples, "untouched_accuracy") >= points / 100 - ROUNDING)
 
 
-def forgotten_for_good(samples: pd.DataFrame) -> float:
-    """Return after how many samples retention stays below `RETENTION`; NaN for never."""
-    retention = samples["retention"].to_numpy(dtype=np.float64)
-    # NaN, before anything was corrected, is not below.
-    return since((retention < RETENTION - ROUNDING).tolist())
+def _forgotten_for_good(samples: pd.DataFrame) -> float:
+    """Return when retention is below `RETENTION` for good; NaN, before anything was corrected, is not below."""
+    return since(samples["retention"].to_numpy(dtype=np.float64) < RETENTION - ROUNDING)
 
 
 def _loss(samples: pd.DataFrame) -> float:
     return round(100 * float(lost(samples, "untouched_accuracy")[-1]), 10)
-
-
-def _lost(points: int) -> str:
-    return f"lost {points} point{'s' if points > 1 else ''} after"
 
 
 MEASURES = (
@@ -196,24 +181,16 @@ MEASURES = (
     of_run("drift", "drift (L2)", at("drift")),
     of_run("seconds", "seconds in all", lambda samples: float(samples["search_seconds"].sum())),
     *(
-        of_run(f"lost_{points}", _lost(points), partial(lost_for_good, points=points), NEVER)
+        of_run(f"lost_{points}", f"lost {counted(points, 'point')} after", _lost_after(points), NEVER)
         for points in FALLS
     ),
-    of_run("forgotten", "retention below 95 % after", forgotten_for_good, NEVER),
+    of_run("forgotten", "retention below 95 % after", _forgotten_for_good, NEVER),
 )
-LOOKUP = [
-    *("Lookup table (by construction, not measured)", LEVELS["nothing"].label, ""),
-    *("100", "as N0", "0", "100", "0", "0", "", *[NEVER] * (len(FALLS) + 1)),
-]
 
 
 @dataclass(frozen=True)
 class InARow(Study):
-    """A table and a figure of every method in the non-reloading setting.
-
-    Attributes:
-        aims: What corrections in a row should reach: of `untouched_loss` and `retention`, in points and per cent.
-    """
+    """A table and a figure of every method in the non-reloading setting; `aims` are in points and per cent."""
 
     presets: tuple[str, ...] = IN_A_ROW
     aims: tuple[Aim, ...] = ()
@@ -227,51 +204,35 @@ class InARow(Study):
         # What a method knows is a column of the table: the caption does not say it again.
         scope = Scope("non_reloading", self.networks, self.methods, replace(self.thesis, knowledge=()))
         found = {
-            network: [
-                item
-                for item in entrants(trails.select(network=network), self.thesis.knowledge)
-                if len(item.part.samples)
-            ]
+            network: entrants(trails.select(network=network), self.thesis.knowledge)
             for network in self.networks
+        }
+        found = {
+            network: [item for item in items if len(item.part.samples)] for network, items in found.items()
         }
         # Words on the scale name methods alone: of runs under several options one is enough.
         sizes = ["network", "method", "seed", "run_samples", "train_images", "test_images", "errors"]
         by_method = Frames(frames.samples, frames.runs.drop_duplicates(sizes))
         header = ["method", "knows", "budget", *(item.label for item in MEASURES)]
-        yield self.sheet(
-            [SET_ASIDE, *scope.caption(by_method)],
-            scope.warnings(frames),
-            [
-                Block(
-                    f"{network_label(network)}.",
-                    header,
-                    [LOOKUP, *(self._line(network, item) for item in items)],
-                )
-                for network, items in found.items()
-            ],
-            [
-                record
-                for network, items in found.items()
-                for item in items
-                for record in _records(network, item)
-            ],
-        )
+        blocks, records = [], []
+        for network, items in found.items():
+            lines: list[list[str]] = [words("in_a_row")["lookup"]]
+            for item in items:
+                summaries = {measure: summary_of(measure, item.part.samples) for measure in MEASURES}
+                cells = [self._cell(network, *pair) for pair in summaries.items()]
+                lines.append([item.contender.label, LEVELS[item.level].label, item.contender.budget, *cells])
+                for measure, one in summaries.items():
+                    records.append(
+                        (*item.named(network), measure.name, one.told, one.sd, one.n, one.left_out)
+                    )
+            blocks.append(Block(f"{network_label(network)}.", header, lines))
+        yield self.sheet([SET_ASIDE, *scope.caption(by_method)], scope.warnings(frames), blocks, records)
         yield Picture(
             "in_a_row", lambda figure: [*draw_rows(figure, found, self.aims), *scope.footnotes(by_method)]
         )
 
-    def _line(self, network: str, item: Entrant) -> list[str]:
-        cells = []
-        for measure in MEASURES:
-            summary = summary_of(measure, item.part.samples)
-            aim = [aim for aim in self.aims if (aim.network, aim.quantity) == (network, measure.name)]
-            mark = "" if not aim else " ✓" if aim[0].met_by(summary.mean) else " ✗"
-            cells.append(f"{cell_text(measure, summary)}{mark}")
-        return [item.contender.label, LEVELS[item.level].label, item.contender.budget, *cells]
-
-
-def _records(network: str, item: Entrant) -> Iterator[tuple[object, ...]]:
-    """Yield a line for each measure: the mean over seeds, or in words why there is none."""
-    for measure in MEASURES:
-        summary = summary_of(measure, item.part.samples)
-        yield (*item.named(network), measure.name, summary.told, summary.sd, summary.n, summary.left_out)
+    def _cell(self, network: str, measure: Metric, summary: Summary) -> str:
+        """Return a summary as text, with a mark where this project aims at something."""
+        aim = [aim for aim in self.aims if (aim.network, aim.quantity) == (network, measure.name)]
+        mark = "" if not aim else " ✓" if aim[0].met_by(summary.mean) else " ✗"
+        return f"{cell_text(measure, summary)}{mark}"

@@ -16,13 +16,7 @@ Knowledge = tuple[tuple[str, str], ...]  # name of a method, name of a level
 
 @dataclass(frozen=True)
 class Level:
-    """A level of knowledge, each with what the ones before it have.
-
-    Attributes:
-        label: As in tables.
-        words: As in a sentence, after "knows".
-        colour: Hexadecimal.
-    """
+    """A level of knowledge, each with what the ones before it have; its words stand after "knows"."""
 
     label: str
     words: str

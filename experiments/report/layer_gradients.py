@@ -2,43 +2,33 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
-from experiments.report.canvas import Picture, blank
-from experiments.report.layer_shares import Bools, Layers, is_largest, layers_of
+from experiments.report import surveys
+from experiments.report.canvas import Picture, blank, grid
+from experiments.report.layer_shares import Layers, is_largest, layers_of
 from experiments.report.metrics import MISSING
 from experiments.report.numbers import format_count, format_number, format_spread
 from experiments.report.part import Made, Study, words
-from experiments.report.sheet import Block, bracketed, percent
+from experiments.report.sheet import Block, bracketed, per_cent
 from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
-from experiments.report.surveys import (
-    RESAMPLES,
-    Values,
-    absent_text,
-    by_network,
-    describe,
-    footnotes,
-    loud_all,
-    resamples,
-    share_interval,
-)
+from experiments.report.surveys import Values
 
 PROBE_NAME = "layer_gradients"
 BEFORE, AFTER = METHODS["bgd_ii"].colour, METHODS["retrain"].colour  # unlike enough, as lightness too
+# By what a layer can be the largest: part of a column's name, and the values of a sample.
+LARGEST = {"sum": "magnitude", "per_weight": "per_weight", "single": "largest"}
 WIDE = 30  # largest over smallest: beyond it a linear axis hides the small ones
 
 
 @dataclass(frozen=True)
 class LayerGradientsPart(Study):
-    """Figure 4.13, a table of its numbers, and the verdict on a claim about one layer.
-
-    Attributes:
-        claimed: The layer that the thesis says has the highest gradient magnitudes for all samples.
-    """
+    """Figure 4.13, a table of its numbers, and the verdict on the layer said to have the highest magnitudes."""
 
     presets: tuple[str, ...] = ("figure_4_13",)
     claimed: str = "lin1.weight"
@@ -51,112 +41,91 @@ class LayerGradientsPart(Study):
         Raises:
             ReportError: Two runs of a network, or the samples of a run name different layers.
         """
-        found = by_network(runs, PROBE_NAME)
+        found = surveys.by_network(runs, PROBE_NAME)
         layers = {name: layers_of(found[name]) for name in self.networks if name in found}
         told = words("layer_gradients")
-        caption, lines = [], []
-        records: list[list[object]] = []
+        caption, lines, records = [], [], []
         for network in self.networks:
-            caption.append(describe(network, found.get(network), self.thesis.errors_of(network)))
+            caption.append(surveys.describe(network, found.get(network), self.thesis.errors_of(network)))
             if network not in layers:
                 lines.append([network_label(network), *[MISSING] * (len(told["header"]) - 1)])
                 records.append([network, MISSING, *[None] * (len(told["columns"]) - 3), 0])
                 continue
             part = layers[network]
-            draws = resamples(part.magnitude.shape[0], PROBE_NAME, network)
-            caption.append(_verdict(network, part, self.claimed, draws))
-            lines += [_line(network, part, place) for place in range(len(part.names))]
-            records += [_record(network, part, place, draws) for place in range(len(part.names))]
+            draws = surveys.resamples(part.magnitude.shape[0], PROBE_NAME, network)
+            own = [_record(network, part, place, draws) for place in range(len(part.names))]
+            of_layers = {record[1]: dict(zip(told["columns"], record, strict=True)) for record in own}
+            caption.append(_verdict(network, part, self.claimed, of_layers))
+            lines += [_line(of) for of in of_layers.values()]
+            records += own
         yield self.sheet(
             caption,
-            loud_all(found, self.networks),
+            surveys.loud_all(found, self.networks),
             [Block("", told["header"], lines)],
             records,
         )
         yield Picture(
             "figure_4_13",
-            lambda figure: [*_paint(figure, self.networks, layers), *footnotes(found, self.networks)],
+            lambda figure: [*_paint(figure, self.networks, layers), *surveys.footnotes(found, self.networks)],
         )
 
 
-def _largest(part: Layers) -> tuple[Bools, Bools, Bools]:
-    """Return where the largest sum, mean per weight and single |g| are: (samples, layers) each."""
-    return is_largest(part.magnitude), is_largest(part.per_weight), is_largest(part.largest)
-
-
-def _shares(part: Layers, place: int, draws: Values) -> list[tuple[float, float, float]]:
-    """Return in which share of the samples a layer is the largest, by each of three, with its interval."""
-    return [
-        (float(hits.mean()), *share_interval(hits, draws))
-        for hits in (each[:, place] for each in _largest(part))
-    ]
-
-
-def _verdict(network: str, part: Layers, claimed: str, draws: Values) -> str:
+def _verdict(network: str, part: Layers, claimed: str, of_layers: Mapping[str, Mapping[str, Any]]) -> str:
     """Return in how many samples the claim on one layer holds (section 4.8.2)."""
     layer, label = claimed.removesuffix(".weight"), network_label(network)
-    if claimed not in part.names:
+    if claimed not in of_layers:
         return f"{label} has no layer {layer}."
-    shares = [bracketed(*map(percent, ends)) for ends in _shares(part, part.names.index(claimed), draws)]
+    of = of_layers[claimed]
+    shares = {
+        name: bracketed(*(per_cent(of[f"largest_{name}_{end}"]) for end in ("percent", "low", "high")))
+        for name in LARGEST
+    }
     told: str = words("layer_gradients")["verdict"]
-    named = dict(zip(("sum", "mean", "single"), shares, strict=True))
-    text = told.format(label=label, layer=layer, count=part.magnitude.shape[0], resamples=RESAMPLES, **named)
+    text = told.format(label=label, layer=layer, count=of["samples"], resamples=surveys.RESAMPLES, **shares)
     gaps = part.without_gradient
     return text + (f" {format_count(gaps)} samples have no gradient at all and no prior." if gaps else "")
 
 
-def _prior(part: Layers, place: int) -> list[float]:
-    """Return the means of a layer's share before and after, over the samples with a prior; NaN where none has."""
-    known = (values[:, place][~np.isnan(values[:, place])] for values in (part.before, part.after))
-    return [float(values.mean()) if values.size else np.nan for values in known]
-
-
-def _spread(values: Values) -> float | None:
-    return float(values.std(ddof=1)) if values.size > 1 else None
-
-
-def _line(network: str, part: Layers, place: int) -> list[str]:
-    sums = part.magnitude[:, place]
+def _line(of: Mapping[str, Any]) -> list[str]:
+    """Return what people read of a line of the csv file."""
+    priors = (of["prior_before_percent"], of["prior_after_percent"])
     return [
-        *(network_label(network), part.names[place].removesuffix(".weight")),
-        format_count(int(part.sizes[place])),
-        format_spread(float(sums.mean()), _spread(sums)),
-        format_number(float(part.per_weight[:, place].mean())),
-        *("none" if np.isnan(share) else percent(share) for share in _prior(part, place)),
-        *(percent(float(hits[:, place].mean())) for hits in _largest(part)),
+        *(network_label(of["network"]), of["layer"].removesuffix(".weight"), format_count(of["weights"])),
+        *(format_spread(of["summed_mean"], of["summed_sd"]), format_number(of["per_weight_mean"])),
+        *("none" if np.isnan(share) else per_cent(share) for share in priors),
+        *(per_cent(of[f"largest_{name}_percent"]) for name in LARGEST),
     ]
 
 
-def _record(network: str, part: Layers, place: int, draws: Values) -> list[object]:
+def _record(network: str, part: Layers, place: int, draws: Values) -> list[Any]:
     sums = part.magnitude[:, place]
+    priors = (values[:, place][~np.isnan(values[:, place])] for values in (part.before, part.after))
+    hits = [is_largest(getattr(part, values))[:, place] for values in LARGEST.values()]
     return [
-        *(network, part.names[place], int(part.sizes[place]), float(sums.mean()), _spread(sums)),
+        *(network, part.names[place], int(part.sizes[place])),
+        *(float(sums.mean()), float(sums.std(ddof=1)) if sums.size > 1 else None),
         *map(float, np.percentile(sums, (25, 50, 75))),
         float(part.per_weight[:, place].mean()),
-        *(100 * share for share in _prior(part, place)),
-        *(100 * share for ends in _shares(part, place, draws) for share in ends),
+        *(100 * float(values.mean()) if values.size else np.nan for values in priors),
+        *(100 * end for each in hits for end in (float(each.mean()), *surveys.share_interval(each, draws))),
         sums.size,
     ]
 
 
 def _paint(figure: Figure, networks: Sequence[str], layers: Mapping[str, Layers]) -> list[str]:
     """Draw a column of panels per network; return the lines of the footnote."""
-    figure.set_size_inches(DOUBLE_COLUMN, 4.4)
-    panels = figure.subplots(2, len(networks), squeeze=False)
     logarithmic = False
-    for column, network in enumerate(networks):
-        above, below = panels[:, column]
-        label = network_label(network)
-        above.set_title(f"({'abcdefgh'[column]}) {label}, before normalisation")
-        below.set_title(f"({'abcdefgh'[column + len(networks)]}) {label}, before and after")
-        if network in layers:
-            logarithmic |= _draw_sums(above, layers[network])
-            _draw_shares(below, layers[network])
+    rows = {"before normalisation": "summed |g|", "before and after": "share of the prior (%)"}
+    for letter, axes, row, network in grid(figure, (DOUBLE_COLUMN, 4.4), tuple(rows), networks):
+        axes.set_title(f"{letter} {network_label(network)}, {row}")
+        if network == networks[0]:
+            axes.set_ylabel(rows[row])
+        if network not in layers:
+            blank(axes, surveys.absent_text(network, PROBE_NAME))
+        elif row == "before and after":
+            _draw_shares(axes, layers[network])
         else:
-            for axes in (above, below):
-                blank(axes, absent_text(network, PROBE_NAME))
-    panels[0, 0].set_ylabel("summed |g|")
-    panels[1, 0].set_ylabel("share of the prior (%)")
+            logarithmic |= _draw_sums(axes, layers[network])
     wide = ["Summed |g| on a logarithmic axis where the layers differ widely."]
     return [words("layer_gradients")["figure"], *(wide if logarithmic else [])]
 

@@ -5,6 +5,7 @@ Section 4.6.2. The estimate has two forms: |Gbar_j (-1 / g_j)| as printed, |Gbar
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,27 +13,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
+from experiments.report import surveys
 from experiments.report.canvas import Picture, blank, grid
 from experiments.report.frames import ReportError
+from experiments.report.metrics import MISSING
 from experiments.report.numbers import format_number
 from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block, bracketed, percent
 from experiments.report.style import DOUBLE_COLUMN, METHODS, network_label
-from experiments.report.surveys import (
-    Values,
-    absent_text,
-    by_network,
-    describe_all,
-    footnotes,
-    loud_all,
-    measurements,
-)
+from experiments.report.surveys import Values
 
 PROBE_NAME = "loss_change"
 FORMS = {"second_order_step": "|Ḡ / g|, as printed (Eq. 4.6.2)", "gradient_product": "|Ḡ g|, released code"}
 MARKS = (95, 98)  # percentiles: the thesis' threshold and the released default
 QUANTITIES = (*(f"percentile_{mark}" for mark in MARKS), "zero_share", "rising_share")
 QUARTILES = (25, 50, 75)
+NOTHING: tuple[object, ...] = (MISSING, None, None, None, 0)  # in the csv file, of a network without a run
 BINS_PER_DECADE = 4
 HEADROOM = 1.35  # of the highest bin: above it stand the texts
 TAIL = 0.0005  # of the weights that are not at 0, left out at either end of an axis: float32 has 80 decades
@@ -76,7 +72,7 @@ def distribution(run: Run, form: str) -> Distribution:
     """
     if tuple(run.header.spec["probe"].get("percentiles", MARKS)) != MARKS:
         raise ReportError(f"{run.header.run_id}: percentiles other than {MARKS}")
-    values = [item.values for item in measurements(run)]
+    values = [item.values for item in surveys.measurements(run)]
     every = {k for item in values for k in item[f"{form}.exponent"]}
     exponents = np.arange(min(every), max(every) + 1) if every else np.empty(0, dtype=np.int64)
     counts = np.zeros((len(values), exponents.size))
@@ -107,26 +103,22 @@ class LossChangePart(Study):
         Raises:
             ReportError: Two runs of a network, or percentiles other than `MARKS`.
         """
-        found = by_network(runs, PROBE_NAME)
-        parts = {
-            (network, form): distribution(found[network], form) if network in found else None
-            for network in self.networks
-            for form in FORMS
-        }
+        found = surveys.by_network(runs, PROBE_NAME)
+        parts, lines, records = {}, [], []
+        for network, form in product(self.networks, FORMS):
+            part = distribution(found[network], form) if network in found else None
+            parts[network, form] = part
+            cells = [str(part.zero.size) if part else MISSING]
+            for name in QUANTITIES:
+                text, numbers = _quartiles(name, part.quantities[name]) if part else (MISSING, NOTHING)
+                cells.append(text)
+                records.append((network, form, name, *numbers))
+            lines.append([network_label(network), FORMS[form], *cells])
         yield self.sheet(
-            [*describe_all(found, self.networks, self.thesis)],
-            loud_all(found, self.networks),
-            [
-                Block(
-                    "",
-                    words("loss_change")["header"],
-                    [
-                        [network_label(name), FORMS[form], *_cells(part)]
-                        for (name, form), part in parts.items()
-                    ],
-                )
-            ],
-            [record for key, part in parts.items() for record in _records(*key, part)],
+            surveys.describe_all(found, self.networks, self.thesis),
+            surveys.loud_all(found, self.networks),
+            [Block("", words("loss_change")["header"], lines)],
+            records,
         )
         yield Picture("figure_4_3", lambda figure: self.paint(figure, found, parts))
 
@@ -136,31 +128,17 @@ class LossChangePart(Study):
             axes.set_title(f"{letter} {network_label(network)}: {FORMS[form]}")
             part = parts.get((network, form))
             if part is None:
-                blank(axes, absent_text(network, PROBE_NAME))
+                blank(axes, surveys.absent_text(network, PROBE_NAME))
             else:
                 _draw(axes, part)
-        return [words("loss_change")["figure"], *footnotes(found, self.networks)]
+        return [words("loss_change")["figure"], *surveys.footnotes(found, self.networks)]
 
 
-def _cells(part: Distribution | None) -> list[str]:
-    if part is None:
-        return ["missing"] * (1 + len(QUANTITIES))
-    cells = [str(part.zero.size)]
-    for name, values in part.quantities.items():
-        write = percent if name.endswith("share") else format_number
-        low, middle, high = (write(float(value)) for value in np.percentile(values, QUARTILES))
-        cells.append(bracketed(middle, low, high))
-    return cells
-
-
-def _records(network: str, form: str, part: Distribution | None) -> Iterator[tuple[object, ...]]:
-    if part is None:
-        for name in QUANTITIES:
-            yield (network, form, name, "missing", None, None, None, 0)
-        return
-    for name, values in part.quantities.items():
-        low, middle, high = map(float, np.percentile(values, QUARTILES))
-        yield (network, form, name, middle, low, high, float(values.mean()), values.size)
+def _quartiles(name: str, values: Values) -> tuple[str, tuple[object, ...]]:
+    """Return median and quartiles of a quantity over samples for people, and its cells of the csv file."""
+    low, middle, high = map(float, np.percentile(values, QUARTILES))
+    write = percent if name.endswith("share") else format_number
+    return bracketed(*map(write, (middle, low, high))), (middle, low, high, float(values.mean()), values.size)
 
 
 def _draw(axes: Axes, part: Distribution) -> None:

@@ -7,6 +7,7 @@ NaN.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -89,16 +90,6 @@ def test_accuracy_change(samples: pd.DataFrame) -> Values:
     return _difference(samples, "test_accuracy", "base_test_accuracy")
 
 
-def training_accuracy_change(samples: pd.DataFrame) -> Values:
-    """Return the change of the training accuracy against N0, accuracies in [0, 1]: a value per sample."""
-    return _difference(samples, "train_accuracy", "base_train_accuracy")
-
-
-def sample_loss(samples: pd.DataFrame) -> Values:
-    """Return the sample's cross-entropy in nats after its turn (section 4.5.1, figure 4.2): a value per sample."""
-    return column(samples, "sample_loss_after")
-
-
 def _last(samples: pd.DataFrame, name: str) -> Values:
     """Return a column's value after the last sample: a value per seed."""
     last = samples.sort_values("position", kind="stable").groupby("seed").tail(1).sort_values("seed")
@@ -131,10 +122,8 @@ def retained(samples: pd.DataFrame) -> Values:
 def of_population(samples: pd.DataFrame, population: Population = "corrected") -> pd.DataFrame:
     """Return the samples that an average is over.
 
-    Args:
-        samples: One row per sample.
-        population: "corrected" takes the samples that a change of the network made right. "all" takes every
-            sample; one that was not corrected counts with 0 parameters and the unchanged network's figures.
+    "corrected" takes the samples that a change of the network made right; "all" takes every sample, and one that was
+    not corrected counts with 0 parameters and the unchanged network's figures.
 
     Raises:
         ValueError: Another population is asked for.
@@ -149,13 +138,7 @@ def of_population(samples: pd.DataFrame, population: Population = "corrected") -
 def over_corrected(
     runs: pd.DataFrame, samples: pd.DataFrame, values: Callable[[pd.DataFrame], Values]
 ) -> Values | str:
-    """Return a value over the corrected samples of a method, or in words why there is none.
-
-    Args:
-        runs: The method's.
-        samples: Theirs.
-        values: From samples to a value each.
-    """
+    """Return a value over the corrected samples of a method's runs, or in words why there is none."""
     chosen = samples[corrected(samples)]
     if len(chosen):
         return values(chosen)
@@ -173,6 +156,7 @@ class Summary:
         over: What the values are: "seeds" or "samples" (pairs of seed and sample).
         left_out: How many values were not finite and are in neither mean nor n.
         note: Why there is no mean; empty otherwise.
+        low, high: The least and the largest value; None where there is no value.
     """
 
     mean: float | None
@@ -181,6 +165,8 @@ class Summary:
     over: str
     left_out: int = 0
     note: str = ""
+    low: float | None = None
+    high: float | None = None
 
     @property
     def told(self) -> float | str:
@@ -194,22 +180,18 @@ def absent(over: str, note: str = MISSING) -> Summary:
 
 
 def summarize(values: Values, over: str, otherwise: str = NO_SAMPLES) -> Summary:
-    """Return mean and sample standard deviation of the finite values.
-
-    Args:
-        values: One-dimensional.
-        over: What the values are, "seeds" or "samples".
-        otherwise: The note for an empty `values`.
-    """
+    """Return mean and sample standard deviation of the finite values; where there is no value, `otherwise` says so."""
     finite = values[np.isfinite(values)]
     left_out = int(values.size - finite.size)
     if finite.size == 0:
         return Summary(None, None, 0, over, left_out, NOT_FINITE if left_out else otherwise)
-    if finite.min() == finite.max():  # where rounding would leave a spread of 1e-17
-        mean, sd = float(finite[0]), 0.0
+    low, high = float(finite.min()), float(finite.max())
+    if low == high:  # where rounding would leave a spread of 1e-17
+        mean, sd = low, 0.0
     else:
         mean, sd = float(np.mean(finite)), float(np.std(finite, ddof=1))
-    return Summary(mean, sd if finite.size > 1 else None, int(finite.size), over, left_out)
+    spread = sd if finite.size > 1 else None
+    return Summary(mean, spread, int(finite.size), over, left_out, low=low, high=high)
 
 
 @dataclass(frozen=True)
@@ -240,6 +222,7 @@ class Metric:
         return absent(self.over)
 
 
+_training_accuracy_change = partial(_difference, after="train_accuracy", before="base_train_accuracy")
 METRICS = {
     metric.name: metric
     for metric in (
@@ -248,18 +231,15 @@ METRICS = {
         Metric("dTL", "ΔTL", "samples", training_loss_change),
         Metric("dTL_released", "ΔTL, released accounting", "samples", released_training_loss_change),
         Metric("dTA", "ΔTA", "samples", test_accuracy_change),
-        Metric("training_accuracy_change", "Δ training accuracy", "samples", training_accuracy_change),
-        Metric("sample_loss", "Sample loss", "samples", sample_loss),
+        Metric("training_accuracy_change", "Δ training accuracy", "samples", _training_accuracy_change),
+        # In nats, after the sample's turn (section 4.5.1, figure 4.2).
+        Metric("sample_loss", "Sample loss", "samples", partial(column, name="sample_loss_after")),
         Metric(
-            "early_test_accuracy",
-            f"Test accuracy after {EARLY}",
-            "seeds",
-            early_test_accuracy,
-            "non_reloading",
+            "early_test_accuracy", f"Test accuracy after {EARLY}", "seeds", early_test_accuracy, NON_RELOADING
         ),
-        Metric("final_test_accuracy", "Final test accuracy", "seeds", final_test_accuracy, "non_reloading"),
-        Metric("final_training_loss", "Final training loss", "seeds", final_training_loss, "non_reloading"),
-        Metric("retained", "Retained (%)", "seeds", retained, "non_reloading"),
+        Metric("final_test_accuracy", "Final test accuracy", "seeds", final_test_accuracy, NON_RELOADING),
+        Metric("final_training_loss", "Final training loss", "seeds", final_training_loss, NON_RELOADING),
+        Metric("retained", "Retained (%)", "seeds", retained, NON_RELOADING),
     )
 }
 

@@ -51,6 +51,11 @@ def format_count(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return "1 seed", "2 seeds"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def listing(items: list[str]) -> str:
     """Return "a", "a and b", "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

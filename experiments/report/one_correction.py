@@ -54,52 +54,33 @@ def _percentage(samples: pd.DataFrame, count: str, of: str) -> Values:
 
 
 def negative_flips(samples: pd.DataFrame) -> Values:
-    """Return the negative flip rate in %: a value per sample.
+    """Return in % how many test images N0 gets right and the corrected network wrong.
 
-    Test images that N0 gets right and the corrected network wrong, over all test images (Yan et al.,
-    "Positive-Congruent Training", CVPR 2021, equation 1).
+    Yan et al., "Positive-Congruent Training", CVPR 2021, equation 1.
     """
     return _percentage(samples, "broken", "test_images")
 
 
 def positive_flips(samples: pd.DataFrame) -> Values:
-    """Return the positive flip rate in %: test images from wrong to right over all; the sample's own is among them."""
+    """Return in % how many test images go from wrong to right; the sample's own is among them."""
     return _percentage(samples, "fixed", "test_images")
 
 
 def locality(samples: pd.DataFrame) -> Values:
-    """Return the locality in %: a value per sample.
-
-    Test images with the same prediction, right or wrong, as N0's, over all test images.
-    """
+    """Return in % how many test images have N0's prediction, right or wrong."""
     return _percentage(samples, "agreeing", "test_images")
 
 
 def close_locality(samples: pd.DataFrame) -> Values:
-    """Return the locality in % on the images whose two largest logits N0 has closest together: a value per sample.
-
-    NaN where no image counts as close.
-    """
+    """Return `locality` on the images whose two largest logits N0 has closest together; NaN without any."""
     return _percentage(samples, "agreeing_close", "base_close_images")
 
 
 def untouched_accuracy_change(samples: pd.DataFrame) -> Values:
-    """Return the change of the accuracy, in [0, 1], on the test images that are not on the work list.
-
-    The difference of two shares of `base_untouched_images`, after the correction and of N0: a value per sample, NaN
-    where every test image is on the list.
-    """
+    """Return the change of the accuracy, in [0, 1], on the test images not on the work list; NaN without any."""
     change = column(samples, "untouched_right") - column(samples, "base_untouched_right")
     images = column(samples, "base_untouched_images")
     return np.asarray(change / np.where(images > 0, images, np.nan), dtype=np.float64)
-
-
-def _moved(samples: pd.DataFrame) -> Values:
-    return np.round(100 - locality(samples), 10)
-
-
-def _moved_close(samples: pd.DataFrame) -> Values:
-    return np.round(100 - close_locality(samples), 10)
 
 
 NEGATIVE = Metric("negative_flip_rate", "Negative flip rate (%)", "samples", negative_flips, harm="largest")
@@ -126,8 +107,8 @@ class SideEffects(Tails):
     drawn = (
         NEGATIVE,
         POSITIVE,
-        Metric("moved", "", "samples", _moved),
-        Metric("moved_close", "", "samples", _moved_close),
+        Metric("moved", "", "samples", lambda samples: np.round(100 - locality(samples), 10)),
+        Metric("moved_close", "", "samples", lambda samples: np.round(100 - close_locality(samples), 10)),
         UNTOUCHED,
     )
     panels = (
@@ -140,8 +121,7 @@ class SideEffects(Tails):
 
     def about(self, frames: Frames) -> list[str]:
         """Say which images count as close."""
-        close = describe_close(frames, self.networks)
-        return [close] if close else []
+        return list(filter(None, [describe_close(frames, self.networks)]))
 
 
 def describe_close(frames: Frames, networks: Sequence[str]) -> str:

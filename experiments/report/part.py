@@ -35,11 +35,7 @@ class Part(Protocol):
     def names(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file of `names`; the same runs give the same bytes.
-
-        Args:
-            runs: The runs of `presets` that there are; where there are none the files say so.
-        """
+        """Return each file of `names`, the same bytes from the same runs; where there are none the files say so."""
         ...
 
 
@@ -127,14 +123,14 @@ class Study:
         name: str = "",
         **filled: object,
     ) -> Sheet:
-        """Lay out a table: heading, columns and the first part of the caption are among the words.
+        """Lay out a table; heading, columns and the first part of the caption are among the words.
 
         Args:
-            sentences: What the caption says after that.
+            sentences: The rest of the caption.
             warnings: See `Sheet`.
-            blocks: See there.
-            records: See there.
-            name: Of the table; the study's only one where nothing is said.
+            blocks: See `Sheet`.
+            records: See `Sheet`.
+            name: Of the table; the study's first where nothing is said.
             **filled: What the caption's braces stand for.
         """
         name = name or self.tables[0]

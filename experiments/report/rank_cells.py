@@ -28,14 +28,10 @@ NOT_LOOKED_AT = "our run looks at fewer ranks"
 
 @dataclass(frozen=True)
 class RankCells:
-    """A table of gradient ranks and what ours is made from.
+    """A table of gradient ranks and the runs, any, that ours is made from.
 
     Ours is by the reading "best of the sample" (see `report.rank_shares`). A rank's interval is of the ranks
     that the resamples name at its place.
-
-    Attributes:
-        part: The table.
-        runs: Any; those of other probes and networks are not looked at.
     """
 
     part: GradientRanksPart
@@ -69,11 +65,10 @@ class RankCells:
 
 
 Name = tuple[str, str, str, str, str]
+Notes = tuple[str, ...]
 
 
-def _rank(
-    name: Name, printed: Printed, best: Reading, place: int, n: int, about: tuple[str, ...]
-) -> Compared:
+def _rank(name: Name, printed: Printed, best: Reading, place: int, n: int, about: Notes) -> Compared:
     ours = int(best.top[place])
     if ours == 0:
         return Compared(*name, printed, None, MISSING, n=n, notes=(NEVER_BEST, *about))
@@ -85,7 +80,7 @@ def _rank(
 
 
 def _share(
-    name: Name, printed: Printed, readings: tuple[Reading, Reading], rank: int, n: int, about: tuple[str, ...]
+    name: Name, printed: Printed, readings: tuple[Reading, Reading], rank: int, n: int, about: Notes
 ) -> Compared:
     best, corrects = readings
     if rank > best.shares.size:

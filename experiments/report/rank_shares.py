@@ -91,11 +91,7 @@ def winners(best: Bools) -> Bools:
 
 
 def first_three(keys: Values) -> Integers:
-    """Return the ranks with the three smallest keys (..., ranks), ties to the smaller rank; 0 for none.
-
-    Args:
-        keys: Infinite for a rank that is not to be named.
-    """
+    """Return the ranks with the three smallest of `keys` (..., ranks), ties to the smaller; 0 for an infinite key."""
     order = np.argsort(keys, axis=-1, kind="stable")[..., :PLACES]
     return np.where(np.isfinite(np.take_along_axis(keys, order, axis=-1)), order + 1, 0)
 
@@ -135,24 +131,19 @@ def _reading(keys: Values, keys_again: Values, hits: Values, draws: Values) -> R
 def best_of_sample(data: RankData, name: str, draws: Values) -> Reading:
     """Return the ranks by the share of all samples in which a rank alone gives the best value."""
     hits = winners(at_best(data.values[name], CRITERIA[name])).astype(np.float64)
-
-    def keys(counts: Values) -> Values:
-        return np.where(counts > 0, -counts, np.inf)
-
-    return _reading(keys(hits.sum(axis=0)), keys(draws @ hits), hits, draws)
+    keys, again = (np.where(counts > 0, -counts, np.inf) for counts in (hits.sum(axis=0), draws @ hits))
+    return _reading(keys, again, hits, draws)
 
 
 def best_mean(data: RankData, name: str, draws: Values) -> Reading:
     """Return the ranks by the mean over the samples they correct; the share is of samples corrected."""
     values, sign = data.values[name], CRITERIA[name].sign
-    key, again = means(values), resampled_means(values, draws)
-    hits = data.corrected.astype(np.float64)
-    return _reading(_key(sign * key), _key(sign * again), hits, draws)
-
-
-def _key(means: Values) -> Values:
-    """Return means as keys: equal ones equal, without the last digits that their summation leaves behind."""
-    return np.where(np.isnan(means), np.inf, np.round(means, 12))
+    # Equal means are equal keys: without the last digits that their summation leaves behind.
+    keys, again = (
+        np.where(np.isnan(each), np.inf, np.round(sign * each, 12))
+        for each in (means(values), resampled_means(values, draws))
+    )
+    return _reading(keys, again, data.corrected.astype(np.float64), draws)
 
 
 def means(values: Values) -> Values:
@@ -183,13 +174,7 @@ def shares_ties_split(data: RankData, name: str) -> Values:
 
 @dataclass(frozen=True)
 class Results:
-    """What a network's table and figure are made from.
-
-    Attributes:
-        data: Of the run.
-        draws: (resamples, samples): how often each sample is in each resample.
-        readings: By reading, then by criterion.
-    """
+    """What a network's table and figure are made from: `draws` (resamples, samples), readings by name and criterion."""
 
     data: RankData
     draws: Values
@@ -200,9 +185,9 @@ class Results:
         """Return the results of a run."""
         data = read(run)
         draws = resamples(data.corrected.shape[0], "gradient_ranks", network)
+        kinds = {OF_SAMPLE: best_of_sample, MEAN: best_mean}
         readings = {
-            OF_SAMPLE: {name: best_of_sample(data, name, draws) for name in CRITERIA},
-            MEAN: {name: best_mean(data, name, draws) for name in CRITERIA},
+            kind: {name: reading(data, name, draws) for name in CRITERIA} for kind, reading in kinds.items()
         }
         return cls(data, draws, readings)
 

@@ -5,22 +5,22 @@ A replica (`mnist.replicas`) is N0 with each parameter at a neighbouring float o
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from experiments.records.schema import NON_RELOADING, PROBE, Run
-from experiments.report.canvas import Picture, blank
+from experiments.records.schema import NON_RELOADING, PROBE, Run, subject
+from experiments.report.canvas import Picture, blank, dots, legend_above
 from experiments.report.captions import describe_base, describe_scale_briefly, warnings_of
-from experiments.report.frames import REPLICAS, Frames, build_frames
-from experiments.report.metrics import METRICS, MISSING, Summary
+from experiments.report.frames import REPLICA, REPLICAS, Frames, build_frames
+from experiments.report.metrics import METRICS, MISSING, Summary, measure, summarize
 from experiments.report.numbers import format_count, format_number, format_summary, listing
 from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block
-from experiments.report.spread import SAME, Spread
 from experiments.report.style import (
     DOUBLE_COLUMN,
     METHODS,
@@ -31,32 +31,26 @@ from experiments.report.style import (
     network_label,
     setting_label,
 )
+from experiments.report.variation import SEED
 
 OF_SETTING = {"reloading": ("POC", "POPA", "dTA"), NON_RELOADING: ("POC", "final_test_accuracy")}
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Over what runs of one method spread.
-
-    Attributes:
-        label: In the table.
-        drawn: In the figure's legend.
-        marker, colour, shift: Of its dots; the shift is from the method's line.
-    """
+    """Over what runs of one method spread: the name in the legend, and its dots, `shift` from the method's line."""
 
     label: str
-    drawn: str
     marker: str
     colour: str
     shift: float
 
 
 AXES = {
-    "replicas": Axis("replicas", "replicas of N0", "o", "#0072B2", -0.27),
-    "seeds": Axis("method seeds", "method seeds", "s", "#E69F00", -0.09),
-    "orders": Axis("orders", "orders", "D", "#009E73", 0.09),
-    "networks": Axis("base networks", "base networks", "^", "#CC79A7", 0.27),
+    "replicas": Axis("replicas of N0", "o", "#0072B2", -0.27),
+    "seeds": Axis("method seeds", "s", "#E69F00", -0.09),
+    "orders": Axis("orders", "D", "#009E73", 0.09),
+    "networks": Axis("base networks", "^", "#CC79A7", 0.27),
 }
 OTHERS = tuple(AXES)[1:]
 DRAWN = "mlp"  # the network that has orders and other base networks beside replicas
@@ -67,22 +61,88 @@ PANELS = (
     (NON_RELOADING, "final_test_accuracy", "test accuracy at the end, one after the other"),
     (NON_RELOADING, FIRST, "first sample that differs, one after the other"),
 )
-HEADER = (
-    *("method", "measure", "replicas", "mean ± sd over replicas", "least to largest"),
-    *(f"sd over {AXES[axis].label}" for axis in OTHERS),
-)
+SAME = 1e-3  # relative difference of two L2 norms up to which they are one change, rounded otherwise
 
 Key = tuple[str, str, str]  # network, setting, method
 
 
 @dataclass(frozen=True)
-class Rounding(Study):
-    """The table and the figure.
+class Parting:
+    """Where runs of one method and seed from N0 and from a replica go different ways.
 
     Attributes:
-        presets: With runs from N0 and its replicas, and with runs over seeds, orders and base networks of the same
-            methods.
+        first: Place of the first sample, from 0, whose correction differs; None where none does.
+        same: How many samples have the same correction.
+        samples: How many samples both runs have.
     """
+
+    first: int | None
+    same: int
+    samples: int
+
+
+def parting(ours: pd.DataFrame, theirs: pd.DataFrame) -> Parting:
+    """Compare the rows of two runs, sample by sample.
+
+    Two corrections are the same where outcome, numbers of parameters and passes are equal and the L2 norms of the
+    changes agree to `SAME`: another parameter has another gradient, so another subset shows in the norm.
+    """
+    columns = ["outcome", "altered", "l0", "steps", "forward_passes", "l2"]
+    both = ours[["index", "position", *columns]].merge(
+        theirs[["index", *columns]], on="index", suffixes=("", "_theirs")
+    )
+    same = np.isclose(both["l2"], both["l2_theirs"], rtol=SAME, atol=0)
+    for name in columns[:-1]:
+        same &= (both[name] == both[f"{name}_theirs"]).to_numpy()
+    apart = both.loc[~same, "position"]
+    return Parting(int(apart.min()) if len(apart) else None, int(same.sum()), len(both))
+
+
+class Spread:
+    """A method's runs along each axis in which they differ from the one of seed 0, order 0 and N0 itself.
+
+    Attributes:
+        rows: The samples of each run along an axis; `first` is that one run.
+        values: By axis and metric, its mean in each run, NaN where a run has none.
+    """
+
+    def __init__(self, frames: Frames, metrics: Sequence[str]) -> None:
+        runs, by_run = frames.runs, dict(iter(frames.samples.groupby("run_id")))
+        at_first = pd.DataFrame(
+            {
+                "replicas": runs["replica"] == 0,
+                "seeds": runs["seed"] % REPLICA == SEED,
+                "orders": runs["order"] == 0,
+                "networks": runs["network_seed"] == 0,
+            }
+        )
+        along = {axis: at_first.drop(columns=axis).all(axis=1) for axis in at_first}
+        along |= {"first": at_first.all(axis=1), "replicas": along["replicas"] & ~at_first["replicas"]}
+        self.rows = {axis: [by_run[each] for each in runs.loc[own, "run_id"]] for axis, own in along.items()}
+        self.values = {
+            (axis, metric): np.array([_mean(rows, metric) for rows in self.rows[axis]], dtype=np.float64)
+            for axis in self.rows
+            for metric in metrics
+        }
+
+    def summary(self, axis: str, metric: str) -> Summary:
+        """Summarize a metric over the runs along an axis."""
+        return summarize(self.values[axis, metric], axis, otherwise=MISSING)
+
+    def partings(self) -> list[Parting]:
+        """Say of each replica where it parts from N0 itself; empty where no run of N0 itself is there."""
+        return [parting(first, rows) for first in self.rows["first"] for rows in self.rows["replicas"]]
+
+
+def _mean(rows: pd.DataFrame, metric: str) -> float:
+    """Return a metric's mean in a run, without the last digits that the order of a sum leaves behind."""
+    mean = measure(rows, METRICS[metric]).mean
+    return np.nan if mean is None else round(mean, 12)
+
+
+@dataclass(frozen=True)
+class Rounding(Study):
+    """The table and the figure: runs from N0 and its replicas, and over seeds, orders and base networks."""
 
     presets: tuple[str, ...] = (*REPLICAS, "rounding_beyond", "every_method", "orders", "base_networks")
     tables = ("rounding",)
@@ -94,7 +154,7 @@ class Rounding(Study):
         groups = {key: Spread(part, OF_SETTING[key[1]]) for key, part in _groups(frames)}
         about = self._about(frames)
         yield self.sheet(
-            [*about],
+            about,
             warnings_of(frames.runs.assign(base_id=""), "network", NETWORKS),
             list(_blocks(groups))
             or [Block("", ["method", "runs"], [[MISSING, "no replica is among the records"]])],
@@ -122,8 +182,9 @@ def _comparable(runs: Sequence[Run]) -> Frames:
 
     The same run may be of two presets at two scales: from N0 itself, that at the scale of the replicas is taken.
     """
-    sizes = {_group(run): _scale(run) for run in runs if run.header.spec.get("replica")}
-    return build_frames([run for run in runs if sizes.get(_group(run)) == _scale(run)])
+    of_runs = [(run, subject(run.header.spec)) for run in runs]
+    sizes = {of: _scale(run) for run, of in of_runs if run.header.spec.get("replica")}
+    return build_frames([run for run, of in of_runs if sizes.get(of) == _scale(run)])
 
 
 def _scale(run: Run) -> tuple[object, ...]:
@@ -133,43 +194,32 @@ def _scale(run: Run) -> tuple[object, ...]:
     return "all" if every else header.samples, header.train_images, header.test_images
 
 
-def _group(run: Run) -> Key:
-    spec = run.header.spec
-    return spec["network"]["name"], spec["setting"]["name"], spec["method"]["name"]
-
-
 def _groups(frames: Frames) -> Iterator[tuple[Key, Frames]]:
-    for network in NETWORKS:
-        for setting in SETTINGS:
-            part = frames.select(network=network, setting=setting)
-            for method in method_order(part.runs["method"]):
-                yield (network, setting, method), part.select(method=method)
+    for network, setting in product(NETWORKS, SETTINGS):
+        part = frames.select(network=network, setting=setting)
+        for method in method_order(part.runs["method"]):
+            yield (network, setting, method), part.select(method=method)
 
 
 def _blocks(groups: Mapping[Key, Spread]) -> Iterator[Block]:
     """Yield two blocks for each network and setting."""
-    for network in NETWORKS:
-        for setting in SETTINGS:
-            own = {key: each for key, each in groups.items() if key[:2] == (network, setting)}
-            if own:
-                place = f"{network_label(network)}, {setting_label(setting)} setting"
-                yield Block(
-                    f"{place}.", HEADER, [line for key, each in own.items() for line in _lines(key, each)]
-                )
-                title = f"{place}: where the runs part from the one from N0 itself."
-                yield Block(
-                    title, words("rounding")["partings"], [_parts(key, each) for key, each in own.items()]
-                )
+    for (network, setting), keys in groupby(groups, key=lambda key: key[:2]):
+        own = {key: groups[key] for key in keys}
+        place = f"{network_label(network)}, {setting_label(setting)} setting"
+        lines = [line for key, each in own.items() for line in _lines(key, each)]
+        yield Block(f"{place}.", words("rounding")["header"], lines)
+        title = f"{place}: where the runs part from the one from N0 itself."
+        yield Block(title, words("rounding")["partings"], [_parts(key, each) for key, each in own.items()])
 
 
 def _lines(key: Key, spread: Spread) -> Iterator[list[str]]:
     """Yield a line for each metric."""
     for name in OF_SETTING[key[1]]:
-        values = spread.finite("replicas", name)
-        ends = f"{format_number(values.min())} to {format_number(values.max())}" if values.size else MISSING
+        own = spread.summary("replicas", name)
+        ends = " to ".join(format_number(end) for end in (own.low, own.high) if end is not None) or MISSING
         yield [
             *(method_style(key[2]).label, METRICS[name].label, format_count(len(spread.rows["replicas"]))),
-            *(format_summary(spread.summary("replicas", name)), ends),
+            *(format_summary(own), ends),
             *(_sd(spread.summary(axis, name)) for axis in OTHERS),
         ]
 
@@ -182,8 +232,8 @@ def _parts(key: Key, spread: Spread) -> list[str]:
     same = 100 * sum(part.same for part in partings) / max(1, sum(part.samples for part in partings))
     places = sorted(part.first for part in partings if part.first is not None)
     first = [str(places[0]), format_number(float(np.median(places)))] if places else ["never", "never"]
-    words = "never" if not places else listing([str(place) for place in places])
-    return [label, words, count, format_number(round(same, 2)), *first, str(len(partings) - len(places))]
+    each = listing([str(place) for place in places]) if places else "never"
+    return [label, each, count, format_number(round(same, 2)), *first, str(len(partings) - len(places))]
 
 
 def _sd(summary: Summary) -> str:
@@ -191,11 +241,9 @@ def _sd(summary: Summary) -> str:
 
 
 def _records(key: Key, spread: Spread) -> Iterator[tuple[object, ...]]:
-    for name in OF_SETTING[key[1]]:
-        for axis in AXES:
-            summary, values = spread.summary(axis, name), spread.finite(axis, name)
-            ends = (float(values.min()), float(values.max())) if values.size else (None, None)
-            yield (*key, name, axis, summary.told, summary.sd, *ends, summary.n)
+    for name, axis in product(OF_SETTING[key[1]], AXES):
+        one = spread.summary(axis, name)
+        yield (*key, name, axis, one.told, one.sd, one.low, one.high, one.n)
     for number, part in enumerate(spread.partings(), 1):
         share = part.same / part.samples if part.samples else None
         for name, value in (("same_corrections", share), ("first_to_differ", part.first)):
@@ -224,21 +272,18 @@ def draw_spread(figure: Figure, groups: Mapping[Key, Spread]) -> list[str]:
         axes.grid(visible=True, axis="x")
         axes.tick_params(axis="y", length=0, labelleft=place % 2 == 0)
     if methods:
-        key = [
-            Line2D([], [], color=axis.colour, marker=axis.marker, linewidth=0, markersize=4, label=axis.drawn)
-            for axis in AXES.values()
-        ]
-        figure.legend(handles=key, loc="outside upper center", ncols=len(key), frameon=False)
+        legend_above(figure, [dots(axis.marker, axis.label, axis.colour) for axis in AXES.values()])
     return [words("rounding")["figure"]]
 
 
 def _draw_method(axes: Axes, place: int, spread: Spread, metric: str) -> None:
     for name, axis in AXES.items():
         if metric == FIRST:
-            values = spread.firsts() if name == "replicas" else np.empty(0)
+            firsts = [part.first for part in spread.partings() if part.first is not None]
+            values = np.array(firsts if name == "replicas" else [], dtype=np.float64)
         else:
             values = spread.values[name, metric]
         if values.size < 2 and name != "replicas":
             continue  # the run of seed 0, order 0 and N0 itself alone
-        dots: dict[str, Any] = {"color": axis.colour, "markersize": 3.2, "alpha": 0.75, "markeredgewidth": 0}
-        axes.plot(values, np.full(values.size, place + axis.shift), axis.marker, linewidth=0, **dots)
+        look: dict[str, Any] = {"color": axis.colour, "markersize": 3.2, "alpha": 0.75, "markeredgewidth": 0}
+        axes.plot(values, np.full(values.size, place + axis.shift), axis.marker, linewidth=0, **look)

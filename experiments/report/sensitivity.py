@@ -16,7 +16,7 @@ from experiments.records.schema import Run
 from experiments.report.canvas import Picture, blank, lettered
 from experiments.report.captions import describe_base, describe_scale, warnings
 from experiments.report.frames import Frames, ReportError, corrections_of
-from experiments.report.metrics import corrected, parameters_altered, test_accuracy_change
+from experiments.report.metrics import MISSING, corrected, parameters_altered, test_accuracy_change
 from experiments.report.numbers import format_number, format_spread, listing
 from experiments.report.part import Made, Study, file_names, words
 from experiments.report.sheet import Block, Sheet
@@ -29,14 +29,7 @@ AXES = {  # key of the spec -> symbol of section 3.4.1; the thesis has no symbol
     "method.replace_probability": "p",
 }
 KEYS = tuple(AXES)
-COLUMNS = ("POC", "POPA", "dTA", "forward_passes")
-LABELS = {
-    "POC": "POC (%)",
-    "POPA": "POPA (%)",
-    "dTA": "ΔTA (points of 1 %)",
-    "forward_passes": "forward passes a sample",
-}
-SHORT = {"POC": "POC (%)", "POPA": "POPA (%)", "dTA": "ΔTA", "forward_passes": "passes"}
+LABELS = words("sensitivity")["labels"]  # by metric
 
 Cell = tuple[Any, ...]  # a value of each of KEYS
 
@@ -45,10 +38,8 @@ Cell = tuple[Any, ...]  # a value of each of KEYS
 class Sensitivity(Study):
     """Heat maps of a grid of hyper-parameters, one figure per method, and a table.
 
-    Attributes:
-        methods: A figure each.
-        default: The values of `KEYS` that the tables of the thesis are run with.
-        example: Those that section 3.4.1 names as too low, {n, T, x} = {5, 5, 5}, with the default's p.
+    `default` is what the tables of the thesis are run with; `example` is what section 3.4.1 names as too low,
+    {n, T, x} = {5, 5, 5}, with the default's p.
     """
 
     presets: tuple[str, ...] = ("sensitivity",)
@@ -82,39 +73,31 @@ class Sensitivity(Study):
         lines: list[list[str]] = []
         for method in self.methods:
             own = cells[cells["method"] == method]
-            label = method_style(method).label
-            lines += [[label, *line] for line in (self._lines(own) if len(own) else [["missing"] * 6])]
-        symbols = ", ".join(f"{symbol}: {key}" for key, symbol in AXES.items())
-        about, unsolved = self._about(frames), self._unsolved(cells)
+            found = self._lines(own) if len(own) else [[MISSING] * (2 + len(LABELS))]
+            lines += [[method_style(method).label, *line] for line in found]
         return self.sheet(
             [],
             warnings(frames.runs),
-            [Block("", ["method", "{n, T, x}, p", "cells", *SHORT.values()], lines)],
+            [Block("", words("sensitivity")["header"], lines)],
             list(cells.itertuples(index=False, name=None)),
-            symbols=symbols,
-            about=about,
-            unsolved=unsolved,
+            symbols=", ".join(f"{symbol}: {key}" for key, symbol in AXES.items()),
+            about=self._about(frames),
+            unsolved=self._unsolved(cells),
         )
 
     def _unsolved(self, cells: pd.DataFrame) -> str:
         """Return for how many samples the thesis' example and the default find no solution."""
         texts = []
         for method in self.methods:
-            counts = []
-            for cell in (self.example, self.default):
-                one = cells[_at(cells, cell) & (cells["method"] == method)]
-                missed = [
-                    f"{samples - right} of {samples}"
-                    for samples, right in one[["samples", "corrected"]].values
-                ]
-                counts.append(missed[0] if missed else "missing")
-            texts.append(f"{method_style(method).label} {counts[0]} (default: {counts[1]})")
+            own = cells[cells["method"] == method]
+            example, default = (_missed(_at(own, cell)) for cell in (self.example, self.default))
+            texts.append(f"{method_style(method).label} {example} (default: {default})")
         return f"Samples without a solution there: {listing(texts)}."
 
     def _lines(self, cells: pd.DataFrame) -> list[list[str]]:
         """Return the named cells, those with the highest and lowest POC, and the effect of each value."""
         named = [("default", self.default), ("thesis' example", self.example)]
-        lines = [_line(f"{_cell_text(cell)} ({name})", cells[_at(cells, cell)]) for name, cell in named]
+        lines = [_line(f"{_cell_text(cell)} ({name})", _at(cells, cell)) for name, cell in named]
         for name, place in (("highest", cells["POC"].idxmax()), ("lowest", cells["POC"].idxmin())):
             cell = cells.loc[[place]]
             text = _cell_text(tuple(cell.iloc[0][list(KEYS)]))
@@ -168,28 +151,29 @@ def cells_of(frames: Frames) -> pd.DataFrame:
     """
     if frames.runs.duplicated(["method", *KEYS]).any():
         raise ReportError("sensitivity: a cell of the grid has more than one run")
-    samples = frames.samples
-    right = corrected(samples)
-    values = samples[["method", *KEYS]].copy()
-    values["POC"] = 100.0 * right
-    values["POPA"] = np.where(right, parameters_altered(samples), np.nan)
-    values["dTA"] = np.where(right, test_accuracy_change(samples), np.nan)
-    values["forward_passes"] = samples["forward_passes"].to_numpy(dtype=np.float64)
+    samples, right = frames.samples, corrected(frames.samples)
+    values = samples[["method", *KEYS, "forward_passes"]].assign(
+        POC=100.0 * right,
+        POPA=np.where(right, parameters_altered(samples), np.nan),
+        dTA=np.where(right, test_accuracy_change(samples), np.nan),
+    )
     groups = values.groupby(["method", *KEYS], sort=True)
-    cells = groups.size().rename("samples").to_frame()
-    cells["corrected"] = groups["POPA"].count()
-    for name in COLUMNS:
+    cells = groups.size().rename("samples").to_frame().assign(corrected=groups["POPA"].count())
+    for name in LABELS:
         cells[name] = groups[name].mean()
         if name != "POC":
             cells[f"{name}_sd"] = groups[name].std()
     return cells.reset_index()
 
 
-def _at(cells: pd.DataFrame, cell: Cell) -> "pd.Series[bool]":
-    found = pd.Series(True, index=cells.index)
-    for key, value in zip(KEYS, cell, strict=True):
-        found &= cells[key] == value
-    return found
+def _at(cells: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    """Return the line of a cell, if it is there."""
+    return cells[(cells[list(KEYS)] == list(cell)).all(axis=1)]
+
+
+def _missed(cells: pd.DataFrame) -> str:
+    samples, right = cells["samples"].sum(), cells["corrected"].sum()
+    return MISSING if cells.empty else f"{samples - right} of {samples}"
 
 
 def _cell_text(cell: Cell) -> str:
@@ -200,12 +184,9 @@ def _cell_text(cell: Cell) -> str:
 def _line(name: str, cells: pd.DataFrame) -> list[str]:
     """Return a line of the table: of one cell with its sd over samples, of several with that over cells."""
     if cells.empty:
-        return [name, *["missing"] * (1 + len(COLUMNS))]
-    if len(cells) == 1:
-        one = cells.iloc[0]
-        texts = [_text(one[column], one.get(f"{column}_sd")) for column in COLUMNS]
-    else:
-        texts = [_text(cells[column].mean(), cells[column].std()) for column in COLUMNS]
+        return [name, *[MISSING] * (1 + len(LABELS))]
+    spreads = [cells[each].std() if len(cells) > 1 else cells.iloc[0].get(f"{each}_sd") for each in LABELS]
+    texts = [_text(cells[each].mean(), spread) for each, spread in zip(LABELS, spreads, strict=True)]
     return [name, str(len(cells)), *texts]
 
 

@@ -10,13 +10,7 @@ from experiments.report.render import bold_markdown, csv_text, loud_tex, markdow
 
 @dataclass(frozen=True)
 class Block:
-    """Lines under one header; a sheet has one or more.
-
-    Attributes:
-        title: What the block says, in words; it stands before the block where a sheet has several.
-        header: The columns' names; the first two columns are texts, the others numbers.
-        lines: As long as the header each.
-    """
+    """Lines under one header, the first two cells texts, the others numbers; a title, for a sheet of several."""
 
     title: str
     header: Sequence[str]
@@ -87,7 +81,12 @@ def plain(value: object) -> object:
 
 def percent(share: float) -> str:
     """Return a share in [0, 1] as a number of per cent."""
-    return format_number(round(100 * float(share), 10))
+    return per_cent(100 * float(share))
+
+
+def per_cent(value: float) -> str:
+    """Return a number of per cent without the last digits that its reckoning leaves behind."""
+    return format_number(round(float(value), 10))
 
 
 def bracketed(value: str, low: str, high: str) -> str:

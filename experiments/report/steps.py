@@ -1,11 +1,11 @@
 """The first-order step, which the thesis does not state: what comes out at each, and which fits its cells."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from itertools import product
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,71 +15,33 @@ from experiments.report.canvas import Picture, blank, grid
 from experiments.report.captions import describe_base, describe_scale, warnings
 from experiments.report.frames import Frames, corrections_of
 from experiments.report.metrics import correct, corrected, parameters_altered, test_accuracy_change
-from experiments.report.numbers import format_number, format_printed, listing
+from experiments.report.numbers import format_printed, listing
 from experiments.report.part import Made, Study, words
-from experiments.report.sheet import Block, Sheet, bracketed
+from experiments.report.sheet import Block, Sheet
 from experiments.report.style import DOUBLE_COLUMN, method_style, network_label
-from experiments.report.surveys import HIGH, LOW, Values, resamples
-from experiments.report.tables import NOT_PRINTED, NotPrinted, Printed, printed
+from experiments.report.surveys import Estimate, Values, estimate
+from experiments.report.tables import NOT_PRINTED, Printed, printed
 
 STEP_KEYS = {  # where a method has its step
     "bgd_i": "method.update.step",
     "top_k": "method.step",
     "retrain": "method.learning_rate",
 }
-METRICS = {"POC": "POC (%)", "POPA": "POPA (%)", "dTA": "|ΔTA|"}
+METRICS: dict[str, tuple[str, Callable[[pd.DataFrame], Values]]] = {
+    "POC": ("POC (%)", lambda samples: np.asarray(100.0 * correct(samples), dtype=np.float64)),
+    "POPA": ("POPA (%)", parameters_altered),
+    "dTA": ("|ΔTA|", lambda samples: -test_accuracy_change(samples)),
+}
+LABELS = {name: label for name, (label, _) in METRICS.items()}
 FACTOR = 2.0  # by which a mean may differ and still be called consistent: N0 and its samples are others
 MARKS = {True: " ✓", False: " ✗", None: ""}  # whether a cell is consistent; None: not judged
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over samples.
-
-    Attributes:
-        mean: NaN where there is no value.
-        low, high: Ends of its 95 % percentile bootstrap interval over samples.
-        n: Number of values.
-    """
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def ends(self) -> tuple[float, float, float]:
-        """The mean and the ends of its interval."""
-        return (self.mean, self.low, self.high)
-
-    @property
-    def text(self) -> str:
-        """For people."""
-        return bracketed(*map(format_number, self.ends)) if self.n else "none corrected"
-
-
-@cache
-def _draws(count: int) -> Values:
-    return resamples(count, "first_order_step")
-
-
-def estimate(per_sample: npt.ArrayLike) -> Estimate:
-    """Return mean and interval of a value per sample."""
-    values = np.asarray(per_sample, dtype=np.float64)
-    if not values.size:
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    low, high = np.percentile(_draws(values.size) @ values / values.size, (LOW, HIGH))
-    return Estimate(float(values.mean()), float(low), float(high), values.size)
-
-
 def of_metric(samples: pd.DataFrame, metric: str) -> Estimate:
     """Return POC in % over all samples, POPA in % or the drop in test accuracy over the corrected ones."""
-    if metric == "POC":
-        return estimate(100.0 * correct(samples))
-    chosen = samples[corrected(samples)]
-    if metric == "POPA":
-        return estimate(parameters_altered(chosen))
-    return estimate(-test_accuracy_change(chosen))
+    chosen = samples if metric == "POC" else samples[corrected(samples)]
+    values = METRICS[metric][1](chosen)
+    return estimate(values, np.arange(values.size), "first_order_step")
 
 
 def consistent(ours: Estimate, metric: str, mean: float, sd: float | None) -> bool:
@@ -121,20 +83,18 @@ class Cell:
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.table} {network_label(self.network)} {METRICS[self.metric]}"
+        return f"{self.table} {network_label(self.network)} {LABELS[self.metric]}"
 
 
-Group = tuple[str, str, str]  # network, setting, method
-Found = dict[Group, dict[float, dict[str, Estimate]]]  # by step, by metric
+# By network, setting and method; by step; by metric.
+Found = dict[tuple[Any, ...], dict[Any, dict[str, Estimate]]]
 
 
 @dataclass(frozen=True)
 class FirstOrderStep(Study):
     """Curves over the step, a table of them, and a table of BGD-I's cells in the thesis.
 
-    Attributes:
-        curves: By network, the tables of the thesis that have a method's reloading values.
-        cells: The tables of the thesis that BGD-I's cells are in, with network and setting.
+    `curves`: by network, the tables of the thesis with reloading values; `cells`: those with BGD-I's cells.
     """
 
     presets: tuple[str, ...] = tuple(f"first_order_step_{method}" for method in STEP_KEYS)
@@ -150,22 +110,21 @@ class FirstOrderStep(Study):
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make both tables and the figure."""
-        frames = _with_step(corrections_of(runs, tuple(STEP_KEYS.values())))
+        keys = list(STEP_KEYS.values())
+        frames = corrections_of(runs, keys)
+        step = frames.samples[keys].bfill(axis=1)[keys[0]].astype(np.float64)  # a method has one of them
         found: Found = {}
-        for (network, setting, method), own in frames.samples.groupby(["network", "setting", "method"]):
-            found[str(network), str(setting), str(method)] = {
-                step: {metric: of_metric(part, metric) for metric in METRICS}
-                for step, part in own.groupby(own["step"].astype(float))
-            }
+        for (*group, at), part in frames.samples.groupby(["network", "setting", "method", step]):
+            found.setdefault(tuple(group), {})[at] = {metric: of_metric(part, metric) for metric in METRICS}
         about = " ".join(self._about(frames))
         yield self._curve_sheet(frames, found, about)
         yield self._cell_sheet(found, about)
         yield Picture("first_order_step", lambda figure: self._paint(figure, found, about))
 
-    def _thesis(self, network: str, method: str) -> dict[str, Printed | NotPrinted]:
-        """Return the thesis' values of a method in the reloading setting."""
+    def _thesis(self, network: str, method: str) -> dict[str, float | None]:
+        """Return the means that the thesis prints of a method in the reloading setting."""
         known = printed(self.thesis.tables, *dict(self.curves)[network])
-        return {metric: known.get((metric, method), NOT_PRINTED) for metric in METRICS}
+        return {metric: known.get((metric, method), NOT_PRINTED)[0] for metric in METRICS}
 
     def _about(self, frames: Frames) -> Iterator[str]:
         """Say how large each network's runs are, by setting."""
@@ -177,25 +136,20 @@ class FirstOrderStep(Study):
 
     def _curve_sheet(self, frames: Frames, found: Found, about: str) -> Sheet:
         lines, records = [], []
-        for network in self.networks:
-            for method in STEP_KEYS:
-                thesis = self._thesis(network, method)
-                by_step = found.get((network, "reloading", method), {})
-                label = [network_label(network), method_style(method).label]
-                for step, own in by_step.items():
-                    lines.append(
-                        [*label, f"{step:g}", str(own["POPA"].n), *(one.text for one in own.values())]
-                    )
-                    for metric, one in own.items():
-                        records.append((network, method, step, metric, *one.ends, one.n, thesis[metric][0]))
-                prints = [format_printed(mean, None) for mean, _ in thesis.values()]
-                lines.append([*label, "thesis" if by_step else "missing; thesis", "", *prints])
+        for network, method in product(self.networks, STEP_KEYS):
+            thesis, by_step = self._thesis(network, method), found.get((network, "reloading", method), {})
+            label = [network_label(network), method_style(method).label]
+            for step, own in by_step.items():
+                lines.append([*label, f"{step:g}", str(own["POPA"].n), *(one.text for one in own.values())])
+                for metric, one in own.items():
+                    records.append((network, method, step, metric, *one.ends, one.n, thesis[metric]))
+            prints = [format_printed(mean, None) for mean in thesis.values()]
+            lines.append([*label, "thesis" if by_step else "missing; thesis", "", *prints])
         return self.sheet(
             [],
             warnings(frames.runs.drop_duplicates("network").assign(base_id="")),
-            [Block("", ["network", "method", "step", "n", *METRICS.values()], lines)],
+            [Block("", ["network", "method", "step", "n", *LABELS.values()], lines)],
             records,
-            name="first_order_step",
             about=about,
         )
 
@@ -207,11 +161,10 @@ class FirstOrderStep(Study):
             if (theirs := printed(self.thesis.tables, table).get((metric, "bgd_i")))
         ]
         ours = {(network, setting): own for (network, setting, name), own in found.items() if name == "bgd_i"}
-        steps = sorted({step for own in ours.values() for step in own})
         lines = [["", "thesis", *(format_printed(cell.printed[0], None) for cell in cells), ""]]
         records: list[tuple[object, ...]] = []
         counts = {}
-        for step in steps:
+        for step in sorted({step for own in ours.values() for step in own}):
             texts, fits = [], []
             for cell in cells:
                 one = ours.get((cell.network, cell.setting), {}).get(step, {}).get(cell.metric)
@@ -224,8 +177,7 @@ class FirstOrderStep(Study):
                 name = (step, cell.table, cell.network, cell.setting, cell.metric)
                 records.append((*name, *numbers, *cell.printed, met))
             counts[step] = fits.count(True)
-            known = len(fits) - fits.count(None)
-            lines.append([f"{step:g}", "ours", *texts, f"{counts[step]} of {known}"])
+            lines.append([f"{step:g}", "ours", *texts, f"{counts[step]} of {len(fits) - fits.count(None)}"])
         return self.sheet(
             [],
             (),
@@ -240,16 +192,16 @@ class FirstOrderStep(Study):
         panels = grid(figure, (DOUBLE_COLUMN, 5.6), tuple(METRICS), self.networks, sharex=True)
         for letter, axes, metric, network in panels:
             axes.set_title(f"{letter} {network_label(network)}")
-            axes.set_ylabel(METRICS[metric])
-            if any(key[0] == network for key in found):
+            axes.set_ylabel(LABELS[metric])
+            if not any(key[0] == network for key in found):
+                blank(axes, f"missing: no run of {network_label(network)}\namong the records")
+            else:
                 for method in STEP_KEYS:
                     own = found.get((network, "reloading", method), {})
                     values = {step: by_metric[metric] for step, by_metric in own.items()}
-                    _curve(axes, method, metric, values, self._thesis(network, method)[metric][0])
+                    _curve(axes, method, metric, values, self._thesis(network, method)[metric])
                 if network == self.networks[-1] and metric == "POC" and axes.lines:
                     axes.legend(loc="lower right", frameon=False)
-            else:
-                blank(axes, f"missing: no run of {network_label(network)}\namong the records")
             if metric == tuple(METRICS)[-1]:
                 axes.set_xlabel("first-order step (learning rate of retraining)")
         return [words("first_order_step")["figure"], about]
@@ -268,18 +220,6 @@ def _verdict(cells: Sequence[Cell], run: set[tuple[str, str]], counts: Mapping[f
     lacking = [cell.name for cell in cells if (cell.network, cell.setting) not in run]
     if lacking:
         yield f"Missing, no run among the records, and in no count: {listing(lacking)}."
-
-
-def _with_step(frames: Frames) -> Frames:
-    """Add the column `step`, from wherever a method has it."""
-    parts = []
-    for frame in (frames.samples, frames.runs):
-        step = pd.Series(np.nan, index=frame.index)
-        for method, key in STEP_KEYS.items():
-            chosen = frame["method"] == method
-            step[chosen] = pd.to_numeric(frame.loc[chosen, key])
-        parts.append(frame.assign(step=step))
-    return Frames(*parts)
 
 
 def _curve(

@@ -15,14 +15,10 @@ Line = Literal["-"] | tuple[float, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How a method looks and is called.
+    """How a method looks and is called, in the tables of the thesis (`label`) and in figures (`short`).
 
-    Attributes:
-        label: As in the tables of the thesis.
-        short: As in figures.
-        colour: Hexadecimal.
-        line: Line style of matplotlib; solid for the BGD family, broken for the baselines, so that two
-            methods that look alike to a colour-blind reader differ in one more way.
+    The line is solid for the BGD family and broken for the baselines, so that two methods that look alike to a
+    colour-blind reader differ in one more way.
     """
 
     label: str

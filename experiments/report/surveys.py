@@ -1,6 +1,8 @@
 """What the tables and figures of every probe have in common: its runs, their scale, their bootstrap."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -8,10 +10,12 @@ import pandas as pd
 
 from bgd.rng import stream
 from experiments.records.schema import PROBE, Measurement, Run
-from experiments.report.captions import describe_base, is_reduced, warnings
+from experiments.report.captions import describe_base, describe_sizes, is_reduced, warnings
 from experiments.report.frames import ReportError
-from experiments.report.numbers import format_count
+from experiments.report.metrics import NONE_CORRECTED
+from experiments.report.numbers import format_count, format_number
 from experiments.report.part import Thesis
+from experiments.report.sheet import bracketed
 from experiments.report.style import network_label
 
 RESAMPLES = 2000
@@ -65,15 +69,11 @@ def scale(network: str, run: Run | None) -> str:
     label = network_label(network)
     if run is None:
         return f"{label}: missing, no run of it is among the records."
-    header = run.header
-    errors, samples = format_count(int(header.base["errors"])), format_count(header.samples)
-    count = f"all {errors}" if samples == errors else f"{samples} of {errors}"
-    parameters = format_count(int(header.base["parameters"]))
-    images = (
-        f"{format_count(header.train_images)} training and {format_count(header.test_images)} test images"
-    )
+    header, base = run.header, run.header.base
+    parameters = format_count(int(base["parameters"]))
+    sizes = map(format_count, (header.samples, base["errors"], header.train_images, header.test_images))
     size = "reduced scale" if is_reduced(facts(run)) else "full scale"
-    return f"{label}, {parameters} parameters, {size}: {count} misclassified samples, {images}."
+    return f"{label}, {parameters} parameters, {size}: {describe_sizes(list(sizes))}."
 
 
 def describe(network: str, run: Run | None, thesis_errors: int | None = None) -> str:
@@ -107,6 +107,7 @@ def absent_text(network: str, probe: str) -> str:
     return f"missing: no run of {probe}\non {network_label(network)}\namong the records"
 
 
+@lru_cache(maxsize=8)
 def resamples(count: int, *name: str) -> Values:
     """Return how often each of `count` samples is drawn in each resample with replacement.
 
@@ -125,3 +126,41 @@ def share_interval(hits: npt.NDArray[np.bool_], draws: Values) -> tuple[float, f
     """Return the 95 % percentile bootstrap interval of the share of samples that are hits."""
     low, high = np.percentile(draws @ hits.astype(np.float64) / hits.size, (LOW, HIGH))
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, the ends of its 95 % percentile bootstrap interval over samples, and the number of values."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        """The mean and the ends of its interval."""
+        return (self.mean, self.low, self.high)
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return bracketed(*map(format_number, self.ends)) if self.n else NONE_CORRECTED
+
+
+def estimate(values: npt.ArrayLike, samples: npt.ArrayLike, *name: str) -> Estimate:
+    """Return the mean of some values; all values of a sample are drawn together. NaN where there is no value.
+
+    Args:
+        values: (n,), finite.
+        samples: (n,), the sample that each is of.
+        *name: What the bootstrap is for.
+    """
+    known = np.asarray(values, dtype=np.float64)
+    if not known.size:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    ids, sample_of = np.unique(np.asarray(samples), return_inverse=True)
+    draws = resamples(ids.size, *name)
+    again = (draws @ np.bincount(sample_of, known)) / (draws @ np.bincount(sample_of))
+    low, high = np.percentile(again, (LOW, HIGH))
+    return Estimate(float(known.mean()), float(low), float(high), known.size)

@@ -36,10 +36,8 @@ class TableCells:
     """A table of the thesis and what ours is made from.
 
     Attributes:
-        spec: The table.
         frames: Of the runs of its network and setting from the N0 of seed 0.
-        by_network: By the seed of N0, frames of the method's seed 0, that N0's among them; empty where the
-            records have one N0.
+        by_network: By the seed of N0, frames of the method's seed 0; empty where the records have one N0.
         reference: The file that `experiments.report.tables.read_reference` reads, with `COLUMNS`.
         known: Intervals found before: the same rows in two tables are not resampled twice.
     """
@@ -66,10 +64,10 @@ class TableCells:
         return evaluate(self.spec, self.frames, read_reference(self.reference)).cells
 
     @cached_property
-    def _theirs(self) -> list[dict[tuple[str, str], Cell]]:
-        """Return our cells from each of the other N0."""
-        every = (evaluate(self.spec, own, read_reference(self.reference)) for own in self.by_network.values())
-        return [table.cells for table in every]
+    def _from_each(self) -> list[dict[tuple[str, str], Cell]]:
+        """Our cells from each N0."""
+        reference = read_reference(self.reference)
+        return [evaluate(self.spec, own, reference).cells for own in self.by_network.values()]
 
     def _rows(self, method: str) -> pd.DataFrame:
         """Return the samples of a method."""
@@ -92,7 +90,7 @@ class TableCells:
         found, remark = judge(metric, printed, ours, interval, sign)
         if ours is not None and not rounding_is_known(self._rows(method)):
             found, interval, kind, remark = NOT_COMPARABLE, None, "", NO_REPLICA
-        means = [cells[measured, method].ours.mean for cells in self._theirs]
+        means = [cells[measured, method].ours.mean for cells in self._from_each]
         networks = summarize(np.array(means, dtype=np.float64), "networks")
         name = (self.spec.number, self.spec.network, self.spec.setting, metric, method)
         return Compared(
@@ -139,12 +137,7 @@ def judge(
 ) -> tuple[str, str]:
     """Return the verdict on a cell, and what must be said of it.
 
-    Args:
-        metric: Its name in the reference file.
-        printed: The thesis' value.
-        ours: What is compared; of dTL by the released accounting, of dTA the size.
-        interval: Of ours.
-        sign: -1 where the sign of ours was turned.
+    `ours` is what is compared: of dTL by the released accounting, of dTA the size, `sign` -1 where it was turned.
     """
     found = verdict(printed, ours, interval, points=metric == "POC")
     if ours is None:

@@ -1,8 +1,9 @@
 """Tables as definitions, and their values from records beside those of the thesis."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -96,14 +97,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its values.
-
-    Attributes:
-        spec: Its definition.
-        cells: By metric and method.
-        caption: Plain text.
-        warnings: What must not be overlooked.
-    """
+    """A table with its values by metric and method, the caption as plain text, and what must not be overlooked."""
 
     spec: TableSpec
     cells: dict[tuple[str, str], Cell]
@@ -120,15 +114,10 @@ class Table:
             [Block("", ["", "", *(method_style(name).label for name in self.spec.methods)], self._lines())],
             ("metric", "method", "mean", "sd", "n", "sd_over", "thesis_mean", "thesis_sd"),
             [
-                [metric, method, *("" if value is None else str(value) for value in cell.values)]
-                for (metric, method), cell in self._by_metric()
+                [*key, *("" if value is None else str(value) for value in self.cells[key].values)]
+                for key in product(self.spec.metrics, self.spec.methods)
             ],
         )
-
-    def _by_metric(self) -> Iterator[tuple[tuple[str, str], Cell]]:
-        for metric in self.spec.metrics:
-            for method in self.spec.methods:
-                yield (metric, method), self.cells[metric, method]
 
     def _lines(self) -> list[list[str]]:
         """Return the lines: metric, whose value, one column per method.
@@ -142,8 +131,7 @@ class Table:
             if any(cell.thesis_mean is not None for cell in cells):
                 theirs = (format_printed(cell.thesis_mean, cell.thesis_sd) for cell in cells)
                 lines.append(["", "thesis", *theirs])
-        counted = self.spec.per_sample[:1]  # without those left out: the caption counts them
-        for metric in counted:
+        for metric in self.spec.per_sample[:1]:  # without those left out: the caption counts them
             cells = [self.cells[metric, method] for method in self.spec.methods]
             lines.append(["n", "ours", *(cell.text(lambda ours: format_count(ours.n)) for cell in cells)])
         return lines
@@ -212,13 +200,7 @@ def common_samples(samples: pd.DataFrame, methods: Sequence[str]) -> pd.DataFram
 
 
 def evaluate(spec: TableSpec, frames: Frames, reference: pd.DataFrame) -> Table:
-    """Return the table's values.
-
-    Args:
-        spec: The table.
-        frames: Of any runs; those of other networks, settings and methods are not looked at.
-        reference: As `read_reference` gives it.
-    """
+    """Return the table's values from the frames of any runs, beside those of `read_reference`."""
     chosen = frames.select(network=spec.network, setting=spec.setting, method=spec.methods)
     shared = common_samples(chosen.samples, spec.methods) if spec.common_samples else chosen.samples
     theirs = printed(reference, spec.number)

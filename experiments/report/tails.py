@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -56,30 +57,22 @@ class Tail:
 
 
 def tail(values: Values, harm: str, otherwise: str = NONE_CORRECTED) -> Tail:
-    """Return mean and tails of the finite values.
-
-    Args:
-        values: One-dimensional.
-        harm: Which end is the worst, "largest" or "smallest".
-        otherwise: Why `values` is empty, if it is.
-    """
+    """Return mean and tails of the finite values; the worst is their "largest" or "smallest", as `harm` says."""
     summary = summarize(values, "samples", otherwise)
     if summary.mean is None:
         return Tail(summary)
-    finite = values[np.isfinite(values)]
-    low, median, high = map(float, np.percentile(finite, (LOW, 50, HIGH)))
-    return Tail(summary, median, low, high, float(finite.max() if harm == "largest" else finite.min()))
+    low, median, high = map(float, np.percentile(values[np.isfinite(values)], (LOW, 50, HIGH)))
+    return Tail(summary, median, low, high, summary.high if harm == "largest" else summary.low)
 
 
 def values_of(scope: Scope, frames: Frames, quantities: Sequence[Metric]) -> dict[Key, Values | str]:
     """Return each quantity over the corrected samples, seeds pooled, or in words why there is none."""
     found: dict[Key, Values | str] = {}
-    for network in scope.networks:
-        for method in scope.methods:
-            part = frames.select(network=network, method=method)
-            for quantity in quantities:
-                key = (network, method, quantity.name)
-                found[key] = over_corrected(part.runs, part.samples, quantity.values)
+    for network, method in product(scope.networks, scope.methods):
+        part = frames.select(network=network, method=method)
+        for quantity in quantities:
+            values = over_corrected(part.runs, part.samples, quantity.values)
+            found[network, method, quantity.name] = values
     return found
 
 
@@ -96,10 +89,7 @@ def tails_of(values: Mapping[Key, Values | str], quantities: Sequence[Metric]) -
 class Tails(Study):
     """A table and a figure of median, percentiles and worst case beside each mean of the reloading setting.
 
-    Attributes:
-        quantities: A block of the table each.
-        drawn: What the panels show.
-        panels: From the top.
+    The table has a block for each of `quantities`, the figure shows `drawn` in `panels` from the top.
     """
 
     presets: tuple[str, ...] = ("every_method",)
@@ -114,32 +104,24 @@ class Tails(Study):
         frames = scope.frames(runs)
         tails = tails_of(values_of(scope, frames, self.quantities), self.quantities)
         drawn = values_of(scope, frames, self.drawn)
-        more = self.about(frames)
+        more, harm = self.about(frames), {quantity.name: quantity.harm for quantity in self.quantities}
         yield self.sheet(
             [words("tails")["meaning"], *scope.caption(frames), *more, _left_out(self.quantities, tails)],
             scope.warnings(frames),
             [_block(quantity, tails) for quantity in self.quantities],
-            [_record(key, item, quantity.harm) for quantity, key, item in self._in_order(tails)],
+            [_record(key, item, harm[key[2]]) for key, item in tails.items()],
         )
 
         def paint(figure: Figure) -> list[str]:
             draw_strips(figure, scope, frames, drawn, self.panels)
-            return [
-                words("tails")["reading"],
-                words(self.tables[0])["figure"],
-                *more,
-                *scope.footnotes(frames),
-            ]
+            reading = [words("tails")["reading"], words(self.tables[0])["figure"]]
+            return [*reading, *more, *scope.footnotes(frames)]
 
         yield Picture(self.figures[0], paint)
 
     def about(self, frames: Frames) -> list[str]:
         """Say what else a reader must know."""
         return []
-
-    def _in_order(self, tails: Mapping[Key, Tail]) -> Iterator[tuple[Metric, Key, Tail]]:
-        by_name = {quantity.name: quantity for quantity in self.quantities}
-        return ((by_name[key[2]], key, item) for key, item in tails.items())
 
 
 def _block(quantity: Metric, tails: Mapping[Key, Tail]) -> Block:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 import experiments.report.metrics as metrics
 from experiments.records.schema import Run
@@ -84,8 +85,7 @@ class Components:
     @property
     def shares(self) -> Values:
         """Shares of that sum in [0, 1]."""
-        truncated = self.truncated
-        return np.asarray(truncated / truncated.sum(), dtype=np.float64)
+        return np.asarray(self.truncated / self.truncated.sum(), dtype=np.float64)
 
     @property
     def note(self) -> str:
@@ -177,28 +177,27 @@ def sample_tables(samples: pd.DataFrame, name: str) -> list[Values]:
     ]
     if name != "dTL_rank" or not tables:
         return tables
-    ranks = pd.Series(np.concatenate([table.ravel() for table in tables])).rank().to_numpy(dtype=np.float64)
-    ends = np.cumsum([table.size for table in tables])[:-1]
-    split: list[Values] = np.split(ranks, ends)
+    ranks = rankdata(np.concatenate([table.ravel() for table in tables]))
+    split = np.split(ranks, np.cumsum([table.size for table in tables])[:-1])
     return [part.reshape(table.shape) for part, table in zip(split, tables, strict=True)]
 
 
 def run_values(samples: pd.DataFrame, name: str) -> list[list[Values]]:
     """Return one value of `PER_RUN` for each network, order and seed of one method; those that are finite."""
-    found = [
-        [PER_RUN[name][1](part) for _, part in own.groupby("order")]
-        for _, own in samples.groupby("network_seed")
-    ]
-    return [[values[np.isfinite(values)] for values in orders] for orders in found]
+
+    def finite(part: pd.DataFrame) -> Values:
+        values = PER_RUN[name][1](part)
+        return values[np.isfinite(values)]
+
+    by_network = samples.groupby("network_seed")
+    return [[finite(part) for _, part in own.groupby("order")] for _, own in by_network]
 
 
 @dataclass(frozen=True)
 class Variance(Study):
     """A table of the shares of variance.
 
-    Attributes:
-        network_seeds, seeds: Those that the presets ask for; a run with another one is not looked at.
-        orders: The same, of the non-reloading setting; the reloading one has order 0.
+    A run with another network seed, seed or order than these is not looked at; a reloading one has order 0.
     """
 
     presets: tuple[str, ...] = ("variance_reloading", "variance_non_reloading")
@@ -270,11 +269,12 @@ def _block(setting: str, found: Found) -> Block:
 def _line(key: tuple[str, str, str], item: Components) -> list[str]:
     setting, method, name = key
     shares = [item.note] * len(COMPONENTS[setting])
+    sd, degrees = item.note, ""
+    if item.estimates:
+        sd, degrees = format_number(item.total_sd), " / ".join(map(str, item.degrees))
     if not item.note:
         pairs = zip(item.shares, item.estimates, strict=True)
         shares = ["0 †" if estimate < 0 else percent(round(share, 5)) for share, estimate in pairs]
-    sd = format_number(item.total_sd) if item.estimates else item.note
-    degrees = " / ".join(map(str, item.degrees)) if item.estimates else ""
     label = (PER_SAMPLE if setting == "reloading" else PER_RUN)[name][0]
     return [method_style(method).label, label, format_count(item.n), sd, *shares, degrees]
 
@@ -283,7 +283,5 @@ def _records(key: tuple[str, str, str], item: Components) -> Iterator[tuple[obje
     """Yield a line per component; where there is no share its place says why."""
     for place, component in enumerate(COMPONENTS[key[0]]):
         share = item.note or float(item.shares[place])
-        known: tuple[object, ...] = (None, None, None)
-        if item.estimates:
-            known = (item.estimates[place], item.degrees[place], item.total_sd)
+        known = (item.estimates[place], item.degrees[place], item.total_sd) if item.estimates else (None,) * 3
         yield (*key, component, share, *known, item.n)

@@ -8,16 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
+from experiments.report import captions
 from experiments.report.canvas import Picture, blank, grid
-from experiments.report.captions import (
-    describe_base,
-    describe_left_out,
-    describe_scale,
-    describe_scale_briefly,
-    warnings,
-    warnings_of,
-)
-from experiments.report.curves import LABELS, MET, curve, draw_legend, draw_line, longest
+from experiments.report.curves import LABELS, curve, draw_legend, draw_lines, longest
 from experiments.report.frames import REPLICAS, Frames, corrections_of
 from experiments.report.knowledge import describe_knowledge
 from experiments.report.metrics import (
@@ -25,13 +18,18 @@ from experiments.report.metrics import (
     MISSING,
     NOT_FINITE,
     Summary,
-    Values,
-    absent,
     label_of,
     measure,
     summarize,
 )
-from experiments.report.numbers import format_count, format_number, format_printed, format_summary, listing
+from experiments.report.numbers import (
+    counted,
+    format_count,
+    format_number,
+    format_printed,
+    format_summary,
+    listing,
+)
 from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block, Sheet
 from experiments.report.style import DOUBLE_COLUMN, method_style, network_label, setting_label
@@ -56,17 +54,11 @@ def by_run(frames: Frames, methods: Sequence[str], metrics: Sequence[str], axis:
     return found
 
 
-def means(found: Mapping[int, Summary]) -> Values:
-    """Return the means that there are; NaN where one is not finite."""
-    known = [item for item in found.values() if item.mean is not None or item.note == NOT_FINITE]
-    return np.array([np.nan if item.mean is None else item.mean for item in known], dtype=np.float64)
-
-
 def across(found: Mapping[int, Summary], over: str) -> Summary:
-    """Return mean and sample standard deviation of the means of runs."""
-    if not found:
-        return absent(over)
-    return summarize(means(found), over, otherwise=next(iter(found.values())).note)
+    """Summarize the means of runs; one that is not finite is left out."""
+    known = [item.mean for item in found.values() if item.mean is not None or item.note == NOT_FINITE]
+    otherwise = next((item.note for item in found.values()), MISSING)
+    return summarize(np.array(known, dtype=np.float64), over, otherwise)
 
 
 def gaps(frames: Frames, methods: Sequence[str], axis: str, expected: Sequence[int], name: str) -> str:
@@ -87,16 +79,14 @@ def left_out(found: Found, of: str) -> str:
         (METRICS[metric].label, method, sum(item.left_out for item in own.values()))
         for (metric, method), own in found.items()
     )
-    return describe_left_out(counts, of)
+    return captions.describe_left_out(counts, of)
 
 
 @dataclass(frozen=True)
 class Orders(Study):
     """Curves of the non-reloading setting over several orders of the samples, and a table of their ends.
 
-    Attributes:
-        orders: Those that the preset asks for; a run with another one is not looked at.
-        table: Of the thesis, that prints POC.
+    A run with another order than `orders` is not looked at; `table` is the one of the thesis that prints POC.
     """
 
     presets: tuple[str, ...] = ("orders", *REPLICAS)
@@ -121,10 +111,11 @@ class Orders(Study):
         if frames.runs.empty:
             return f"{place}: missing, no run of the orders is among the records."
         found = sorted(set(frames.runs["order"]))
-        which = f"{len(found)} order{'s' if len(found) > 1 else ''} of the samples ({listing(list(map(str, found)))})"
-        base = describe_base(frames.runs, self.thesis.errors_of(self.network))
+        which = f"{counted(len(found), 'order')} of the samples ({listing(list(map(str, found)))})"
+        base = captions.describe_base(frames.runs, self.thesis.errors_of(self.network))
         missing = gaps(frames, self.methods, "order", self.orders, "order")
-        return " ".join(filter(None, (f"{place}, {which}.", base, describe_scale(frames.runs), missing)))
+        said = (f"{place}, {which}.", base, captions.describe_scale(frames.runs), missing)
+        return " ".join(filter(None, said))
 
     def _paint(self, figure: Figure, frames: Frames) -> list[str]:
         found = {name: part for name in self.methods if len(part := frames.select(method=name).samples)}
@@ -139,43 +130,43 @@ class Orders(Study):
             curves = {name: curve(part.assign(seed=part["order"]), measured) for name, part in found.items()}
             if measured == "train_loss":
                 axes.set_yscale("log")
-            for method, item in curves.items():
-                draw_line(axes, item, method, longest(curves))
-                if item.not_finite:
-                    gap = f"{method_style(method).short}, {label}, {item.not_finite:,} values"
-                    notes.append(f"Not finite and not drawn: {gap}.")
-            axes.set_xlabel(MET)
-            axes.set_xlim(0, max(1, longest(curves)))
+            draw_lines(axes, curves, longest(curves))
+            notes += [
+                f"Not finite and not drawn: {method_style(method).short}, {label}, {item.not_finite:,} values."
+                for method, item in curves.items()
+                if item.not_finite
+            ]
         draw_legend(figure, found, columnspacing=1.2)
-        return [words("orders")["figure"], self._about(frames), *notes, *warnings(frames.runs)]
+        return [words("orders")["figure"], self._about(frames), *notes, *captions.warnings(frames.runs)]
 
     def _sheet(self, frames: Frames, nudged: Found) -> Sheet:
         found = by_run(frames, self.methods, ORDER_METRICS, "order")
         thesis = printed(self.thesis.tables, self.table)
         lines, records = [], []
         for method in self.methods:
-            own, theirs = found["POC", method], thesis.get(("POC", method), NOT_PRINTED)
-            poc, *cells = (format_summary(across(found[name, method], "orders")) for name in ORDER_METRICS)
+            every = {name: across(found[name, method], "orders") for name in ORDER_METRICS}
+            own, (poc, *cells) = found["POC", method], map(format_summary, every.values())
             first = format_summary(own[0]) if 0 in own else MISSING
             spread = _spread(across(nudged["POC", method], "replicas"))
-            label = method_style(method).label
-            lines.append([label, str(len(own)), poc, spread, first, format_printed(*theirs), *cells])
-            for metric in ORDER_METRICS:
-                theirs = thesis.get((metric, method), NOT_PRINTED)
-                records.append((method, metric, *_order_record(found[metric, method]), *theirs))
+            theirs = format_printed(*thesis.get(("POC", method), NOT_PRINTED))
+            lines.append([method_style(method).label, str(len(own)), poc, spread, first, theirs, *cells])
+            for name, one in every.items():
+                at_zero = found[name, method].get(0)
+                numbers: tuple[object, ...] = (one.told, one.sd, one.low, one.high, one.n, one.left_out)
+                numbers += (at_zero.mean if at_zero else None, *thesis.get((name, method), NOT_PRINTED))
+                records.append((method, name, *numbers))
         header = ["method", "orders", "POC (%)", "POC, sd over replicas", "order 0", f"thesis ({self.table})"]
         header += [label_of(METRICS[name], frames.samples) for name in ORDER_METRICS[1:]]
         knows = describe_knowledge(self.methods, self.thesis.knowledge)
         return self.sheet(
             [knows, left_out(found, "Orders")],
-            warnings(frames.runs),
+            captions.warnings(frames.runs),
             [Block("", header, lines)],
             records,
             about=self._about(frames),
         )
 
 
-THESIS = ("thesis_mean", "thesis_sd")
 _numbers = attrgetter("told", "sd", "n", "over", "left_out")
 
 
@@ -185,21 +176,11 @@ def _spread(rounding: Summary) -> str:
     return f"{format_number(rounding.sd)} ({rounding.n})"
 
 
-def _order_record(found: Mapping[int, Summary]) -> tuple[object, ...]:
-    summary, values = across(found, "orders"), means(found)
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (None, None)
-    first = found[0].mean if 0 in found else None
-    return (summary.told, summary.sd, low, high, summary.n, summary.left_out, first)
-
-
 @dataclass(frozen=True)
 class BaseNetworks(Study):
-    """The metrics of the reloading setting, N0 by N0.
+    """The metrics of the reloading setting, for each N0 of `network_seeds`.
 
-    Attributes:
-        network_seeds: Of the N0 that the preset asks for; a run with another one is not looked at.
-        printed: Tables of the thesis; the first that prints a value stands beside ours.
+    The first of the thesis' tables in `printed` that prints a value stands beside ours.
     """
 
     presets: tuple[str, ...] = ("base_networks",)
@@ -233,25 +214,16 @@ class BaseNetworks(Study):
             f"N0 {seed} ({format_count(errors[seed])} errors)" if seed in errors else f"N0 {seed} ({MISSING})"
             for seed in self.network_seeds
         ]
-        told = words("base_networks")
-        yield Sheet(
-            "base_networks",
-            told["heading"],
-            [
-                told["start"],
-                *self._about(frames),
-                f"Of the runs' seeds only {SEED} is used here." if len(every.runs) > len(frames.runs) else "",
-                told["caption"].format(tables=listing(list(self.printed))),
-                describe_knowledge(self.methods, self.thesis.knowledge),
-                left_out(found, "Samples"),
-            ],
-            warnings_of(frames.runs, "network_seed", {seed: f"N0 {seed}" for seed in self.network_seeds}),
-            [Block("", ["metric", "method", *heads, "mean ± sd over N0", "thesis"], lines)],
-            (
-                *("metric", "method", "network_seed", "errors", "mean", "sd", "n", "sd_over", "left_out"),
-                *THESIS,
+        used = f"Of the runs' seeds only {SEED} is used here." if len(every.runs) > len(frames.runs) else ""
+        yield self.sheet(
+            [describe_knowledge(self.methods, self.thesis.knowledge), left_out(found, "Samples")],
+            captions.warnings_of(
+                frames.runs, "network_seed", {seed: f"N0 {seed}" for seed in self.network_seeds}
             ),
+            [Block("", ["metric", "method", *heads, "mean ± sd over N0", "thesis"], lines)],
             records,
+            about=" ".join(filter(None, (*self._about(frames), used))),
+            tables=listing(list(self.printed)),
         )
 
     def _about(self, frames: Frames) -> list[str]:
@@ -259,7 +231,7 @@ class BaseNetworks(Study):
         if frames.runs.empty:
             return [f"{place}: missing, no run of other N0 is among the records."]
         return [
-            f"{place}, {describe_scale_briefly(frames.runs)}.",
-            describe_base(frames.runs, self.thesis.errors_of(self.network)),
+            f"{place}, {captions.describe_scale_briefly(frames.runs)}.",
+            captions.describe_base(frames.runs, self.thesis.errors_of(self.network)),
             gaps(frames, self.methods, "network_seed", self.network_seeds, "N0"),
         ]

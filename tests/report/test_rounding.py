@@ -7,8 +7,7 @@ import pytest
 
 from experiments.report.frames import REPLICA, build_frames, draws
 from experiments.report.part import Part
-from experiments.report.rounding import Rounding
-from experiments.report.spread import Parting, parting
+from experiments.report.rounding import Parting, Rounding, parting
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 
 PART = Rounding()

@@ -94,7 +94,7 @@ def test_convolution_is_enumeration(monkeypatch):
     cases = [generator.integers(-8, 12, size=(3, 12)) / 9614 * 100 for _ in range(10)]
     cases += [generator.integers(-300, 500, size=(1, 12)) / 10_000, np.full((1, 12), 0.3)]
     expected = [sign_flip_p(*crossed(case)[::2]).p for case in cases]
-    monkeypatch.setattr("experiments.report.sign_flips.ENUMERATED", 0)
+    monkeypatch.setattr("experiments.report.statistics.ENUMERATED", 0)
     found = [sign_flip_p(*crossed(case)[::2]) for case in cases]
     assert [flip.p for flip in found] == pytest.approx(expected)
     assert all(flip.exact for flip in found)

@@ -11,7 +11,8 @@ import pytest
 
 from experiments.report.frames import build_frames
 from experiments.report.part import Thesis
-from experiments.report.steps import Estimate, FirstOrderStep, consistent, estimate, of_metric
+from experiments.report.steps import FirstOrderStep, consistent, of_metric
+from experiments.report.surveys import Estimate, estimate
 from experiments.report.tables import REFERENCE_COLUMNS
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 
@@ -55,13 +56,13 @@ def sweep():
 
 def test_the_estimate_is_the_mean_with_a_bootstrap_interval():
     values = np.array([0.0, 0.0, 100.0, 100.0])
-    found = estimate(values)
+    found = estimate(values, np.arange(4), "test")
     assert (found.mean, found.n) == (50.0, 4)
     draws = np.random.default_rng(3).choice(values, (20_000, 4)).mean(axis=1)  # a bootstrap of our own
     low, high = np.percentile(draws, (2.5, 97.5))
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert estimate(np.full(5, 2.0)) == Estimate(2.0, 2.0, 2.0, 5)
-    assert estimate([]).n == 0
+    assert estimate(np.full(5, 2.0), np.arange(5), "test") == Estimate(2.0, 2.0, 2.0, 5)
+    assert estimate([], [], "test").n == 0
 
 
 def test_what_counts_as_consistent():
