@@ -12,7 +12,15 @@ from experiments.thesis.report import REPORT
 from experiments.thesis.tables import PAPER, RANKS
 
 STUDIES = [part for part in (*PAPER.parts, *REPORT.parts) if isinstance(part, Study)]
-SHARED = {"tables", "tails", "gradient_ranks"}  # of several tables
+SHARED = {
+    "tables",
+    "tails",
+    "gradient_ranks",
+    "cells",
+    "overview",
+    "gallery",
+    "claims",
+}  # of several, or of texts
 
 
 @dataclass(frozen=True)
