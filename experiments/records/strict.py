@@ -19,7 +19,10 @@ class _Loader(yaml.SafeLoader):
         Raises:
             ConfigError: A key stands twice.
         """
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        own = (
+            key for key, _ in node.value if not key.tag.endswith(":merge")
+        )  # "<<": what it merges in gives way
+        keys = [self.construct_object(key, deep=True) for key in own]
         twice = [key for key in keys if keys.count(key) > 1]
         if twice:
             raise ConfigError(f"{node.start_mark}: the key {twice[0]!r} stands twice")

@@ -6,11 +6,18 @@ from dataclasses import dataclass
 import pandas as pd
 
 from experiments.records.schema import Run
-from experiments.report.captions import describe_base, describe_scale, describe_scale_briefly, warnings
-from experiments.report.frames import Frames, build_frames
+from experiments.report.captions import (
+    describe_base,
+    describe_left_out,
+    describe_scale,
+    describe_scale_briefly,
+    warnings,
+)
+from experiments.report.frames import Frames, build_frames, draws
 from experiments.report.knowledge import Knowledge, describe_knowledge
-from experiments.report.metrics import METRICS, MISSING, Summary, measure
-from experiments.report.numbers import format_summary
+from experiments.report.metrics import METRICS, Summary, absent, measure
+from experiments.report.numbers import format_count, format_summary
+from experiments.report.part import Study, Text, words
 from experiments.report.render import (
     bold_markdown,
     csv_text,
@@ -30,23 +37,40 @@ from experiments.report.style import (
     setting_label,
 )
 
-_MEANING = (
-    "Every method among the records. Mean ± sample standard deviation (ddof = 1): over seeds, and in the"
-    " non-reloading setting over replicas of N0 as well, for POC, final test accuracy and retained (no ± where rounding"
-    " is not known: no replica), over the pooled pairs of seed and corrected sample (n) for the rest."
-    " Changes are against N0 and signed."
-)
+HEADLINE = "report/headline.md"  # the result table of docs/results.md
+COLUMNS = {  # of that table: setting and metric
+    **{METRICS[name].label: ("reloading", name) for name in ("POC", "POPA", "dTL", "dTA")},
+    "POC (%), non-reloading": ("non_reloading", "POC"),
+    "Final test accuracy, non-reloading": ("non_reloading", "final_test_accuracy"),
+}
+
+
+@dataclass(frozen=True)
+class Overview(Study):
+    """Every metric of every method: tidy csv, and a table per network and setting."""
+
+    tables = ("all_methods",)
+
+    def made(self, runs: Sequence[Run]) -> Iterator[Text]:
+        """Make the three files."""
+        found = all_methods(build_frames(draws(runs)), self.thesis.knowledge)
+        return (Text(f"tables/all_methods.{kind}", text) for kind, text in found.items())
+
+
+@dataclass(frozen=True)
+class Headline(Study):
+    """The table of docs/results.md."""
+
+    texts = (HEADLINE,)
+
+    def made(self, runs: Sequence[Run]) -> Iterator[Text]:
+        """Make the one file."""
+        yield Text(HEADLINE, result_table(draws(runs)))
 
 
 @dataclass(frozen=True)
 class Group:
-    """The methods of a network in a setting.
-
-    Attributes:
-        network, setting: Their names.
-        runs: Of the methods, as `experiments.report.frames.Frames` has them.
-        values: The summaries by method and metric; every method has the same metrics.
-    """
+    """The methods of a network in a setting: their runs, and the summaries by method and metric."""
 
     network: str
     setting: str
@@ -71,54 +95,40 @@ def groups(frames: Frames) -> Iterator[Group]:
 
 def all_methods(frames: Frames, knowledge: Knowledge = ()) -> dict[str, str]:
     """Return every metric of every method: tidy csv ("csv"), and a table per network and setting ("md", "tex")."""
-    meaning = f"{_MEANING} {describe_knowledge(method_order(frames.runs['method']), knowledge)}".strip()
+    told = words("overview")
+    known = describe_knowledge(method_order(frames.runs["method"]), knowledge)
+    meaning = f"{told['every_method']} {known}".strip()
     records, markdowns, texs = [], [f"{meaning}\n"], []
     for group in groups(frames):
-        cells = [(method, *item) for method, values in group.values.items() for item in values.items()]
-        records += [
-            (group.network, group.setting, metric, method, *summary_values(summary))
-            for method, metric, summary in cells
+        where = (group.network, group.setting)
+        cells = [
+            (name, method, value) for method, values in group.values.items() for name, value in values.items()
         ]
+        records += [(*where, name, method, *summary_values(value)) for name, method, value in cells]
         title = f"{network_label(group.network)}, {setting_label(group.setting)} setting."
         about = f"{describe_base(group.runs)} {describe_scale(group.runs)}"
-        left_out = [
-            f"{METRICS[metric].label} of {method_style(method).label}: {summary.left_out:,}"
-            for method, metric, summary in cells
-            if summary.left_out
-        ]
-        gaps = f" Rows left out because a loss is not finite: {'; '.join(left_out)}." if left_out else ""
+        gaps = describe_left_out(
+            (METRICS[name].label, method, value.left_out) for name, method, value in cells
+        )
+        gaps = gaps and f" {gaps}"
         header = ["method", "n", *(METRICS[name].label for name in next(iter(group.values.values())))]
         lines = [
-            [method_style(method).label, f"{values['POPA'].n:,}", *map(format_summary, values.values())]
+            [
+                method_style(method).label,
+                format_count(values["POPA"].n),
+                *map(format_summary, values.values()),
+            ]
             for method, values in group.values.items()
         ]
         faults = warnings(group.runs)
-        caption = f"**{title}** {about}{gaps}\n\n{bold_markdown(faults)}"
-        markdowns.append(caption + markdown(header, lines))
+        markdowns.append(f"**{title}** {about}{gaps}\n\n{bold_markdown(faults)}{markdown(header, lines)}")
         caption = loud_tex(faults) + tex(f"{title} {about} {meaning}{gaps}")
-        texs.append(tex_table(f"all_methods_{group.network}_{group.setting}", caption, header, lines))
-    columns = ("network", "setting", "metric", "method", "mean", "sd", "n", "sd_over")
-    return {"csv": csv_text(columns, records), "md": "\n".join(markdowns), "tex": "\n".join(texs)}
-
-
-# The columns of the README's table: setting and metric.
-README_COLUMNS = {
-    **{METRICS[name].label: ("reloading", name) for name in ("POC", "POPA", "dTL", "dTA")},
-    "POC (%), non-reloading": ("non_reloading", "POC"),
-    "Final test accuracy, non-reloading": ("non_reloading", "final_test_accuracy"),
-}
-
-README_MEANING = (
-    "Reloading unless the column says otherwise. Mean ± sample standard deviation (ddof = 1): over seeds for"
-    " POC, over seeds and replicas of N0 for what is non-reloading (no ± without a replica), over corrected samples and"
-    " seeds pooled for POPA, ΔTL and ΔTA (negative:"
-    " accuracy lost)."
-)
-ABSENT = Summary(None, None, 0, "", note=MISSING)
+        texs.append(tex_table("_".join(("all_methods", *where)), caption, header, lines))
+    return {"csv": csv_text(told["columns"], records), "md": "\n".join(markdowns), "tex": "\n".join(texs)}
 
 
 def result_table(runs: Sequence[Run]) -> str:
-    """Return the README's table: Markdown, a line per network and method, a caption line below."""
+    """Return the table of docs/results.md: Markdown, a line per network and method, a caption line below."""
     frames = build_frames(runs)
     found: dict[tuple[str, str], dict[str, Mapping[str, Summary]]] = {}
     bold = []
@@ -129,18 +139,18 @@ def result_table(runs: Sequence[Run]) -> str:
     lines, gaps = [], []
     for network in network_order(frames.runs["network"]):
         for method in method_order(method for other, method in found if other == network):
-            by_setting = found[network, method]
-            cells = [
-                by_setting.get(setting, {}).get(metric, ABSENT) for setting, metric in README_COLUMNS.values()
-            ]
+            of = found[network, method]
+            cells = [of.get(setting, {}).get(metric, absent("")) for setting, metric in COLUMNS.values()]
             name = (network_label(network), method_style(method).label)
             lines.append([*name, *map(format_summary, cells)])
-            gaps += [f"{', '.join(name)}: {cell.left_out:,}" for cell in cells if cell.left_out]
-    caption = README_MEANING
+            gaps += [f"{', '.join(name)}: {format_count(cell.left_out)}" for cell in cells if cell.left_out]
+    caption = [words("overview")["headline"]]
     for network in network_order({*NETWORKS, *frames.runs["network"]}):
         own = frames.select(network=network).runs
-        caption += f" {network_label(network)}: {'no runs' if own.empty else describe_scale_briefly(own)}."
+        caption.append(
+            f"{network_label(network)}: {'no runs' if own.empty else describe_scale_briefly(own)}."
+        )
     if gaps:
-        caption += f" Rows left out because a loss is not finite: {'; '.join(gaps)}."
+        caption.append(f"Rows left out because a loss is not finite: {'; '.join(gaps)}.")
     warned = "".join(f"**{warning}** " for warning in dict.fromkeys(bold))
-    return f"{markdown(['network', 'method', *README_COLUMNS], lines, texts=2)}\n{warned}{caption}\n"
+    return f"{markdown(['network', 'method', *COLUMNS], lines, texts=2)}\n{warned}{' '.join(caption)}\n"
