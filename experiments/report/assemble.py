@@ -34,13 +34,7 @@ class Report:
 
 
 def assemble(records: Records, built: Sequence[Part], report: Report, folder: Path) -> list[Path]:
-    """Write the files of a report into the output folder and return them.
-
-    Args:
-        records: The runs, the same that the tables and figures in `folder` were built from.
-        built: Those.
-        report: What to make.
-        folder: With those tables and figures.
+    """Write the files of a report into the output folder, where the built tables and figures are, and return them.
 
     Raises:
         ReportError: Different versions of a component made the records, or a table or figure is not there.

@@ -54,16 +54,10 @@ def sources_of(parts: Iterable[Part], records: Records) -> dict[str, Source]:
 
 
 def build(records: Records, parts: Sequence[Part], folder: Path, source: str) -> list[Path]:
-    """Write the files of parts under a folder, and return where they are.
+    """Write the files of parts under a folder, made where it does not exist, and return where they are.
 
     Each file is written beside its place and renamed into it. The same records give the same bytes, in
-    whatever order the runs come.
-
-    Args:
-        records: The runs, and which preset they are of.
-        parts: What to make of them.
-        folder: Made where it does not exist.
-        source: Which records these are, in words, for `SOURCE`.
+    whatever order the runs come. `SOURCE` says which records these are, and repeats the `source` in words.
 
     Raises:
         ReportError: Two runs of a table have the same network, setting, method and seed.

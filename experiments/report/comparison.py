@@ -34,13 +34,9 @@ METRIC_LABELS = {RANK: "gradient rank", SHARE: "share of samples (%)"}
 
 @dataclass(frozen=True)
 class Comparison:
-    """All cells as Markdown and csv.
+    """All cells as Markdown and csv: of tables of methods, whose thesis' values are in a file, and of gradient ranks.
 
-    Attributes:
-        tables: Of methods, each with presets of its own.
-        ranks: Of gradient ranks.
-        reference: The values of the thesis for `tables`; those for `ranks` are named there.
-        networks: The preset with runs from N0 of several seeds.
+    The preset `networks` has runs from N0 of several seeds.
     """
 
     tables: tuple[TableSpec, ...]
@@ -56,17 +52,17 @@ class Comparison:
         return tuple(dict.fromkeys(chain(*of_tables, *of_ranks, (self.networks,))))
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`.
-
-        Raises:
-            ReportError: The thesis prints a number that no table here has.
-        """
+        """Return the content of each file; see `experiments.report.part.Part`."""
         cells = self.cells(runs)
         texts = (_markdown(cells), records_csv(words("cells")["columns"], map(_record, cells)))
         return {name: text.encode() for name, text in zip(self.names, texts, strict=True)}
 
     def cells(self, runs: Sequence[Run]) -> list[Compared]:
-        """Return every cell, in the order of the thesis' tables."""
+        """Return every cell, in the order of the thesis' tables.
+
+        Raises:
+            ReportError: The thesis prints a number that no table here has.
+        """
         every = corrections_of(draws(runs), order=0)
         known: Intervals = {}
         found: list[Compared] = []

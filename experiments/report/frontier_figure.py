@@ -110,14 +110,7 @@ def _labels(names: Sequence[Contender]) -> dict[Contender, str]:
 
 
 def draw_frontier(figure: Figure, found: Found, aims: Sequence[Aim], budgets: Sequence[str]) -> list[str]:
-    """Draw a row per measure and a column per network, and the key; return notes.
-
-    Args:
-        figure: Empty.
-        found: What to draw.
-        aims: For the boxes.
-        budgets: Those that curves are made of.
-    """
+    """Draw a row per measure, a column per network, boxes for the aims, curves by budget, the key; return notes."""
     drawn = {network: split(items, budgets) for network, items in found.items()}
     entries = entries_of(drawn)
     key = key_height(list(entries.values()), COLUMNS)

@@ -27,14 +27,7 @@ MARK = 0.035  # inches, half a mark
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the key.
-
-    Attributes:
-        number: In the panels.
-        label: For people.
-        level, family: Its colour and its mark.
-        line: Line style where it is a curve; empty for a mark.
-    """
+    """A line of the key: a number and a label, with level and family for colour and mark; a curve has a line style."""
 
     number: int
     label: str
@@ -149,11 +142,8 @@ def short_label(method: str, options: Mapping[str, str] | str = "") -> str:
 def write_numbers(axes: Axes, size: Place, marks: Sequence[Place], numbered: Mapping[int, Place]) -> None:
     """Write numbers beside their marks, with a thin line where one had to go further away.
 
-    Args:
-        axes: With its limits set.
-        size: Of the panel in inches, about.
-        marks: Every mark, as shares of the axes.
-        numbered: The mark of each number, likewise.
+    The limits of the axes are set; the panel's size is in inches, about. Marks, and of them the one of each number, are
+    shares of the axes.
     """
     width, height = size
     inches = [(right * width, up * height) for right, up in marks]

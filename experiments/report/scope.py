@@ -25,13 +25,7 @@ EVERY_METHOD = tuple(name for name in METHODS if name != "idealized")  # that on
 
 @dataclass(frozen=True)
 class Scope:
-    """Networks and methods in one setting.
-
-    Attributes:
-        setting: Whose runs.
-        networks, methods: In the order that they are shown.
-        thesis: For the captions.
-    """
+    """Networks and methods, in the order that they are shown, in one setting; the thesis is for the captions."""
 
     setting: str
     networks: tuple[str, ...]

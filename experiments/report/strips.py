@@ -29,12 +29,9 @@ Key = tuple[str, str, str]  # network, method, quantity
 
 @dataclass(frozen=True)
 class Panel:
-    """A row of panels.
+    """A row of panels: the name of a quantity, the label of its axis, and where the worse values are.
 
     Attributes:
-        quantity: Name of what it shows.
-        label: Of the axis.
-        worse: Where the worse values are: "right" or "left".
         scale: "log", or "symlog" where a value may be 0 or below.
         linear: "log": smaller values are drawn here. "symlog": the axis is linear from minus this to this.
     """
@@ -62,15 +59,7 @@ class Panel:
 def draw_strips(
     figure: Figure, scope: Scope, frames: Frames, values: Mapping[Key, Values | str], panels: Sequence[Panel]
 ) -> None:
-    """Draw a row per panel and a column per network.
-
-    Args:
-        figure: Empty.
-        scope: Its networks and methods, in order.
-        frames: Of the scope.
-        values: From `experiments.report.tails.values_of`: words stand in the place of a strip.
-        panels: From the top.
-    """
+    """Draw a row per panel and a column per network of a scope; words in `values` stand in the place of a strip."""
     size = (DOUBLE_COLUMN, HEIGHT * len(panels) + REST)
     for _, axes, panel, network in grid(figure, size, panels, scope.networks):
         if panel is panels[0]:

@@ -53,13 +53,11 @@ class Compared:
         printed: The thesis' value.
         ours: What is compared with it; None where there is none.
         verdict: By `rule`.
-        interval: 95 %, of ours.
-        kind: Of the interval: "wilson", "bootstrap" or "range"; empty where there is none.
+        interval, kind: 95 %, of ours, and which: "wilson", "bootstrap" or "range".
         n: Pairs of seed and sample, or samples, behind ours.
         other_reading: Ours by the other reading of the printed number, where it has two: dTL by the definition of
             section 4.2, the share at a gradient rank by "best mean".
-        networks: How many N0 `sd_over_networks` is over: ours, seed 0 of the method, from N0 of several seeds.
-        sd_over_networks: Sample standard deviation (ddof = 1).
+        networks, sd_over_networks: Sample standard deviation (ddof = 1) over how many N0, of seed 0 of the method.
         notes: What a reader must know of it.
     """
 

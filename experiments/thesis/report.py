@@ -16,7 +16,7 @@ from experiments.thesis.tables import OVERVIEW, RANKS, REFERENCE, TABLE_METHODS,
 FOLDER = REFERENCE.parents[1]
 VERDICTS = REFERENCE.with_name("verdicts.json")  # what `make verify` holds the records against
 
-LEDGER = Claims(FOLDER / "claims.yaml")
+LEDGER = Claims(path=FOLDER / "claims.yaml")
 
 REPORT = Report(
     (

@@ -12,15 +12,8 @@ from experiments.thesis.report import REPORT
 from experiments.thesis.tables import OVERVIEW, PAPER, RANKS
 
 STUDIES = [part for part in (*PAPER, *REPORT.parts) if isinstance(part, Study)]
-SHARED = {
-    "tables",
-    "tails",
-    "gradient_ranks",
-    "cells",
-    "overview",
-    "gallery",
-    "claims",
-}  # of several, or of texts
+OF_TEXTS = {"cells", "claims", "gallery", "overview", "provenance"}
+SHARED = {"tables", "tails", "gradient_ranks"} | OF_TEXTS
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,12 @@ class Outcome:
         size: Whether everything else that the test's rule asks for, but the p value, is so.
         n: How many values: pairs of seed and sample, samples, or seeds.
         seeds: How many seeds; 0 for a probe, which has none.
-        against: That of the other method, or the stated value; None where there is none.
+        against: That of the other method, or the stated value.
         difference: From the other method; None where `ours` itself is tested.
-        interval: Of what is tested, 95 %; None where there is none.
-        p: Two-sided, that what is tested (scaled, where the test has a factor) is 0; None where there is no p value.
+        interval: Of what is tested, 95 %.
+        p: Two-sided, that what is tested (scaled, where the test has a factor) is 0.
         exact: Whether `p` is exact.
-        note: What a reader should know besides; empty where there is nothing.
+        note: What a reader should know besides.
     """
 
     ours: float
@@ -137,7 +137,7 @@ class Evidence:
         runs: The runs of corrections, as `experiments.report.frames.Frames` has them.
         groups: By network, setting and method, the rows of its samples as `Frames` has them, with the column
             `first_layer_percent`.
-        probes: By probe and network, what it found.
+        probes: By probe and network, what it found: `Results` of gradient_ranks, `Layers` of layer_gradients.
     """
 
     runs: pd.DataFrame
@@ -146,25 +146,18 @@ class Evidence:
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> "Evidence":
-        """Sort runs of corrections and of probes.
-
-        Raises:
-            ReportError: Two runs cannot be told apart.
-        """
+        """Sort runs of corrections and of probes."""
         corrections = [run for run in runs if PROBE not in run.header.spec]
         frames = build_frames(corrections)
-        samples = frames.samples.copy()
-        percent = {
-            (run.header.run_id, row.position): _first_layer_percent(row)
+        percents = [
+            (run.header.run_id, row.position, _first_layer_percent(row))
             for run in corrections
             for row in run.rows
-        }
-        places = zip(samples["run_id"], samples["position"], strict=True)
-        samples["first_layer_percent"] = [percent[place] for place in places]
-        groups = {
-            (str(network), str(setting), str(method)): part
-            for (network, setting, method), part in samples.groupby(["network", "setting", "method"])
-        }
+        ]
+        keys = ["run_id", "position"]
+        percent = pd.DataFrame(percents, columns=[*keys, "first_layer_percent"]).set_index(keys)
+        samples = frames.samples.join(percent, on=keys)
+        groups: dict[Any, pd.DataFrame] = dict(iter(samples.groupby(["network", "setting", "method"])))
         probes = {
             (probe, network): read(run, network)
             for probe, read in PROBES.items()
@@ -173,21 +166,13 @@ class Evidence:
         return cls(frames.runs, groups, probes)
 
     def probe(self, name: str, network: str) -> Any:
-        """Return what a probe found on a network: `Results` of gradient_ranks, `Layers` of layer_gradients.
-
-        Raises:
-            Missing: It has no run.
-        """
+        """Look up what a probe found on a network, or raise `Missing`."""
         if (name, network) not in self.probes:
             raise Missing(f"missing: no run of {name} on {network_label(network)} is among the records")
         return self.probes[name, network]
 
     def samples(self, network: str, setting: str, method: str) -> pd.DataFrame:
-        """Return the rows of a method.
-
-        Raises:
-            Missing: It has no run.
-        """
+        """Look up the rows of a method, or raise `Missing`."""
         if (network, setting, method) not in self.groups:
             label = method_style(method).label
             where = f"{network_label(network)} in the {setting_label(setting)} setting"
@@ -195,11 +180,7 @@ class Evidence:
         return self.groups[network, setting, method]
 
     def rows_of(self, network: str, method: str, metric: str) -> pd.DataFrame:
-        """Return the rows of a method in the reloading setting that a metric of `PER_SAMPLE` has a value for.
-
-        Raises:
-            Missing: There is none.
-        """
+        """Look up the rows of a method, reloading, that a metric of `PER_SAMPLE` has a value for; see `samples`."""
         samples = self.samples(network, RELOADING, method)
         rows = samples if metric in OF_EVERY_SAMPLE else samples[corrected(samples)]
         if rows.empty and metric not in OF_EVERY_SAMPLE:

@@ -37,15 +37,7 @@ class OfTwo(OfMetric):
     common: tuple[Method, ...] = field(default=(), kw_only=True)
 
     def compare(self, evidence: Evidence, **factors: float) -> tuple[Paired, float, float]:
-        """Return the difference over the pairs, and the mean of either method.
-
-        Args:
-            evidence: The records.
-            **factors: By method, by how much its values are multiplied; 1 if not given.
-
-        Raises:
-            Missing: There is no pair.
-        """
+        """Return the difference over the pairs, and the mean of either method; values of `factors` are multiplied."""
 
         def values(rows: pd.DataFrame) -> Values:
             return PER_SAMPLE[self.metric].values(rows) * factors.get(rows["method"].iloc[0], 1.0)

@@ -34,11 +34,7 @@ class Kind(ABC):
         return self._words()
 
     def evaluate(self, evidence: Evidence) -> Outcome:
-        """Return the finding of the records, before Holm's correction.
-
-        Raises:
-            Missing: There is nothing to test on.
-        """
+        """Return the finding of the records, before Holm's correction, or raise `Missing`."""
         return self._outcome(evidence)
 
     @abstractmethod
@@ -46,11 +42,6 @@ class Kind(ABC):
 
     @abstractmethod
     def _outcome(self, evidence: Evidence) -> Outcome: ...
-
-
-def percent(share: Interval) -> Interval:
-    """Return the interval of a share as one of a percentage."""
-    return Interval(100 * share.low, 100 * share.high)
 
 
 @dataclass(frozen=True)
@@ -76,7 +67,7 @@ class Share(Kind):
     def _outcome(self, evidence: Evidence) -> Outcome:
         samples = evidence.samples(self.network, RELOADING, self.method)
         right = correct(samples)
-        share, interval = 100 * float(right.mean()), percent(wilson(int(right.sum()), right.size))
+        share, interval = 100 * float(right.mean()), wilson(int(right.sum()), right.size).times(100)
         return Outcome(
             share,
             direction=abs(share - self.stated) <= max(self.near, self.tolerance),
@@ -107,11 +98,7 @@ class OfMetric(Kind):
         return self.metric, self.network, RELOADING, self.method
 
     def finite(self, evidence: Evidence) -> tuple[pd.DataFrame, Values, Interval]:
-        """Return the rows that have a finite value, the values, and the interval of their mean.
-
-        Raises:
-            Missing: There is none.
-        """
+        """Return the rows that have a finite value, the values, and the interval of their mean."""
         rows = evidence.rows_of(self.network, self.method, self.metric)
         values = PER_SAMPLE[self.metric].values(rows)
         rows, values = rows[np.isfinite(values)], values[np.isfinite(values)]
@@ -210,12 +197,9 @@ class Uncorrelated(Kind):
 
 
 def rank_correlation(ranks: Values, samples: Values, *name: str) -> tuple[float, Values]:
-    """Return the correlation of two columns of ranks, and in each resample of the samples.
+    """Return the correlation of two columns of ranks (n, 2), and in each resample of the samples.
 
-    Args:
-        ranks: (n, 2).
-        samples: (n,), the sample that each row is of; rows of one sample are drawn together.
-        *name: What the bootstrap is for.
+    The rows of one of the `samples` (n,) are drawn together; `name` is that of the bootstrap.
     """
     ids, sample_of = np.unique(samples, return_inverse=True)
     first, second = (ranks - ranks.mean(axis=0)).T

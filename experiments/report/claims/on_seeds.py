@@ -26,11 +26,7 @@ ENOUGH = 3  # seeds of one of the two, for an order of seeds to say more than th
 
 
 def run_values(evidence: Evidence, network: str, method: str, of: Callable[[pd.DataFrame], Values]) -> Values:
-    """Return a quantity's value for each seed of a method, and for each replica of N0.
-
-    Raises:
-        Missing: There is none, or rounding is not known.
-    """
+    """Return a quantity's value for each seed of a method and each replica of N0, or raise `Missing`."""
     samples = evidence.samples(network, NON_RELOADING, method)
     if not rounding_is_known(samples):
         raise Missing(NO_REPLICA)

@@ -46,13 +46,12 @@ def layer_norms(row: Row) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Block:
-    """Where a tensor is drawn.
+    """Where a tensor is drawn, in inches.
 
     Attributes:
         name: Of the tensor.
         shape: Two-dimensional: (rows, columns), a bias (n, 1), a convolution (out, in * height * width).
         first: Of its values in the flat vector of all parameters.
-        left, top, width, height: In inches.
         grid: For weights that see the image: (columns, rows) of receptive fields, one for each unit, each laid out
             as the image is. None for a matrix.
     """
