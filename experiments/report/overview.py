@@ -12,6 +12,7 @@ from experiments.report.captions import (
     describe_scale,
     describe_scale_briefly,
     warnings,
+    warnings_of,
 )
 from experiments.report.frames import Frames, build_frames, draws
 from experiments.report.knowledge import Knowledge, describe_knowledge
@@ -130,18 +131,20 @@ def all_methods(frames: Frames, knowledge: Knowledge = ()) -> dict[str, str]:
 def result_table(runs: Sequence[Run]) -> str:
     """Return the table of docs/results.md: Markdown, a line per network and method, a caption line below."""
     frames = build_frames(runs)
-    found: dict[tuple[str, str], dict[str, Mapping[str, Summary]]] = {}
-    bold = []
-    for group in groups(frames):
-        bold += [f"{network_label(group.network)}: {warning}" for warning in warnings(group.runs)]
-        for method, summaries in group.values.items():
-            found.setdefault((group.network, method), {})[group.setting] = summaries
+    networks = {name: network_label(name) for name in network_order(frames.runs["network"])}
+    found = {
+        (group.network, method, group.setting): summaries
+        for group in groups(frames)
+        for method, summaries in group.values.items()
+    }
     lines, gaps = [], []
-    for network in network_order(frames.runs["network"]):
-        for method in method_order(method for other, method in found if other == network):
-            of = found[network, method]
-            cells = [of.get(setting, {}).get(metric, absent("")) for setting, metric in COLUMNS.values()]
-            name = (network_label(network), method_style(method).label)
+    for network, label in networks.items():
+        for method in method_order(frames.select(network=network).runs["method"]):
+            cells = [
+                found.get((network, method, setting), {}).get(metric, absent(""))
+                for setting, metric in COLUMNS.values()
+            ]
+            name = (label, method_style(method).label)
             lines.append([*name, *map(format_summary, cells)])
             gaps += [f"{', '.join(name)}: {format_count(cell.left_out)}" for cell in cells if cell.left_out]
     caption = [words("overview")["headline"]]
@@ -152,5 +155,5 @@ def result_table(runs: Sequence[Run]) -> str:
         )
     if gaps:
         caption.append(f"Rows left out because a loss is not finite: {'; '.join(gaps)}.")
-    warned = "".join(f"**{warning}** " for warning in dict.fromkeys(bold))
+    warned = "".join(f"**{warning}** " for warning in warnings_of(frames.runs, "network", networks))
     return f"{markdown(['network', 'method', *COLUMNS], lines, texts=2)}\n{warned}{' '.join(caption)}\n"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 import experiments.report.metrics as metrics
 from experiments.report.captions import describe_missing
@@ -14,7 +15,6 @@ from experiments.report.numbers import format_count, format_number, listing
 from experiments.report.scope import Scope, describe_listed
 from experiments.report.statistics import Interval, bootstrap_mean
 from experiments.report.strips import LOW
-from experiments.report.style import network_label
 
 # Presets: each method as it is; those with a budget at every budget; those with a keep-set at sizes of it.
 FRONTIER = ("frontier_points", "frontier_curves", "frontier_threshold", "frontier_keep")
@@ -65,21 +65,17 @@ def same_samples(frames: Frames) -> Frames:
 
 def describe_same_samples(scope: Scope, frames: Frames) -> list[str]:
     """Return, by network, how many samples the numbers are over, N0's errors, and what is missing."""
-    texts = []
-    for network in scope.networks:
-        runs, label = frames.select(network=network).runs, network_label(network)
-        if runs.empty:
-            texts.append(f"{label}: {scope.absent(network)}.")
-            continue
+
+    def about(network: str, runs: pd.DataFrame) -> tuple[str, ...]:
         count, errors, images = runs["run_samples"].min(), runs["errors"].max(), runs["test_images"].min()
         seeds = [str(seed) for seed in sorted(set(runs["seed"]))]
         text = (
-            f"{label}: the first {format_count(count)} of {format_count(errors)} misclassified samples, those that"
-            f" every run met; {format_count(images)} test images; seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}."
+            f"the first {format_count(count)} of {format_count(errors)} misclassified samples, those that every run"
+            f" met; {format_count(images)} test images; seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}."
         )
-        about = (text, describe_listed(runs), describe_missing(scope.lacking(runs)))
-        texts.append(" ".join(filter(None, about)))
-    return texts
+        return text, describe_listed(runs), describe_missing(scope.lacking(runs))
+
+    return list(scope.by_network(frames, about))
 
 
 def standings(frames: Frames, knowledge: Knowledge) -> list[Standing]:

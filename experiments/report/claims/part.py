@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.records.schema import Run
 from experiments.report.build import run_ids_sha256
-from experiments.report.captions import describe_scale_briefly, warnings
+from experiments.report.captions import describe_scale_briefly, warnings_of
 from experiments.report.claims.data import Ledger, read_ledger
 from experiments.report.claims.evidence import Evidence, Missing, shown
 from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge
@@ -62,17 +62,15 @@ class Claims(Study):
 
 def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
     """Return a description of the runs of each network, and the faults of its N0."""
-    lines, bold = [], []
-    for network in NETWORKS:
-        label, own = network_label(network), evidence.runs[evidence.runs["network"] == network]
-        parts = []
+    lines = []
+    for network, label in NETWORKS.items():
+        own, parts = evidence.runs[evidence.runs["network"] == network], []
         for setting in SETTINGS:
             runs = own[own["setting"] == setting]
             about = describe_scale_briefly(runs) if len(runs) else "missing, no runs among the records"
             parts.append(f"{setting_label(setting)}: {about}")
         lines.append(f"{label}, {'; '.join(parts)}.")
-        bold += [f"{label}: {text}" for text in warnings(own)]
-    return lines, bold
+    return lines, warnings_of(evidence.runs, "network", NETWORKS)
 
 
 def _markdown(ledger: Ledger, rulings: Sequence[Ruling], evidence: Evidence) -> str:
