@@ -81,7 +81,6 @@ def _read(path: Path) -> bytes:
 
 
 def _about(records: Records) -> str:
-    """Return how much the report is from."""
     rows = sum(header.samples for header in records.headers)
     return (
         f"It is from {format_count(len(records.runs))} runs with {format_count(rows)} rows; SHA-256 of the sorted run"

@@ -82,7 +82,6 @@ def _by_network_seed(frames: Frames) -> dict[int, Frames]:
 
 
 def _record(cell: Compared) -> dict[str, object]:
-    """Return a cell by the columns of the csv file."""
     ends = vars(cell.interval) if cell.interval else {}
     texts = {"thesis": cell.printed.text, "thesis_sd": cell.printed.sd, "note": "; ".join(cell.notes)}
     about = {"interval": cell.kind, "networks": cell.networks or None}
@@ -90,7 +89,6 @@ def _record(cell: Compared) -> dict[str, object]:
 
 
 def _markdown(cells: Sequence[Compared]) -> str:
-    """Return the whole text: what it is, the counts, and each table."""
     by_table: dict[str, list[Compared]] = {}
     for cell in cells:
         by_table.setdefault(cell.table, []).append(cell)

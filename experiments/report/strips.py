@@ -165,7 +165,6 @@ def _tick_label(value: float) -> str:
 
 
 def _key() -> list[Line2D]:
-    """Return the legend's handles."""
     marks: list[tuple[str, dict[str, Any]]] = [
         ("quartiles", {"linewidth": 5, "solid_capstyle": "butt"}),
         ("5th to 95th percentile", {"linewidth": 1.2}),

@@ -57,7 +57,9 @@ class Chapter:
     aims_in_a_row: tuple[Aim, ...]
 
 
-CHAPTER: Chapter = build_as(Chapter, read_yaml(Path(__file__).with_name("tables.yaml")), "tables")
+DATA = read_yaml(Path(__file__).with_name("tables.yaml"))
+VARIANTS = tuple(Variant(label, tuple(values.items())) for label, values in DATA.pop("variants").items())
+CHAPTER: Chapter = build_as(Chapter, DATA, "tables")
 TABLES = tuple(replace(spec, thesis=THESIS) for spec in CHAPTER.tables)
 FIGURES = CHAPTER.figures
 NON_RELOADING = FIGURES[3].methods
@@ -67,27 +69,6 @@ MAIN = "every_method"  # the preset whose runs the overview is of
 RANKS = (
     GradientRanksPart(THESIS, ("table_4_9", "figure_4_11"), ("alexnet",)),
     GradientRanksPart(THESIS, ("table_4_10", "figure_4_12"), ("mlp",)),
-)
-
-FULL_BGD_II = Variant(
-    "full algorithm",
-    (
-        ("method.prior.class", "GradientPrior"),
-        ("method.update.form", "diagonal"),
-        ("method.probability_update", "drawn_to_zero"),
-        ("method.replace_probability", 0.7),
-        ("method.prune", True),
-    ),
-)
-VARIANTS_OF_BGD_II = (
-    FULL_BGD_II,
-    Variant("random prior", (("method.prior.class", "UniformPrior"),)),
-    Variant("second order: g / ||g_subset||²", (("method.update.form", "subset_norm"),)),
-    Variant("second order: g / ||g||²", (("method.update.form", "full_norm"),)),
-    Variant("printed probability update", (("method.probability_update", "printed"),)),
-    Variant("Replace only", (("method.replace_probability", 1.0),)),
-    Variant("Expand only", (("method.replace_probability", 0.0),)),
-    Variant("no final pruning", (("method.prune", False),)),
 )
 
 OVERVIEW = Overview(THESIS, (MAIN, *REPLICAS))
@@ -104,7 +85,7 @@ STUDIES: tuple[Part, ...] = (
     Idealized(THESIS),
     Sensitivity(THESIS),
     FirstOrderStep(THESIS),
-    Ablations(THESIS, variants=VARIANTS_OF_BGD_II),
+    Ablations(THESIS, variants=VARIANTS),
     Orders(THESIS),
     BaseNetworks(THESIS, methods=tuple(dict.fromkeys((*NON_RELOADING, *TABLE_METHODS)))),
     Variance(THESIS),

@@ -102,7 +102,6 @@ def _record(judged: Judged) -> Record:
 
 
 def _text(record: Record, name: str) -> str:
-    """Return a cell of the Markdown tables."""
     value, low, high = (record.get(key) for key in (name, "low", "high"))
     if name == "network":
         return network_label(str(value)) if value else "both"
