@@ -10,7 +10,7 @@ from experiments.report.frontier_figure import draw_frontier
 from experiments.report.knowledge import LEVELS, SET_ASIDE
 from experiments.report.metrics import NONE_CORRECTED
 from experiments.report.numbers import format_count, format_number
-from experiments.report.part import Made, Study
+from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block, bracketed
 from experiments.report.standings import (
@@ -28,25 +28,10 @@ from experiments.report.style import network_label
 BY_CONSTRUCTION = "by construction, not measured"
 BUDGETS = ("1", "2", "5", "10", "20", "50", "200", ALL)  # of which curves are made
 
-
-LABELS = {  # for people: of a standing's numbers
-    **{
-        "POC": "POC (%)",
-        "corrected": "n",
-        "changed_median": "changed, median",
-        "changed_max": "changed, most",
-    },
-    **{"dTA_mean": "mean ΔTA", "dTA_p5": "ΔTA, 5th percentile", "dTA_worst": "worst ΔTA"},
-    **{"broken": "negative flips", "seconds": "seconds"},
-}
 QUANTITIES = [  # of the csv file
     item.name for item in fields(Standing) if item.name not in ("contender", "level", "dTA_interval")
 ]
 LOOKUP = {"POC": 100, "changed_median": 0, "changed_max": 0, "broken": 0}
-LOOKUP_LINE = [
-    *(f"Lookup table ({BY_CONSTRUCTION})", LEVELS["nothing"].label, ""),
-    *("100", "", "0", "0", "none", "none", "none", "0", "", ""),
-]
 
 
 @dataclass(frozen=True)
@@ -89,18 +74,15 @@ class Frontier(Contest):
         )
 
     def _block(self, network: str, items: Sequence[Standing]) -> Block:
-        aims = list(self.aims_of(network).values())
-        lines = [
-            [
-                *(item.contender.label, LEVELS[item.level].label, item.contender.budget),
-                *(_cell(item, name) for name in LABELS),
-                f"{met(item, aims)} of {len(aims)}" if aims else "",
-            ]
-            for item in items
-        ]
-        numbers = LABELS | {"dTA_mean": "mean ΔTA [95 %]"}
+        aims, told = list(self.aims_of(network).values()), words("frontier")
+        lines = [told["lookup"]]
+        for item in items:
+            about = (item.contender.label, LEVELS[item.level].label, item.contender.budget)
+            reached = f"{met(item, aims)} of {len(aims)}" if aims else ""
+            lines.append([*about, *(_cell(item, name) for name in told["labels"]), reached])
+        numbers = told["labels"] | {"dTA_mean": "mean ΔTA [95 %]"}
         header = ["method", "knows", "budget", *numbers.values(), "aims met"]
-        return Block(f"{network_label(network)}.", header, [LOOKUP_LINE, *lines])
+        return Block(f"{network_label(network)}.", header, lines)
 
 
 def _cell(item: Standing, name: str) -> str:
@@ -148,7 +130,8 @@ class Aims(Contest):
             count = f"{met(item, list(own.values()))} of {len(own)}"
             label, knows = item.contender.label, LEVELS[item.level].label
             lines.append([label, knows, *cells, number_text(item.seconds), count])
-        header = ["method", "knows", *(LABELS[name] for name in columns), "seconds", "aims met"]
+        labels = words("frontier")["labels"]
+        header = ["method", "knows", *(labels[name] for name in columns), "seconds", "aims met"]
         return Block(f"{network_label(network)}.", header, lines)
 
 

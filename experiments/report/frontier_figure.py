@@ -20,7 +20,6 @@ from experiments.report.numbered import (
     draw_key,
     family_handles,
     key_height,
-    short_label,
     write_numbers,
 )
 from experiments.report.part import words
@@ -103,7 +102,7 @@ def entries_of(found: Mapping[str, Drawn]) -> dict[Contender, Entry]:
 
 def _labels(names: Sequence[Contender]) -> dict[Contender, str]:
     """Return each name in short, with its options where it would be another's otherwise."""
-    plain = {name: short_label(name.method, name.limit) for name in names}
+    plain = {name: replace(name, varied=()).short for name in names}
     counts = Counter(plain.values())
     return {name: name.short if counts[label] > 1 else label for name, label in plain.items()}
 

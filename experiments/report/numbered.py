@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from scipy.optimize import isotonic_regression
 
 from experiments.report.knowledge import LEVELS, level_rank
-from experiments.report.style import FAMILIES, method_style
+from experiments.report.style import FAMILIES
 
 Place = tuple[float, float]  # in inches from a panel's corner
 
@@ -132,11 +132,6 @@ def family_handles(entries: Sequence[Entry]) -> list[Line2D]:
         for family, (label, marker) in FAMILIES.items()
         if family in present
     ]
-
-
-def short_label(method: str, options: Mapping[str, str] | str = "") -> str:
-    """Return a method's name as in figures, with its options."""
-    return ", ".join(filter(None, (method_style(method).short, str(options))))
 
 
 def write_numbers(axes: Axes, size: Place, marks: Sequence[Place], numbered: Mapping[int, Place]) -> None:
