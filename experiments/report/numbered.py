@@ -72,9 +72,8 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
         return []
     gap = min(gap, (high - low) / max(1, len(values) - 1))
     order = np.argsort(values, kind="stable")
-    steps = gap * np.arange(
-        len(values)
-    )  # without them neighbours that touch share a place: the mean of theirs
+    # Without the steps neighbours that touch would share a place: the mean of theirs.
+    steps = gap * np.arange(len(values))
     wanted = np.clip(np.take(values, order), low + steps, high - steps[::-1])
     found = np.empty(len(values))
     found[order] = isotonic_regression(wanted - steps).x + steps

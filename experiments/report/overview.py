@@ -69,18 +69,11 @@ class Headline(Study):
         yield Text(HEADLINE, result_table(draws(runs)))
 
 
-@dataclass(frozen=True)
-class Group:
-    """The methods of a network in a setting: their runs, and the summaries by method and metric."""
-
-    network: str
-    setting: str
-    runs: pd.DataFrame
-    values: Mapping[str, Mapping[str, Summary]]
+Summaries = Mapping[str, Mapping[str, Summary]]  # by method and metric; every method has the same metrics
 
 
-def groups(frames: Frames) -> Iterator[Group]:
-    """Yield a group for each network and setting that there is."""
+def groups(frames: Frames) -> Iterator[tuple[str, str, pd.DataFrame, Summaries]]:
+    """Yield each network and setting that there is, with their runs and the summaries of their methods."""
     settings = [*SETTINGS, *sorted(set(frames.runs["setting"]) - set(SETTINGS))]
     for network in network_order(frames.runs["network"]):
         for setting in settings:
@@ -91,7 +84,7 @@ def groups(frames: Frames) -> Iterator[Group]:
                 samples = part.select(method=method).samples
                 values[method] = {metric.name: measure(samples, metric) for metric in metrics}
             if values:
-                yield Group(network, setting, part.runs, values)
+                yield network, setting, part.runs, values
 
 
 def all_methods(frames: Frames, knowledge: Knowledge = ()) -> dict[str, str]:
@@ -100,31 +93,22 @@ def all_methods(frames: Frames, knowledge: Knowledge = ()) -> dict[str, str]:
     known = describe_knowledge(method_order(frames.runs["method"]), knowledge)
     meaning = f"{told['every_method']} {known}".strip()
     records, markdowns, texs = [], [f"{meaning}\n"], []
-    for group in groups(frames):
-        where = (group.network, group.setting)
-        cells = [
-            (name, method, value) for method, values in group.values.items() for name, value in values.items()
-        ]
-        records += [(*where, name, method, *summary_values(value)) for name, method, value in cells]
-        title = f"{network_label(group.network)}, {setting_label(group.setting)} setting."
-        about = f"{describe_base(group.runs)} {describe_scale(group.runs)}"
-        gaps = describe_left_out(
-            (METRICS[name].label, method, value.left_out) for name, method, value in cells
-        )
+    for network, setting, runs, found in groups(frames):
+        title = f"{network_label(network)}, {setting_label(setting)} setting."
+        about = f"{describe_base(runs)} {describe_scale(runs)}"
+        lines, left_out = [], []
+        for method, own in found.items():
+            records += [(network, setting, name, method, *summary_values(own[name])) for name in own]
+            left_out += [(METRICS[name].label, method, own[name].left_out) for name in own]
+            label, count = method_style(method).label, format_count(own["POPA"].n)
+            lines.append([label, count, *map(format_summary, own.values())])
+        header = ["method", "n", *(METRICS[name].label for name in own)]
+        gaps = describe_left_out(left_out)
         gaps = gaps and f" {gaps}"
-        header = ["method", "n", *(METRICS[name].label for name in next(iter(group.values.values())))]
-        lines = [
-            [
-                method_style(method).label,
-                format_count(values["POPA"].n),
-                *map(format_summary, values.values()),
-            ]
-            for method, values in group.values.items()
-        ]
-        faults = warnings(group.runs)
+        faults = warnings(runs)
         markdowns.append(f"**{title}** {about}{gaps}\n\n{bold_markdown(faults)}{markdown(header, lines)}")
         caption = loud_tex(faults) + tex(f"{title} {about} {meaning}{gaps}")
-        texs.append(tex_table("_".join(("all_methods", *where)), caption, header, lines))
+        texs.append(tex_table(f"all_methods_{network}_{setting}", caption, header, lines))
     return {"csv": csv_text(told["columns"], records), "md": "\n".join(markdowns), "tex": "\n".join(texs)}
 
 
@@ -132,16 +116,12 @@ def result_table(runs: Sequence[Run]) -> str:
     """Return the table of docs/results.md: Markdown, a line per network and method, a caption line below."""
     frames = build_frames(runs)
     networks = {name: network_label(name) for name in network_order(frames.runs["network"])}
-    found = {
-        (group.network, method, group.setting): summaries
-        for group in groups(frames)
-        for method, summaries in group.values.items()
-    }
+    found = {(network, setting): values for network, setting, _, values in groups(frames)}
     lines, gaps = [], []
     for network, label in networks.items():
         for method in method_order(frames.select(network=network).runs["method"]):
             cells = [
-                found.get((network, method, setting), {}).get(metric, absent(""))
+                found.get((network, setting), {}).get(method, {}).get(metric, absent(""))
                 for setting, metric in COLUMNS.values()
             ]
             name = (label, method_style(method).label)

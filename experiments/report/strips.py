@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from experiments.report.canvas import blank, grid
 from experiments.report.captions import absent_text
@@ -120,12 +119,7 @@ def set_axis(axes: Axes, panel: Panel, low: float, high: float, along: Literal["
     set_limits, axis = (axes.set_xlim, axes.xaxis) if along == "x" else (axes.set_ylim, axes.yaxis)
     set_limits(left - free, right + free)
     ticks = decades(panel, low, high)
-    heights = panel.heights(ticks)
-    names = dict(zip(np.round(heights, 9).tolist(), map(_tick_label, ticks), strict=True))
-    axis.set_major_locator(FixedLocator(heights.tolist()))
-    axis.set_major_formatter(FuncFormatter(lambda height, _: names.get(round(height, 9), "")))
-    axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_ticks(panel.heights(ticks).tolist(), [_tick_label(tick) for tick in ticks])
 
 
 def decades(panel: Panel, low: float, high: float) -> list[float]:

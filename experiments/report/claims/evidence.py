@@ -14,6 +14,7 @@ from experiments.report.frames import build_frames
 from experiments.report.layer_shares import Layers, layers_of
 from experiments.report.metrics import METRICS, Metric, Values, corrected, of_population
 from experiments.report.numbers import format_number
+from experiments.report.part import words
 from experiments.report.rank_shares import Results
 from experiments.report.statistics import Interval
 from experiments.report.style import method_style, network_label, setting_label
@@ -26,7 +27,7 @@ PROBES: Mapping[str, Callable[[Run, str], Results | Layers]] = {
 RELOADING = "reloading"  # the setting of every test that is no test of runs
 FIRST_FULLY_CONNECTED = "lin1.weight"
 LATE = 0.5  # of the samples: where the late part of a run begins
-FIRST_HUNDRED = 100  # samples: the panels (b) of figures 4.5 to 4.10
+HUNDRED = 100  # samples: the panels (b) of figures 4.5 to 4.10
 
 
 @dataclass(frozen=True)
@@ -95,37 +96,27 @@ def _final_loss(samples: pd.DataFrame) -> Values:
     return np.asarray(np.where(np.isfinite(losses), losses, np.inf), dtype=np.float64)
 
 
-PER_SAMPLE = {name: metric for name, metric in METRICS.items() if metric.over == "samples"} | {
-    name: Metric(name, label, "samples", values)
-    for name, label, values in (
-        ("corrected", "samples corrected (%)", lambda rows: np.where(metrics.correct(rows), 100.0, 0.0)),
-        ("l2", "L2 norm of the change", partial(metrics.column, name="l2")),
-        ("linf", "largest change of a parameter", partial(metrics.column, name="linf")),
-        ("forward_passes", "forward passes on the sample", partial(metrics.column, name="forward_passes")),
-        (
-            "lin1_majority",
-            "changed values in lin1, above half (points)",
-            lambda rows: metrics.column(rows, "first_layer_percent") - 50.0,
-        ),
-    )
+_OWN: dict[str, dict[str, Callable[[pd.DataFrame], Values]]] = {  # quantities that no table has
+    "samples": {
+        "corrected": lambda rows: np.where(metrics.correct(rows), 100.0, 0.0),
+        "lin1_majority": lambda rows: metrics.column(rows, "first_layer_percent") - 50.0,
+        **{name: partial(metrics.column, name=name) for name in ("l2", "linf", "forward_passes")},
+    },
+    "seeds": {
+        "final_training_loss": _final_loss,
+        "late_POC": lambda rows: metrics.corrections(rows[rows["position"] >= LATE * rows["run_samples"]]),
+        "accuracy_after_100": lambda rows: metrics.final_test_accuracy(rows[rows["position"] < HUNDRED]),
+        "mean_POPA": _mean_altered,
+    },
 }
-PER_SEED = {name: metric for name, metric in METRICS.items() if metric.over == "seeds"} | {
-    name: Metric(name, label, "seeds", values)
-    for name, label, values in (
-        ("final_training_loss", "Final training loss (nats)", _final_loss),
-        (
-            "late_POC",
-            "POC of the second half of the samples (%)",
-            lambda rows: metrics.corrections(rows[rows["position"] >= LATE * rows["run_samples"]]),
-        ),
-        (
-            "accuracy_after_100",
-            "Test accuracy after 100",
-            lambda rows: metrics.final_test_accuracy(rows[rows["position"] < FIRST_HUNDRED]),
-        ),
-        ("mean_POPA", "Mean POPA (%)", _mean_altered),
-    )
+QUANTITIES = METRICS | {
+    name: Metric(name, words("claims")["quantities"][name], over, values)
+    for over, own in _OWN.items()
+    for name, values in own.items()
 }
+PER_SAMPLE, PER_SEED = (
+    tuple(name for name, metric in QUANTITIES.items() if metric.over == over) for over in _OWN
+)
 OF_EVERY_SAMPLE = ("corrected",)  # of `PER_SAMPLE`; the others are of corrected samples
 
 

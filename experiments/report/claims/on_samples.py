@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 
-from experiments.report.claims.evidence import PER_SAMPLE, RELOADING, Evidence, Missing, Outcome, within
+from experiments.report.claims.evidence import (
+    PER_SAMPLE,
+    QUANTITIES,
+    RELOADING,
+    Evidence,
+    Missing,
+    Outcome,
+    within,
+)
 from experiments.report.metrics import Values, correct
 from experiments.report.numbers import format_number
 from experiments.report.statistics import Interval, bootstrap_mean, sign_flip_p, wilson
@@ -16,7 +24,7 @@ from experiments.report.surveys import HIGH, LOW, resamples
 
 Network = Annotated[str, tuple(NETWORKS)]
 Method = Annotated[str, tuple(METHODS)]
-PerSample = Annotated[str, tuple(PER_SAMPLE)]
+PerSample = Annotated[str, PER_SAMPLE]
 
 
 class Kind(ABC):
@@ -81,16 +89,23 @@ class Share(Kind):
 
 @dataclass(frozen=True)
 class OfMetric(Kind):
-    """A test on a quantity of the samples of a method."""
+    """A test on a quantity of a method."""
 
     network: Network
-    metric: PerSample
+    metric: str
     method: Method
 
     @property
     def subject(self) -> str:
         """The test in words."""
-        return f"{PER_SAMPLE[self.metric].label}: {self._words()}"
+        return f"{QUANTITIES[self.metric].label}: {self._words()}"
+
+
+@dataclass(frozen=True)
+class OfSamples(OfMetric):
+    """A test on a quantity of the samples of a method."""
+
+    metric: PerSample
 
     @property
     def name(self) -> tuple[str, ...]:
@@ -100,7 +115,7 @@ class OfMetric(Kind):
     def finite(self, evidence: Evidence) -> tuple[pd.DataFrame, Values, Interval]:
         """Return the rows that have a finite value, the values, and the interval of their mean."""
         rows = evidence.rows_of(self.network, self.method, self.metric)
-        values = PER_SAMPLE[self.metric].values(rows)
+        values = QUANTITIES[self.metric].values(rows)
         rows, values = rows[np.isfinite(values)], values[np.isfinite(values)]
         if not values.size:
             raise Missing("missing: no value is finite")
@@ -108,7 +123,7 @@ class OfMetric(Kind):
 
 
 @dataclass(frozen=True)
-class Sign(OfMetric):
+class Sign(OfSamples):
     """The mean of a quantity is below, or above, 0.
 
     Over the pairs of seed and sample that have a finite value. Direction: the mean lies on the stated side. Size: its
@@ -142,7 +157,7 @@ class Sign(OfMetric):
 
 
 @dataclass(frozen=True)
-class MeanBetween(OfMetric):
+class MeanBetween(OfSamples):
     """The mean of a quantity lies between two stated values.
 
     Direction: the mean does. Size: its 95 % interval does. No p value.
@@ -178,13 +193,13 @@ class Uncorrelated(Kind):
     limit: float = 0.3
 
     def _words(self) -> str:
-        first, second = (PER_SAMPLE[name].label for name in (self.metric, self.with_metric))
+        first, second = (QUANTITIES[name].label for name in (self.metric, self.with_metric))
         label = method_style(self.method).label
         return f"{label}: rank correlation of {first} and {second} within ± {format_number(self.limit)}"
 
     def _outcome(self, evidence: Evidence) -> Outcome:
         rows = evidence.rows_of(self.network, self.method, self.metric)
-        values = np.column_stack([PER_SAMPLE[name].values(rows) for name in (self.metric, self.with_metric)])
+        values = np.column_stack([QUANTITIES[name].values(rows) for name in (self.metric, self.with_metric)])
         known = np.isfinite(values).all(axis=1)
         ranks = pd.DataFrame(values[known]).rank().to_numpy(dtype=np.float64)
         if ranks.shape[0] < 3 or (ranks.std(axis=0) == 0).any():
