@@ -10,7 +10,7 @@ from pathlib import Path
 
 from experiments.records.archive import Records
 from experiments.records.schema import Run
-from experiments.report.build import names_of, run_ids_sha256, sources_of, write_all
+from experiments.report.build import Source, names_of, run_ids_sha256, sources_of, write_all
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_count
 from experiments.report.page import Document, compose
@@ -55,7 +55,8 @@ def assemble(records: Records, built: Sequence[Part], report: Report, folder: Pa
 
 def _made(parts: Sequence[Part], records: Records) -> dict[str, bytes]:
     """Return the files of parts, made in as many processes as there are cores: drawing takes most of the time."""
-    given = {part: records.of(*part.presets) for part in parts}  # read once, before there are processes
+    # Read once, before there are processes.
+    given = {part: Source.of(part, records).runs(records) for part in parts}
     processes = min(os.cpu_count() or 1, len(parts)) if sys.platform == "linux" else 1
     if processes < 2:  # elsewhere a fork is not safe, and anything else would have to read the records again
         made = [part.files(runs) for part, runs in given.items()]

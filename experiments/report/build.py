@@ -4,17 +4,23 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from experiments.records.archive import Records
 from experiments.records.files import write
 from experiments.records.schema import Header, Run
-from experiments.report.figures import FigureSpec
 from experiments.report.numbers import format_count, listing
 from experiments.report.part import Part
 from experiments.report.render import markdown
-from experiments.report.tables import TableSpec
 
 SOURCE = "tables/SOURCE.md"
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """A part that shows only some of the runs of its presets."""
+
+    def shows(self, header: Header) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -26,9 +32,9 @@ class Source:
 
     @classmethod
     def of(cls, part: Part, records: Records) -> "Source":
-        """Find what a part is made from: of a table or figure of the thesis the runs that it shows."""
+        """Find what a part is made from."""
         headers = records.headers_of(*part.presets)
-        if isinstance(part, TableSpec | FigureSpec):
+        if isinstance(part, Choosing):
             headers = [header for header in headers if part.shows(header)]
         return cls(part.presets, headers)
 

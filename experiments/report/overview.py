@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.records.schema import Run
+from experiments.records.schema import Header, Run
 from experiments.report.captions import (
     describe_base,
     describe_left_out,
@@ -14,7 +14,7 @@ from experiments.report.captions import (
     warnings,
     warnings_of,
 )
-from experiments.report.frames import Frames, build_frames, draws
+from experiments.report.frames import Frames, build_frames, draws, is_draw
 from experiments.report.knowledge import Knowledge, describe_knowledge
 from experiments.report.metrics import METRICS, Summary, absent, measure
 from experiments.report.numbers import format_count, format_summary
@@ -47,7 +47,16 @@ COLUMNS = {  # of that table: setting and metric
 
 
 @dataclass(frozen=True)
-class Overview(Study):
+class OfDraws(Study):
+    """Something of every method, from N0 and, where they are draws of the same, from its replicas."""
+
+    def shows(self, header: Header) -> bool:
+        """Whether it is a run of the study."""
+        return is_draw(header)
+
+
+@dataclass(frozen=True)
+class Overview(OfDraws):
     """Every metric of every method: tidy csv, and a table per network and setting."""
 
     tables = ("all_methods",)
@@ -59,7 +68,7 @@ class Overview(Study):
 
 
 @dataclass(frozen=True)
-class Headline(Study):
+class Headline(OfDraws):
     """The table of docs/results.md."""
 
     texts = (HEADLINE,)

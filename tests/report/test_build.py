@@ -6,7 +6,7 @@ import pytest
 from experiments.records.archive import Records, export, load
 from experiments.records.schema import RecordError
 from experiments.records.store import Store
-from experiments.report.build import SOURCE, build, is_from, names_of
+from experiments.report.build import SOURCE, Source, build, is_from, names_of
 from experiments.report.overview import Overview
 from experiments.report.tables import read_reference
 from experiments.thesis.tables import FIGURES, REFERENCE, TABLES
@@ -18,12 +18,13 @@ def runs():
     return [
         run(rows(CORRECTED, UNCORRECTED), method=method, setting=setting, seed=seed)
         for method in ("bgd_ii", "bgd_i", "top_k", "a_new_one")
-        for setting in ("reloading", "non_reloading")
+        for setting in SETTINGS
         for seed in (0, 1)
     ]
 
 
 MAIN = "main"
+SETTINGS = ("reloading", "non_reloading")
 NONE = (Overview(presets=(MAIN,)),)
 SOME = (*TABLES, *NONE, FIGURES[1])
 
@@ -186,6 +187,14 @@ class Count:
 
     def files(self, runs):
         return {"tables/count.md": f"{len(runs)} runs".encode()}
+
+
+def test_a_part_that_chooses_is_from_what_it_shows(tmp_path):
+    made = [run(rows(CORRECTED), setting=name, replica=number) for name in SETTINGS for number in (0, 1)]
+    source = Source.of(NONE[0], records_of(made))
+    assert source.runs(records_of(made)) == [one for one in made if one is not made[1]], (
+        "reloading, a replica"
+    )
 
 
 def test_a_part_gets_the_runs_of_its_presets(runs, tmp_path):
