@@ -117,17 +117,16 @@ def _run_values(header: Header) -> tuple[Any, ...]:
     return (*identity, header.run_id, *about, *_of_figures(header.figures), *_of_baseline(header.baseline))
 
 
-def is_draw(header: Header) -> bool:
-    """Whether a run is from N0 itself, or in the non-reloading setting from a replica.
+def draws(runs: Sequence[Run]) -> list[Run]:
+    """Select runs from N0 itself, and in the non-reloading setting from its replicas as well.
 
     There a decision that rounding turns changes everything after it: a replica is as good a draw as another seed.
     """
-    return not header.spec.get("replica") or subject(header.spec)[1] == NON_RELOADING
-
-
-def draws(runs: Sequence[Run]) -> list[Run]:
-    """Select the runs that are draws."""
-    return [run for run in runs if is_draw(run.header)]
+    return [
+        run
+        for run in runs
+        if not run.header.spec.get("replica") or subject(run.header.spec)[1] == NON_RELOADING
+    ]
 
 
 def option(spec: dict[str, Any], key: str) -> Any:

@@ -14,7 +14,7 @@ from experiments.report.captions import (
     warnings,
     warnings_of,
 )
-from experiments.report.frames import Frames, build_frames, draws, is_draw
+from experiments.report.frames import Frames, build_frames, draws
 from experiments.report.knowledge import Knowledge, describe_knowledge
 from experiments.report.metrics import METRICS, Summary, absent, measure
 from experiments.report.numbers import format_count, format_summary
@@ -52,7 +52,7 @@ class OfDraws(Study):
 
     def shows(self, header: Header) -> bool:
         """Whether it is a run of the study."""
-        return is_draw(header)
+        return bool(draws([Run(header)]))
 
 
 @dataclass(frozen=True)
