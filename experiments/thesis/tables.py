@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.config.groups import methods_in
+from experiments.records.schema import NON_RELOADING
 from experiments.records.strict import build_as, read_yaml
 from experiments.report.ablations import Ablations, Variant
 from experiments.report.figures import FigureSpec
@@ -62,7 +63,7 @@ VARIANTS = tuple(Variant(label, tuple(values.items())) for label, values in DATA
 CHAPTER: Chapter = build_as(Chapter, DATA, "tables")
 TABLES = tuple(replace(spec, thesis=THESIS) for spec in CHAPTER.tables)
 FIGURES = CHAPTER.figures
-NON_RELOADING = FIGURES[3].methods
+IN_A_ROW_METHODS = [name for spec in TABLES if spec.setting == NON_RELOADING for name in spec.methods]
 
 MAIN = "every_method"  # the preset whose runs the overview is of
 
@@ -87,7 +88,7 @@ STUDIES: tuple[Part, ...] = (
     FirstOrderStep(THESIS),
     Ablations(THESIS, variants=VARIANTS),
     Orders(THESIS),
-    BaseNetworks(THESIS, methods=tuple(dict.fromkeys((*NON_RELOADING, *TABLE_METHODS)))),
+    BaseNetworks(THESIS, methods=tuple(dict.fromkeys((*IN_A_ROW_METHODS, *TABLE_METHODS)))),
     Variance(THESIS),
     Rounding(THESIS),
 )
