@@ -19,10 +19,7 @@ class _Loader(yaml.SafeLoader):
         Raises:
             ConfigError: A key stands twice.
         """
-        own = (
-            key for key, _ in node.value if not key.tag.endswith(":merge")
-        )  # "<<": what it merges in gives way
-        keys = [self.construct_object(key, deep=True) for key in own]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [key for key in keys if keys.count(key) > 1]
         if twice:
             raise ConfigError(f"{node.start_mark}: the key {twice[0]!r} stands twice")

@@ -141,12 +141,3 @@ def test_a_mistake_in_its_yaml_is_named(tmp_path, old, new, message):
     (tmp_path / "report.yaml").write_text(text.replace(old, new))
     with pytest.raises(ConfigError, match=message):
         build_as(Document, read_yaml(tmp_path / "report.yaml"), "report")
-
-
-def test_what_a_yaml_merges_in_gives_way_and_a_key_of_its_own_stands_once(tmp_path):
-    path = tmp_path / "some.yaml"
-    path.write_text("- &one {a: 1, b: 2}\n- &two {<<: *one, b: 3}\n- {<<: *two, a: 4}\n")
-    assert read_yaml(path) == [{"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 4, "b": 3}]
-    path.write_text("- &one {a: 1}\n- {<<: *one, b: 3, b: 4}\n")
-    with pytest.raises(ConfigError, match="the key 'b' stands twice"):
-        read_yaml(path)
