@@ -18,6 +18,7 @@ from pathlib import Path
 from experiments.jobs.plan import specs_of_presets
 from experiments.records.schema import ALREADY_RIGHT, CORRECTED, PROBE, UNCORRECTED, Run, subject
 from experiments.records.store import Store
+from experiments.report.build import names_of
 from experiments.reproduce import main
 from experiments.thesis.report import REPORT
 from experiments.thesis.tables import MAIN, PAPER
@@ -101,7 +102,7 @@ def smoke() -> None:
     check_networks(runs.values())
     check_every_method_corrects(runs.values())
     check_results([runs[spec.run_id] for spec in members[MAIN]])
-    for name in PAPER.names:
+    for name in names_of(PAPER):
         content = (OUTPUT / name).read_bytes()
         assert not (name.endswith(".md") and b"missing" in content), f"{name} has a missing cell"
         assert not name.endswith(".png") or len(content) > 10_000, name

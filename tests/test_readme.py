@@ -18,8 +18,8 @@ from experiments.records.archive import load
 from experiments.records.members import reference_folder
 from experiments.records.schema import CORRECTED
 from experiments.records.store import Store
-from experiments.report.overview import result_table
-from experiments.thesis.tables import PAPER
+from experiments.report.overview import HEADLINE, Headline
+from experiments.thesis.tables import OVERVIEW
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -31,7 +31,8 @@ RESULTS = DOCS[ROOT / "docs" / "results.md"]
 @pytest.mark.slow
 def test_the_result_table_is_that_of_the_committed_records():
     table = RESULTS.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0]
-    assert table.strip() == result_table(PAPER.main_runs(load(reference_folder("laptop")))).strip()
+    runs = load(reference_folder("laptop")).of(*OVERVIEW.presets)
+    assert table.strip() == Headline().files(runs)[HEADLINE].decode().strip()
 
 
 def test_the_verdicts_are_counted_as_in_the_report():
@@ -113,4 +114,4 @@ def test_the_example_method_runs_and_appears_in_a_table(example, tmp_path):
     run = Store(tmp_path / "runs").read(example.run_id)
     assert {row.outcome for row in run.rows} == {CORRECTED}
     assert {row.l0 for row in run.rows} == {1}
-    assert "one_weight" in result_table([run])
+    assert "one_weight" in Headline().files([run])[HEADLINE].decode()

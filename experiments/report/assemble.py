@@ -10,26 +10,19 @@ from pathlib import Path
 
 from experiments.records.archive import Records
 from experiments.records.schema import Run
-from experiments.report.build import Definitions, Source, run_ids_sha256, sources_of, write_all
+from experiments.report.build import Source, names_of, run_ids_sha256, sources_of, write_all
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_count
-from experiments.report.overview import result_table
 from experiments.report.page import Document, compose
 from experiments.report.part import Part
 from experiments.report.provenance import FRAGMENT, RUNS, caveats, provenance_files, refuse_mixtures
 
-HEADLINE = "report/headline.md"  # the result table of docs/results.md
 PAGES = ("report/report.md", "report/index.html")
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a report is made of, beside the tables and figures of `Definitions`.
-
-    Attributes:
-        parts: Made with the report.
-        document: Names their files and those of `Definitions`, in reading order.
-    """
+    """Parts that are made with the report, and a document that names their files and others, in reading order."""
 
     parts: tuple[Part, ...]
     document: Document
@@ -37,42 +30,33 @@ class Report:
     @property
     def names(self) -> tuple[str, ...]:
         """The files that it makes, under the output folder."""
-        own = [name for part in self.parts for name in part.names]
-        return (*own, HEADLINE, FRAGMENT, RUNS, *PAGES)
+        return (*names_of(self.parts), FRAGMENT, RUNS, *PAGES)
 
 
-def assemble(records: Records, definitions: Definitions, report: Report, folder: Path) -> list[Path]:
-    """Write the files of a report into the output folder and return them.
-
-    Args:
-        records: The runs, the same that the tables and figures in `folder` were built from.
-        definitions: Of those.
-        report: What to make.
-        folder: With those tables and figures.
+def assemble(records: Records, built: Sequence[Part], report: Report, folder: Path) -> list[Path]:
+    """Write the files of a report into the output folder, where the built tables and figures are, and return them.
 
     Raises:
         ReportError: Different versions of a component made the records, or a table or figure is not there.
     """
-    every, main = records.headers, definitions.main_runs(records)
-    refuse_mixtures(every)
-    headline = Source(definitions.main_presets, [run.header for run in main])
-    known = definitions.sources(records) | sources_of(report.parts, records) | {HEADLINE: headline}
+    refuse_mixtures(records.headers)
+    known = sources_of((*built, *report.parts), records)
     named = [item.name for item in report.document.items]
     sources = {name: known[name] for name in named if name in known}
     files = _made(report.parts, records)
-    files[HEADLINE] = result_table(main).encode()
-    files |= provenance_files(every, {name: source.headers for name, source in sources.items()})
-    built = {name: _read(folder / name) for name in named if name not in files}
-    lead = [report.document.lead, _about(records), *(f"**{line}**" for line in caveats(every))]
+    files |= provenance_files(records.headers, {name: source.headers for name, source in sources.items()})
+    others = {name: _read(folder / name) for name in named if name not in files}
+    lead = [report.document.lead, _about(records), *(f"**{line}**" for line in caveats(records.headers))]
     notes = {name: f"{source.words} ([which](../report/provenance.md))." for name, source in sources.items()}
-    files |= compose(replace(report.document, lead="\n\n".join(lead)), files | built, notes)
+    files |= compose(replace(report.document, lead="\n\n".join(lead)), files | others, notes)
     # The pages come last: they say that all is there.
     return write_all(folder, {name: files[name] for name in report.names})
 
 
 def _made(parts: Sequence[Part], records: Records) -> dict[str, bytes]:
     """Return the files of parts, made in as many processes as there are cores: drawing takes most of the time."""
-    given = {part: records.of(*part.presets) for part in parts}  # read once, before there are processes
+    # Read once, before there are processes.
+    given = {part: Source.of(part, records).runs(records) for part in parts}
     processes = min(os.cpu_count() or 1, len(parts)) if sys.platform == "linux" else 1
     if processes < 2:  # elsewhere a fork is not safe, and anything else would have to read the records again
         made = [part.files(runs) for part, runs in given.items()]
@@ -98,7 +82,6 @@ def _read(path: Path) -> bytes:
 
 
 def _about(records: Records) -> str:
-    """Return how much the report is from."""
     rows = sum(header.samples for header in records.headers)
     return (
         f"It is from {format_count(len(records.runs))} runs with {format_count(rows)} rows; SHA-256 of the sorted run"

@@ -1,7 +1,7 @@
 """Every number of the thesis' result tables beside ours, with an interval and a verdict: `report/cells`."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from string import ascii_lowercase
@@ -9,60 +9,41 @@ from string import ascii_lowercase
 import numpy as np
 
 from experiments.records.schema import Run
-from experiments.report.compared import RANK, SHARE, Compared
 from experiments.report.frames import Frames, corrections_of, draws
 from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.metrics import METRICS, MISSING
 from experiments.report.numbers import format_count, format_number
+from experiments.report.part import words
 from experiments.report.rank_cells import ONE_PARAMETER, RankCells
-from experiments.report.render import csv_text, markdown
-from experiments.report.sheet import plain
+from experiments.report.render import markdown
+from experiments.report.sheet import records_csv
 from experiments.report.style import method_style, network_label, setting_label
 from experiments.report.surveys import RESAMPLES
 from experiments.report.table_cells import Intervals, TableCells
 from experiments.report.tables import TableSpec
 from experiments.report.variation import SEED
-from experiments.report.verdicts import AGREES, RULE, VERDICTS
+from experiments.report.verdicts import AGREES, RANK, SHARE, VERDICTS, Compared, rule
 
-COLUMNS = (
-    *("table", "network", "setting", "metric", "method", "thesis", "thesis_sd", "ours", "low", "high"),
-    *("interval", "difference", "ratio", "other_reading", "sd_over_networks", "networks"),
-    *("n", "verdict", "note"),
-)
-NUMBERS = {  # of the columns, and what they are called in the Markdown tables
+NUMBERS = {  # of a cell's record, and what they are called in the Markdown tables
     **{"low": "low", "high": "high", "difference": "ours - thesis", "ratio": "ours / thesis"},
     **{"other_reading": "other reading", "sd_over_networks": "sd over N0"},
 }
 HEADER = ("metric", "method", "verdict", "thesis", "its ±", "ours", *NUMBERS.values(), "n", "notes")
 METRIC_LABELS = {RANK: "gradient rank", SHARE: "share of samples (%)"}
-ABOUT = (
-    "Each number that the thesis prints in its tables of results, beside ours: the same"
-    " values as in outputs/tables. Low and high: 95 % interval of ours. For POC it is Wilson's, over the pooled pairs"
-    " of seed and sample, as if they were independent; for the other metrics a hierarchical bootstrap that draws seeds"
-    f" and samples with replacement ({RESAMPLES:,} resamples); for a gradient rank a bootstrap over samples, and for"
-    " the share of samples at the thesis' rank Wilson's. In the"
-    " non-reloading setting a run is one draw: low and high are the least and the largest of the runs, over seeds and"
-    " replicas of N0, and without a replica there is no verdict. No interval holds the chance of N0, and the thesis' N0"
-    " is another one than ours. What the thesis' ± is over is not stated, so no verdict uses it. n: pairs of seed and"
-    " sample; for single updates, samples. Other reading: ours by the other reading of a printed number that has two."
-)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All cells as Markdown and csv.
+    """All cells as Markdown and csv: of tables of methods, whose thesis' values are in a file, and of gradient ranks.
 
-    Attributes:
-        tables: Of methods, each with presets of its own.
-        ranks: Of gradient ranks.
-        reference: The values of the thesis for `tables`; those for `ranks` are named there.
-        networks: The preset with runs from N0 of several seeds.
+    The preset `networks` has runs from N0 of several seeds.
     """
 
     tables: tuple[TableSpec, ...]
     ranks: tuple[GradientRanksPart, ...]
     reference: Path
     networks: str = "base_networks"
+    names = ("report/cells.md", "report/cells.csv")
 
     @property
     def presets(self) -> tuple[str, ...]:
@@ -70,35 +51,25 @@ class Comparison:
         of_tables, of_ranks = (spec.presets for spec in self.tables), (part.presets for part in self.ranks)
         return tuple(dict.fromkeys(chain(*of_tables, *of_ranks, (self.networks,))))
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        return ("report/cells.md", "report/cells.csv")
-
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`.
+        """Return the content of each file; see `experiments.report.part.Part`."""
+        cells = self.cells(runs)
+        texts = (_markdown(cells), records_csv(words("cells")["columns"], map(_record, cells)))
+        return {name: text.encode() for name, text in zip(self.names, texts, strict=True)}
+
+    def cells(self, runs: Sequence[Run]) -> list[Compared]:
+        """Return every cell, in the order of the thesis' tables.
 
         Raises:
             ReportError: The thesis prints a number that no table here has.
         """
-        cells = self.cells(runs)
-        records = [[plain(record.get(name)) for name in COLUMNS] for record in map(_record, cells)]
-        return {
-            "report/cells.md": _markdown(cells).encode(),
-            "report/cells.csv": csv_text(COLUMNS, records).encode(),
-        }
-
-    def cells(self, runs: Sequence[Run]) -> list[Compared]:
-        """Return every cell, in the order of the thesis' tables."""
         every = corrections_of(draws(runs), order=0)
         known: Intervals = {}
         found: list[Compared] = []
-        for network, setting in dict.fromkeys((spec.network, spec.setting) for spec in self.tables):
-            own = every.select(network=network, setting=setting)
+        for spec in self.tables:
+            own = every.select(network=spec.network, setting=spec.setting)
             frames, others = own.select(network_seed=0), _by_network_seed(own)
-            for spec in self.tables:
-                if (spec.network, spec.setting) == (network, setting):
-                    found += TableCells(spec, frames, others, self.reference, known).compared()
+            found += TableCells(spec, frames, others, self.reference, known).compared()
         found += [cell for part in self.ranks for cell in RankCells(part, runs).compared()]
         return sorted(found, key=lambda cell: [int(number) for number in cell.table.split(".")])
 
@@ -110,25 +81,19 @@ def _by_network_seed(frames: Frames) -> dict[int, Frames]:
     return own if len(own) > 1 else {}
 
 
-def _numbers(cell: Compared) -> dict[str, float | None]:
-    """Map some of `COLUMNS` to the numbers of a cell; an absent interval has no ends."""
-    ends = {} if cell.interval is None else asdict(cell.interval)
-    return ends | {name: getattr(cell, name) for name in ("ours", *NUMBERS) if name not in ("low", "high")}
-
-
 def _record(cell: Compared) -> dict[str, object]:
-    """Return a cell by `COLUMNS`."""
+    ends = vars(cell.interval) if cell.interval else {}
     texts = {"thesis": cell.printed.text, "thesis_sd": cell.printed.sd, "note": "; ".join(cell.notes)}
     about = {"interval": cell.kind, "networks": cell.networks or None}
-    return vars(cell) | _numbers(cell) | texts | about
+    return vars(cell) | ends | {"difference": cell.difference, "ratio": cell.ratio} | texts | about
 
 
 def _markdown(cells: Sequence[Compared]) -> str:
-    """Return the whole text: what it is, the counts, and each table."""
     by_table: dict[str, list[Compared]] = {}
     for cell in cells:
         by_table.setdefault(cell.table, []).append(cell)
-    about = f"**Cell by cell.** {ABOUT}\n\n{RULE} {_about_networks(cells)}\n"
+    meaning = words("cells")["about"].format(resamples=RESAMPLES)
+    about = f"**Cell by cell.** {meaning}\n\n{rule()} {_about_networks(cells)}\n"
     return "\n".join([about, _counts(by_table), *(_table(number, own) for number, own in by_table.items())])
 
 
@@ -142,39 +107,38 @@ def _about_networks(cells: Sequence[Compared]) -> str:
     ]
     if not ratios:
         return "The records have no runs from other N0."
-    most = max(cell.networks for cell in cells)
-    wider = sum(ratio > 1 for ratio in ratios)
-    return (
-        f"How much N0 matters is known where the records have others ({most} N0 at most, seed {SEED} of each method):"
-        f" the sample standard deviation over N0 (ddof = 1) is wider than half the interval in {format_count(wider)} of"
-        f" {format_count(len(ratios))} cells; the median of their ratio is {format_number(float(np.median(ratios)))}."
+    text: str = words("cells")["networks"]
+    return text.format(
+        most=max(cell.networks for cell in cells),
+        seed=SEED,
+        wider=format_count(sum(ratio > 1 for ratio in ratios)),
+        all=format_count(len(ratios)),
+        median=format_number(float(np.median(ratios))),
     )
 
 
 def _counts(by_table: dict[str, list[Compared]]) -> str:
     """Return how often each verdict falls, by table and over all."""
-    heads = [
-        [number, network_label(own[0].network), _setting(own[0].setting)] for number, own in by_table.items()
-    ]
-    groups = [*by_table.values(), [cell for own in by_table.values() for cell in own]]
+    groups = [((number, *_where(own[0])), own) for number, own in by_table.items()]
     lines = []
-    for head, own in zip([*heads, ["all", "", ""]], groups, strict=True):
+    for head, own in [*groups, (("all", "", ""), list(chain(*by_table.values())))]:
         counts = [sum(cell.verdict == verdict for cell in own) for verdict in VERDICTS]
         lines.append([*head, *map(format_count, (len(own), *counts))])
     return markdown(("table", "network", "setting", "cells", *VERDICTS), lines, texts=3)
 
 
-def _setting(name: str) -> str:
-    return "single updates" if name == ONE_PARAMETER else setting_label(name)
+def _where(cell: Compared) -> tuple[str, str]:
+    """Return the network and the setting for people."""
+    setting = "single updates" if cell.setting == ONE_PARAMETER else setting_label(cell.setting)
+    return network_label(cell.network), setting
 
 
 def _table(number: str, cells: Sequence[Compared]) -> str:
     """Return a table, its notes by letter beneath."""
-    notes = list(dict.fromkeys(note for cell in cells for note in cell.notes))
+    notes = dict.fromkeys(note for cell in cells for note in cell.notes)
     letters = {note: _letter(place) for place, note in enumerate(notes)}
     agreeing = sum(cell.verdict == AGREES for cell in cells)
-    about = f"{network_label(cells[0].network)}, {_setting(cells[0].setting)}"
-    title = f"**Table {number}.** {about}: {agreeing} of {len(cells)} cells agree."
+    title = f"**Table {number}.** {', '.join(_where(cells[0]))}: {agreeing} of {len(cells)} cells agree."
     lines = [_line(cell, " ".join(letters[note] for note in cell.notes)) for cell in cells]
     legend = "".join(f"- {letter}: {note}\n" for note, letter in letters.items())
     return f"{title}\n\n{markdown(HEADER, lines, texts=3)}" + (f"\n{legend}" if legend else "")
@@ -187,8 +151,8 @@ def _letter(place: int) -> str:
 
 
 def _line(cell: Compared, letters: str) -> list[str]:
-    numbers = _numbers(cell)
-    ours, *others = (_number(numbers.get(name)) for name in ("ours", *NUMBERS))
+    record = _record(cell)
+    ours, *others = (_number(record.get(name)) for name in ("ours", *NUMBERS))
     metric = METRIC_LABELS.get(cell.metric) or METRICS[cell.metric].label
     method = method_style(cell.method).label
     if cell.setting == ONE_PARAMETER:
@@ -198,6 +162,6 @@ def _line(cell: Compared, letters: str) -> list[str]:
     return [*about, ours or MISSING, *others, format_count(cell.n), letters]
 
 
-def _number(value: float | None) -> str:
+def _number(value: object) -> str:
     """Return a number without the digits that a difference or a percentage leaves behind."""
-    return "" if value is None else format_number(float(f"{value:.10g}"))
+    return format_number(float(f"{value:.10g}")) if isinstance(value, float) else ""

@@ -26,8 +26,7 @@ class Contender:
 
     Attributes:
         method: Its name.
-        budget: How many parameters it may change, as text; "all" for no limit. Empty where the method has no such
-            option.
+        budget: How many parameters it may change, as text; "all" for no limit, empty for no such option.
         varied: Name and value of the other options in which runs of the method differ.
     """
 
@@ -109,20 +108,13 @@ def frames_of(runs: Sequence[Run], setting: str, networks: Sequence[str]) -> tup
     """Return the frames of the runs of a setting, with a column `contender`, and these runs.
 
     Only runs in the test set's order and from the N0 of seed 0 are looked at.
-
-    Raises:
-        ReportError: Two runs differ in nothing but their id.
     """
-    own = [
-        run
-        for run in runs
-        if PROBE not in run.header.spec
-        and subject(run.header.spec)[1] == setting
-        and subject(run.header.spec)[0] in networks
-        and not run.header.spec.get("order")
-        and not option(run.header.spec, "scale.recipe.seed")
-    ]
-    own.sort(key=lambda run: run.header.run_id)
+    own = []
+    for run in sorted(runs, key=lambda run: run.header.run_id):
+        spec = run.header.spec
+        plain = PROBE not in spec and not spec.get("order") and not option(spec, "scale.recipe.seed")
+        if plain and subject(spec)[1] == setting and subject(spec)[0] in networks:
+            own.append(run)
     named = contenders_of(own)
     keys = _differing([_flat(run.header.spec["method"]) for run in own])
     frames = build_frames(own, [f"method.{key}" for key in keys])
@@ -130,14 +122,7 @@ def frames_of(runs: Sequence[Run], setting: str, networks: Sequence[str]) -> tup
 
 
 def _named(frame: pd.DataFrame, named: Mapping[str, Contender]) -> pd.DataFrame:
-    return frame.assign(
-        contender=pd.Series([named[run_id] for run_id in frame["run_id"]], dtype=object, index=frame.index)
-    )
-
-
-def part_of(frames: Frames, contender: Contender) -> Frames:
-    """Return the part of a contender."""
-    return frames.select(contender=contender)
+    return frame.assign(contender=frame["run_id"].map(named).astype(object))
 
 
 @dataclass(frozen=True)
@@ -163,22 +148,14 @@ class Entrant(Levelled):
 def entrants(frames: Frames, knowledge: Knowledge) -> list[Entrant]:
     """Return the contenders of a network, those that know least first, then by method and budget."""
     found = [
-        Entrant(contender, level_of(contender.method, knowledge), part_of(frames, contender))
+        Entrant(contender, level_of(contender.method, knowledge), frames.select(contender=contender))
         for contender in dict.fromkeys(frames.runs["contender"])
     ]
     order = method_order(item.contender.method for item in found)
 
     def place(item: Entrant) -> tuple[object, ...]:
-        contender = item.contender
-        limit = (
-            float(contender.budget) if contender.budget.isdigit() else math.inf if contender.budget else -1.0
-        )
-        return (
-            level_rank(item.level),
-            order.index(contender.method),
-            limit,
-            contender.budget,
-            contender.options,
-        )
+        method, budget, options = item.contender.method, item.contender.budget, item.contender.options
+        limit = float(budget) if budget.isdigit() else math.inf if budget else -1.0
+        return level_rank(item.level), order.index(method), limit, budget, options
 
     return sorted(found, key=place)

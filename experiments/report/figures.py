@@ -11,10 +11,11 @@ from matplotlib.cbook import boxplot_stats
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullFormatter
 
+from experiments.records.schema import Header, Run, subject
 from experiments.report.canvas import blank, draw, grid
 from experiments.report.captions import absent_text, describe_scale, is_reduced, warnings
 from experiments.report.curves import draw_curves
-from experiments.report.frames import Frames, ReportError
+from experiments.report.frames import Frames, ReportError, build_frames, draws
 from experiments.report.metrics import NOT_FINITE, Values, column, over_corrected
 from experiments.report.numbers import listing
 from experiments.report.style import method_style, network_label
@@ -164,6 +165,15 @@ class FigureSpec:
     def names(self) -> tuple[str, ...]:
         """Its files, under the output folder."""
         return tuple(f"figures/{self.name}.{kind}" for kind in ("png", "svg"))
+
+    def shows(self, header: Header) -> bool:
+        """Whether it is a run of the figure: of replicas there are other methods too."""
+        network, setting, method = subject(header.spec)
+        return network in self.networks and setting == self.setting and method in self.methods
+
+    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
+        """Draw it; see `experiments.report.part.Part`."""
+        return dict(zip(self.names, render(self, build_frames(draws(runs))).values(), strict=True))
 
 
 def _draw_accuracies(figure: Figure, frames: Frames, spec: FigureSpec) -> list[str]:

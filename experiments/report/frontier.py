@@ -1,6 +1,6 @@
 """What a correction costs other images, against how many parameters it changes and what it knows; and the aims."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from experiments.records.schema import Run
@@ -10,7 +10,7 @@ from experiments.report.frontier_figure import draw_frontier
 from experiments.report.knowledge import LEVELS, SET_ASIDE
 from experiments.report.metrics import NONE_CORRECTED
 from experiments.report.numbers import format_count, format_number
-from experiments.report.part import Made, Study
+from experiments.report.part import Made, Study, words
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block, bracketed
 from experiments.report.standings import (
@@ -28,42 +28,15 @@ from experiments.report.style import network_label
 BY_CONSTRUCTION = "by construction, not measured"
 BUDGETS = ("1", "2", "5", "10", "20", "50", "200", ALL)  # of which curves are made
 
-
-def _mean(item: Standing) -> str:
-    if item.dTA_mean is None or item.dTA_interval is None:
-        return NONE_CORRECTED
-    return bracketed(*map(format_number, (item.dTA_mean, item.dTA_interval.low, item.dTA_interval.high)))
-
-
-# The columns of numbers: for people, and of the csv file.
-CELLS: dict[str, Callable[[Standing], str]] = {
-    "POC (%)": lambda item: format_number(item.POC),
-    "n": lambda item: format_count(item.corrected),
-    "changed, median": lambda item: number_text(item.changed_median),
-    "changed, most": lambda item: number_text(item.changed_max),
-    "mean ΔTA [95 %]": _mean,
-    "ΔTA, 5th percentile": lambda item: number_text(item.dTA_p5),
-    "worst ΔTA": lambda item: number_text(item.dTA_worst),
-    "negative flips": lambda item: number_text(item.broken),
-    "seconds": lambda item: number_text(item.seconds),
-}
-QUANTITIES = tuple(
+QUANTITIES = [  # of the csv file
     item.name for item in fields(Standing) if item.name not in ("contender", "level", "dTA_interval")
-)
-LOOKUP = {"POC": 100, "changed_median": 0, "changed_max": 0, "broken": 0}
-LOOKUP_LINE = [
-    *(f"Lookup table ({BY_CONSTRUCTION})", LEVELS["nothing"].label, ""),
-    *("100", "", "0", "0", "none", "none", "none", "0", "", ""),
 ]
+LOOKUP = {"POC": 100, "changed_median": 0, "changed_max": 0, "broken": 0}
 
 
 @dataclass(frozen=True)
 class Contest(Study):
-    """Every method against every other, at equal samples.
-
-    Attributes:
-        aims: What a correction should reach.
-    """
+    """Every method against every other, at equal samples, and what a correction should reach."""
 
     aims: tuple[Aim, ...] = ()
 
@@ -101,17 +74,22 @@ class Frontier(Contest):
         )
 
     def _block(self, network: str, items: Sequence[Standing]) -> Block:
-        aims = list(self.aims_of(network).values())
-        lines = [
-            [
-                *(item.contender.label, LEVELS[item.level].label, item.contender.budget),
-                *(cell(item) for cell in CELLS.values()),
-                f"{met(item, aims)} of {len(aims)}" if aims else "",
-            ]
-            for item in items
-        ]
-        header = ["method", "knows", "budget", *CELLS, "aims met"]
-        return Block(f"{network_label(network)}.", header, [LOOKUP_LINE, *lines])
+        aims, told = list(self.aims_of(network).values()), words("frontier")
+        lines = [told["lookup"]]
+        for item in items:
+            about = (item.contender.label, LEVELS[item.level].label, item.contender.budget)
+            reached = f"{met(item, aims)} of {len(aims)}" if aims else ""
+            lines.append([*about, *(_cell(item, name) for name in told["labels"]), reached])
+        numbers = told["labels"] | {"dTA_mean": "mean ΔTA [95 %]"}
+        header = ["method", "knows", "budget", *numbers.values(), "aims met"]
+        return Block(f"{network_label(network)}.", header, lines)
+
+
+def _cell(item: Standing, name: str) -> str:
+    value = getattr(item, name)
+    if name == "dTA_mean" and item.dTA_interval:
+        return bracketed(*map(format_number, (value, item.dTA_interval.low, item.dTA_interval.high)))
+    return format_count(value) if name == "corrected" else number_text(value)
 
 
 def _records(network: str, items: Sequence[Standing]) -> Iterator[tuple[object, ...]]:
@@ -122,17 +100,6 @@ def _records(network: str, items: Sequence[Standing]) -> Iterator[tuple[object, 
         ends = (item.dTA_interval.low, item.dTA_interval.high) if item.dTA_interval else (None, None)
         numbers = (getattr(item, name) for name in QUANTITIES)
         yield (*item.named(network), *numbers, *ends, "" if item.corrected else NONE_CORRECTED)
-
-
-# For people: of an aim's quantity.
-LABELS = {
-    "POC": "POC (%)",
-    "changed_median": "changed, median",
-    "changed_max": "changed, most",
-    "dTA_mean": "mean ΔTA",
-    "dTA_p5": "ΔTA, 5th percentile",
-    "dTA_worst": "worst ΔTA",
-}
 
 
 @dataclass(frozen=True)
@@ -163,7 +130,8 @@ class Aims(Contest):
             count = f"{met(item, list(own.values()))} of {len(own)}"
             label, knows = item.contender.label, LEVELS[item.level].label
             lines.append([label, knows, *cells, number_text(item.seconds), count])
-        header = ["method", "knows", *(LABELS[name] for name in columns), "seconds", "aims met"]
+        labels = words("frontier")["labels"]
+        header = ["method", "knows", *(labels[name] for name in columns), "seconds", "aims met"]
         return Block(f"{network_label(network)}.", header, lines)
 
 

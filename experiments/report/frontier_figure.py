@@ -1,7 +1,7 @@
 """The figure of the frontier: side effects against changed parameters, a curve for each level of knowledge."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,13 @@ from experiments.report.canvas import blank
 from experiments.report.captions import absent_text
 from experiments.report.contenders import EVERY, Contender, on_curves
 from experiments.report.knowledge import LEVELS, level_rank
+from experiments.report.metrics import Values
 from experiments.report.numbered import (
     Entry,
     draw_box,
     draw_key,
     family_handles,
     key_height,
-    short_label,
     write_numbers,
 )
 from experiments.report.part import words
@@ -61,17 +61,15 @@ def split(items: Sequence[Standing], budgets: Sequence[str]) -> Drawn:
     return drawn
 
 
-def known(group: Iterable[Standing]) -> list[Standing]:
-    """Return the standings that have a place: those with a correction."""
-    return [item for item in group if item.changed_median is not None]
+def has_place(item: Standing) -> bool:
+    """Whether a standing has a correction, and so a place in the panels."""
+    return item.changed_median is not None
 
 
-def value_of(item: Standing, panel: Panel) -> float | None:
-    """Return the point of a standing in a panel."""
-    value: float | None = getattr(item, panel.quantity)
-    if value is None or not panel.quantity.startswith("dTA"):
-        return value
-    return 0.0 - value / POINT
+def value_of(item: Standing, panel: Panel) -> float:
+    """Return the point of a standing that has a place in a panel."""
+    value: float = getattr(item, panel.quantity)
+    return 0.0 - value / POINT if panel.quantity.startswith("dTA") else value
 
 
 def entries_of(found: Mapping[str, Drawn]) -> dict[Contender, Entry]:
@@ -80,7 +78,7 @@ def entries_of(found: Mapping[str, Drawn]) -> dict[Contender, Entry]:
         name: group[0].level
         for drawn in found.values()
         for name, group in drawn.items()
-        if name.budget != EVERY or known(group)
+        if name.budget != EVERY or any(map(has_place, group))
     }
     methods = method_order(name.method for name in levels)
     labels = _labels(list(levels))
@@ -104,20 +102,13 @@ def entries_of(found: Mapping[str, Drawn]) -> dict[Contender, Entry]:
 
 def _labels(names: Sequence[Contender]) -> dict[Contender, str]:
     """Return each name in short, with its options where it would be another's otherwise."""
-    plain = {name: short_label(name.method, name.limit) for name in names}
+    plain = {name: replace(name, varied=()).short for name in names}
     counts = Counter(plain.values())
     return {name: name.short if counts[label] > 1 else label for name, label in plain.items()}
 
 
 def draw_frontier(figure: Figure, found: Found, aims: Sequence[Aim], budgets: Sequence[str]) -> list[str]:
-    """Draw a row per measure and a column per network, and the key; return notes.
-
-    Args:
-        figure: Empty.
-        found: What to draw.
-        aims: For the boxes.
-        budgets: Those that curves are made of.
-    """
+    """Draw a row per measure, a column per network, boxes for the aims, curves by budget, the key; return notes."""
     drawn = {network: split(items, budgets) for network, items in found.items()}
     entries = entries_of(drawn)
     key = key_height(list(entries.values()), COLUMNS)
@@ -143,7 +134,7 @@ def draw_frontier(figure: Figure, found: Found, aims: Sequence[Aim], budgets: Se
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     lost = []
     for network, items in found.items():
-        names = [item.contender.whole for item in items if item.changed_median is None]
+        names = [item.contender.whole for item in items if not has_place(item)]
         if names:
             lost.append(f"{network_label(network)}: not drawn, no sample corrected: {', '.join(names)}.")
     return [words("frontier")["figure"], *([BOX] if aims else []), *lost]
@@ -152,14 +143,13 @@ def draw_frontier(figure: Figure, found: Found, aims: Sequence[Aim], budgets: Se
 def _draw_panel(
     axes: Axes, drawn: Drawn, entries: Mapping[Contender, Entry], panel: Panel, aims: Sequence[Aim]
 ) -> None:
-    groups = {name: own for name, group in drawn.items() if (own := known(group))}
+    groups = {name: own for name in entries if (own := list(filter(has_place, drawn.get(name, ()))))}
     every = [item for group in groups.values() for item in group]
     if not every:
         blank(axes, "none corrected")
         return
     bounds = {aim.quantity: aim.bound for aim in aims}
-    changed = [float(item.changed_median or 0) for item in every]
-    values = [float(value_of(item, panel) or 0.0) for item in every]
+    changed, values = ([value_of(item, each) for item in every] for each in (CHANGED, panel))
     right, top = bounds.get(CHANGED.quantity), bounds.get(panel.quantity)
     set_axis(axes, CHANGED, min(changed), max([*changed, right or 1.0]))
     ends = values if top is None else [*values, -top / POINT]
@@ -167,42 +157,21 @@ def _draw_panel(
     axes.grid(visible=True, axis="both")
     if right is not None and top is not None:
         draw_box(axes, float(CHANGED.heights([right])[0]), float(panel.heights([-top / POINT])[0]))
-    spots = {
-        name: [_spot(item, panel) for item in group]
-        for name, group in sorted(groups.items(), key=lambda pair: entries[pair[0]].number)
-    }
-    for name, places in spots.items():
-        _draw_group(axes, places, groups[name], entries[name])
-    shares = {name: [_share(axes, place) for place in places] for name, places in spots.items()}
-    write_numbers(
-        axes,
-        SIZE,
-        [place for places in shares.values() for place in places],
-        {entries[name].number: places[-1] for name, places in shares.items()},
-    )
+    spots = np.column_stack((CHANGED.heights(changed), panel.heights(values)))
+    low, high = np.transpose((axes.get_xlim(), axes.get_ylim()))
+    shares = [tuple(share) for share in ((spots - low) / (high - low)).tolist()]  # of the axes
+    numbered, end = {}, 0
+    for name, group in groups.items():
+        start, end = end, end + len(group)
+        _draw_group(axes, spots[start:end], group, entries[name])
+        numbered[entries[name].number] = shares[end - 1]
+    write_numbers(axes, SIZE, shares, numbered)
 
 
-def _spot(item: Standing, panel: Panel) -> tuple[float, float]:
-    """Return where a standing is on the axes."""
-    return (
-        float(CHANGED.heights([item.changed_median or 0.0])[0]),
-        float(panel.heights([value_of(item, panel) or 0.0])[0]),
-    )
-
-
-def _share(axes: Axes, place: tuple[float, float]) -> tuple[float, float]:
-    """Return a place as shares of the axes."""
-    limits = (axes.get_xlim(), axes.get_ylim())
-    right, up = ((at - low) / (high - low) for at, (low, high) in zip(place, limits, strict=True))
-    return (right, up)
-
-
-def _draw_group(
-    axes: Axes, places: Sequence[tuple[float, float]], group: Sequence[Standing], entry: Entry
-) -> None:
+def _draw_group(axes: Axes, places: Values, group: Sequence[Standing], entry: Entry) -> None:
     """Draw a curve with its marks, or one mark; white where not all samples were corrected."""
     colour = LEVELS[entry.level].colour
-    rights, ups = np.array(places).T
+    rights, ups = places.T
     if entry.line:
         axes.plot(rights, ups, color=colour, linestyle=entry.line, linewidth=1.1, zorder=2)
     marker, size = ("o", 2.4) if entry.line else (FAMILIES[entry.family][1], 3.6)

@@ -20,11 +20,9 @@ class Accounts:
     """Both accounts of a method's corrected samples.
 
     Attributes:
-        true: dTL by its definition (n,), in nats.
+        true, interval: dTL by its definition (n,), in nats, and the 95 % interval of its mean.
         released: What the released code would print (n,).
-        interval: 95 %, of the mean of `true`.
-        base_loss: L_0, N0's mean cross-entropy over D.
-        images: |D|.
+        base_loss, images: L_0, N0's mean cross-entropy over D, and |D|.
         bound: By how much `released` can differ from -L_0 / 64 at most: the largest last-batch term of any sample.
     """
 
@@ -74,21 +72,12 @@ class Accounts:
     @property
     def numbers(self) -> tuple[float | None, ...]:
         """What the table has, from n on."""
-        released = self.released
-        return (
-            self.true.size,
-            float(self.true.mean()),
-            self.interval.low,
-            self.interval.high,
-            float(np.median(self.true)),
-            self.lowered,
-            float(released.mean()),
-            float(released.std(ddof=1)) if released.size > 1 else None,
-            self.constant,
-            float(np.abs(released - self.constant).max()),
-            self.bound,
-            self.rank_correlation,
-        )
+        true, released = self.true, self.released
+        of_true = (float(true.mean()), self.interval.low, self.interval.high, float(np.median(true)))
+        spread = float(released.std(ddof=1)) if released.size > 1 else None
+        furthest = float(np.abs(released - self.constant).max())
+        of_released = (float(released.mean()), spread, self.constant, furthest, self.bound)
+        return (true.size, *of_true, self.lowered, *of_released, self.rank_correlation)
 
 
 def _last_batch_before(rows: pd.DataFrame) -> float:

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from scipy.optimize import isotonic_regression
 
 from experiments.report.knowledge import LEVELS, level_rank
-from experiments.report.style import FAMILIES, method_style
+from experiments.report.style import FAMILIES
 
 Place = tuple[float, float]  # in inches from a panel's corner
 
@@ -27,14 +27,7 @@ MARK = 0.035  # inches, half a mark
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the key.
-
-    Attributes:
-        number: In the panels.
-        label: For people.
-        level, family: Its colour and its mark.
-        line: Line style where it is a curve; empty for a mark.
-    """
+    """A line of the key: a number and a label, with level and family for colour and mark; a curve has a line style."""
 
     number: int
     label: str
@@ -79,9 +72,8 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
         return []
     gap = min(gap, (high - low) / max(1, len(values) - 1))
     order = np.argsort(values, kind="stable")
-    steps = gap * np.arange(
-        len(values)
-    )  # without them neighbours that touch share a place: the mean of theirs
+    # Without the steps neighbours that touch would share a place: the mean of theirs.
+    steps = gap * np.arange(len(values))
     wanted = np.clip(np.take(values, order), low + steps, high - steps[::-1])
     found = np.empty(len(values))
     found[order] = isotonic_regression(wanted - steps).x + steps
@@ -141,19 +133,11 @@ def family_handles(entries: Sequence[Entry]) -> list[Line2D]:
     ]
 
 
-def short_label(method: str, options: Mapping[str, str] | str = "") -> str:
-    """Return a method's name as in figures, with its options."""
-    return ", ".join(filter(None, (method_style(method).short, str(options))))
-
-
 def write_numbers(axes: Axes, size: Place, marks: Sequence[Place], numbered: Mapping[int, Place]) -> None:
     """Write numbers beside their marks, with a thin line where one had to go further away.
 
-    Args:
-        axes: With its limits set.
-        size: Of the panel in inches, about.
-        marks: Every mark, as shares of the axes.
-        numbered: The mark of each number, likewise.
+    The limits of the axes are set; the panel's size is in inches, about. Marks, and of them the one of each number, are
+    shares of the axes.
     """
     width, height = size
     inches = [(right * width, up * height) for right, up in marks]

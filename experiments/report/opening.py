@@ -1,46 +1,36 @@
 """The first picture: a misread digit, how little is changed, and what becomes of all other digits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.records.schema import CORRECTED, PROBE, Measurement, Row, Run, subject
-from experiments.report.canvas import blank, draw
+from experiments.report.canvas import Picture, blank
 from experiments.report.numbers import format_count
+from experiments.report.part import Study
 from experiments.report.style import method_style, network_label
 
-NAME = "opening"
 KEPT, FIXED, BROKEN = "#A8A8A8", "#0072B2", "#D62728"
 ROW = 125  # test images in a row of dots
 
 
 @dataclass(frozen=True)
-class Opening:
-    """A figure of one correction, for a reader who knows nothing yet.
+class Opening(Study):
+    """A figure of one correction, that of the first sample of the work list, for a reader who knows nothing yet."""
 
-    Attributes:
-        presets: Whose runs: corrections, and the probe `portraits`.
-        network, method: Whose correction; the first sample of the work list is shown.
-    """
+    presets: tuple[str, ...] = ("every_error_mlp", "gallery")  # corrections, and the probe `portraits`
+    networks: tuple[str, ...] = ("mlp",)
+    methods: tuple[str, ...] = ("least_harm",)
+    figures = ("opening",)
 
-    presets: tuple[str, ...] = ("every_error_mlp", "gallery")
-    network: str = "mlp"
-    method: str = "least_harm"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        return tuple(f"figures/{NAME}.{kind}" for kind in ("png", "svg"))
-
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`."""
+    def made(self, runs: Sequence[Run]) -> Iterator[Picture]:
+        """Make the figure."""
         of_network = [run for run in runs if subject(run.header.spec)[0] == self.network]
-        corrected = [run for run in of_network if subject(run.header.spec)[2] == self.method and run.rows]
+        corrected = [run for run in of_network if subject(run.header.spec)[2] in self.methods and run.rows]
         portraits = [run for run in of_network if PROBE in run.header.spec and run.measurements]
 
         def paint(figure: Figure) -> list[str]:
@@ -53,15 +43,14 @@ class Opening:
             digit, words, dots = figure.subplots(1, 3, width_ratios=(1, 1.15, 1.55))
             _digit(digit, row, portrait)
             _words(words, run, row)
-            return [*_dots(dots, run, row), self._said(run, row)]
+            network, _, method = subject(run.header.spec)
+            said = (
+                f"{network_label(network)}, {method_style(method).label}, test image {row.index}, the first of"
+                f" {format_count(run.header.samples)} that the network gets wrong."
+            )
+            return [*_dots(dots, run, row), said]
 
-        return {f"figures/{NAME}.{kind}": image for kind, image in draw(paint).items()}
-
-    def _said(self, run: Run, row: Row) -> str:
-        return (
-            f"{network_label(self.network)}, {method_style(self.method).label}, test image {row.index}, the first of"
-            f" {format_count(run.header.samples)} that the network gets wrong."
-        )
+        yield Picture("opening", paint)
 
 
 def _digit(axes: Axes, row: Row, portrait: Measurement) -> None:
@@ -80,25 +69,18 @@ def _words(axes: Axes, run: Run, row: Row) -> None:
     axes.text(0.5, 0.38, f"the network says {row.prediction_after}", ha="center", va="top", fontsize=10)
 
 
-def _stretches(counts: Sequence[int]) -> list[slice]:
-    ends = np.cumsum((0, *counts)).tolist()
-    return [slice(start, end) for start, end in pairwise(ends)]
-
-
 def _dots(axes: Axes, run: Run, row: Row) -> list[str]:
     """Draw a dot for each test image, the changed ones last."""
     images, effects = run.header.test_images, row.side_effects
     other = images - effects.agreeing - effects.broken - effects.fixed  # wrong before and after, otherwise
     counts = (effects.agreeing + other, effects.fixed, effects.broken)
-    down, right = np.divmod(np.arange(images), ROW)
-    for colour, size, part in zip((KEPT, FIXED, BROKEN), (0.6, 16, 16), _stretches(counts), strict=True):
-        axes.scatter(right[part], -down[part], s=size, c=colour, linewidths=0)
+    parts = np.split(np.arange(images), np.cumsum(counts)[:-1])
+    for colour, size, part in zip((KEPT, FIXED, BROKEN), (0.6, 16, 16), parts, strict=True):
+        axes.scatter(part % ROW, -(part // ROW), s=size, c=colour, linewidths=0)
     axes.set_axis_off()
     moved = images - effects.agreeing
-    axes.set_title(
-        f"Of {format_count(images)} test images\n{format_count(effects.agreeing)} keep their class",
-        fontsize=10,
-    )
+    kept = f"{format_count(effects.agreeing)} keep their class"
+    axes.set_title(f"Of {format_count(images)} test images\n{kept}", fontsize=10)
     return [
         f"Right: a dot for each test image. {moved} change class: {effects.fixed} from wrong to right (blue),"
         f" {effects.broken} from right to wrong (red)" + (f", {other} from wrong to wrong." if other else ".")

@@ -5,12 +5,20 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.records.schema import Run
-from experiments.report.captions import describe_base, describe_scale, describe_scale_briefly, warnings
-from experiments.report.frames import Frames, build_frames
+from experiments.records.schema import Header, Run
+from experiments.report.captions import (
+    describe_base,
+    describe_left_out,
+    describe_scale,
+    describe_scale_briefly,
+    warnings,
+    warnings_of,
+)
+from experiments.report.frames import Frames, build_frames, draws
 from experiments.report.knowledge import Knowledge, describe_knowledge
-from experiments.report.metrics import METRICS, MISSING, Summary, measure
-from experiments.report.numbers import format_summary
+from experiments.report.metrics import METRICS, Summary, absent, measure
+from experiments.report.numbers import format_count, format_summary
+from experiments.report.part import Study, Text, words
 from experiments.report.render import (
     bold_markdown,
     csv_text,
@@ -30,32 +38,51 @@ from experiments.report.style import (
     setting_label,
 )
 
-_MEANING = (
-    "Every method among the records. Mean ± sample standard deviation (ddof = 1): over seeds, and in the"
-    " non-reloading setting over replicas of N0 as well, for POC, final test accuracy and retained (no ± where rounding"
-    " is not known: no replica), over the pooled pairs of seed and corrected sample (n) for the rest."
-    " Changes are against N0 and signed."
-)
+HEADLINE = "report/headline.md"  # the result table of docs/results.md
+COLUMNS = {  # of that table: setting and metric
+    **{METRICS[name].label: ("reloading", name) for name in ("POC", "POPA", "dTL", "dTA")},
+    "POC (%), non-reloading": ("non_reloading", "POC"),
+    "Final test accuracy, non-reloading": ("non_reloading", "final_test_accuracy"),
+}
 
 
 @dataclass(frozen=True)
-class Group:
-    """The methods of a network in a setting.
+class OfDraws(Study):
+    """Something of every method, from N0 and, where they are draws of the same, from its replicas."""
 
-    Attributes:
-        network, setting: Their names.
-        runs: Of the methods, as `experiments.report.frames.Frames` has them.
-        values: The summaries by method and metric; every method has the same metrics.
-    """
-
-    network: str
-    setting: str
-    runs: pd.DataFrame
-    values: Mapping[str, Mapping[str, Summary]]
+    def shows(self, header: Header) -> bool:
+        """Whether it is a run of the study."""
+        return bool(draws([Run(header)]))
 
 
-def groups(frames: Frames) -> Iterator[Group]:
-    """Yield a group for each network and setting that there is."""
+@dataclass(frozen=True)
+class Overview(OfDraws):
+    """Every metric of every method: tidy csv, and a table per network and setting."""
+
+    tables = ("all_methods",)
+
+    def made(self, runs: Sequence[Run]) -> Iterator[Text]:
+        """Make the three files."""
+        found = all_methods(build_frames(draws(runs)), self.thesis.knowledge)
+        return (Text(f"tables/all_methods.{kind}", text) for kind, text in found.items())
+
+
+@dataclass(frozen=True)
+class Headline(OfDraws):
+    """The table of docs/results.md."""
+
+    texts = (HEADLINE,)
+
+    def made(self, runs: Sequence[Run]) -> Iterator[Text]:
+        """Make the one file."""
+        yield Text(HEADLINE, result_table(draws(runs)))
+
+
+Summaries = Mapping[str, Mapping[str, Summary]]  # by method and metric; every method has the same metrics
+
+
+def groups(frames: Frames) -> Iterator[tuple[str, str, pd.DataFrame, Summaries]]:
+    """Yield each network and setting that there is, with their runs and the summaries of their methods."""
     settings = [*SETTINGS, *sorted(set(frames.runs["setting"]) - set(SETTINGS))]
     for network in network_order(frames.runs["network"]):
         for setting in settings:
@@ -66,81 +93,56 @@ def groups(frames: Frames) -> Iterator[Group]:
                 samples = part.select(method=method).samples
                 values[method] = {metric.name: measure(samples, metric) for metric in metrics}
             if values:
-                yield Group(network, setting, part.runs, values)
+                yield network, setting, part.runs, values
 
 
 def all_methods(frames: Frames, knowledge: Knowledge = ()) -> dict[str, str]:
     """Return every metric of every method: tidy csv ("csv"), and a table per network and setting ("md", "tex")."""
-    meaning = f"{_MEANING} {describe_knowledge(method_order(frames.runs['method']), knowledge)}".strip()
+    told = words("overview")
+    known = describe_knowledge(method_order(frames.runs["method"]), knowledge)
+    meaning = f"{told['every_method']} {known}".strip()
     records, markdowns, texs = [], [f"{meaning}\n"], []
-    for group in groups(frames):
-        cells = [(method, *item) for method, values in group.values.items() for item in values.items()]
-        records += [
-            (group.network, group.setting, metric, method, *summary_values(summary))
-            for method, metric, summary in cells
-        ]
-        title = f"{network_label(group.network)}, {setting_label(group.setting)} setting."
-        about = f"{describe_base(group.runs)} {describe_scale(group.runs)}"
-        left_out = [
-            f"{METRICS[metric].label} of {method_style(method).label}: {summary.left_out:,}"
-            for method, metric, summary in cells
-            if summary.left_out
-        ]
-        gaps = f" Rows left out because a loss is not finite: {'; '.join(left_out)}." if left_out else ""
-        header = ["method", "n", *(METRICS[name].label for name in next(iter(group.values.values())))]
-        lines = [
-            [method_style(method).label, f"{values['POPA'].n:,}", *map(format_summary, values.values())]
-            for method, values in group.values.items()
-        ]
-        faults = warnings(group.runs)
-        caption = f"**{title}** {about}{gaps}\n\n{bold_markdown(faults)}"
-        markdowns.append(caption + markdown(header, lines))
+    for network, setting, runs, found in groups(frames):
+        title = f"{network_label(network)}, {setting_label(setting)} setting."
+        about = f"{describe_base(runs)} {describe_scale(runs)}"
+        lines, left_out = [], []
+        for method, own in found.items():
+            records += [(network, setting, name, method, *summary_values(own[name])) for name in own]
+            left_out += [(METRICS[name].label, method, own[name].left_out) for name in own]
+            label, count = method_style(method).label, format_count(own["POPA"].n)
+            lines.append([label, count, *map(format_summary, own.values())])
+        header = ["method", "n", *(METRICS[name].label for name in own)]
+        gaps = describe_left_out(left_out)
+        gaps = gaps and f" {gaps}"
+        faults = warnings(runs)
+        markdowns.append(f"**{title}** {about}{gaps}\n\n{bold_markdown(faults)}{markdown(header, lines)}")
         caption = loud_tex(faults) + tex(f"{title} {about} {meaning}{gaps}")
-        texs.append(tex_table(f"all_methods_{group.network}_{group.setting}", caption, header, lines))
-    columns = ("network", "setting", "metric", "method", "mean", "sd", "n", "sd_over")
-    return {"csv": csv_text(columns, records), "md": "\n".join(markdowns), "tex": "\n".join(texs)}
-
-
-# The columns of the README's table: setting and metric.
-README_COLUMNS = {
-    **{METRICS[name].label: ("reloading", name) for name in ("POC", "POPA", "dTL", "dTA")},
-    "POC (%), non-reloading": ("non_reloading", "POC"),
-    "Final test accuracy, non-reloading": ("non_reloading", "final_test_accuracy"),
-}
-
-README_MEANING = (
-    "Reloading unless the column says otherwise. Mean ± sample standard deviation (ddof = 1): over seeds for"
-    " POC, over seeds and replicas of N0 for what is non-reloading (no ± without a replica), over corrected samples and"
-    " seeds pooled for POPA, ΔTL and ΔTA (negative:"
-    " accuracy lost)."
-)
-ABSENT = Summary(None, None, 0, "", note=MISSING)
+        texs.append(tex_table(f"all_methods_{network}_{setting}", caption, header, lines))
+    return {"csv": csv_text(told["columns"], records), "md": "\n".join(markdowns), "tex": "\n".join(texs)}
 
 
 def result_table(runs: Sequence[Run]) -> str:
-    """Return the README's table: Markdown, a line per network and method, a caption line below."""
+    """Return the table of docs/results.md: Markdown, a line per network and method, a caption line below."""
     frames = build_frames(runs)
-    found: dict[tuple[str, str], dict[str, Mapping[str, Summary]]] = {}
-    bold = []
-    for group in groups(frames):
-        bold += [f"{network_label(group.network)}: {warning}" for warning in warnings(group.runs)]
-        for method, summaries in group.values.items():
-            found.setdefault((group.network, method), {})[group.setting] = summaries
+    networks = {name: network_label(name) for name in network_order(frames.runs["network"])}
+    found = {(network, setting): values for network, setting, _, values in groups(frames)}
     lines, gaps = [], []
-    for network in network_order(frames.runs["network"]):
-        for method in method_order(method for other, method in found if other == network):
-            by_setting = found[network, method]
+    for network, label in networks.items():
+        for method in method_order(frames.select(network=network).runs["method"]):
             cells = [
-                by_setting.get(setting, {}).get(metric, ABSENT) for setting, metric in README_COLUMNS.values()
+                found.get((network, setting), {}).get(method, {}).get(metric, absent(""))
+                for setting, metric in COLUMNS.values()
             ]
-            name = (network_label(network), method_style(method).label)
+            name = (label, method_style(method).label)
             lines.append([*name, *map(format_summary, cells)])
-            gaps += [f"{', '.join(name)}: {cell.left_out:,}" for cell in cells if cell.left_out]
-    caption = README_MEANING
+            gaps += [f"{', '.join(name)}: {format_count(cell.left_out)}" for cell in cells if cell.left_out]
+    caption = [words("overview")["headline"]]
     for network in network_order({*NETWORKS, *frames.runs["network"]}):
         own = frames.select(network=network).runs
-        caption += f" {network_label(network)}: {'no runs' if own.empty else describe_scale_briefly(own)}."
+        caption.append(
+            f"{network_label(network)}: {'no runs' if own.empty else describe_scale_briefly(own)}."
+        )
     if gaps:
-        caption += f" Rows left out because a loss is not finite: {'; '.join(gaps)}."
-    warned = "".join(f"**{warning}** " for warning in dict.fromkeys(bold))
-    return f"{markdown(['network', 'method', *README_COLUMNS], lines, texts=2)}\n{warned}{caption}\n"
+        caption.append(f"Rows left out because a loss is not finite: {'; '.join(gaps)}.")
+    warned = "".join(f"**{warning}** " for warning in warnings_of(frames.runs, "network", networks))
+    return f"{markdown(['network', 'method', *COLUMNS], lines, texts=2)}\n{warned}{' '.join(caption)}\n"

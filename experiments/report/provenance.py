@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from experiments.records.schema import PROBE, Header, subject
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_count
+from experiments.report.part import words
 from experiments.report.render import csv_text, markdown
 
 UNKNOWN = "not recorded"
@@ -43,22 +44,15 @@ def _components(header: Header) -> dict[str, int]:
 
 def caveats(headers: Sequence[Header]) -> list[str]:
     """Return warnings on how the runs were made; empty where all are alike and from clean trees."""
-    lines = []
-    for name, words in (
-        ("torch", "versions of torch"),
-        ("device", "devices"),
-        ("revision", "revisions of the code"),
-    ):
+    lines, told = [], words("provenance")
+    for name, kinds in told["mixed"].items():
         found = sorted({_told(header, name) for header in headers})
         if len(found) > 1:
-            lines.append(f"The records mix {words}: {', '.join(found)}.")
-    for name, value, words in (
-        ("dirty", str(True), "a tree with changes that are in no revision"),
-        ("revision", UNKNOWN, "a copy without git: their revision is not known"),
-    ):
+            lines.append(f"The records mix {kinds}: {', '.join(found)}.")
+    for name, value in (("dirty", str(True)), ("revision", UNKNOWN)):
         count = sum(_told(header, name) == value for header in headers)
         if count:
-            lines.append(f"{format_count(count)} of {format_count(len(headers))} runs are from {words}.")
+            lines.append(f"{format_count(count)} of {format_count(len(headers))} runs are from {told[name]}.")
     return lines
 
 
@@ -68,12 +62,7 @@ def _told(header: Header, name: str) -> str:
 
 
 def provenance_files(headers: Sequence[Header], sources: Sources) -> dict[str, bytes]:
-    """Return the chapter on provenance, and which runs are behind each file.
-
-    Args:
-        headers: Of every run of the report.
-        sources: By a file of the report, the headers of the runs that it is made from.
-    """
+    """Return the chapter on provenance, from the headers of every run, and which runs are behind each file."""
     headers = sorted(headers, key=lambda header: header.run_id)
     versions = {name: version for header in headers for name, version in _components(header).items()}
     files = {
@@ -81,20 +70,13 @@ def provenance_files(headers: Sequence[Header], sources: Sources) -> dict[str, b
         for header in headers
         for name, sha256 in (header.provenance.get("data") or {UNKNOWN: ""}).items()
     }
+    told, lines = words("provenance"), [[name, str(version)] for name, version in sorted(versions.items())]
     parts = [
         *(f"**{line}**" for line in caveats(headers)),
-        "What made the runs: one line for each combination that occurs, with the sum of the runs' own times"
-        " (search and evaluation, without setting up).",
-        _machines(headers),
-        "The base networks (N0) and the components' versions:",
-        _bases(headers),
-        markdown(
-            ["component", "version"], [[name, str(version)] for name, version in sorted(versions.items())]
-        ),
-        "SHA-256 of the data, checked each time they are loaded:",
-        markdown(["data set", "file", "SHA-256"], sorted(files), texts=3),
-        "What each table and figure is made from; [runs.csv](runs.csv) names every run and its files:",
-        _sources(sources),
+        *(told["runs"], _machines(headers)),
+        *(told["bases"], _bases(headers), markdown(["component", "version"], lines)),
+        *(told["data"], markdown(["data set", "file", "SHA-256"], sorted(files), texts=3)),
+        *(told["files"], _sources(sources)),
     ]
     text = "\n\n".join(part.strip() for part in parts) + "\n"
     return {FRAGMENT: text.encode(), RUNS: _runs_csv(sources).encode()}
@@ -141,27 +123,15 @@ def _sources(sources: Sources) -> str:
 
 def _runs_csv(sources: Sources) -> str:
     """Return a line for each run, with the files that are made from it, a space between them."""
-    columns = (
-        "run_id",
-        "network",
-        "setting",
-        "method",
-        "seed",
-        "order",
-        "seconds",
-        "revision",
-        "torch",
-        "files",
-    )
     headers = {header.run_id: header for group in sources.values() for header in group}
-    files: dict[str, list[str]] = {run_id: [] for run_id in sorted(headers)}
+    files: dict[str, list[str]] = {}
     for name, group in sorted(sources.items()):
         for header in group:
-            files[header.run_id].append(name)
+            files.setdefault(header.run_id, []).append(name)
     rows = []
-    for run_id, names in files.items():
+    for run_id, names in sorted(files.items()):
         header = headers[run_id]
         about = (*subject(header.spec), header.spec.get("seed", ""), header.spec.get("order", 0))
         made = (header.summary.get("seconds", ""), _told(header, "revision"), _told(header, "torch"))
         rows.append((run_id, *about, *made, " ".join(names)))
-    return csv_text(columns, rows)
+    return csv_text(words("provenance")["columns"], rows)

@@ -7,14 +7,13 @@ import numpy as np
 
 from experiments.records.schema import Run
 from experiments.report.captions import is_reduced
-from experiments.report.compared import RANK, SHARE, Compared
 from experiments.report.gradient_ranks import PROBE_NAME, REFERENCE_COLUMNS, GradientRanksPart
 from experiments.report.metrics import MISSING
 from experiments.report.rank_shares import MEAN, OF_SAMPLE, Reading, Results
 from experiments.report.statistics import Interval, wilson
 from experiments.report.surveys import HIGH, LOW, by_network, facts, scale
 from experiments.report.tables import read_texts
-from experiments.report.verdicts import Printed, rank_verdict, verdict
+from experiments.report.verdicts import RANK, SHARE, Compared, Printed, rank_verdict, verdict
 
 ONE_PARAMETER = "one_parameter"  # in the place of a setting: each is updated alone, from N0
 

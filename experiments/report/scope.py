@@ -1,6 +1,6 @@
 """Whose runs a study is of, and what its captions say about them: networks and methods in one setting."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -25,13 +25,7 @@ EVERY_METHOD = tuple(name for name in METHODS if name != "idealized")  # that on
 
 @dataclass(frozen=True)
 class Scope:
-    """Networks and methods in one setting.
-
-    Attributes:
-        setting: Whose runs.
-        networks, methods: In the order that they are shown.
-        thesis: For the captions.
-    """
+    """Networks and methods, in the order that they are shown, in one setting; the thesis is for the captions."""
 
     setting: str
     networks: tuple[str, ...]
@@ -44,20 +38,23 @@ class Scope:
 
     def caption(self, frames: Frames) -> list[str]:
         """Return the methods' knowledge, and network by network scale, N0's errors, listed images and gaps."""
-        texts = [describe_knowledge(self.methods, self.thesis.knowledge)]
+
+        def about(network: str, runs: pd.DataFrame) -> tuple[str, ...]:
+            base = describe_base(runs, self.thesis.errors_of(network))
+            gaps = describe_missing(self.lacking(runs), f"Missing, no {setting_label(self.setting)} run")
+            return (describe_scale(runs), base, describe_listed(runs), gaps)
+
+        known = describe_knowledge(self.methods, self.thesis.knowledge)
+        return [*filter(None, [known]), *self.by_network(frames, about)]
+
+    def by_network(
+        self, frames: Frames, about: Callable[[str, pd.DataFrame], Iterable[str]]
+    ) -> Iterator[str]:
+        """Yield what is said about each network and its runs, or that it has none."""
         for network in self.networks:
             runs = frames.select(network=network).runs
-            if runs.empty:
-                texts.append(f"{network_label(network)}: {self.absent(network)}.")
-                continue
-            about = [
-                describe_scale(runs),
-                describe_base(runs, self.thesis.errors_of(network)),
-                describe_listed(runs),
-                describe_missing(self.lacking(runs), f"Missing, no {setting_label(self.setting)} run"),
-            ]
-            texts.append(f"{network_label(network)}: {' '.join(filter(None, about))}")
-        return [text for text in texts if text]
+            said = f"{self.absent(network)}." if runs.empty else " ".join(filter(None, about(network, runs)))
+            yield f"{network_label(network)}: {said}"
 
     def warnings(self, frames: Frames) -> list[str]:
         """Return the faults of the N0 of each network."""
@@ -83,11 +80,8 @@ class Scope:
 
 def describe_listed(runs: pd.DataFrame) -> str:
     """Return how many samples of the work list are among the test images that the figures are over."""
-    columns = (runs[name] for name in ("run_samples", "test_images", "base_untouched_images"))
-    found = {
-        (int(samples), int(images), int(images - untouched))
-        for samples, images, untouched in zip(*columns, strict=True)
-    }
+    columns = (runs["run_samples"], runs["test_images"], runs["test_images"] - runs["base_untouched_images"])
+    found = set(zip(*(column.astype(int).tolist() for column in columns), strict=True))
     texts = [
         f"{'all' if listed == samples else format_count(listed) + ' of the'} {format_count(samples)} samples"
         f" of the work list are among the {format_count(images)} test images"

@@ -1,7 +1,7 @@
 """A table of any shape as csv (tidy, full precision), Markdown and LaTeX (for people)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.report.numbers import format_number
@@ -77,6 +77,11 @@ def plain(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.10g}") if math.isfinite(value) else ""
     return "" if value is None else value
+
+
+def records_csv(columns: Sequence[str], records: Iterable[Mapping[str, object]]) -> str:
+    """Write records as csv; what one lacks is an empty cell."""
+    return csv_text(columns, [[plain(record.get(name)) for name in columns] for record in records])
 
 
 def percent(share: float) -> str:

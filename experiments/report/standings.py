@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 
 import experiments.report.metrics as metrics
-from experiments.report.contenders import Contender, Levelled, part_of
+from experiments.report.captions import describe_missing
+from experiments.report.contenders import Entrant, Levelled, entrants
 from experiments.report.frames import Frames, ReportError
-from experiments.report.knowledge import Knowledge, level_of, level_rank
+from experiments.report.knowledge import Knowledge, level_rank
 from experiments.report.numbers import format_count, format_number, listing
 from experiments.report.scope import Scope, describe_listed
 from experiments.report.statistics import Interval, bootstrap_mean
 from experiments.report.strips import LOW
-from experiments.report.style import method_style, network_label
 
 # Presets: each method as it is; those with a budget at every budget; those with a keep-set at sizes of it.
 FRONTIER = ("frontier_points", "frontier_curves", "frontier_threshold", "frontier_keep")
@@ -51,11 +51,7 @@ class Standing(Levelled):
 
 
 def same_samples(frames: Frames) -> Frames:
-    """Return the part of a network's frames with the samples that every run met: the start of the work list.
-
-    Raises:
-        ReportError: Two runs met different samples at the same place.
-    """
+    """Return the part of a network's frames with the samples that every run met: the start of the work list."""
     if frames.runs.empty:
         return frames
     count = int(frames.runs["run_samples"].min())
@@ -69,39 +65,22 @@ def same_samples(frames: Frames) -> Frames:
 
 def describe_same_samples(scope: Scope, frames: Frames) -> list[str]:
     """Return, by network, how many samples the numbers are over, N0's errors, and what is missing."""
-    texts = []
-    for network in scope.networks:
-        runs, label = frames.select(network=network).runs, network_label(network)
-        if runs.empty:
-            texts.append(f"{label}: {scope.absent(network)}.")
-            continue
+
+    def about(network: str, runs: pd.DataFrame) -> tuple[str, ...]:
         count, errors, images = runs["run_samples"].min(), runs["errors"].max(), runs["test_images"].min()
         seeds = [str(seed) for seed in sorted(set(runs["seed"]))]
         text = (
-            f"{label}: the first {format_count(count)} of {format_count(errors)} misclassified samples, those that"
-            f" every run met; {format_count(images)} test images; seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}."
-            f" {describe_listed(runs)}"
+            f"the first {format_count(count)} of {format_count(errors)} misclassified samples, those that every run"
+            f" met; {format_count(images)} test images; seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}."
         )
-        absent = [method_style(name).label for name in scope.methods if name not in set(runs["method"])]
-        texts.append(text + (f" Missing, no run among the records: {listing(absent)}." if absent else ""))
-    return texts
+        return text, describe_listed(runs), describe_missing(scope.lacking(runs))
+
+    return list(scope.by_network(frames, about))
 
 
 def standings(frames: Frames, knowledge: Knowledge) -> list[Standing]:
-    """Return a standing for each contender, those that know least first, then by harm, the least first.
-
-    Args:
-        frames: Of one network, from `same_samples`, with the column `contender`.
-        knowledge: The level of each method.
-
-    Raises:
-        ReportError: Nothing says what a method knows.
-    """
-    found = [
-        _standing(contender, part_of(frames, contender).samples, level_of(contender.method, knowledge))
-        for contender in dict.fromkeys(frames.runs["contender"])
-    ]
-    return sorted(found, key=_place)
+    """Rank the contenders of a network's `same_samples`: those that know least first, then by harm, the least first."""
+    return sorted(map(_standing, entrants(frames, knowledge)), key=_place)
 
 
 def _place(item: Standing) -> tuple[object, ...]:
@@ -109,12 +88,12 @@ def _place(item: Standing) -> tuple[object, ...]:
     return (level_rank(item.level), -mean, item.contender.label, item.contender.budget)
 
 
-def _standing(contender: Contender, samples: pd.DataFrame, level: str) -> Standing:
-    right = metrics.corrected(samples)
-    chosen = samples[right]
+def _standing(entrant: Entrant) -> Standing:
+    contender, samples = entrant.contender, entrant.part.samples
+    chosen = samples[metrics.corrected(samples)]
     share, seconds = 100 * float(metrics.correct(samples).mean()), float(samples["search_seconds"].median())
-    known = Standing(contender, level, len(samples), int(right.sum()), share, seconds=seconds)
-    if not right.any():
+    known = Standing(contender, entrant.level, len(samples), len(chosen), share, seconds=seconds)
+    if chosen.empty:
         return known
     change = metrics.test_accuracy_change(chosen)
     name = ("frontier", contender.method, contender.budget, contender.options)
@@ -135,10 +114,8 @@ class Aim:
     """What a correction of a network should reach.
 
     Attributes:
-        network: Its name.
         quantity: Of `Standing`, or of a run in a row.
         kind: "at least" or "at most": whether the value may be no less or no more than the bound.
-        bound: In the quantity's unit.
     """
 
     network: str

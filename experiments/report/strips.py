@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from experiments.report.canvas import blank, grid
 from experiments.report.captions import absent_text
@@ -29,12 +28,9 @@ Key = tuple[str, str, str]  # network, method, quantity
 
 @dataclass(frozen=True)
 class Panel:
-    """A row of panels.
+    """A row of panels: the name of a quantity, the label of its axis, and where the worse values are.
 
     Attributes:
-        quantity: Name of what it shows.
-        label: Of the axis.
-        worse: Where the worse values are: "right" or "left".
         scale: "log", or "symlog" where a value may be 0 or below.
         linear: "log": smaller values are drawn here. "symlog": the axis is linear from minus this to this.
     """
@@ -62,15 +58,7 @@ class Panel:
 def draw_strips(
     figure: Figure, scope: Scope, frames: Frames, values: Mapping[Key, Values | str], panels: Sequence[Panel]
 ) -> None:
-    """Draw a row per panel and a column per network.
-
-    Args:
-        figure: Empty.
-        scope: Its networks and methods, in order.
-        frames: Of the scope.
-        values: From `experiments.report.tails.values_of`: words stand in the place of a strip.
-        panels: From the top.
-    """
+    """Draw a row per panel and a column per network of a scope; words in `values` stand in the place of a strip."""
     size = (DOUBLE_COLUMN, HEIGHT * len(panels) + REST)
     for _, axes, panel, network in grid(figure, size, panels, scope.networks):
         if panel is panels[0]:
@@ -131,12 +119,7 @@ def set_axis(axes: Axes, panel: Panel, low: float, high: float, along: Literal["
     set_limits, axis = (axes.set_xlim, axes.xaxis) if along == "x" else (axes.set_ylim, axes.yaxis)
     set_limits(left - free, right + free)
     ticks = decades(panel, low, high)
-    heights = panel.heights(ticks)
-    names = dict(zip(np.round(heights, 9).tolist(), map(_tick_label, ticks), strict=True))
-    axis.set_major_locator(FixedLocator(heights.tolist()))
-    axis.set_major_formatter(FuncFormatter(lambda height, _: names.get(round(height, 9), "")))
-    axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_ticks(panel.heights(ticks).tolist(), [_tick_label(tick) for tick in ticks])
 
 
 def decades(panel: Panel, low: float, high: float) -> list[float]:
@@ -176,7 +159,6 @@ def _tick_label(value: float) -> str:
 
 
 def _key() -> list[Line2D]:
-    """Return the legend's handles."""
     marks: list[tuple[str, dict[str, Any]]] = [
         ("quartiles", {"linewidth": 5, "solid_capstyle": "butt"}),
         ("5th to 95th percentile", {"linewidth": 1.2}),

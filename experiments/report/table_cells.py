@@ -10,12 +10,11 @@ import pandas as pd
 
 from experiments.records.schema import NON_RELOADING
 from experiments.report.captions import describe_scale_briefly, is_reduced
-from experiments.report.compared import Compared
 from experiments.report.frames import Frames, ReportError
 from experiments.report.metrics import METRICS, Summary, correct, of_population, rounding_is_known, summarize
 from experiments.report.statistics import Interval, bootstrap_mean, wilson
 from experiments.report.tables import Cell, TableSpec, common_samples, evaluate, read_reference, read_texts
-from experiments.report.verdicts import NOT_COMPARABLE, Printed, verdict
+from experiments.report.verdicts import NOT_COMPARABLE, Compared, Printed, verdict
 
 COLUMNS = ["table", "metric", "method", "printed_mean", "printed_sd", "note"]
 

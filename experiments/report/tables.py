@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.records.schema import NON_RELOADING
+from experiments.records.schema import NON_RELOADING, Header, Run, subject
 from experiments.report.captions import describe_base, describe_left_out, describe_scale, over_seeds, warnings
-from experiments.report.frames import Frames, ReportError
+from experiments.report.frames import Frames, ReportError, build_frames, draws
 from experiments.report.knowledge import describe_knowledge
 from experiments.report.metrics import METRICS, MISSING, Summary, absent, corrected, measure
 from experiments.report.numbers import format_count, format_printed, format_summary, listing
@@ -67,6 +67,14 @@ class TableSpec:
     def names(self) -> tuple[str, ...]:
         """Its files, under the output folder."""
         return tuple(f"tables/{self.name}.{kind}" for kind in ("csv", "md", "tex"))
+
+    def shows(self, header: Header) -> bool:
+        """Whether it is a run of the table: of replicas there are other methods too."""
+        return subject(header.spec) in {(self.network, self.setting, method) for method in self.methods}
+
+    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
+        """Make the files; see `experiments.report.part.Part`."""
+        return evaluate(self, build_frames(draws(runs)), read_reference(self.thesis.tables)).sheet().files()
 
     @property
     def per_sample(self) -> list[str]:

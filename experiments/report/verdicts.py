@@ -1,36 +1,29 @@
-"""Whether a number of ours is the one that the thesis prints: one rule for every cell."""
+"""A number of the thesis beside ours, and whether the two agree: one rule for every cell (`words.yaml`, `cells`)."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 
 from experiments.report.metrics import MISSING
+from experiments.report.part import words
 from experiments.report.statistics import Interval
 
 AGREES, SIMILAR, DIFFERS, NOT_COMPARABLE = "agrees", "similar", "differs", "not comparable"
 VERDICTS = (AGREES, SIMILAR, DIFFERS, NOT_COMPARABLE, MISSING)
+RANK, SHARE = "gradient_rank", "percent_of_samples"  # the two metrics of tables 4.9 and 4.10
 
 FACTOR = 2.0  # of similar values
 POINTS = 10.0  # percentage points between similar POC: a factor says nothing of a share near 100 %
 
-RULE = (
-    f'"{AGREES}": the printed value, give or take half of its last printed digit, meets our 95 % interval (our value'
-    " where there is no interval); a printed 100 stands for 99.5 to 100.5."
-    f' "{SIMILAR}": it does not, but both have the same sign and a ratio from {1 / FACTOR:g} to {FACTOR:g}; for POC, a'
-    f" bounded share, a difference of at most {POINTS:g} percentage points instead."
-    f' "{DIFFERS}": neither. "{NOT_COMPARABLE}": the printed value is known to be another quantity than ours.'
-    f' A gradient rank is a label, not a quantity: "{AGREES}" where ours at that place is the same, "{SIMILAR}" where'
-    " the printed one is among our first three."
-)
+
+def rule() -> str:
+    """Return the rule in words."""
+    text: str = words("cells")["rule"]
+    return text.format(smallest=1 / FACTOR, factor=FACTOR, points=POINTS)
 
 
 @dataclass(frozen=True)
 class Printed:
-    """A number as the thesis prints it.
-
-    Attributes:
-        text: For example "1.9e-05" or "66.10".
-        sd: The text behind its ±; empty where it prints none.
-    """
+    """A number as the thesis prints it, for example "1.9e-05" or "66.10", and the text behind its ±, if any."""
 
     text: str
     sd: str = ""
@@ -49,15 +42,56 @@ class Printed:
         return 0.5 * 10.0**exponent
 
 
-def verdict(printed: Printed, ours: float | None, interval: Interval | None, points: bool = False) -> str:
-    """Return the verdict on a quantity, by `RULE`.
+@dataclass(frozen=True)
+class Compared:
+    """A number of the thesis and ours.
 
-    Args:
+    Attributes:
+        table: Its number in the thesis, for example "4.1".
+        network, setting, metric, method: What it is of. In tables 4.9 and 4.10 the setting is that of one
+            updated parameter, and criterion and place stand for the method.
         printed: The thesis' value.
-        ours: None where there is none.
-        interval: Of ours; None where there is none.
-        points: Whether similar is a matter of percentage points, not of a factor.
+        ours: What is compared with it; None where there is none.
+        verdict: By `rule`.
+        interval, kind: 95 %, of ours, and which: "wilson", "bootstrap" or "range".
+        n: Pairs of seed and sample, or samples, behind ours.
+        other_reading: Ours by the other reading of the printed number, where it has two: dTL by the definition of
+            section 4.2, the share at a gradient rank by "best mean".
+        networks, sd_over_networks: Sample standard deviation (ddof = 1) over how many N0, of seed 0 of the method.
+        notes: What a reader must know of it.
     """
+
+    table: str
+    network: str
+    setting: str
+    metric: str
+    method: str
+    printed: Printed
+    ours: float | None
+    verdict: str
+    interval: Interval | None = None
+    kind: str = ""
+    n: int = 0
+    other_reading: float | None = None
+    networks: int = 0
+    sd_over_networks: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the thesis'."""
+        return None if self.ours is None else self.ours - self.printed.value
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours over the thesis'; None for a rank, and where the thesis prints 0."""
+        if self.ours is None or self.metric == RANK or self.printed.value == 0:
+            return None
+        return self.ours / self.printed.value
+
+
+def verdict(printed: Printed, ours: float | None, interval: Interval | None, points: bool = False) -> str:
+    """Judge a quantity by `rule`; with `points` similar is a matter of percentage points, not of a factor."""
     if ours is None:
         return MISSING
     low, high = (ours, ours) if interval is None else (interval.low, interval.high)
@@ -71,7 +105,7 @@ def verdict(printed: Printed, ours: float | None, interval: Interval | None, poi
 
 
 def rank_verdict(printed: int, ours: int | None, first_three: tuple[int, ...]) -> str:
-    """Return the verdict on a gradient rank, by `RULE`."""
+    """Judge a gradient rank by `rule`."""
     if ours is None:
         return MISSING
     if ours == printed:

@@ -21,8 +21,7 @@ def check_methods(folder: Path = METHODS) -> None:
     """Check what each method's yaml says of itself.
 
     Raises:
-        ConfigError: One names no level or no valid groups, or has another name than its file: runs of two with one
-            name would mix.
+        ConfigError: One names no level, no valid groups, or not its file: runs of two with one name would mix.
     """
     for path, content in _contents(folder):
         level, name = content.get("knows"), content.get("name")

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from experiments.records.archive import Records
-from experiments.report.assemble import HEADLINE, PAGES, assemble
-from experiments.report.build import SOURCE, build, is_from
+from experiments.report.assemble import PAGES, assemble
+from experiments.report.build import SOURCE, build, is_from, names_of
 from experiments.report.claims import compare_verdicts
 from experiments.report.frames import ReportError
-from experiments.report.tables import read_reference
+from experiments.report.overview import HEADLINE
 from experiments.thesis.report import LEDGER, REPORT, VERDICTS
-from experiments.thesis.tables import PAPER, REFERENCE
+from experiments.thesis.tables import PAPER
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -21,7 +21,7 @@ PUBLISHED = "laptop"  # the profile whose table is in docs/results.md
 
 def publish(records: Records, output: Path, source: str) -> list[str]:
     """Write tables and figures under `output`; return lines that say what was written."""
-    return _counted(build(records, PAPER, read_reference(REFERENCE), output, source))
+    return _counted(build(records, PAPER, output, source))
 
 
 def report(records: Records, output: Path) -> list[str]:
@@ -37,7 +37,7 @@ def _counted(written: Iterable[Path]) -> list[str]:
 
 def is_published(run_ids: Iterable[str], output: Path) -> bool:
     """Return whether every table and figure is there, from the runs with these ids."""
-    return is_from(run_ids, output, PAPER.names, SOURCE)
+    return is_from(run_ids, output, names_of(PAPER), SOURCE)
 
 
 def is_reported(run_ids: Iterable[str], output: Path) -> bool:

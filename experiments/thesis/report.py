@@ -8,14 +8,15 @@ from experiments.report.comparison import Comparison
 from experiments.report.gallery.part import Gallery
 from experiments.report.one_correction import Distributions, SideEffects
 from experiments.report.opening import Opening
+from experiments.report.overview import Headline
 from experiments.report.page import Document
 from experiments.report.training_loss import TrainingLoss
-from experiments.thesis.tables import RANKS, REFERENCE, TABLE_METHODS, TABLES, THESIS
+from experiments.thesis.tables import OVERVIEW, RANKS, REFERENCE, TABLE_METHODS, TABLES, THESIS
 
 FOLDER = REFERENCE.parents[1]
 VERDICTS = REFERENCE.with_name("verdicts.json")  # what `make verify` holds the records against
 
-LEDGER = Claims(FOLDER / "claims.yaml")
+LEDGER = Claims(path=FOLDER / "claims.yaml")
 
 REPORT = Report(
     (
@@ -27,6 +28,7 @@ REPORT = Report(
         Distributions(THESIS, methods=TABLE_METHODS),
         SideEffects(THESIS, methods=TABLE_METHODS),
         Accumulation(THESIS, methods=TABLE_METHODS),
+        Headline(THESIS, OVERVIEW.presets),
     ),
     build_as(Document, read_yaml(FOLDER / "report.yaml"), "report"),
 )

@@ -16,11 +16,10 @@ from experiments.records import members
 from experiments.records.archive import OnDemand, Records, export
 from experiments.records.store import Store
 from experiments.report.assemble import Report
-from experiments.report.build import Definitions
 from experiments.report.page import Document
 from experiments.thesis import publish
 from experiments.thesis.levels import check_methods
-from experiments.thesis.tables import MAIN, TABLES
+from experiments.thesis.tables import MAIN, OVERVIEW, TABLES
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def output(tmp_path, monkeypatch):
     """An output folder with two finished runs of three."""
-    monkeypatch.setattr(publish, "PAPER", Definitions(MAIN, TABLES[:2], ()))
+    monkeypatch.setattr(publish, "PAPER", (*TABLES[:2], OVERVIEW))
     monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
     store, ids = Store(tmp_path / "runs"), []
     for method in ("bgd_ii", "top_k"):

@@ -20,16 +20,12 @@ from experiments.config.overrides import jobs_of
 from experiments.config.spec import RunSpec
 from experiments.jobs import plan
 from experiments.jobs.plan import Plan, presets, specs
-from experiments.records.archive import Records
-from experiments.report.assemble import HEADLINE
-from experiments.report.build import OVERVIEW, Definitions, build
 from experiments.report.frontier import Aims
-from experiments.report.overview import result_table
-from experiments.report.tables import read_reference
+from experiments.report.overview import Headline, Overview
 from experiments.report.variation import BaseNetworks
 from experiments.thesis import levels
 from experiments.thesis.report import REPORT
-from experiments.thesis.tables import MAIN, PAPER, REFERENCE
+from experiments.thesis.tables import PAPER
 
 MINE = "least_squares"  # a name that an old list of exceptions, least_*, would have swallowed
 IN_GROUPS = ("tables", "frontier", "every_error", "in_a_row", "rounding")
@@ -57,12 +53,10 @@ def methods_of(preset):
 
 def readers():
     """The presets whose runs each file is made from, by its name without suffix."""
-    found = PAPER.presets | {HEADLINE: PAPER.main_presets}
-    for part in REPORT.parts:
-        found |= dict.fromkeys(part.names, part.presets)
     without = {}
-    for name, of in found.items():
-        without.setdefault(str(PurePosixPath(name).with_suffix("")), set()).update(of)
+    for part in (*PAPER, *REPORT.parts):
+        for name in part.names:
+            without.setdefault(str(PurePosixPath(name).with_suffix("")), set()).update(part.presets)
     return without
 
 
@@ -168,30 +162,23 @@ def test_a_method_of_ones_own_is_in_the_plan(mine, tmp_path):
     assert MINE in Plan.of([spec], tmp_path, {}).text(1)
 
 
-def test_a_method_of_ones_own_is_in_the_tables_and_the_report(mine, monkeypatch, tmp_path):
+def test_a_method_of_ones_own_is_in_the_tables_and_the_report(mine, monkeypatch):
     mine(*IN_GROUPS)
     tables = runpy.run_path(sys.modules["experiments.thesis.tables"].__file__)
     monkeypatch.setitem(sys.modules, "experiments.thesis.tables", SimpleNamespace(**tables))
     report = runpy.run_path(sys.modules["experiments.thesis.report"].__file__)
-    paper, parts = tables["PAPER"], (*tables["PAPER"].parts, *report["REPORT"].parts)
+    parts = (*tables["PAPER"], *report["REPORT"].parts)
     with_methods = {type(part).__name__: part.methods for part in parts if hasattr(part, "methods")}
     of_groups = ("Frontier", "Generality", "InARow", "BaseNetworks", "TrainingLoss", "Distributions", "SideEffects",
                  "Accumulation")  # fmt: skip
     assert {name: with_methods[name][-1] for name in of_groups} == dict.fromkeys(of_groups, MINE)
 
     runs = [make.run(make.rows(make.CORRECTED), method=name) for name in ("bgd_ii", MINE)]
-    ids = tuple(each.header.run_id for each in runs)
-    records = Records(dict(zip(ids, runs, strict=True)), {MAIN: ids})
-    build(
-        records, Definitions(MAIN, (), (), (), paper.knowledge), read_reference(REFERENCE), tmp_path, "a test"
-    )
-    texts = [(tmp_path / name).read_text() for name in OVERVIEW]
-    texts.append(result_table(runs))
-    for kind in (Aims, BaseNetworks):
+    for kind in (Overview, Headline, Aims, BaseNetworks):
         (part,) = (part for part in parts if isinstance(part, kind))
-        texts += [content.decode() for name, content in part.files(runs).items() if name.endswith(".csv")]
-    for text in texts:
-        assert MINE in text.replace("\\_", "_")
+        files = part.files(runs)
+        for name in part.names if kind in (Overview, Headline) else part.names[:1]:
+            assert MINE in files[name].decode().replace("\\_", "_"), name
 
 
 def test_a_group_that_no_preset_runs_is_named_wherever_it_stands(mine):

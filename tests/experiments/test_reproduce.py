@@ -11,10 +11,9 @@ from experiments import reproduce
 from experiments.jobs.ending import Terminated
 from experiments.records.store import Store
 from experiments.report.assemble import Report
-from experiments.report.build import Definitions
 from experiments.report.page import Document
 from experiments.thesis import publish
-from experiments.thesis.tables import FRONTIER_METHODS, MAIN, ROW_METHODS, TABLES
+from experiments.thesis.tables import FRONTIER_METHODS, MAIN, OVERVIEW, ROW_METHODS, TABLES
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ def test_a_failing_run_does_not_stop_the_others_and_makes_the_exit_status_1(
     monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: [failing, sound]})
     obstacle, store = tmp_path / "runs" / f"{failing.run_id}.lock", Store(tmp_path / "runs")
     obstacle.mkdir(parents=True)
-    monkeypatch.setattr(publish, "PAPER", Definitions(MAIN, TABLES[:2], ()))
+    monkeypatch.setattr(publish, "PAPER", (*TABLES[:2], OVERVIEW))
     monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
     assert call("run", "--jobs", "1") == 1
     said = capsys.readouterr().out

@@ -21,7 +21,7 @@ from experiments.records.members import reference_folder
 from experiments.records.schema import subject
 from experiments.records.store import Store
 from experiments.report.figures import FigureSpec
-from experiments.thesis.tables import PAPER
+from experiments.thesis.tables import FIGURES, TABLES
 
 
 def test_the_identity_changes_with_what_can_change_a_number_and_with_nothing_else(spec_of):
@@ -227,13 +227,13 @@ def test_a_probe_has_no_method_setting_or_seed(spec_of):
 
 def test_every_table_and_figure_has_its_preset_with_its_runs():
     """By the presets' own words: that every one of these runs composes is tested above."""
-    assert {item.name for item in (*PAPER.tables, *PAPER.figures)} <= set(presets())
+    assert {item.name for item in (*TABLES, *FIGURES)} <= set(presets())
     with initialize_config_dir(str(CONF), version_base="1.3"):
         runs = {
             name: [{key: str(value) for key, value in choice} for choice in _choices(name)]
             for name in presets()
         }
-    for item in (*PAPER.tables, *PAPER.figures):
+    for item in (*TABLES, *FIGURES):
         networks = item.networks if isinstance(item, FigureSpec) else (item.network,)
         wanted = set(product(networks, item.methods, [item.setting], "012"))
         found = [(run["network"], run["method"], run["setting"], run["seed"]) for run in runs[item.name]]

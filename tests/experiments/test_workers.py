@@ -24,10 +24,9 @@ from experiments.records.files import BusyError
 from experiments.records.schema import Row
 from experiments.records.store import Store
 from experiments.report.assemble import Report
-from experiments.report.build import Definitions
 from experiments.report.page import Document
 from experiments.thesis import publish
-from experiments.thesis.tables import MAIN, TABLES
+from experiments.thesis.tables import MAIN, OVERVIEW, TABLES
 
 TIMED = {"search_seconds", "evaluation_seconds"}
 LONG = """
@@ -67,7 +66,7 @@ def test_rows_are_the_same_whatever_the_number_of_processes(spec_of, monkeypatch
         spec_of(*small, "setting=non_reloading", "method=retrain"),
     ]
     monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: specs})
-    monkeypatch.setattr(publish, "PAPER", Definitions(MAIN, TABLES[:1], ()))
+    monkeypatch.setattr(publish, "PAPER", (*TABLES[:1], OVERVIEW))
     monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
     threads = torch.get_num_threads()
     for jobs in ("1", "2"):
@@ -181,11 +180,10 @@ import sys
 from hydra import compose, initialize_config_dir
 from experiments.thesis import publish
 from experiments import reproduce
-from experiments.thesis.tables import MAIN, TABLES
+from experiments.thesis.tables import MAIN, OVERVIEW, TABLES
 from experiments.run import CONF
 from experiments.config.spec import RunSpec
 from experiments.report.assemble import Report
-from experiments.report.build import Definitions
 from experiments.report.page import Document
 
 if __name__ == "__main__":
@@ -195,7 +193,7 @@ if __name__ == "__main__":
         specs = [RunSpec.of(compose("config", overrides=[*words, f"method={name}", f"seed={seed}"]))
                  for name, seed in methods]
     reproduce.specs_of_presets = lambda profile: {MAIN: specs}
-    publish.PAPER = Definitions(MAIN, TABLES[:1], ())
+    publish.PAPER = (*TABLES[:1], OVERVIEW)
     publish.REPORT = Report((), Document("A report"))
     sys.exit(reproduce.main(["run", "--profile=smoke", "--device=cpu", "--jobs=1", f"--output={sys.argv[1]}"]))
 """

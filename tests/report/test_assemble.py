@@ -8,18 +8,18 @@ import records_factory as make
 from bgd.errors import ConfigError
 from experiments.records.archive import Records
 from experiments.records.strict import build_as, read_yaml
-from experiments.report.assemble import HEADLINE, PAGES, Report, assemble
-from experiments.report.build import Definitions, build, is_from
+from experiments.report.assemble import PAGES, Report, assemble
+from experiments.report.build import build, is_from, names_of
 from experiments.report.figures import FigureSpec
 from experiments.report.frames import ReportError
+from experiments.report.overview import HEADLINE, Headline
 from experiments.report.page import Chapter, Document, Item
-from experiments.report.tables import read_reference
 from experiments.thesis.report import FOLDER, REPORT as OF_THE_THESIS
-from experiments.thesis.tables import MAIN, PAPER, REFERENCE, TABLES
+from experiments.thesis.tables import MAIN, PAPER, TABLES
 
 TABLE = TABLES[1]  # 4.2, the MLP
 FIGURE = FigureSpec("figure_4_1", "accuracies", ("mlp",), "reloading", ("bgd_ii",))
-DEFINITIONS = Definitions(MAIN, (TABLE,), (FIGURE,))
+BUILT = (TABLE, FIGURE)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,10 @@ ITEMS = (
     Item("figures/figure_4_1.png", alt="a figure", caption="What it shows."),
     Item("report/provenance.md"),
 )
-REPORT = Report((Counted(),), Document("A report", "Read this.", (Chapter("All of it", "", ITEMS),)))
+REPORT = Report(
+    (Counted(), Headline(presets=(MAIN,))),
+    Document("A report", "Read this.", (Chapter("All of it", "", ITEMS),)),
+)
 
 
 @pytest.fixture
@@ -61,10 +64,8 @@ def records():
 
 
 def built(records, folder):
-    build(records, DEFINITIONS, read_reference(REFERENCE), folder, "a test")
-    return {
-        path.relative_to(folder).as_posix(): path for path in assemble(records, DEFINITIONS, REPORT, folder)
-    }
+    build(records, BUILT, folder, "a test")
+    return {path.relative_to(folder).as_posix(): path for path in assemble(records, BUILT, REPORT, folder)}
 
 
 def test_every_file_is_written_and_every_item_says_what_it_is_from(records, tmp_path):
@@ -102,7 +103,7 @@ def test_a_table_that_was_not_built_stops_it(records, tmp_path):
     built(records, tmp_path)
     (tmp_path / "tables" / "table_4_2.md").unlink()
     with pytest.raises(ReportError, match=r"table_4_2\.md is missing"):
-        assemble(records, DEFINITIONS, REPORT, tmp_path)
+        assemble(records, BUILT, REPORT, tmp_path)
 
 
 def test_records_of_different_versions_stop_it_before_anything_is_written(records, tmp_path):
@@ -112,13 +113,13 @@ def test_records_of_different_versions_stop_it_before_anything_is_written(record
         spec = {**runs[run_id].header.spec, "versions": {"evaluation": version}}
         runs[run_id] = replace(runs[run_id], header=replace(runs[run_id].header, spec=spec))
     with pytest.raises(ReportError, match="evaluation is 1"):
-        assemble(Records(runs, records.presets), DEFINITIONS, REPORT, tmp_path)
+        assemble(Records(runs, records.presets), BUILT, REPORT, tmp_path)
     assert not (tmp_path / "report").exists()
 
 
 def test_the_report_of_the_thesis_names_files_that_are_made():
     named = {item.name for item in OF_THE_THESIS.document.items}
-    assert named <= {*OF_THE_THESIS.names, *PAPER.names}
+    assert named <= {*OF_THE_THESIS.names, *names_of(PAPER)}
     assert {name for part in OF_THE_THESIS.parts for name in part.names if name.endswith(".md")} <= named
 
 

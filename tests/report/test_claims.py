@@ -626,7 +626,7 @@ RUNS = (
 
 
 def test_files():
-    part: Part = Claims(CLAIMS)
+    part: Part = Claims(path=CLAIMS)
     made = part.files(RUNS)
     assert tuple(made) == part.names
     claims = read_ledger(CLAIMS).claims
@@ -651,11 +651,11 @@ def test_files():
 def test_the_same_bytes_in_whatever_order_the_runs_come():
     turned = list(RUNS)
     random.Random(0).shuffle(turned)
-    assert Claims(CLAIMS).files(turned) == Claims(CLAIMS).files(RUNS)
+    assert Claims(path=CLAIMS).files(turned) == Claims(path=CLAIMS).files(RUNS)
 
 
 def test_without_runs_every_claim_says_that_they_are_missing():
-    made = Claims(CLAIMS).files(())
+    made = Claims(path=CLAIMS).files(())
     verdicts = json.loads(made["report/verdicts.json"])["verdicts"]
     assert set(verdicts.values()) == {NOT_COMPARABLE}
     assert "missing" in made["report/claims.md"].decode()

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from experiments.report.compared import RANK, SHARE
 from experiments.report.comparison import Comparison
 from experiments.report.frames import ReportError, build_frames
 from experiments.report.gradient_ranks import GradientRanksPart
@@ -17,6 +16,8 @@ from experiments.report.verdicts import (
     AGREES,
     DIFFERS,
     NOT_COMPARABLE,
+    RANK,
+    SHARE,
     SIMILAR,
     Printed,
     rank_verdict,

@@ -15,8 +15,7 @@ from experiments.report.claims.verdicts import ABSENT, FAILS, HOLDS
 from experiments.report.page import Chapter, Document, Item, compose
 from experiments.report.page.cells import badges, dress
 from experiments.report.page.markdown import demote, has_title, relink
-from experiments.report.page.pictures import inline
-from experiments.report.page.rendering import Renderer
+from experiments.report.page.rendering import Renderer, inline
 from experiments.thesis.report import REPORT
 from tests.report.page_sample import DOCUMENT, FILES
 
@@ -106,7 +105,7 @@ def test_transparent_paper_becomes_white():
     image.putpixel((5, 5), (200, 30, 30, 255))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=0)
-    content = base64.b64decode(inline(buffer.getvalue()).uri.partition(",")[2])
+    content = base64.b64decode(inline(buffer.getvalue())[0].partition(",")[2])
     after = Image.open(io.BytesIO(content)).convert("RGB")
     assert after.getpixel((0, 0)) == (255, 255, 255)
     assert after.getpixel((5, 5))[0] > 150
@@ -118,7 +117,7 @@ def test_a_palette_is_kept_and_a_picture_never_grows():
     image.putpalette([value for value in range(256) for _ in range(3)])
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
-    content = base64.b64decode(inline(buffer.getvalue()).uri.partition(",")[2])
+    content = base64.b64decode(inline(buffer.getvalue())[0].partition(",")[2])
     assert len(content) <= len(buffer.getvalue())
     assert (np.asarray(Image.open(io.BytesIO(content)).convert("L")) == noise).all()
 

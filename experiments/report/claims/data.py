@@ -27,15 +27,11 @@ class Claim:
 
     Attributes:
         id: "7b".
-        claim: In our words.
-        where: In the thesis.
+        claim, where: In our words, and where it stands in the thesis.
         tables: By network, the table or figure whose tests are the claim's family for Holm's correction.
         tests: All must hold.
         note: What a reader should know: what contradicts it in the thesis, how it was read.
         not_comparable: Why the thesis' quantity is undefined; empty where it is not. Then there are no tests.
-
-    Raises:
-        ConfigError: It has neither tests nor a reason, or both, or no table for a test.
     """
 
     id: str
@@ -72,8 +68,7 @@ def read_ledger(path: Path) -> Ledger:
     """Read and check the file.
 
     Raises:
-        ConfigError: A key or a value that is not known (with the nearest that is), one that is missing or of another
-            type, or two claims with one id.
+        ConfigError: A key or value is unknown (the nearest is named), missing or of another type; an id stands twice.
     """
     ledger: Ledger = build_as(Ledger, read_yaml(path), path.stem, _claim)
     return ledger

@@ -14,6 +14,7 @@ from experiments.report.frames import build_frames
 from experiments.report.layer_shares import Layers, layers_of
 from experiments.report.metrics import METRICS, Metric, Values, corrected, of_population
 from experiments.report.numbers import format_number
+from experiments.report.part import words
 from experiments.report.rank_shares import Results
 from experiments.report.statistics import Interval
 from experiments.report.style import method_style, network_label, setting_label
@@ -26,7 +27,7 @@ PROBES: Mapping[str, Callable[[Run, str], Results | Layers]] = {
 RELOADING = "reloading"  # the setting of every test that is no test of runs
 FIRST_FULLY_CONNECTED = "lin1.weight"
 LATE = 0.5  # of the samples: where the late part of a run begins
-FIRST_HUNDRED = 100  # samples: the panels (b) of figures 4.5 to 4.10
+HUNDRED = 100  # samples: the panels (b) of figures 4.5 to 4.10
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Outcome:
         size: Whether everything else that the test's rule asks for, but the p value, is so.
         n: How many values: pairs of seed and sample, samples, or seeds.
         seeds: How many seeds; 0 for a probe, which has none.
-        against: That of the other method, or the stated value; None where there is none.
+        against: That of the other method, or the stated value.
         difference: From the other method; None where `ours` itself is tested.
-        interval: Of what is tested, 95 %; None where there is none.
-        p: Two-sided, that what is tested (scaled, where the test has a factor) is 0; None where there is no p value.
+        interval: Of what is tested, 95 %.
+        p: Two-sided, that what is tested (scaled, where the test has a factor) is 0.
         exact: Whether `p` is exact.
-        note: What a reader should know besides; empty where there is nothing.
+        note: What a reader should know besides.
     """
 
     ours: float
@@ -95,37 +96,27 @@ def _final_loss(samples: pd.DataFrame) -> Values:
     return np.asarray(np.where(np.isfinite(losses), losses, np.inf), dtype=np.float64)
 
 
-PER_SAMPLE = {name: metric for name, metric in METRICS.items() if metric.over == "samples"} | {
-    name: Metric(name, label, "samples", values)
-    for name, label, values in (
-        ("corrected", "samples corrected (%)", lambda rows: np.where(metrics.correct(rows), 100.0, 0.0)),
-        ("l2", "L2 norm of the change", partial(metrics.column, name="l2")),
-        ("linf", "largest change of a parameter", partial(metrics.column, name="linf")),
-        ("forward_passes", "forward passes on the sample", partial(metrics.column, name="forward_passes")),
-        (
-            "lin1_majority",
-            "changed values in lin1, above half (points)",
-            lambda rows: metrics.column(rows, "first_layer_percent") - 50.0,
-        ),
-    )
+_OWN: dict[str, dict[str, Callable[[pd.DataFrame], Values]]] = {  # quantities that no table has
+    "samples": {
+        "corrected": lambda rows: np.where(metrics.correct(rows), 100.0, 0.0),
+        "lin1_majority": lambda rows: metrics.column(rows, "first_layer_percent") - 50.0,
+        **{name: partial(metrics.column, name=name) for name in ("l2", "linf", "forward_passes")},
+    },
+    "seeds": {
+        "final_training_loss": _final_loss,
+        "late_POC": lambda rows: metrics.corrections(rows[rows["position"] >= LATE * rows["run_samples"]]),
+        "accuracy_after_100": lambda rows: metrics.final_test_accuracy(rows[rows["position"] < HUNDRED]),
+        "mean_POPA": _mean_altered,
+    },
 }
-PER_SEED = {name: metric for name, metric in METRICS.items() if metric.over == "seeds"} | {
-    name: Metric(name, label, "seeds", values)
-    for name, label, values in (
-        ("final_training_loss", "Final training loss (nats)", _final_loss),
-        (
-            "late_POC",
-            "POC of the second half of the samples (%)",
-            lambda rows: metrics.corrections(rows[rows["position"] >= LATE * rows["run_samples"]]),
-        ),
-        (
-            "accuracy_after_100",
-            "Test accuracy after 100",
-            lambda rows: metrics.final_test_accuracy(rows[rows["position"] < FIRST_HUNDRED]),
-        ),
-        ("mean_POPA", "Mean POPA (%)", _mean_altered),
-    )
+QUANTITIES = METRICS | {
+    name: Metric(name, words("claims")["quantities"][name], over, values)
+    for over, own in _OWN.items()
+    for name, values in own.items()
 }
+PER_SAMPLE, PER_SEED = (
+    tuple(name for name, metric in QUANTITIES.items() if metric.over == over) for over in _OWN
+)
 OF_EVERY_SAMPLE = ("corrected",)  # of `PER_SAMPLE`; the others are of corrected samples
 
 
@@ -137,7 +128,7 @@ class Evidence:
         runs: The runs of corrections, as `experiments.report.frames.Frames` has them.
         groups: By network, setting and method, the rows of its samples as `Frames` has them, with the column
             `first_layer_percent`.
-        probes: By probe and network, what it found.
+        probes: By probe and network, what it found: `Results` of gradient_ranks, `Layers` of layer_gradients.
     """
 
     runs: pd.DataFrame
@@ -146,25 +137,18 @@ class Evidence:
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> "Evidence":
-        """Sort runs of corrections and of probes.
-
-        Raises:
-            ReportError: Two runs cannot be told apart.
-        """
+        """Sort runs of corrections and of probes."""
         corrections = [run for run in runs if PROBE not in run.header.spec]
         frames = build_frames(corrections)
-        samples = frames.samples.copy()
-        percent = {
-            (run.header.run_id, row.position): _first_layer_percent(row)
+        percents = [
+            (run.header.run_id, row.position, _first_layer_percent(row))
             for run in corrections
             for row in run.rows
-        }
-        places = zip(samples["run_id"], samples["position"], strict=True)
-        samples["first_layer_percent"] = [percent[place] for place in places]
-        groups = {
-            (str(network), str(setting), str(method)): part
-            for (network, setting, method), part in samples.groupby(["network", "setting", "method"])
-        }
+        ]
+        keys = ["run_id", "position"]
+        percent = pd.DataFrame(percents, columns=[*keys, "first_layer_percent"]).set_index(keys)
+        samples = frames.samples.join(percent, on=keys)
+        groups: dict[Any, pd.DataFrame] = dict(iter(samples.groupby(["network", "setting", "method"])))
         probes = {
             (probe, network): read(run, network)
             for probe, read in PROBES.items()
@@ -173,21 +157,13 @@ class Evidence:
         return cls(frames.runs, groups, probes)
 
     def probe(self, name: str, network: str) -> Any:
-        """Return what a probe found on a network: `Results` of gradient_ranks, `Layers` of layer_gradients.
-
-        Raises:
-            Missing: It has no run.
-        """
+        """Look up what a probe found on a network, or raise `Missing`."""
         if (name, network) not in self.probes:
             raise Missing(f"missing: no run of {name} on {network_label(network)} is among the records")
         return self.probes[name, network]
 
     def samples(self, network: str, setting: str, method: str) -> pd.DataFrame:
-        """Return the rows of a method.
-
-        Raises:
-            Missing: It has no run.
-        """
+        """Look up the rows of a method, or raise `Missing`."""
         if (network, setting, method) not in self.groups:
             label = method_style(method).label
             where = f"{network_label(network)} in the {setting_label(setting)} setting"
@@ -195,11 +171,7 @@ class Evidence:
         return self.groups[network, setting, method]
 
     def rows_of(self, network: str, method: str, metric: str) -> pd.DataFrame:
-        """Return the rows of a method in the reloading setting that a metric of `PER_SAMPLE` has a value for.
-
-        Raises:
-            Missing: There is none.
-        """
+        """Look up the rows of a method, reloading, that a metric of `PER_SAMPLE` has a value for; see `samples`."""
         samples = self.samples(network, RELOADING, method)
         rows = samples if metric in OF_EVERY_SAMPLE else samples[corrected(samples)]
         if rows.empty and metric not in OF_EVERY_SAMPLE:

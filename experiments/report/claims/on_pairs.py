@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiments.report.claims.evidence import (
     OF_EVERY_SAMPLE,
-    PER_SAMPLE,
+    QUANTITIES,
     RELOADING,
     Evidence,
     Missing,
@@ -16,7 +16,7 @@ from experiments.report.claims.evidence import (
     corrected_too,
     within,
 )
-from experiments.report.claims.on_samples import Method, OfMetric
+from experiments.report.claims.on_samples import Method, OfSamples
 from experiments.report.metrics import Values
 from experiments.report.numbers import format_number
 from experiments.report.statistics import Paired, paired
@@ -26,7 +26,7 @@ NO_COMMON = "missing: no sample that every method of the test corrected"
 
 
 @dataclass(frozen=True)
-class OfTwo(OfMetric):
+class OfTwo(OfSamples):
     """A test of a method against another.
 
     Pairs are (seed, sample); of quantities that only a corrected sample has, those that both methods, and all of
@@ -37,18 +37,10 @@ class OfTwo(OfMetric):
     common: tuple[Method, ...] = field(default=(), kw_only=True)
 
     def compare(self, evidence: Evidence, **factors: float) -> tuple[Paired, float, float]:
-        """Return the difference over the pairs, and the mean of either method.
-
-        Args:
-            evidence: The records.
-            **factors: By method, by how much its values are multiplied; 1 if not given.
-
-        Raises:
-            Missing: There is no pair.
-        """
+        """Return the difference over the pairs, and the mean of either method; values of `factors` are multiplied."""
 
         def values(rows: pd.DataFrame) -> Values:
-            return PER_SAMPLE[self.metric].values(rows) * factors.get(rows["method"].iloc[0], 1.0)
+            return QUANTITIES[self.metric].values(rows) * factors.get(rows["method"].iloc[0], 1.0)
 
         ours, theirs = (
             evidence.rows_of(self.network, name, self.metric) for name in (self.method, self.against)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.report.claims.evidence import Evidence, Missing, Outcome, within
-from experiments.report.claims.on_samples import Kind, Network, percent
+from experiments.report.claims.on_samples import Kind, Network
 from experiments.report.numbers import format_number
 from experiments.report.rank_shares import CRITERIA, MEAN, OF_SAMPLE, same_first
 from experiments.report.statistics import bootstrap_mean, wilson
@@ -150,7 +150,7 @@ class LayerPlace(Kind):
             direction=bool(_place(sums.mean(axis=0, keepdims=True), own)[0] == self.place),
             size=bool(hits.all()) if self.every_sample else again >= CONFIDENT,
             n=hits.size,
-            interval=percent(wilson(int(hits.sum()), hits.size)),
+            interval=wilson(int(hits.sum()), hits.size).times(100),
             note=f"by the mean in {format_number(100 * again)} % of the resamples",
         )
 

@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 
-from experiments.report.claims.evidence import PER_SAMPLE, RELOADING, Evidence, Missing, Outcome, within
+from experiments.report.claims.evidence import (
+    PER_SAMPLE,
+    QUANTITIES,
+    RELOADING,
+    Evidence,
+    Missing,
+    Outcome,
+    within,
+)
 from experiments.report.metrics import Values, correct
 from experiments.report.numbers import format_number
 from experiments.report.statistics import Interval, bootstrap_mean, sign_flip_p, wilson
@@ -16,7 +24,7 @@ from experiments.report.surveys import HIGH, LOW, resamples
 
 Network = Annotated[str, tuple(NETWORKS)]
 Method = Annotated[str, tuple(METHODS)]
-PerSample = Annotated[str, tuple(PER_SAMPLE)]
+PerSample = Annotated[str, PER_SAMPLE]
 
 
 class Kind(ABC):
@@ -34,11 +42,7 @@ class Kind(ABC):
         return self._words()
 
     def evaluate(self, evidence: Evidence) -> Outcome:
-        """Return the finding of the records, before Holm's correction.
-
-        Raises:
-            Missing: There is nothing to test on.
-        """
+        """Return the finding of the records, before Holm's correction, or raise `Missing`."""
         return self._outcome(evidence)
 
     @abstractmethod
@@ -46,11 +50,6 @@ class Kind(ABC):
 
     @abstractmethod
     def _outcome(self, evidence: Evidence) -> Outcome: ...
-
-
-def percent(share: Interval) -> Interval:
-    """Return the interval of a share as one of a percentage."""
-    return Interval(100 * share.low, 100 * share.high)
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Share(Kind):
     def _outcome(self, evidence: Evidence) -> Outcome:
         samples = evidence.samples(self.network, RELOADING, self.method)
         right = correct(samples)
-        share, interval = 100 * float(right.mean()), percent(wilson(int(right.sum()), right.size))
+        share, interval = 100 * float(right.mean()), wilson(int(right.sum()), right.size).times(100)
         return Outcome(
             share,
             direction=abs(share - self.stated) <= max(self.near, self.tolerance),
@@ -90,16 +89,23 @@ class Share(Kind):
 
 @dataclass(frozen=True)
 class OfMetric(Kind):
-    """A test on a quantity of the samples of a method."""
+    """A test on a quantity of a method."""
 
     network: Network
-    metric: PerSample
+    metric: str
     method: Method
 
     @property
     def subject(self) -> str:
         """The test in words."""
-        return f"{PER_SAMPLE[self.metric].label}: {self._words()}"
+        return f"{QUANTITIES[self.metric].label}: {self._words()}"
+
+
+@dataclass(frozen=True)
+class OfSamples(OfMetric):
+    """A test on a quantity of the samples of a method."""
+
+    metric: PerSample
 
     @property
     def name(self) -> tuple[str, ...]:
@@ -107,13 +113,9 @@ class OfMetric(Kind):
         return self.metric, self.network, RELOADING, self.method
 
     def finite(self, evidence: Evidence) -> tuple[pd.DataFrame, Values, Interval]:
-        """Return the rows that have a finite value, the values, and the interval of their mean.
-
-        Raises:
-            Missing: There is none.
-        """
+        """Return the rows that have a finite value, the values, and the interval of their mean."""
         rows = evidence.rows_of(self.network, self.method, self.metric)
-        values = PER_SAMPLE[self.metric].values(rows)
+        values = QUANTITIES[self.metric].values(rows)
         rows, values = rows[np.isfinite(values)], values[np.isfinite(values)]
         if not values.size:
             raise Missing("missing: no value is finite")
@@ -121,7 +123,7 @@ class OfMetric(Kind):
 
 
 @dataclass(frozen=True)
-class Sign(OfMetric):
+class Sign(OfSamples):
     """The mean of a quantity is below, or above, 0.
 
     Over the pairs of seed and sample that have a finite value. Direction: the mean lies on the stated side. Size: its
@@ -155,7 +157,7 @@ class Sign(OfMetric):
 
 
 @dataclass(frozen=True)
-class MeanBetween(OfMetric):
+class MeanBetween(OfSamples):
     """The mean of a quantity lies between two stated values.
 
     Direction: the mean does. Size: its 95 % interval does. No p value.
@@ -191,13 +193,13 @@ class Uncorrelated(Kind):
     limit: float = 0.3
 
     def _words(self) -> str:
-        first, second = (PER_SAMPLE[name].label for name in (self.metric, self.with_metric))
+        first, second = (QUANTITIES[name].label for name in (self.metric, self.with_metric))
         label = method_style(self.method).label
         return f"{label}: rank correlation of {first} and {second} within ± {format_number(self.limit)}"
 
     def _outcome(self, evidence: Evidence) -> Outcome:
         rows = evidence.rows_of(self.network, self.method, self.metric)
-        values = np.column_stack([PER_SAMPLE[name].values(rows) for name in (self.metric, self.with_metric)])
+        values = np.column_stack([QUANTITIES[name].values(rows) for name in (self.metric, self.with_metric)])
         known = np.isfinite(values).all(axis=1)
         ranks = pd.DataFrame(values[known]).rank().to_numpy(dtype=np.float64)
         if ranks.shape[0] < 3 or (ranks.std(axis=0) == 0).any():
@@ -210,12 +212,9 @@ class Uncorrelated(Kind):
 
 
 def rank_correlation(ranks: Values, samples: Values, *name: str) -> tuple[float, Values]:
-    """Return the correlation of two columns of ranks, and in each resample of the samples.
+    """Return the correlation of two columns of ranks (n, 2), and in each resample of the samples.
 
-    Args:
-        ranks: (n, 2).
-        samples: (n,), the sample that each row is of; rows of one sample are drawn together.
-        *name: What the bootstrap is for.
+    The rows of one of the `samples` (n,) are drawn together; `name` is that of the bootstrap.
     """
     ids, sample_of = np.unique(samples, return_inverse=True)
     first, second = (ranks - ranks.mean(axis=0)).T

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.records.schema import NON_RELOADING
-from experiments.report.claims.evidence import PER_SEED, Evidence, Missing, Outcome, shown
-from experiments.report.claims.on_samples import Kind, Method, Network
+from experiments.report.claims.evidence import PER_SEED, QUANTITIES, Evidence, Missing, Outcome, shown
+from experiments.report.claims.on_samples import Kind, Method, Network, OfMetric
 from experiments.report.metrics import Values, rounding_is_known
 from experiments.report.numbers import format_number
 from experiments.report.style import method_style, network_label
@@ -26,11 +26,7 @@ ENOUGH = 3  # seeds of one of the two, for an order of seeds to say more than th
 
 
 def run_values(evidence: Evidence, network: str, method: str, of: Callable[[pd.DataFrame], Values]) -> Values:
-    """Return a quantity's value for each seed of a method, and for each replica of N0.
-
-    Raises:
-        Missing: There is none, or rounding is not known.
-    """
+    """Return a quantity's value for each seed of a method and each replica of N0, or raise `Missing`."""
     samples = evidence.samples(network, NON_RELOADING, method)
     if not rounding_is_known(samples):
         raise Missing(NO_REPLICA)
@@ -60,21 +56,14 @@ def separated(first: Values, second: Values, less: bool) -> Outcome:
 
 
 @dataclass(frozen=True)
-class OfRuns(Kind):
+class OfRuns(OfMetric):
     """A test on a quantity that each run of a method has a value of."""
 
-    network: Network
-    metric: Annotated[str, tuple(PER_SEED)]
-    method: Method
-
-    @property
-    def subject(self) -> str:
-        """The test in words."""
-        return f"{PER_SEED[self.metric].label}: {self._words()}"
+    metric: Annotated[str, PER_SEED]
 
     def values(self, evidence: Evidence, method: str) -> Values:
         """Return the value of each run of a method; see `run_values`."""
-        return run_values(evidence, self.network, method, PER_SEED[self.metric].values)
+        return run_values(evidence, self.network, method, QUANTITIES[self.metric].values)
 
 
 @dataclass(frozen=True)

@@ -3,27 +3,23 @@
 import html
 import json
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiments.records.schema import Run
 from experiments.report.build import run_ids_sha256
-from experiments.report.captions import describe_scale_briefly, warnings
+from experiments.report.captions import describe_scale_briefly, warnings_of
 from experiments.report.claims.data import Ledger, read_ledger
 from experiments.report.claims.evidence import Evidence, Missing, shown
 from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge
 from experiments.report.frames import REPLICAS, draws
 from experiments.report.numbers import listing
-from experiments.report.render import bold_markdown, csv_text, markdown
-from experiments.report.sheet import plain
+from experiments.report.part import Study, Text, words
+from experiments.report.render import bold_markdown, markdown
+from experiments.report.sheet import records_csv
 from experiments.report.style import NETWORKS, SETTINGS, network_label, setting_label
 
-COLUMNS = (
-    *("id", "claim", "where", "verdict", "reason", "network", "table", "test", "result", "ours", "against"),
-    *("value", "low", "high", "p", "p_holm", "p_exact", "n", "seeds", "note"),
-)
 NUMBERS = {"ours": "ours", "against": "against", "value": "tested value", "interval": "95 % interval"}
 OVERVIEW = (
     *("id", "claim", "verdict", *NETWORKS.values(), "where", "tests that hold", "deciding test"),
@@ -34,38 +30,25 @@ DETAILS = {  # of a test's record, and what it is called
     **NUMBERS,
     **{"p": "p", "p_holm": "p (Holm)", "n": "n", "seeds": "seeds"},
 }
-Record = dict[str, str | float | None]  # a test by `COLUMNS`
+Record = dict[str, str | float | None]  # a test by the columns of the csv file
 
 SMALLEST = 1e-4  # a p value below it is shown as such
 NONE = "–"
 
 
 @dataclass(frozen=True)
-class Claims:
-    """The ledger of the thesis' claims.
+class Claims(Study):
+    """The ledger of the thesis' claims, data at a path; of the presets of its tables, and of probes."""
 
-    Attributes:
-        path: The claims as data, see `experiments.report.claims.data`.
-        presets: Whose runs: those of the tables, and of the probes that claims are about.
-    """
-
-    path: Path
+    path: Path = Path()
     presets: tuple[str, ...] = (
         *("every_method", *REPLICAS, "table_4_9", "table_4_10", "figure_4_13", "idealized_selector_mlp"),
     )
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the part."""
-        return ("report/claims.md", "report/claims.csv", "report/verdicts.json")
+    texts = ("report/claims.md", "report/claims.csv", "report/verdicts.json")
 
-    def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
-        """Return the content of each file; see `experiments.report.part.Part`.
-
-        Raises:
-            ConfigError: The data are not as they should be.
-            ReportError: Two runs cannot be told apart.
-        """
+    def made(self, runs: Sequence[Run]) -> Iterator[Text]:
+        """Make the table of verdicts, the numbers and the bare verdicts."""
         ledger = read_ledger(self.path)
         evidence = Evidence.of(draws(runs))
         rulings = sorted(judge(ledger.claims, evidence), key=lambda item: _natural(item.claim.id))
@@ -74,22 +57,20 @@ class Claims:
             "verdicts": {item.claim.id: item.verdict for item in rulings},
         }
         texts = (_markdown(ledger, rulings, evidence), _csv(rulings), json.dumps(verdicts, indent=1) + "\n")
-        return {name: text.encode() for name, text in zip(self.names, texts, strict=True)}
+        return map(Text, self.texts, texts)
 
 
 def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
     """Return a description of the runs of each network, and the faults of its N0."""
-    lines, bold = [], []
-    for network in NETWORKS:
-        label, own = network_label(network), evidence.runs[evidence.runs["network"] == network]
-        parts = []
+    lines = []
+    for network, label in NETWORKS.items():
+        own, parts = evidence.runs[evidence.runs["network"] == network], []
         for setting in SETTINGS:
             runs = own[own["setting"] == setting]
             about = describe_scale_briefly(runs) if len(runs) else "missing, no runs among the records"
             parts.append(f"{setting_label(setting)}: {about}")
         lines.append(f"{label}, {'; '.join(parts)}.")
-        bold += [f"{label}: {text}" for text in warnings(own)]
-    return lines, bold
+    return lines, warnings_of(evidence.runs, "network", NETWORKS)
 
 
 def _markdown(ledger: Ledger, rulings: Sequence[Ruling], evidence: Evidence) -> str:
@@ -108,7 +89,7 @@ def _markdown(ledger: Ledger, rulings: Sequence[Ruling], evidence: Evidence) -> 
 
 
 def _record(judged: Judged) -> Record:
-    """Return a test by `COLUMNS`; what it has nothing for is left out."""
+    """Return a test by the columns of the csv file; what it has nothing for is left out."""
     outcome = judged.outcome
     about: Record = {"network": judged.test.network, "test": judged.test.subject, "result": judged.grade}
     if isinstance(outcome, Missing):
@@ -121,7 +102,6 @@ def _record(judged: Judged) -> Record:
 
 
 def _text(record: Record, name: str) -> str:
-    """Return a cell of the Markdown tables."""
     value, low, high = (record.get(key) for key in (name, "low", "high"))
     if name == "network":
         return network_label(str(value)) if value else "both"
@@ -170,14 +150,15 @@ def _csv(rulings: Sequence[Ruling]) -> str:
             {**about, "table": claim.tables.get(item.test.network, ""), **_record(item)}
             for item in ruling.judged
         ] or [about]
-    return csv_text(COLUMNS, [[_cell(record.get(name)) for name in COLUMNS] for record in records])
+    in_words = ({name: _finite(value) for name, value in record.items()} for record in records)
+    return records_csv(words("claims")["columns"], in_words)
 
 
-def _cell(value: object) -> object:
-    """Return a cell of the csv file: a number that is not finite in words."""
-    return shown(value) if isinstance(value, float) and not math.isfinite(value) else plain(value)
+def _finite(value: object) -> object:
+    """Return a number that is not finite in words."""
+    return shown(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def _natural(name: str) -> tuple[int, str]:
     """Return a key that sorts 2 before 10, and 7a before 7b."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.findall(r"\d+|\D+", name)]
+    return int("".join(filter(str.isdigit, name))), name

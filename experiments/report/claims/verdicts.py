@@ -23,13 +23,7 @@ _WORST_FIRST = (FAILS, ABSENT, DIRECTION, HOLDS)
 
 @dataclass(frozen=True)
 class Judged:
-    """A test and what became of it.
-
-    Attributes:
-        test: The test.
-        outcome: What the records say, or why they say nothing.
-        adjusted: Its p value after Holm's correction; None where it has none.
-    """
+    """A test, its outcome or why there is none, and its p value after Holm's correction, where it has one."""
 
     test: Kind
     outcome: Outcome | Missing
@@ -58,14 +52,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Ruling:
-    """A claim and its verdict.
-
-    Attributes:
-        claim: The claim.
-        judged: Its tests, in order.
-        verdict: One of `VERDICTS`.
-        reason: Why, in words.
-    """
+    """A claim, its tests in order, its verdict (one of `VERDICTS`) and why, in words."""
 
     claim: Claim
     judged: tuple[Judged, ...]
@@ -152,14 +139,10 @@ def _outcome(test: Kind, evidence: Evidence) -> Outcome | Missing:
 
 
 def compare_verdicts(committed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """Return a line for each claim that does worse now than in the committed verdicts.
+    """Return a line for each claim that does worse now than in the committed verdicts (as `verdicts.json` has them).
 
     The order is reproduced, direction only, not reproduced. A claim that is not comparable any more, or gone, does
     worse; one that was not comparable cannot.
-
-    Args:
-        committed: As `report/verdicts.json` has them: `{"runs_sha256": ..., "verdicts": {id: verdict}}`.
-        now: The same.
 
     Raises:
         ConfigError: One of them is something else.

@@ -8,7 +8,7 @@ from experiments.report.gallery.confusion import paint_base, paint_change
 from experiments.report.gallery.look import RIGHT, WRONG, Panel, box, draw_png
 from experiments.report.gallery.network_map import dot_area, paint_map
 from experiments.report.gallery.outcomes import paint_outcomes
-from experiments.report.gallery.scene import REFERENCE_SEED, Scene, class_name
+from experiments.report.gallery.scene import REFERENCE_SEED, Scene, class_name, loss_text
 from experiments.report.numbers import format_count, format_number
 from experiments.report.style import network_label
 from experiments.report.surveys import bold, scale
@@ -66,15 +66,15 @@ def _paint_sample(panel: Panel, scene: Scene) -> None:
     else:
         panel.digit(scene.portrait.pixels, 0, 0, FACE)
     panel.shapes([box(0, 0, FACE, FACE)], "none", edgecolors=look.RULE, linewidths=1.0)
-    loss, before = scene.row.sample_loss_before, scene.base_probabilities
+    before = scene.base_probabilities
     lines = (("right", scene.row.label, RIGHT), ("N0 says", scene.row.prediction_before, WRONG))
     for y, (role, number, colour) in zip((FACE + 0.3, FACE + 0.72), lines, strict=True):
         panel.note(0, y, role, 9)
         panel.write(0.85, y, class_name(number), 20, color=colour, fontweight="bold", ha="center")
         if before is not None and number >= 0:
             panel.write(1.1, y, f"p = {format_number(float(np.round(before[number], 6)))}", 9, color=colour)
-    value = "not finite" if loss is None else f"{format_number(loss)} nats"
-    panel.note(0, FACE + 1.12, f"N0's loss on it: {value}", 8.5)
+    loss = loss_text(scene.row, lambda value: f"{format_number(value)} nats")
+    panel.note(0, FACE + 1.12, f"N0's loss on it: {loss}", 8.5)
     for x, colour, text in ((0, RIGHT, "right"), (0.55, WRONG, "N0's"), (1.07, look.OTHER, "other class")):
         panel.shapes([box(x, FACE + 1.375, 0.09, 0.09)], colour)
         panel.note(x + 0.14, FACE + 1.425, text)

@@ -20,11 +20,7 @@ Counts = npt.NDArray[np.int64]
 
 
 def matrix(cells: Iterable[Sequence[int]]) -> tuple[Counts, int]:
-    """Return cells `[label, prediction, count]` as a matrix.
-
-    Returns:
-        (label, prediction) counts, and the sum of the counts of images that have no prediction (-1).
-    """
+    """Return cells `[label, prediction, count]` as a matrix, and the count of images without a prediction (-1)."""
     counts = np.zeros((CLASSES, CLASSES + 1), dtype=np.int64)
     for label, prediction, count in cells:
         counts[label, prediction] += count  # -1 is the last column
@@ -32,10 +28,7 @@ def matrix(cells: Iterable[Sequence[int]]) -> tuple[Counts, int]:
 
 
 def harm(change: Counts) -> Counts:
-    """Return a change of the confusion matrix (label, prediction) with the sign of its harm.
-
-    Above 0 where right predictions were lost, on the diagonal, or wrong ones won.
-    """
+    """Return a change of the matrix, above 0 where right predictions were lost, on the diagonal, or wrong ones won."""
     return np.where(np.eye(CLASSES, dtype=np.bool_), -change, change)
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from experiments.report.gallery.look import FAINT, Panel, box, draw_png
-from experiments.report.gallery.scene import METHODS, Scene, is_corrected
+from experiments.report.gallery.scene import METHODS, Scene, is_corrected, loss_text
 from experiments.report.numbers import format_count
 from experiments.report.style import UNCORRECTED_COLOUR, method_style, network_label
 
@@ -55,12 +55,10 @@ def _paint_tile(panel: Panel, scene: Scene) -> None:
     if scene.portrait is not None:
         panel.digit(scene.portrait.pixels, 0, 0.28, FACE)
     panel.write(0, 1.66, scene.title, 11, fontweight="bold")
-    row, loss = scene.row, scene.row.sample_loss_before
-    facts = {
-        "N0's loss": "not finite" if loss is None else f"{loss:.2f}",
-        "BGD-II": f"{format_count(row.altered)} par." if is_corrected(row) else "failed",
-    }
-    for line, (name, value) in enumerate(facts.items()):
+    row = scene.row
+    changed = f"{format_count(row.altered)} par." if is_corrected(row) else "failed"
+    facts = (("N0's loss", loss_text(row, "{:.2f}".format)), ("BGD-II", changed))
+    for line, (name, value) in enumerate(facts):
         panel.note(FACE + 0.08, 0.55 + 0.48 * line, name, 6.5)
         panel.write(FACE + 0.08, 0.72 + 0.48 * line, value, 8.5)
     _paint_bars(panel, scene)

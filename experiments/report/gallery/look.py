@@ -35,13 +35,9 @@ Points = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Panel:
-    """A part of a figure, measured in inches from its upper left corner.
+    """A part of a figure, measured in inches from its upper left corner: it begins at (left, top).
 
     All panels of a figure share its one axes, whose units are inches: axes are slow to make.
-
-    Attributes:
-        axes: Of the figure.
-        left, top: Where the panel begins.
     """
 
     axes: Axes

@@ -46,13 +46,12 @@ def layer_norms(row: Row) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Block:
-    """Where a tensor is drawn.
+    """Where a tensor is drawn, in inches.
 
     Attributes:
         name: Of the tensor.
         shape: Two-dimensional: (rows, columns), a bias (n, 1), a convolution (out, in * height * width).
         first: Of its values in the flat vector of all parameters.
-        left, top, width, height: In inches.
         grid: For weights that see the image: (columns, rows) of receptive fields, one for each unit, each laid out
             as the image is. None for a matrix.
     """
@@ -201,12 +200,8 @@ def _paint_fields(panel: Panel, scene: Scene, block: Block, grid: tuple[int, int
         return
     pixels = scene.portrait.pixels
     ghost = np.dstack([np.full((*pixels.shape, 3), 0.55), pixels / 255 * 0.45])
-    empty = np.zeros_like(ghost)
-    rows = [
-        np.hstack([ghost if row * across + column < block.shape[0] else empty for column in range(across)])
-        for row in range(down)
-    ]
-    panel.image(np.vstack(rows), *block.box, zorder=1.5)
+    units = np.arange(down * across).reshape(down, across)
+    panel.image(np.kron((units < block.shape[0])[..., None], ghost), *block.box, zorder=1.5)
 
 
 def _paint_dots(panel: Panel, blocks: Sequence[Block], patch: dict[str, list[float]]) -> None:

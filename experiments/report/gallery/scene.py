@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from bgd.rng import stream
 from experiments.records.schema import CORRECTED, PROBE, Header, Row, Run, subject
@@ -18,7 +20,6 @@ METHODS = ("bgd_ii", "bgd_c", "bgd_i", "bgd_norm", "retrain", "fine_tune", "top_
 CLASSES = 10
 
 Values = npt.NDArray[np.float64]
-Order = Callable[[Sequence[Row]], list[int]]
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,12 @@ class Rule:
     Attributes:
         name: For a heading.
         words: What comes first, in words: "the largest loss of N0".
-        order: From the rows of a run, in the order of its samples, to their places, the first choice first.
+        order: Sorts the rows of a run, given in the order of its samples; ties go to the earlier sample.
     """
 
     name: str
     words: str
-    order: Order
+    order: Callable[[list[Row]], list[Row]]
 
 
 def _loss(row: Row) -> float:
@@ -41,40 +42,38 @@ def _loss(row: Row) -> float:
     return math.inf if row.sample_loss_before is None else row.sample_loss_before
 
 
-def _ascending(value: Callable[[Row], float]) -> Order:
-    """Return an order by a value; ties go to the earlier sample."""
-    return lambda rows: sorted(range(len(rows)), key=lambda place: value(rows[place]))
+def _at_random(rows: list[Row]) -> list[Row]:
+    return [rows[place] for place in stream(0, "gallery").permutation(len(rows))]
 
 
 RULES = (
-    Rule("easiest", "the smallest loss of N0", _ascending(_loss)),
-    Rule("hardest", "the largest loss of N0", _ascending(lambda row: -_loss(row))),
+    Rule("easiest", "the smallest loss of N0", partial(sorted, key=_loss)),
+    Rule("hardest", "the largest loss of N0", partial(sorted, key=lambda row: -_loss(row))),
     Rule(
         "most harmful",
         "the lowest test accuracy after BGD-II corrected it",
-        _ascending(lambda row: row.figures.test_accuracy),
+        partial(sorted, key=lambda row: row.figures.test_accuracy),
     ),
-    Rule("random", "drawn at random", lambda rows: stream(0, "gallery").permutation(len(rows)).tolist()),
+    Rule("random", "drawn at random", _at_random),
 )
 
 
 def choose(rows: Sequence[Row], each: int) -> list[tuple[Rule, Row]]:
     """Return the samples of a run that `RULES` choose, `each` or as many as are left, with their rule, none twice."""
     ordered = sorted(rows, key=lambda row: row.position)
-    taken: dict[int, Rule] = {}
+    chosen: list[tuple[Rule, Row]] = []
     for rule in RULES:
-        free = [place for place in rule.order(ordered) if place not in taken]
-        taken.update(dict.fromkeys(free[:each], rule))
-    return [(rule, ordered[place]) for place, rule in taken.items()]
+        taken = {row.position for _, row in chosen}
+        free = [row for row in rule.order(ordered) if row.position not in taken]
+        chosen += [(rule, row) for row in free[:each]]
+    return chosen
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """What the probe `portraits` keeps of a sample.
+    """What the probe `portraits` keeps of a sample: pixels (side, side) in [0, 255], ink is large.
 
-    Attributes:
-        pixels: (side, side) in [0, 255], ink is large.
-        probabilities: (classes,) of N0; None where a logit is not finite.
+    The probabilities (classes,) are those of N0; None where a logit is not finite.
     """
 
     pixels: Values
@@ -87,13 +86,11 @@ class Scene:
 
     Attributes:
         network: Name.
-        number: Of the card, from 1.
-        count: How many cards the network has.
+        number, count: Of the card, from 1, and of all cards of the network.
         rule: What chose the sample.
-        row: Of the sample in the run that was chosen from, that of BGD-II.
+        row, header: Of the sample in the run that was chosen from, that of BGD-II, and of this run.
         portrait: None where the probe has not seen the sample.
         rows: By method of `METHODS`; one without a run is not in it.
-        header: Of the run of BGD-II.
     """
 
     network: str
@@ -135,6 +132,11 @@ def class_name(prediction: int) -> str:
     return "nothing" if prediction < 0 else str(prediction)
 
 
+def loss_text(row: Row, shown: Callable[[float], str]) -> str:
+    """Return N0's loss on a sample for people."""
+    return "not finite" if row.sample_loss_before is None else shown(row.sample_loss_before)
+
+
 def is_corrected(row: Row) -> bool:
     """Return whether the method corrected the sample."""
     return row.outcome == CORRECTED
@@ -143,10 +145,7 @@ def is_corrected(row: Row) -> bool:
 def probabilities(logits: Sequence[float | None]) -> Values | None:
     """Return the softmax of logits (classes,), None where one is not finite."""
     values = np.array(logits, dtype=np.float64)
-    if not values.size or not np.isfinite(values).all():
-        return None
-    powers = np.exp(values - values.max())
-    return np.asarray(powers / powers.sum(), dtype=np.float64)
+    return softmax(values) if values.size and np.isfinite(values).all() else None
 
 
 def scenes(runs: Sequence[Run], network: str, each: int) -> list[Scene]:
@@ -177,9 +176,9 @@ def _reloading_runs(runs: Sequence[Run], network: str) -> dict[str, Run]:
     found: dict[str, Run] = {}
     for run in runs:
         spec = run.header.spec
-        if PROBE in spec or spec["seed"] != REFERENCE_SEED or subject(spec)[:2] != (network, "reloading"):
+        *where, method = subject(spec)
+        if PROBE in spec or spec["seed"] != REFERENCE_SEED or where != [network, "reloading"]:
             continue
-        method = subject(spec)[2]
         if method in METHODS and method in found:
             other = found[method].header.run_id
             raise ReportError(f"two runs of {method} on {network}: {other} and {run.header.run_id}")

@@ -12,9 +12,7 @@ SHORT, LONG = 20, 40  # characters: a name, which is not broken into lines; pros
 RIGHT = "text-align:right"
 _BOLD = re.compile(r"<b>([^<>]+)</b>")
 
-Looks = Mapping[
-    str, str
-]  # words in lower case that are a whole cell, or stand in bold in raw HTML -> how they look
+Looks = Mapping[str, str]  # words in lower case, a whole cell or in bold in raw HTML -> how they look
 
 
 def dress(tokens: Sequence[Token], looks: Looks) -> None:

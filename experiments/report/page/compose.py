@@ -27,8 +27,7 @@ def compose(
 
     Args:
         document: What to show. A file that it names and `files` lacks becomes the words "missing: name".
-        files: The build: name under the output folder -> content. Pictures that a fragment shows are looked
-            up here too.
+        files: The build, by name under the output folder, with the pictures that a fragment shows.
         notes: By an item's name, Markdown that stands below it, with links as seen from the item's folder.
 
     Returns:

@@ -40,13 +40,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Chapter:
-    """Items under one heading.
-
-    Attributes:
-        title: Plain text.
-        intro: Markdown; may be empty.
-        items: In reading order.
-    """
+    """Items under one heading, in reading order, after an introduction in Markdown that may be empty."""
 
     title: str
     intro: str = ""
@@ -62,9 +56,6 @@ class Document:
         lead: Markdown; what a reader who stops after it should know.
         chapters: In reading order.
         badges: Words in lower case, verdicts for example, and their looks: good, partly, bad or none.
-
-    Raises:
-        ValueError: Two items or chapters would have the same anchor.
     """
 
     title: str
@@ -73,10 +64,8 @@ class Document:
     badges: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for names in (
-            [item.anchor for item in self.items],
-            [chapter.title.casefold() for chapter in self.chapters],
-        ):
+        titles = (chapter.title.casefold() for chapter in self.chapters)
+        for names in ((item.anchor for item in self.items), titles):
             twice = sorted(name for name, count in Counter(names).items() if count > 1)
             if twice:
                 raise ValueError(f"more than once in the document: {', '.join(twice)}")
