@@ -24,6 +24,7 @@ from bgd.methods.trial import patch_of
 from bgd.modes import ordinary
 from bgd.outputs import opened, passed
 from bgd.patch import Patch
+from bgd.refusals import refuse_infinite, refuse_kept
 
 ROUNDS = 10  # times that a batch is gone through: a correction may break one before it
 DEFAULT = "least_change"  # of the methods that know nothing and correct every error, the one with the least side effect
@@ -183,9 +184,11 @@ class Corrector:
         index, self._asked = self._asked, self._asked + 1
         sample = Sample(index, x, torch.tensor([label], device=x.device))
         logits = problem.logits(sample)
+        refuse_infinite(x, logits)
         goal.check(logits.shape[1])
         if goal.met(logits, label, partial(_outputs, problem, x)):
             return Correction.unneeded()
+        refuse_kept(x, self._knowledge)
         target = torch.tensor([goal.target(logits, label)], device=x.device)
         passes, found = (0, 0), Correction.failed("no margin that was tried asks for a change")
         for offset in goal.offsets(logits, label):

@@ -14,6 +14,7 @@ LIBRARY = [  # from the ground up; a module imports from its own line or the lin
     {"curvature", "outputs"},
     {"knowledge", "arithmetic"},
     {"methods", "evaluation"},
+    {"refusals"},
     {"corrector", "side_effects"},
     {"stack", "frontier"},
     {"deployed"},

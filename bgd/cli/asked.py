@@ -1,0 +1,168 @@
+"""From the words of a command line to what the library takes: model, inputs, goal, knowledge, method."""
+
+import json
+from argparse import Namespace
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bgd.cli import arrays
+from bgd.cli.classes import Classes, labels
+from bgd.cli.inputs import Inputs, Reader
+from bgd.cli.model import Deployed, load
+from bgd.cli.parser import UsageError
+from bgd.corrector import DEFAULT
+from bgd.goals import Goal
+from bgd.knowledge import Knowledge
+from bgd.outputs import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What commands that run a model have in common.
+
+    Attributes:
+        model: The model.
+        reader: Reads inputs.
+        classes: Names of the model's classes.
+    """
+
+    model: Deployed
+    reader: Reader
+    classes: Classes
+
+    @classmethod
+    def of(cls, arguments: Namespace) -> "Asked":
+        """Load the model, and what is needed to read inputs for it."""
+        reader = Reader.of(arguments.transform, arguments.dtype)
+        classes = Classes.of(arguments.classes)
+        return cls(model_of(arguments), reader, classes)
+
+    def read(self, text: str, where: str) -> Inputs:
+        """Read inputs."""
+        return self.reader.read(text, where)
+
+    def given(self, inputs: Inputs) -> torch.Tensor:
+        """Return inputs as the model's network takes them.
+
+        Raises:
+            InputError: They are of another type of number.
+        """
+        values = self.model.inputs(inputs.values)
+        wanted = next((each.dtype for each in self.model.network.parameters()), values.dtype)
+        if values.is_floating_point() and values.dtype != wanted:
+            own, kind = (str(each).removeprefix("torch.") for each in (values.dtype, wanted))
+            raise InputError(f"{inputs.text} is {own}, and the model takes {kind}: --dtype {kind} turns it into that")
+        return values
+
+    def sample(self, arguments: Namespace) -> Inputs:
+        """Read the sample: the inputs that --index takes, or all."""
+        found = self.read(arguments.sample, "sample")
+        return found if arguments.index is None else found.taken(arguments.index)
+
+    def labels(self, text: str | None, inputs: Inputs, where: str) -> torch.Tensor | None:
+        """Read the labels of inputs (N,), None where there are none.
+
+        Raises:
+            InputError: There are more or fewer of them than inputs.
+        """
+        if text is None:
+            return None
+        found = labels(text, self.classes, where)
+        if len(found) != len(inputs):
+            raise InputError(f"{where}: {text} holds {len(found)} labels, and {inputs.text} {len(inputs)} inputs")
+        return found
+
+    def knowledge(self, arguments: Namespace) -> Knowledge:
+        """Gather what a method may know."""
+        return Knowledge.of(
+            self.model.network,
+            keep=self._features(arguments.keep, "keep"),
+            training=self._training(arguments.training),
+            statistics=_statistics(arguments.statistics),
+            seed=getattr(arguments, "seed", 0),
+        )
+
+    def _features(self, text: str | None, where: str) -> torch.Tensor | None:
+        return None if text is None else self.given(self.read(text, where))
+
+    def _training(self, given: tuple[str, str] | None) -> tuple[torch.Tensor, torch.Tensor] | None:
+        if given is None:
+            return None
+        inputs = self.read(given[0], "training")
+        found = self.labels(given[1], inputs, "training")
+        assert found is not None, "the pair has both"
+        return self.given(inputs), found
+
+
+def model_of(arguments: Namespace) -> Deployed:
+    """Load the model of a command line.
+
+    Raises:
+        UsageError: --weights and --factory say two things.
+    """
+    if arguments.factory and arguments.weights:
+        raise UsageError("--factory goes with a MODEL that is a file of weights, --weights with one that is a factory")
+    if arguments.factory:
+        return load(arguments.factory, arguments.model)
+    return load(arguments.model, arguments.weights)
+
+
+def goal_of(arguments: Namespace, classes: Classes) -> Goal:
+    """Return what has to hold after the change."""
+    accepted = classes.numbers(arguments.accept, "--accept") if arguments.accept else ()
+    where = {"where": tuple(arguments.where.split(","))} if arguments.where else {}
+    return Goal(labels=accepted, margin=arguments.margin, probability=arguments.probability, **where)
+
+
+def labels_of(arguments: Namespace, classes: Classes, count: int) -> list[int]:
+    """Return the label of each of so many inputs.
+
+    Raises:
+        UsageError: There is none, or another number of them.
+    """
+    if arguments.label is None and arguments.accept:
+        return [classes.numbers(arguments.accept, "--accept")[0]] * count
+    if arguments.label is None:
+        raise UsageError("--label says which class is right, or --accept which classes are")
+    found = classes.numbers(arguments.label, "--label")
+    if len(found) != count:
+        raise UsageError(
+            f"--label={arguments.label!r}: {len(found)} labels for {count} inputs; --index takes one of several inputs, "
+            "and a single input needs a first dimension that counts inputs, x[None]"
+        )
+    return found
+
+
+def method_of(arguments: Namespace) -> tuple[str, dict[str, Any]]:
+    """Return the name of the method and its options: by default the best for what is known (docs/library.md)."""
+    options = {key: value_of(text) for key, text in arguments.set}
+    if arguments.method:
+        return arguments.method, options
+    if arguments.keep:
+        return "least_harm", options
+    return "least_harm_kfac" if arguments.training or arguments.statistics else DEFAULT, options
+
+
+def value_of(text: str) -> Any:
+    """Read the value of an option: JSON where it is, as numbers, true and lists are; text otherwise."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _statistics(text: str | None) -> dict[str, torch.Tensor] | None:
+    """Read statistics of training data by name.
+
+    Raises:
+        InputError: The file holds something else.
+    """
+    if text is None:
+        return None
+    path, _ = arrays.split(text)
+    found = arrays.tensors(path, "statistics")
+    if not all(isinstance(each, torch.Tensor) for each in found.values()):
+        raise InputError(f"statistics: {text} holds other things than tensors by name")
+    return found
