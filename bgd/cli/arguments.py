@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 
-INPUTS = "a file (.npy, .npz:KEY, .pt:KEY, a picture), a folder or a glob; the first dimension of an array counts inputs"
+INPUTS = "a file (.npy, .npz:KEY, .pt:KEY, a picture), a folder or a glob; an array's first dimension counts inputs"
 
 
 def model(parser: ArgumentParser) -> None:
@@ -49,7 +49,9 @@ def inputs(parser: ArgumentParser) -> None:
 def goal(parser: ArgumentParser) -> None:
     """What has to hold after the change."""
     group = parser.add_argument_group("goal")
-    group.add_argument("--label", metavar="L", help="the right class, by number or name; one for each input as in 3,5")
+    group.add_argument(
+        "--label", metavar="L", help="the right class, by number or name; one for each input as in 3,5"
+    )
     group.add_argument("--accept", metavar="L,L", help="any of these classes will do")
     group.add_argument("--margin", type=float, default=0.0, help="logits by which the class has to lead")
     group.add_argument("--probability", type=float, help="least probability of the class")
@@ -89,7 +91,10 @@ def limits(parser: ArgumentParser) -> None:
     """Side effects that are refused."""
     group = parser.add_argument_group("side effects that are refused, with status 1")
     group.add_argument(
-        "--max-flips", metavar="N", type=int, help="more than N inputs that change their class"
+        "--max-flips",
+        metavar="N",
+        type=bound,
+        help="more inputs that change their class: a count, or a share as 0.01",
     )
     group.add_argument("--max-drop", metavar="X", type=float, help="accuracy lower by more than X, in [0, 1]")
 
@@ -127,6 +132,11 @@ def numbers(text: str) -> list[int]:
     if not all(part.strip().isdecimal() for part in parts):
         raise ArgumentTypeError(f"{text!r}: whole numbers from 0 are wanted, as in 3 or 3,7")
     return list(map(int, parts))
+
+
+def bound(text: str) -> float:
+    """Read a count or a share: a whole number is a count."""
+    return int(text) if text.isdecimal() else float(text)
 
 
 Add = Callable[[ArgumentParser], None]

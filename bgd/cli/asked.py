@@ -2,7 +2,7 @@
 
 import json
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,8 +14,14 @@ from bgd.cli.model import Deployed, load
 from bgd.cli.parser import UsageError
 from bgd.corrector import DEFAULT
 from bgd.goals import Goal
-from bgd.knowledge import Knowledge
+from bgd.knowledge import GIVES, Knowledge
 from bgd.outputs import InputError
+
+OPTIONS = {
+    "statistic": "--training INPUTS,LABELS, or --statistics FILE",
+    "keep_set": "--keep INPUTS",
+    "training_data": "--training INPUTS,LABELS",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +37,7 @@ class Asked:
     model: Deployed
     reader: Reader
     classes: Classes
+    _read: dict[str, Inputs] = field(default_factory=dict)
 
     @classmethod
     def of(cls, arguments: Namespace) -> "Asked":
@@ -40,8 +47,10 @@ class Asked:
         return cls(model_of(arguments), reader, classes)
 
     def read(self, text: str, where: str) -> Inputs:
-        """Read inputs."""
-        return self.reader.read(text, where)
+        """Read inputs, once."""
+        if text not in self._read:
+            self._read[text] = self.reader.read(text, where)
+        return self._read[text]
 
     def given(self, inputs: Inputs) -> torch.Tensor:
         """Return inputs as the model's network takes them.
@@ -53,7 +62,9 @@ class Asked:
         wanted = next((each.dtype for each in self.model.network.parameters()), values.dtype)
         if values.is_floating_point() and values.dtype != wanted:
             own, kind = (str(each).removeprefix("torch.") for each in (values.dtype, wanted))
-            raise InputError(f"{inputs.text} is {own}, and the model takes {kind}: --dtype {kind} turns it into that")
+            raise InputError(
+                f"{inputs.text} is {own}, and the model takes {kind}: --dtype {kind} turns it into that"
+            )
         return values
 
     def sample(self, arguments: Namespace) -> Inputs:
@@ -71,7 +82,9 @@ class Asked:
             return None
         found = labels(text, self.classes, where)
         if len(found) != len(inputs):
-            raise InputError(f"{where}: {text} holds {len(found)} labels, and {inputs.text} {len(inputs)} inputs")
+            raise InputError(
+                f"{where}: {text} holds {len(found)} labels, and {inputs.text} {len(inputs)} inputs"
+            )
         return found
 
     def knowledge(self, arguments: Namespace) -> Knowledge:
@@ -103,7 +116,9 @@ def model_of(arguments: Namespace) -> Deployed:
         UsageError: --weights and --factory say two things.
     """
     if arguments.factory and arguments.weights:
-        raise UsageError("--factory goes with a MODEL that is a file of weights, --weights with one that is a factory")
+        raise UsageError(
+            "--factory goes with a MODEL that is a file of weights, --weights with one that is a factory"
+        )
     if arguments.factory:
         return load(arguments.factory, arguments.model)
     return load(arguments.model, arguments.weights)
@@ -112,7 +127,7 @@ def model_of(arguments: Namespace) -> Deployed:
 def goal_of(arguments: Namespace, classes: Classes) -> Goal:
     """Return what has to hold after the change."""
     accepted = classes.numbers(arguments.accept, "--accept") if arguments.accept else ()
-    where = {"where": tuple(arguments.where.split(","))} if arguments.where else {}
+    where: dict[str, Any] = {"where": tuple(arguments.where.split(","))} if arguments.where else {}
     return Goal(labels=accepted, margin=arguments.margin, probability=arguments.probability, **where)
 
 
@@ -129,7 +144,7 @@ def labels_of(arguments: Namespace, classes: Classes, count: int) -> list[int]:
     found = classes.numbers(arguments.label, "--label")
     if len(found) != count:
         raise UsageError(
-            f"--label={arguments.label!r}: {len(found)} labels for {count} inputs; --index takes one of several inputs, "
+            f"--label={arguments.label!r}: {len(found)} labels for {count} inputs; --index takes one of several, "
             "and a single input needs a first dimension that counts inputs, x[None]"
         )
     return found
@@ -143,6 +158,13 @@ def method_of(arguments: Namespace) -> tuple[str, dict[str, Any]]:
     if arguments.keep:
         return "least_harm", options
     return "least_harm_kfac" if arguments.training or arguments.statistics else DEFAULT, options
+
+
+def as_options(sentence: str) -> str:
+    """Return a sentence of the library with the command's options where it names arguments of `Knowledge.of`."""
+    for level, option in OPTIONS.items():
+        sentence = sentence.replace(GIVES[level], option)
+    return sentence
 
 
 def value_of(text: str) -> Any:

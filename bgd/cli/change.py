@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bgd.cli.words import counted, place, short, table
+from bgd.cli.words import ROWS, counted, place, short, table
 from bgd.patch import Patch
 
 
@@ -14,7 +14,8 @@ def record(patch: Patch) -> dict[str, Any]:
         for name, (count, size, largest) in patch.layers().items()
     }
     changes = [
-        {"parameter": name, "index": index, "old": old, "new": new} for name, index, old, new in _changes(patch)
+        {"parameter": name, "index": index, "old": old, "new": new}
+        for name, index, old, new in _changes(patch)
     ]
     return {
         "parameters": len(patch),
@@ -27,10 +28,12 @@ def record(patch: Patch) -> dict[str, Any]:
 
 
 def words(patch: Patch) -> str:
-    """Return a patch as people read it: a line, and a table of its changes."""
+    """Return a patch as people read it: a line, and a table of its changes, of many the largest."""
+    changes = _changes(patch)
+    if len(changes) > ROWS:
+        changes.sort(key=lambda change: -abs(change[3] - change[2]))
     rows = [
-        (place(name, index), short(old), short(new), f"{new - old:+.4g}")
-        for name, index, old, new in _changes(patch)
+        (place(name, index), short(old), short(new), f"{new - old:+.4g}") for name, index, old, new in changes
     ]
     count = counted(len(patch), "parameter")
     return f"{count} of {', '.join(patch.tensors)}:\n{table(('parameter', 'old', 'new', 'change'), rows)}"

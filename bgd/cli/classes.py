@@ -56,7 +56,11 @@ class Classes:
             return self.names.index(word)
         if word.isdecimal():
             return int(word)
-        advice = nearest(word, self.names) if self.names else "a class index from 0 on is wanted; --classes gives names"
+        advice = (
+            nearest(word, self.names)
+            if self.names
+            else "a class index from 0 on is wanted; --classes gives names"
+        )
         raise ConfigError(f"{where}={word!r}: no such class; {advice}")
 
     def numbers(self, words: str, where: str) -> list[int]:
@@ -88,7 +92,11 @@ def _of_json(found: Sequence[str] | dict[str, str] | dict[str, int]) -> tuple[st
     """Return names by number."""
     if isinstance(found, dict):
         turned = all(isinstance(value, int) for value in found.values())
-        pairs = {value: key for key, value in found.items()} if turned else {int(key): value for key, value in found.items()}
+        pairs = (
+            {value: key for key, value in found.items()}
+            if turned
+            else {int(key): value for key, value in found.items()}
+        )
         found = [str(pairs[number]) for number in range(len(pairs))]
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise ValueError

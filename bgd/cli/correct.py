@@ -14,9 +14,9 @@ from bgd.cli.classes import Classes
 from bgd.cli.inputs import Inputs
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
-from bgd.cli.progress import note, waiting
+from bgd.cli.progress import waiting
 from bgd.cli.target import refuse_target
-from bgd.cli.words import counted, short
+from bgd.cli.words import short
 from bgd.corrector import Corrector
 from bgd.goals import Goal
 from bgd.methods.trial import Correction
@@ -140,7 +140,9 @@ def _described(asked: Asked, patch: Patch, sample: Inputs, arguments: Namespace)
         **patch.metadata,
         "sample": sha256(seen).hexdigest(),
         "input": ", ".join(sample.name(number) for number in range(len(sample))),
-        "model": ", ".join(each for each in (arguments.model, arguments.weights or arguments.factory) if each),
+        "model": ", ".join(
+            each for each in (arguments.model, arguments.weights or arguments.factory) if each
+        ),
         "bgd": __version__,
         **({"transform": sample.transform} if sample.transform else {}),
     }
@@ -174,10 +176,7 @@ def _record(report: Report, classes: Classes) -> dict[str, Any]:
         }
         for name, before, after in report.said
     ]
-    told = {
-        each.key: effects.record(found, each.inputs, classes, each.labels is not None)
-        for each, found in report.effects
-    }
+    told = {each.key: effects.record(found, each.inputs) for each, found in report.effects}
     return {"samples": said, "patch": change.record(report.patch), **told}
 
 
@@ -187,10 +186,7 @@ def _words(report: Report, classes: Classes) -> list[str]:
         f"{short(after[1])})"
         for name, before, after in report.said
     ]
-    told = [
-        f"{each.key}: {effects.words(found, each.inputs, classes, each.labels is not None)}"
-        for each, found in report.effects
-    ]
+    told = [f"{each.key}: {effects.words(found, each.inputs)}" for each, found in report.effects]
     return [*said, change.words(report.patch), *told]
 
 

@@ -21,7 +21,7 @@ class Inputs:
 
     Attributes:
         values: The tensor (N, ...) that the model gets.
-        names: The file that each is of; empty where one file holds all.
+        names: Of each: its file, and its place in it where that holds several.
         text: As the user names them.
         transform: The steps that pictures went through; empty for arrays.
     """
@@ -35,8 +35,8 @@ class Inputs:
         return len(self.values)
 
     def name(self, number: int) -> str:
-        """Name of an input for people: its file, or its number."""
-        return self.names[number] if self.names else f"input {number}"
+        """Name of an input for people: its file, and its place in it where there are several."""
+        return self.names[number]
 
     def taken(self, numbers: Sequence[int]) -> "Inputs":
         """Return those of some numbers.
@@ -45,8 +45,10 @@ class Inputs:
             InputError: There is no such input.
         """
         if max(numbers) >= len(self):
-            raise InputError(f"--index={max(numbers)}: {self.text} holds {counted(len(self), 'input')}, 0 to {len(self) - 1}")
-        names = tuple(self.names[number] for number in numbers) if self.names else ()
+            raise InputError(
+                f"--index={max(numbers)}: {self.text} holds {counted(len(self), 'input')}, 0 to {len(self) - 1}"
+            )
+        names = tuple(self.names[number] for number in numbers)
         return replace(self, values=self.values[list(numbers)], names=names)
 
 
@@ -85,7 +87,7 @@ class Reader:
         if Path(text).is_dir() or (has_magic(text) and not Path(text).exists()):
             return self._many(text, where)
         values, is_picture = self._one(text, where)
-        return self._checked(Inputs(values, (text,) if is_picture else (), text, self._steps(is_picture)), where)
+        return self._checked(Inputs(values, _names(text, values), text, self._steps(is_picture)), where)
 
     def _many(self, text: str, where: str) -> Inputs:
         """Read the files of a folder or a glob, in the order of their names."""
@@ -102,14 +104,20 @@ class Reader:
         first = read[0][0]
         for each, (values, _) in zip(files, read, strict=True):
             if values.shape[1:] != first.shape[1:] or values.dtype != first.dtype:
-                raise InputError(f"{where}: {each} is {_shape(values)}, and {files[0]} is {_shape(first)}: one shape and type are wanted")
-        names = tuple(each for each, (values, _) in zip(files, read, strict=True) for _ in range(len(values)))
+                raise InputError(
+                    f"{where}: {each} is {_shape(values)}, {files[0]} is {_shape(first)}: one shape and type are wanted"
+                )
+        names = tuple(
+            name for each, (values, _) in zip(files, read, strict=True) for name in _names(each, values)
+        )
         values = torch.cat([values for values, _ in read])
         note(
             f"{where}: {counted(len(values), 'input')} of {counted(len(files), 'file')} in {text}, in the order of "
             "their names"
         )
-        return self._checked(Inputs(values, names, text, self._steps(any(picture for _, picture in read))), where)
+        return self._checked(
+            Inputs(values, names, text, self._steps(any(picture for _, picture in read))), where
+        )
 
     def _one(self, text: str, where: str) -> tuple[torch.Tensor, bool]:
         """Read a file (N, ...), and say whether it is a picture."""
@@ -133,6 +141,10 @@ class Reader:
         if not len(inputs):
             raise InputError(f"{where}: {inputs.text} holds no input")
         return inputs
+
+
+def _names(text: str, values: torch.Tensor) -> tuple[str, ...]:
+    return (text,) if len(values) == 1 else tuple(f"{text}[{number}]" for number in range(len(values)))
 
 
 def _shape(values: torch.Tensor) -> str:

@@ -18,5 +18,9 @@ def inspect(arguments: Namespace) -> Outcome:
         "hashed": sorted(patch.hashes),
     }
     said = [(key, text) for key, text in sorted(patch.metadata.items())]
-    hashed = f"bound to the whole of {', '.join(sorted(patch.hashes))}" if patch.hashes else "bound to its old values alone"
+    hashed = (
+        f"bound to the whole of {', '.join(sorted(patch.hashes))}"
+        if patch.hashes
+        else "bound to its old values alone"
+    )
     return Outcome(record, "\n".join([change.words(patch), hashed, table(("its maker says", ""), said)]))

@@ -38,7 +38,7 @@ class Deployed:
     @torch.no_grad()
     def outputs(self, raw: torch.Tensor) -> torch.Tensor:
         """Return what the model itself says of inputs (N, ...): scores (N, C)."""
-        return torch.cat([logits_in(self.network(some.clone())) for some in raw.split(BATCH)])
+        return torch.cat([logits_in(self.network(some.clone())) for some in torch.split(raw, BATCH)])
 
     def stored(self, patch: Patch) -> Patch:
         """Return a patch of the network as it is saved: with the hashes of the tensors that it changes."""
@@ -63,7 +63,9 @@ def load(text: str, weights: str | None = None) -> Deployed:
         OSError: The weights cannot be read.
     """
     if not re.fullmatch(r"[\w.]+:[\w.]+", text):
-        raise ConfigError(f"model={text!r}: package.module:factory is wanted, or a file's weights with --factory")
+        raise ConfigError(
+            f"model={text!r}: package.module:factory is wanted, or a file's weights with --factory"
+        )
     module, _, name = text.partition(":")
     made = _made(text, module, name)
     if weights is None:

@@ -1,4 +1,4 @@
-"""What a command has to say: one record for programs, the same in words for people, and whether it is what was asked."""
+"""What a command has to say: a record for programs, the same in words for people, a status."""
 
 import math
 from collections.abc import Mapping

@@ -102,7 +102,9 @@ def _patched_file(of: ArgumentParser) -> None:
 
 def _correct(of: ArgumentParser) -> None:
     of.add_argument(
-        "--check", metavar="INPUTS", help="inputs that neither choose nor are kept: what happens to them is told"
+        "--check",
+        metavar="INPUTS",
+        help="inputs that neither choose nor are kept: what happens to them is told",
     )
     of.add_argument("--check-labels", metavar="FILE", help="their right classes")
     take.output(of, "where the patch is written; without it nothing is")
@@ -112,7 +114,16 @@ COMMANDS: dict[str, Command] = {
     "correct": Command(
         "bgd.cli.correct",
         "find a small change that makes a model get an input right",
-        (take.model, take.sample, take.goal, take.method, take.knowledge, take.limits, _correct, take.reading),
+        (
+            take.model,
+            take.sample,
+            take.goal,
+            take.method,
+            take.knowledge,
+            take.limits,
+            _correct,
+            take.reading,
+        ),
         (
             "bgd correct net:make wrong.npy --weights net.pt --label 3 -o fix.safetensors --keep keep.npz:x",
             "bgd correct net:make digit.png --transform grayscale,resize=8x8,scale=0..1 --weights net.pt --label 7",

@@ -1,9 +1,9 @@
 """Pictures as inputs, through steps that the user states: how a picture is prepared decides what is wrong with it.
 
-Two kinds of steps, in this order, each in the order that it is given in. On the picture: `grayscale`, `rgb`, `resize=HxW`
-or `resize=S` (the shorter side), `crop=HxW` (the middle). On its numbers (C, H, W), 0 to 255 at first: `scale=A..B`
-(0 to 255 become A to B), `invert` (255 less the number, before any scale), `mean=M/M/M` and `std=S/S/S` (one number, or
-one a channel), `last` (channels last, (H, W, C)).
+There are two kinds of steps, in this order, and each kind in the order that it is given in. On the picture:
+`grayscale`, `rgb`, `resize=HxW`, `resize=S` (the shorter side), `crop=HxW` (the middle). On its numbers (C, H, W), 0 to
+255 at first: `invert` (255 less the number), `scale=A..B` (0 to 255 become A to B), `mean=M/M/M` and `std=S/S/S` (one
+number, or one a channel), `last` (channels last, (H, W, C)).
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+BILINEAR = 2  # pillow's number of the filter
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # with eight bits a channel at the most
 
 OnPicture = Callable[["Image"], "Image"]
@@ -53,7 +54,9 @@ class Transform:
             name, _, value = step.strip().partition("=")
             if name in PICTURE_STEPS:
                 if on_numbers:
-                    raise ConfigError(f"--transform: {step!r} is a step on the picture: it comes before those on numbers")
+                    raise ConfigError(
+                        f"--transform: {step!r} is a step on the picture: it comes before those on numbers"
+                    )
                 on_picture.append(_made(PICTURE_STEPS[name], step, value))
             elif name in NUMBER_STEPS:
                 on_numbers.append(_made(NUMBER_STEPS[name], step, value))
@@ -125,10 +128,16 @@ def _mode(kind: str) -> Callable[[str], OnPicture]:
 def _resize(value: str) -> OnPicture:
     sides = _sides(value)
     if len(sides) == 2:
-        return lambda picture: picture.resize((sides[1], sides[0]), 2)  # pillow has the width first; 2 is bilinear
-    return lambda picture: picture.resize(
-        tuple(max(1, round(each * sides[0] / min(picture.size))) for each in picture.size), 2
-    )
+        return lambda picture: picture.resize(
+            (sides[1], sides[0]), 2
+        )  # pillow has the width first; 2 is bilinear
+    (shorter,) = sides
+
+    def step(picture: "Image") -> "Image":
+        width, height = (max(1, round(each * shorter / min(picture.size))) for each in picture.size)
+        return picture.resize((width, height), BILINEAR)
+
+    return step
 
 
 def _crop(value: str) -> OnPicture:
@@ -172,7 +181,9 @@ def _last(value: str) -> OnNumbers:
 
 def _fit(values: torch.Tensor, numbers: torch.Tensor, step: str) -> torch.Tensor:
     if len(values) not in (1, len(numbers)):
-        raise InputError(f"--transform: {step} has {len(values)} numbers, and the picture {len(numbers)} channels")
+        raise InputError(
+            f"--transform: {step} has {len(values)} numbers, and the picture {len(numbers)} channels"
+        )
     return values
 
 

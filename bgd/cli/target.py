@@ -24,7 +24,9 @@ def refuse_target(output: str | None, overwrite: bool, inputs: Iterable[str | No
     path = Path(output)
     for each in inputs:
         if each is not None and path.exists() and _same(path, each):
-            raise UsageError(f"--output={output!r}: it is {each}, which is read, and no input is written over")
+            raise UsageError(
+                f"--output={output!r}: it is {each}, which is read, and no input is written over"
+            )
     if path.is_dir():
         raise UsageError(f"--output={output!r}: it is a folder, and a file is wanted")
     if path.exists() and not overwrite:

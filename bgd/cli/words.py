@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-ROWS = 20  # of a table, shown to people; --json has all
+ROWS = 12  # of a table, shown to people; --json has all
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, as in 1 input, 2,000 inputs."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """Return a number with its noun, as in 1 input, 2,000 inputs, 10 classes."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
 
 
 def short(value: float) -> str:
@@ -21,14 +22,11 @@ def place(name: str, index: Sequence[int]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], shown: int = ROWS) -> str:
-    """Return rows of text below a head, in columns; of many rows the first ones.
-
-    A column of numbers is set to the right: one whose first cell begins with a digit or a sign.
-    """
+    """Return rows of text below a head, in columns, those of numbers to the right; of many rows the first ones."""
     first = rows[:shown]
-    lines = [list(head), *map(list, first)]
+    lines = [head, *first]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    right = [bool(first) and cell[:1] in "+-0123456789" and cell != "" for cell in (first[0] if first else head)]
+    right = [all(map(_is_number, column)) for column in zip(*first, strict=True)] or [False] * len(head)
     text = [
         "  ".join(
             cell.rjust(width) if to_the_right else cell.ljust(width)
@@ -38,3 +36,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], shown: int = ROWS)
     ]
     more = len(rows) - len(first)
     return "\n".join([*text, *([f"and {more:,} more, which --json lists"] if more else [])])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", ""))
+    except ValueError:
+        return False
+    return True
