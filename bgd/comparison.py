@@ -7,7 +7,7 @@ of its own, -1. To come to it, or from it, is a flip; it is never right; its los
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -48,6 +48,16 @@ class Effects:
     labels: torch.Tensor
     labelled: bool = True
     classes: Sequence[str] = ()
+
+    @classmethod
+    def cat(cls, parts: Sequence["Effects"]) -> "Effects":
+        """Return the effects on several lots of inputs, one after the other."""
+        return replace(
+            parts[0],
+            before=MarginEvaluation.cat([each.before for each in parts]),
+            after=MarginEvaluation.cat([each.after for each in parts]),
+            labels=torch.cat([each.labels for each in parts]),
+        )
 
     def __len__(self) -> int:
         """Number of inputs."""

@@ -72,6 +72,15 @@ def test_effects_are_those_of_a_loop_over_inputs(model, patch, labels, rows):
     assert found.margin_quantiles()[0.0] == pytest.approx(min(margin), abs=1e-5)
 
 
+def test_effects_on_lots_of_inputs_are_those_on_all(model, patch, labels):
+    whole = bgd.effects(model, patch, INPUTS, labels, CLASSES)
+    lots = zip(INPUTS.split(70), labels.split(70), strict=True)
+    joined = Effects.cat([bgd.effects(model, patch, *lot, CLASSES) for lot in lots])
+    assert joined.transitions == whole.transitions
+    assert joined.classes == CLASSES
+    torch.testing.assert_close(joined.margin_change, whole.margin_change, rtol=0, atol=1e-5)
+
+
 def test_as_plain_numbers_they_say_the_same(model, patch, labels):
     found = bgd.effects(model, patch, INPUTS, labels, CLASSES)
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
