@@ -33,6 +33,11 @@ def reading(parser: ArgumentParser) -> None:
 def sample(parser: ArgumentParser) -> None:
     """SAMPLE, and which of several it is."""
     parser.add_argument("sample", metavar="SAMPLE", help=INPUTS)
+    index(parser)
+
+
+def index(parser: ArgumentParser) -> None:
+    """Which of several inputs."""
     parser.add_argument(
         "--index", type=numbers, metavar="N", help="take input N of SAMPLE, from 0; several as in 3,7"
     )

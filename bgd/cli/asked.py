@@ -13,9 +13,10 @@ from bgd.cli.inputs import Inputs, Reader
 from bgd.cli.model import Deployed, load
 from bgd.cli.parser import UsageError
 from bgd.corrector import DEFAULT
+from bgd.errors import ConfigError
 from bgd.goals import Goal
 from bgd.knowledge import GIVES, Knowledge
-from bgd.outputs import InputError
+from bgd.outputs import InputError, readable
 
 OPTIONS = {
     "statistic": "--training INPUTS,LABELS, or --statistics FILE",
@@ -68,9 +69,25 @@ class Asked:
         return values
 
     def sample(self, arguments: Namespace) -> Inputs:
-        """Read the sample: the inputs that --index takes, or all."""
+        """Read the sample: the inputs that --index takes, or all.
+
+        Raises:
+            InputError: The model does not take it.
+            ConfigError: Names of classes are more or fewer than the model has.
+        """
         found = self.read(arguments.sample, "sample")
-        return found if arguments.index is None else found.taken(arguments.index)
+        found = found if arguments.index is None else found.taken(arguments.index)
+        if self.classes.names:
+            self._check_names(self.given(found)[:1])
+        return found
+
+    @torch.no_grad()
+    def _check_names(self, x: torch.Tensor) -> None:
+        classes = readable(self.model.network, x, where="sample")(x.clone()).shape[-1]
+        if len(self.classes.names) != classes:
+            raise ConfigError(
+                f"--classes: it names {len(self.classes.names)} classes, and the model has {classes} classes"
+            )
 
     def labels(self, text: str | None, inputs: Inputs, where: str) -> torch.Tensor | None:
         """Read the labels of inputs (N,), None where there are none.

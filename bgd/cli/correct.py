@@ -23,13 +23,15 @@ from bgd.methods.trial import Correction
 from bgd.patch import Patch
 from bgd.side_effects import Effects
 
+KINDS = {"keep": "on the keep-set, which chose the change", "check": "on inputs that had no say"}
+
 
 @dataclass(frozen=True, eq=False)
 class Watched:
     """Inputs on which side effects are told.
 
     Attributes:
-        key: `keep` or `check`.
+        key: One of `KINDS`.
         inputs: They.
         labels: Their right classes (N,), None where nobody gave them.
     """
@@ -186,7 +188,7 @@ def _words(report: Report, classes: Classes) -> list[str]:
         f"{short(after[1])})"
         for name, before, after in report.said
     ]
-    told = [f"{each.key}: {effects.words(found, each.inputs)}" for each, found in report.effects]
+    told = [f"{KINDS[each.key]}: {effects.words(found, each.inputs)}" for each, found in report.effects]
     return [*said, change.words(report.patch), *told]
 
 

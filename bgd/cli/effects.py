@@ -11,7 +11,7 @@ from bgd.cli.outcome import Outcome
 from bgd.cli.progress import Progress
 from bgd.cli.words import table
 from bgd.evaluation import MarginEvaluation
-from bgd.patch import Patch
+from bgd.patch import Patch, PatchError
 from bgd.side_effects import Effects, Evaluator
 
 LOT = 500  # inputs that are evaluated before progress is told
@@ -22,9 +22,24 @@ def effects(arguments: Namespace) -> Outcome:
     asked = Asked.of(arguments)
     inputs = asked.read(arguments.inputs, "inputs")
     labels = asked.labels(arguments.labels, inputs, "labels")
-    found = measured(asked, Patch.load(arguments.fix), inputs, labels)
+    patch = asked.model.loaded(Patch.load(arguments.fix))
+    _check(patch, asked, arguments.fix)
+    found = measured(asked, patch, inputs, labels)
     told = {"fix": arguments.fix, "effects": record(found, inputs)}
     return Outcome(told, words(found, inputs), refusal(found, arguments))
+
+
+def _check(patch: Patch, asked: Asked, fix: str) -> None:
+    """Refuse a patch that does not start from the model.
+
+    Raises:
+        PatchError: It says why.
+    """
+    found = patch.verify(asked.model.network)
+    if found.state != "base":
+        raise PatchError(
+            f"{fix} does not start from the model: {found.reason or 'the model has it in it already'}"
+        )
 
 
 def measured(asked: Asked, patch: Patch, inputs: Inputs, labels: torch.Tensor | None) -> Effects:
@@ -34,7 +49,8 @@ def measured(asked: Asked, patch: Patch, inputs: Inputs, labels: torch.Tensor | 
     for start in range(0, len(values), LOT):
         lot = slice(start, start + LOT)
         own = None if labels is None else labels[lot]
-        lots.append(Evaluator(asked.model.network, values[lot], own).effects(patch))
+        evaluator = Evaluator(asked.model.network, values[lot], own, classes=asked.classes.names)
+        lots.append(evaluator.effects(patch))
         progress(min(start + LOT, len(values)), len(values))
     return Effects(
         MarginEvaluation.cat([each.before for each in lots]),

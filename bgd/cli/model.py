@@ -44,6 +44,10 @@ class Deployed:
         """Return a patch of the network as it is saved: with the hashes of the tensors that it changes."""
         return patch.hashed(self.network)
 
+    def loaded(self, patch: Patch) -> Patch:
+        """Return a patch of the model's file as one of the network: itself."""
+        return patch
+
     def patched(self, patch: Patch) -> "Deployed":
         """Return the same model with a patch in it."""
         network = private_copy(self.network)

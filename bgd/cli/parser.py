@@ -110,6 +110,22 @@ def _correct(of: ArgumentParser) -> None:
     take.output(of, "where the patch is written; without it nothing is")
 
 
+def _stack(of: ArgumentParser) -> None:
+    of.add_argument("stack", metavar="STACK", help="the stack's file; --add begins one")
+    take.model(of)
+    group = of.add_argument_group("what to do; nothing: say how each fix stands")
+    group.add_argument(
+        "--add", metavar="FIX", help="put a patch on top, made on top of the stack or of MODEL"
+    )
+    group.add_argument("--sample", metavar="SAMPLE", help="the input that it is for, with --label")
+    group.add_argument("--note", help="words to know it by; by default its file")
+    group.add_argument(
+        "--undo", metavar="N", type=int, help="take the fix of this number out, wherever it is"
+    )
+    group.add_argument("--squash", metavar="FILE", help="write one patch that does what the stack does")
+    take.output(of, "where the changed stack is written; by default its own file, with --overwrite")
+
+
 COMMANDS: dict[str, Command] = {
     "correct": Command(
         "bgd.cli.correct",
@@ -128,7 +144,8 @@ COMMANDS: dict[str, Command] = {
             "bgd correct net:make wrong.npy --weights net.pt --label 3 -o fix.safetensors --keep keep.npz:x",
             "bgd correct net:make digit.png --transform grayscale,resize=8x8,scale=0..1 --weights net.pt --label 7",
             "bgd correct net:make wrong.npy --weights net.pt --label three --classes names.txt --margin 0.3",
-            "bgd correct net:make many.npy --index 2 --weights net.pt --accept 3,5 --method bgd_ii --set subset_size=3",
+            "bgd correct net:make many.npy --index 2 --weights net.pt --accept 3,5 --method bgd_ii --set subset_size=3 "
+            "-o other.safetensors",
             "bgd correct net.pt wrong.npy --factory net:make --label 3 --keep keep.npz:x --check other.npz:x "
             "--check-labels other.npz:y --max-drop 0.5 --json",
         ),
@@ -166,6 +183,17 @@ COMMANDS: dict[str, Command] = {
         "read a fix without a model: what it changes, and what its maker says",
         (take.fix,),
         ("bgd inspect fix.safetensors", "bgd inspect fix.safetensors --json"),
+    ),
+    "stack": Command(
+        "bgd.cli.stack",
+        "keep fixes of one model in a row: add, undo any, see which broke which, make one of all",
+        (_stack, take.index, take.goal, take.reading),
+        (
+            "bgd stack all.stack net:make --weights net.pt --add fix.safetensors --sample wrong.npy --label 3",
+            "bgd stack all.stack net:make --weights net.pt --add other.safetensors --overwrite",
+            "bgd stack all.stack net:make --weights net.pt --undo 1 -o without.stack",
+            "bgd stack all.stack net:make --weights net.pt --squash both.safetensors",
+        ),
     ),
     "checks": Command(
         "bgd.cli.checks",

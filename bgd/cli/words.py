@@ -7,7 +7,7 @@ ROWS = 12  # of a table, shown to people; --json has all
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, as in 1 input, 2,000 inputs, 10 classes."""
-    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    ending = "" if number == 1 else "es" if noun.endswith(("s", "x")) else "s"
     return f"{number:,} {noun}{ending}"
 
 
