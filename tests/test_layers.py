@@ -36,6 +36,8 @@ OFFERED = {  # not when a module is imported
     for package, offering in {
         "pandas": ("patch.table", "patch.change", "comparison"),
         "PIL": ("cli.pictures",),
+        "onnx": ("deployed.graph", "deployed.onnx_file"),
+        "onnxruntime": ("deployed.session",),
     }.items()
     for module in offering
 }
