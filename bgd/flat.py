@@ -151,12 +151,16 @@ def private_copy(network: nn.Module) -> nn.Module:
     """
     try:
         with _Copying(network):
-            return copy.deepcopy(network)
+            twin = copy.deepcopy(network)
     except (TypeError, RuntimeError) as error:
         raise NetworkError(
             f"the network, a {type(network).__name__}, cannot be copied: {error}. Take out of it whatever is neither a "
             "tensor nor plain data, or make it anew and load its state_dict()"
         ) from error
+    for parameter in twin.parameters():
+        if not parameter.is_leaf:  # as in copies of TorchScript
+            parameter.detach_().requires_grad_()
+    return twin
 
 
 class _Copying(TorchFunctionMode):
