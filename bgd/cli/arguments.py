@@ -17,6 +17,12 @@ def model(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--factory", metavar="MODULE:NAME", help="what makes the model whose weights MODEL holds"
     )
+    parser.add_argument(
+        "--head", metavar="NODE", help="of an ONNX file, another MatMul or Gemm than the last"
+    )
+    parser.add_argument(
+        "--cache", metavar="FOLDER", help="of an ONNX file, where features of inputs are kept"
+    )
 
 
 def reading(parser: ArgumentParser) -> None:

@@ -10,9 +10,10 @@ import torch
 from bgd.cli import arrays
 from bgd.cli.classes import Classes, labels
 from bgd.cli.inputs import Inputs, Reader
-from bgd.cli.model import Deployed, load
 from bgd.cli.parser import UsageError
+from bgd.cli.progress import Progress
 from bgd.corrector import DEFAULT
+from bgd.deployed.model import Deployed, load
 from bgd.errors import ConfigError
 from bgd.goals import Goal
 from bgd.knowledge import GIVES, Knowledge
@@ -136,9 +137,16 @@ def model_of(arguments: Namespace) -> Deployed:
         raise UsageError(
             "--factory goes with a MODEL that is a file of weights, --weights with one that is a factory"
         )
-    if arguments.factory:
-        return load(arguments.factory, arguments.model)
-    return load(arguments.model, arguments.weights)
+    made, weights = (
+        (arguments.factory, arguments.model) if arguments.factory else (arguments.model, arguments.weights)
+    )
+    return load(
+        made,
+        weights,
+        head=arguments.head,
+        cache=arguments.cache,
+        progress=Progress("features by ONNX Runtime"),
+    )
 
 
 def goal_of(arguments: Namespace, classes: Classes) -> Goal:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from bgd.cli.asked import model_of
-from bgd.cli.carry import Carried, apply_to_file, verify_file
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
 from bgd.cli.target import refuse_target
 from bgd.cli.words import counted
+from bgd.deployed.carry import Carried, apply_to_file, verify_file
 from bgd.patch import Patch
 
 SAID = {"base": "is the model that {fix} starts from", "patched": "has {fix} in it"}
@@ -48,13 +48,16 @@ def _written(arguments: Namespace, revert: bool) -> Outcome:
         )
     refuse_target(arguments.output, arguments.overwrite, (str(file), arguments.fix))
     patch = Patch.load(arguments.fix)
-    carried = apply_to_file(patch, file, Path(arguments.output), revert=revert)
+    carried = apply_to_file(
+        patch, file, arguments.output, revert, shared=arguments.shared, overwrite=arguments.overwrite
+    )
     record = {
         "fix": arguments.fix,
         "model": str(file),
         "output": arguments.output,
         "parameters": len(patch),
         "names": _names(carried),
+        "shared": {name: list(others) for name, others in carried.shared.items()},
     }
     what = f"{arguments.fix} taken out of" if revert else f"{arguments.fix} in"
     return Outcome(record, f"{arguments.output}: {what} {file}, {counted(len(patch), 'parameter')}")

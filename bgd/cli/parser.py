@@ -98,6 +98,9 @@ def _options(command: str) -> list[str]:
 
 def _patched_file(of: ArgumentParser) -> None:
     take.output(of, "the model's file with the change", required=True)
+    of.add_argument(
+        "--shared", action="store_true", help="change a tensor with everything in the file that shares it"
+    )
 
 
 def _correct(of: ArgumentParser) -> None:
@@ -146,6 +149,7 @@ COMMANDS: dict[str, Command] = {
             "bgd correct net:make wrong.npy --weights net.pt --label three --classes names.txt --margin 0.3",
             "bgd correct net:make many.npy --index 2 --weights net.pt --accept 3,5 --method bgd_ii --set subset_size=3 "
             "-o other.safetensors",
+            "bgd correct net.onnx wrong.npy --label 3 --keep keep.npz:x --cache features -o head.safetensors",
             "bgd correct net.pt wrong.npy --factory net:make --label 3 --keep keep.npz:x --check other.npz:x "
             "--check-labels other.npz:y --max-drop 0.5 --json",
         ),
@@ -158,19 +162,24 @@ COMMANDS: dict[str, Command] = {
             "bgd effects fix.safetensors net:make other.npz:x --weights net.pt --labels other.npz:y",
             "bgd effects fix.safetensors net:make 'pictures/*.png' --weights net.pt "
             "--transform grayscale,resize=8x8,scale=0..1 --classes names.txt",
+            "bgd effects head.safetensors net.onnx other.npz:x --max-flips 0.2",
         ),
     ),
     "verify": Command(
         "bgd.cli.files",
         "say whether a model is the one that a fix starts from, the patched one, or neither",
         (take.fix, take.model),
-        ("bgd verify fix.safetensors net.pt",),
+        ("bgd verify fix.safetensors net.pt", "bgd verify head.safetensors net.onnx"),
     ),
     "apply": Command(
         "bgd.cli.files",
         "write a model's file with a fix in it; the model's own file stays",
         (take.fix, take.model, _patched_file),
-        ("bgd apply fix.safetensors net.pt -o fixed.pt", "bgd verify fix.safetensors fixed.pt --json"),
+        (
+            "bgd apply fix.safetensors net.pt -o fixed.pt",
+            "bgd apply head.safetensors net.onnx -o fixed.onnx",
+            "bgd verify fix.safetensors fixed.pt --json",
+        ),
     ),
     "revert": Command(
         "bgd.cli.files",

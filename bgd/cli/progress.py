@@ -28,10 +28,14 @@ class Progress:
     def __init__(self, what: str, clock: Clock = time.monotonic) -> None:
         self._what, self._clock = what, clock
         self._started = self._said = clock()
+        self._done = 0
 
     def __call__(self, done: int, total: int) -> None:
-        """Say it, if the last time is a while ago: `done` of `total` parts are over."""
+        """Say it, if the last time is a while ago: `done` of `total` parts are over; fewer than before begin anew."""
         now = self._clock()
+        if done < self._done:
+            self._started = self._said = now
+        self._done = done
         if now - self._started < SILENT or now - self._said < EVERY or not done:
             return
         self._said, gone = now, now - self._started

@@ -5,6 +5,7 @@ import sys
 from collections import namedtuple
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -25,6 +26,26 @@ WANTED = (3, 5, 7)  # labels in examples: no input may have them already
 Said = namedtuple("Said", ("status", "out", "err"))
 
 
+def exported(model):
+    """The model as an ONNX file that ends in Softmax, made node by node."""
+    node = onnx.helper.make_node
+    nodes = [
+        node("Flatten", ["x"], ["flat"]),
+        node("Gemm", ["flat", "w1", "b1"], ["hidden"], transB=1),
+        node("Relu", ["hidden"], ["features"]),
+        node("Gemm", ["features", "w2", "b2"], ["logits"], transB=1),
+        node("Softmax", ["logits"], ["scores"], axis=1),
+    ]
+    tensors = [
+        onnx.numpy_helper.from_array(value.numpy(), name)
+        for name, value in zip(("w1", "b1", "w2", "b2"), model.state_dict().values(), strict=True)
+    ]
+    value = onnx.helper.make_tensor_value_info
+    ends = [value("x", 1, ["n", 1, 8, 8])], [value("scores", 1, ["n", 10])]
+    graph = onnx.helper.make_graph(nodes, "net", *ends, tensors)
+    return onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)])
+
+
 def made(seed=0):
     torch.manual_seed(seed)
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)).eval()
@@ -42,6 +63,7 @@ def folder(tmp_path_factory, model):
     (path / "net.py").write_text(SOURCE)
     (path / "names.txt").write_text("\n".join(NAMES))
     torch.save(model.state_dict(), path / "net.pt")
+    onnx.save(exported(model), path / "net.onnx")
     inputs = np.random.Generator(np.random.PCG64(1)).normal(size=(700, 1, 8, 8)).astype("f")
     said = model(torch.from_numpy(inputs)).argmax(1).numpy()
     wrong = np.flatnonzero(~np.isin(said, WANTED))

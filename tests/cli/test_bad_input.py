@@ -69,7 +69,7 @@ CASES = {  # words -> status, sentence
     "correct nowhere:make wrong.npy --label 3": (2, "No module named 'nowhere'"),
     "correct net:make wrong.npy --weights other.npz --label 3": (2, "other.npz"),
     "correct net:make wrong.npy --weights small.pt --label 3": (2, "small.pt.*size mismatch for 3.weight"),
-    "correct net:make wrong.npy --weights none.pt --label 3": (2, "none.pt: No such file"),
+    "correct net:make wrong.npy --weights none.pt --label 3": (2, "weights='none.pt': no such file"),
     "correct net.pt wrong.npy --factory net:make --weights net.pt --label 3": (2, "--factory goes with"),
     # the sample
     "correct net:make short.npy --weights net.pt --label 3": (2, r"does not take an input of shape \(1, 1, 7, 7\)"),
@@ -133,7 +133,7 @@ CASES = {  # words -> status, sentence
     "correct net:make 'none*.png' --weights net.pt --label 7 --transform grayscale": (2, r"none\*.png has no file of"),
     # patches
     "effects fix.safetensors net:make other.npz:x --weights other.pt": (2, "start from the model: 3.bias: 1 of 1 val"),
-    "verify fix.safetensors small.pt": (1, "does not verify: 3.bias has the shape"),
+    "verify fix.safetensors small.pt": (1, "does not verify: 3.bias is not in small.pt by value"),
     "verify fix.safetensors none.pt": (2, "there is no such file"),
     "verify net.pt net.pt": (2, "net.pt cannot be read as a patch"),
     "apply fix.safetensors small.pt -o out.pt": (2, "3.bias has the shape"),
