@@ -34,7 +34,8 @@ NEEDED = {"torch", "numpy", "scipy"}  # by the library
 OFFERED = {  # not when a module is imported
     (f"bgd.{module}", package)
     for package, offering in {
-        "pandas": ("patch.table", "patch.change", "comparison"),
+        "pandas": ("patch.table", "patch.change", "comparison", "pareto.points"),
+        "matplotlib": ("pareto.figure",),
         "PIL": ("cli.pictures",),
         "onnx": ("deployed.graph", "deployed.onnx_file"),
         "onnxruntime": ("deployed.session",),
