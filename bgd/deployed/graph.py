@@ -14,6 +14,7 @@ import torch
 from bgd.deployed.numbers import Bytes, Numbers
 from bgd.deployed.tensors import QUANTISED
 from bgd.deployed.wire import Field, fields
+from bgd.patch.container import brief
 from bgd.patch.parts import bits
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def places(model: "onnx.ModelProto", content: Bytes, folder: Path) -> tuple[dict
     Raises:
         ValueError: The file is not what onnx read, or has two tensors of one name.
     """
+    check_text(model)
     found: dict[str, Place] = {}
     unfit = {name: SPARSE for name in _sparse(model.graph, "")}
     whole = [field for field in fields(content, 0, len(content)) if field.number == GRAPH]
@@ -136,6 +138,21 @@ def named(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":
     return {
         slot.name: slot.tensor for slot in _slots(model.graph, "") if slot.name and slot.tensor is not None
     }
+
+
+def check_text(message: Any) -> None:
+    """Refuse a message with a text that is no UTF-8: protobuf gives the bytes of such a one.
+
+    Raises:
+        ValueError: Shows it.
+    """
+    for descriptor, value in message.ListFields():
+        several = [value] if isinstance(value, str | bytes) or hasattr(value, "ListFields") else value
+        if descriptor.type == descriptor.TYPE_MESSAGE:
+            for each in several:
+                check_text(each)
+        elif descriptor.type == descriptor.TYPE_STRING and not all(isinstance(each, str) for each in several):
+            raise ValueError(f"its {descriptor.name} {brief(value)} is no text")
 
 
 def tensors(message: Any) -> "Iterator[onnx.TensorProto]":
@@ -254,7 +271,7 @@ def _place(slot: Slot, content: Bytes, span: Field, folder: Path) -> Place | str
     elif tensor.data_type in TYPED:
         numbers = Numbers(dtype, _runs(content, span, TYPED[tensor.data_type], dtype.itemsize))
     words = () if numbers else tuple(word & 0xFFFF for word in tensor.int32_data)
-    if (numbers.count if numbers else len(words)) != prod(shape):
+    if min(shape, default=0) < 0 or (numbers.count if numbers else len(words)) != prod(shape):
         return SHORT
     return Place(shape, dtype, numbers, words, location, users, slot.main)
 
