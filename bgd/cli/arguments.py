@@ -1,6 +1,6 @@
 """Arguments that several commands take, in groups, so that they are spelt and explained alike."""
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, _ArgumentGroup
 from collections.abc import Callable
 
 INPUTS = "a file (.npy, .npz:KEY, .pt:KEY, a picture), a folder or a glob; an array's first dimension counts inputs"
@@ -85,7 +85,22 @@ def method(parser: ArgumentParser) -> None:
         default=[],
         help="an option of it; may be given again",
     )
-    group.add_argument("--seed", type=int, default=0, help="of its random numbers")
+    seed(group)
+
+
+def seed(parser: ArgumentParser | _ArgumentGroup) -> None:
+    """The seed of random numbers."""
+    parser.add_argument("--seed", type=int, default=0, help="of its random numbers")
+
+
+def check(parser: ArgumentParser) -> None:
+    """Inputs on which side effects are told."""
+    parser.add_argument(
+        "--check",
+        metavar="INPUTS",
+        help="inputs that neither choose nor are kept: what happens to them is told",
+    )
+    parser.add_argument("--check-labels", metavar="FILE", help="their right classes")
 
 
 def knowledge(parser: ArgumentParser) -> None:

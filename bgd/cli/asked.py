@@ -110,21 +110,37 @@ class Asked:
         return Knowledge.of(
             self.model.network,
             keep=self._features(arguments.keep, "keep"),
-            training=self._training(arguments.training),
-            statistics=_statistics(arguments.statistics),
+            training=self.training(arguments.training),
+            statistics=self.statistics(arguments.statistics),
             seed=getattr(arguments, "seed", 0),
         )
 
     def _features(self, text: str | None, where: str) -> torch.Tensor | None:
         return None if text is None else self.given(self.read(text, where))
 
-    def _training(self, given: tuple[str, str] | None) -> tuple[torch.Tensor, torch.Tensor] | None:
+    def training(self, given: tuple[str, str] | None) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Read training data: inputs as the network takes them, and labels; None for none."""
         if given is None:
             return None
         inputs = self.read(given[0], "training")
         found = self.labels(given[1], inputs, "training")
         assert found is not None, "the pair has both"
         return self.given(inputs), found
+
+    @staticmethod
+    def statistics(text: str | None) -> dict[str, torch.Tensor] | None:
+        """Read statistics of training data by name; None for none.
+
+        Raises:
+            InputError: The file holds something else.
+        """
+        if text is None:
+            return None
+        path, _ = arrays.split(text)
+        found = arrays.tensors(path, "statistics")
+        if not all(isinstance(each, torch.Tensor) for each in found.values()):
+            raise InputError(f"statistics: {text} holds other things than tensors by name")
+        return found
 
 
 def model_of(arguments: Namespace) -> Deployed:
@@ -198,18 +214,3 @@ def value_of(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _statistics(text: str | None) -> dict[str, torch.Tensor] | None:
-    """Read statistics of training data by name.
-
-    Raises:
-        InputError: The file holds something else.
-    """
-    if text is None:
-        return None
-    path, _ = arrays.split(text)
-    found = arrays.tensors(path, "statistics")
-    if not all(isinstance(each, torch.Tensor) for each in found.values()):
-        raise InputError(f"statistics: {text} holds other things than tensors by name")
-    return found

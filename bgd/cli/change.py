@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bgd.cli.words import ROWS, counted, place, short, table
+from bgd.cli.words import ROWS, counted, place, table
 from bgd.patch import Patch
 
 
@@ -32,9 +32,7 @@ def words(patch: Patch) -> str:
     changes = _changes(patch)
     if len(changes) > ROWS:
         changes.sort(key=lambda change: -abs(change[3] - change[2]))
-    rows = [
-        (place(name, index), short(old), short(new), f"{new - old:+.4g}") for name, index, old, new in changes
-    ]
+    rows = [(place(name, index), old, new, new - old) for name, index, old, new in changes]
     count = counted(len(patch), "parameter")
     return f"{count} of {', '.join(patch.tensors)}:\n{table(('parameter', 'old', 'new', 'change'), rows)}"
 

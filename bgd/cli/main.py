@@ -20,19 +20,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The words after `bgd`; those of this process by default.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read has gone, as `head` does: what is left to print goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run the words after `bgd`, print the answer or the error, and return the status."""
     as_json = "--json" in words
     try:
         arguments = parsed(words)
-        outcome = command(arguments)
-        return _printed(arguments.command, outcome, as_json)
+        return _printed(arguments.command, command(arguments), as_json)
     except SystemExit as end:  # argparse has printed its help or its version
         return int(end.code or DONE)
     except KeyboardInterrupt:
         return _failed("stopped; nothing more is written", "KeyboardInterrupt", STOPPED, as_json)
-    except BrokenPipeError:  # whoever read has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if _is_users(error):
             return _failed(_sentence(error), type(error).__name__, WRONG, as_json)

@@ -104,13 +104,13 @@ def _patched_file(of: ArgumentParser) -> None:
 
 
 def _correct(of: ArgumentParser) -> None:
-    of.add_argument(
-        "--check",
-        metavar="INPUTS",
-        help="inputs that neither choose nor are kept: what happens to them is told",
-    )
-    of.add_argument("--check-labels", metavar="FILE", help="their right classes")
     take.output(of, "where the patch is written; without it nothing is")
+
+
+def _frontier(of: ArgumentParser) -> None:
+    of.add_argument("--methods", metavar="NAME,NAME", help="of bgd.METHODS; by default one of each kind")
+    take.seed(of)
+    take.output(of, "where a figure is written, such as frontier.png")
 
 
 def _stack(of: ArgumentParser) -> None:
@@ -140,6 +140,7 @@ COMMANDS: dict[str, Command] = {
             take.method,
             take.knowledge,
             take.limits,
+            take.check,
             _correct,
             take.reading,
         ),
@@ -150,7 +151,7 @@ COMMANDS: dict[str, Command] = {
             "bgd correct net:make many.npy --index 2 --weights net.pt --accept 3,5 --method bgd_ii --set subset_size=3 "
             "-o other.safetensors",
             "bgd correct net.onnx wrong.npy --label 3 --keep keep.npz:x --cache features -o head.safetensors",
-            "bgd correct net.pt wrong.npy --factory net:make --label 3 --keep keep.npz:x --check other.npz:x "
+            "bgd correct net.pt wrong.npy --factory net:make --label 3 --check other.npz:x "
             "--check-labels other.npz:y --max-drop 0.5 --json",
         ),
     ),
@@ -192,6 +193,15 @@ COMMANDS: dict[str, Command] = {
         "read a fix without a model: what it changes, and what its maker says",
         (take.fix,),
         ("bgd inspect fix.safetensors", "bgd inspect fix.safetensors --json"),
+    ),
+    "frontier": Command(
+        "bgd.cli.frontier",
+        "set parameters changed against inputs that flip, by each method that applies",
+        (take.model, take.sample, take.goal, take.knowledge, take.check, _frontier, take.reading),
+        (
+            "bgd frontier net:make many.npy --weights net.pt --label 3,5,7,3 --keep keep.npz:x "
+            "--methods output_bias,last_layer_weight,least_change -o frontier.png",
+        ),
     ),
     "stack": Command(
         "bgd.cli.stack",

@@ -96,14 +96,7 @@ def _table(status: list[Status]) -> str:
     if not status:
         return "no fix is in the stack"
     rows = [
-        (
-            str(each.number),
-            each.note,
-            f"{each.parameters:,}",
-            f"{each.overwritten:,}",
-            RIGHT[each.right],
-            str(each.broken_by or ""),
-        )
+        (each.number, each.note, each.parameters, each.overwritten, RIGHT[each.right], each.broken_by)
         for each in status
     ]
     head = ("fix", "note", "parameters", "overwritten", "its inputs", "broken by")

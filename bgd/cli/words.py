@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from bgd.markdown import markdown
+
 ROWS = 12  # of a table, shown to people; --json has all
 
 
@@ -21,26 +23,7 @@ def place(name: str, index: Sequence[int]) -> str:
     return f"{name}[{', '.join(map(str, index))}]"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], shown: int = ROWS) -> str:
-    """Return rows of text below a head, in columns, those of numbers to the right; of many rows the first ones."""
-    first = rows[:shown]
-    lines = [head, *first]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    right = [all(map(_is_number, column)) for column in zip(*first, strict=True)] or [False] * len(head)
-    text = [
-        "  ".join(
-            cell.rjust(width) if to_the_right else cell.ljust(width)
-            for cell, width, to_the_right in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in lines
-    ]
-    more = len(rows) - len(first)
-    return "\n".join([*text, *([f"and {more:,} more, which --json lists"] if more else [])])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text.replace(",", ""))
-    except ValueError:
-        return False
-    return True
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return rows below a head, in columns; of many rows the first ones."""
+    more = len(rows) - ROWS
+    return markdown(head, rows[:ROWS]) + (f"\nand {more:,} more, which --json lists" if more > 0 else "")

@@ -94,7 +94,7 @@ CASES = {  # words -> status, sentence
     "correct net:make wrong.npy --weights net.pt --accept 3,99": (2, "classes of the network are 0 to 9"),
     f"{BASE} --margin -1": (2, "margin=-1.0: must be 0 or more"),
     f"{BASE} --probability 1.5": (2, "probability=1.5: must be between 0 and 1"),
-    "correct net:make wrong.npy --weights net.pt --label 6": (1, "nothing to correct: its goal is met already"),
+    "correct net:make wrong.npy --weights net.pt --label 1": (1, "nothing to correct: its goal is met already"),
     "correct odd:never wrong.npy --label 3 --method bgd_ii": (1, "no correction: "),
     "correct net:make twins.npy --weights net.pt --label 3,5 --method output_bias": (1, "undo each other"),
     # the method and what it may know
@@ -112,7 +112,7 @@ CASES = {  # words -> status, sentence
     f"{BASE} --max-flips 3": (2, "--max-flips and --max-drop are about other inputs"),
     f"{BASE} --method output_bias --check other.npz:x --max-flips 0": (1, "refused: .* inputs change class"),
     f"{BASE} --method output_bias --check other.npz:x --check-labels other.npz:y --max-drop 0": (1, "accuracy falls"),
-    f"{BASE} --check other.npz:x --check-labels short.txt --classes names.txt": (2, "2 labels, and other.npz:x 200"),
+    f"{BASE} --check other.npz:x --check-labels short.txt --classes names.txt": (2, "2 labels, and other.npz:x 150"),
     f"{BASE} --classes short.txt --keep keep.npz:x": (2, "it names 2 classes, and the model has 10"),
     f"{BASE} -o there.safetensors": (2, "there already; --overwrite"),
     f"{BASE} -o wrong.npy --overwrite": (2, "wrong.npy, which is read"),
@@ -159,7 +159,7 @@ def odd_files(folder, model, tmp_path_factory):
     (path / "no.png").write_text("no picture")
     (path / "there.safetensors").write_text("kept")
     torch.save(
-        {**made().state_dict(), "3.weight": torch.zeros(5, 32), "3.bias": torch.zeros(5)}, path / "small.pt"
+        {**made().state_dict(), "3.weight": torch.zeros(5, 12), "3.bias": torch.zeros(5)}, path / "small.pt"
     )
     torch.save(made(seed=1).state_dict(), path / "other.pt")
     for name, values in {
