@@ -1,7 +1,8 @@
 """How many of some inputs a bound allows: one that counts them, or a share of all."""
 
 import math
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 from bgd.errors import ConfigError
 
@@ -18,9 +19,10 @@ def allowed(key: str, bound: Any, inputs: int, counts: bool = False) -> int:
     Raises:
         ConfigError: The bound is out of range.
     """
-    if counts and type(bound) is int and bound >= 0:
-        return bound
-    if type(bound) is bool or not isinstance(bound, int | float) or not 0 <= bound <= 1:
+    truth = isinstance(bound, bool)
+    if counts and isinstance(bound, SupportsIndex) and not truth and index(bound) >= 0:
+        return index(bound)
+    if truth or not isinstance(bound, int | float) or not 0 <= bound <= 1:
         count = "a count of inputs such as 3, or " if counts else ""
         raise ConfigError(f"{key}={bound!r}: must be {count}a share of the inputs in [0, 1], such as 0.01")
     most = math.floor(bound * inputs)

@@ -154,7 +154,7 @@ class Effects:
         )
 
     def name(self, label: int) -> str:
-        """Return what a class is called."""
+        """Return the name of a class, its number where it has none."""
         if label == NO_CLASS:
             return "no class"
         return str(self.classes[label]) if self.classes else f"{label}"

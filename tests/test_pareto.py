@@ -149,14 +149,14 @@ def test_the_figure_names_every_method(found, tmp_path, monkeypatch):
     drawn = (tmp_path / "frontier.svg").read_text()
     for point in found.points:
         assert f"<!-- {point.method}" in drawn
-    made({"one": [(3, 0), None]}).figure(tmp_path / "one.png")
-    assert (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"
+    made({"never": [None, None]}).figure(tmp_path / "none.png")
+    assert (tmp_path / "none.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(ValueError, match=r"frontier_of_a_kind|not supported"):
         found.figure(tmp_path / "frontier.frontier_of_a_kind")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ModuleNotFoundError, match="pip install matplotlib"):
-        found.figure(tmp_path / "none.png")
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["frontier.svg", "one.png"]
+        found.figure(tmp_path / "other.png")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["frontier.svg", "none.png"]
 
 
 def rows(tensor):

@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -111,7 +112,7 @@ def test_bounds_refuse_with_a_sentence_beyond_them_and_say_nothing_within(model,
     flips, lost = len(found.flipped), len(found.broken) - len(found.fixed)
     assert flips > lost > 0
     assert found.within() == found.within(max_flips=flips, max_drop=lost / 150) == ""
-    assert found.within(max_flips=flips / 150) == ""
+    assert found.within(max_flips=flips / 150) == found.within(max_flips=np.int64(flips)) == ""
     assert f"max_flips={flips - 1} allows {flips - 1}" in found.within(max_flips=flips - 1)
     assert "of 150 inputs change class" in found.within(max_flips=(flips - 0.5) / 150)
     assert f"by {lost} of 150 inputs" in found.within(max_drop=(lost - 0.5) / 150)

@@ -85,16 +85,34 @@ def test_where_fixes_overlap_the_later_ones_value_stands_and_both_are_named(mode
         after = copy.deepcopy(now)
         after[2].bias.data[1] = value
         step = stack.add(between(now, after))
-    (conflict,) = step.conflicts
+    (conflict,) = stack.conflicts()
     assert (conflict.parameter, conflict.index, conflict.patches, conflict.values) == (
         "2.bias", (1,), (1, 2), (1.0, 2.0)
     )  # fmt: skip
+    assert step.overlaps == {1: 1}
+    assert stack.conflicts(2) == stack.conflicts(1) == (conflict,)
     assert [each.overwritten for each in stack.status()] == [1, 0]
-    assert "disagrees with fix 2 in 1 values" in str(stack.undo(1))
+    assert "disagrees with fix 2 in 1 value, and" in str(stack.undo(1))
+    assert stack.conflicts() == ()
     assert float(stack.applied_to(model)[2].bias.detach()[1]) == 2.0
     stack.undo(2)
     assert float(stack.applied_to(model)[2].bias.detach()[1]) == float(place.detach()[1])
     assert not stack.squash().tensors
+
+
+def test_overlaps_against_a_loop(model):
+    stream = rng.stream(0, "test", "overlaps")
+    stack, written_by = Stack(model), {}
+    for _ in range(5):
+        patch = odd_patch(stack.applied_to(model), stream)
+        step = stack.add(patch)
+        own = dict(zip(patch.indices.tolist(), patch.new.view(torch.int32).tolist(), strict=True))
+        counts = {
+            number: sum(own[at] != value for at, value in other.items() if at in own)
+            for number, other in written_by.items()
+        }
+        assert step.overlaps == {number: count for number, count in counts.items() if count}
+        written_by[step.fix.number] = own
 
 
 def test_a_fix_that_writes_the_models_own_value_back_holds_it_over_another(model):

@@ -88,6 +88,8 @@ def _marks(axes: "Axes", frontier: Frontier, points: Sequence[Point], across: Se
 
 def _numbers(axes: "Axes", points: Sequence[Point], across: Sequence[float]) -> None:
     """Write each method's number beside its mark, where it hides least."""
+    if not points:
+        return
     places = [(x, point.flips) for x, point in zip(across, points, strict=True)]
     marks = axes.transData.transform(places).tolist()
     unit = axes.figure.dpi / 72  # pixels in a point

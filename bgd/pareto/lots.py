@@ -104,6 +104,6 @@ def _strange(inputs: torch.Tensor, used: set[bytes]) -> torch.Tensor:
 
 
 def _digest(value: torch.Tensor) -> bytes:
-    """Return what two inputs share only if they are equal, byte by byte."""
+    """Return a digest of an input's bytes."""
     plain = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return hashlib.blake2b(plain.numpy().data, digest_size=16).digest()

@@ -178,7 +178,7 @@ class Frontier:
         return next((each.reason for each in self._of(method)), "it was given no input")
 
     def _numbers(self, method: str) -> dict[str, Any]:
-        """Return what a point says of the inputs that a method corrected."""
+        """Return the numbers of a method's point, over the inputs that it corrected."""
         own = [each for each in self._of(method) if not each.reason]
         if not own:
             return {"corrected": 0}

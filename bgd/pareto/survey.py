@@ -124,7 +124,7 @@ def frontier(
 
 
 def _about(method: Method) -> tuple[str, bool]:
-    """Return what a method knows, and whether it is a closed form."""
+    """Return a method's level of knowledge, and whether it is a closed form."""
     return str(getattr(method, "knows", "")), isinstance(method, CLOSED_FORMS)
 
 

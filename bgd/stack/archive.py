@@ -68,7 +68,7 @@ def read(path: str | PathLike[str]) -> tuple[list[Fix], int]:
 
 
 def _entry(fix: Fix, members: dict[str, bytes]) -> dict[str, Any]:
-    """Return what the manifest says of a fix; its files go into `members`."""
+    """Return a fix's entry in the manifest; its files go into `members`."""
     if fix.goal.decide is not None:
         raise PatchError(f"{fix} has a rule of one's own for its goal, a function, which no file can hold")
     goal = {each.name: getattr(fix.goal, each.name) for each in fields(Goal) if each.name != RULE}

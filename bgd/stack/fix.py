@@ -1,11 +1,12 @@
 """A fix in a stack, and what is said of one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 
 from bgd.goals import Goal
-from bgd.patch import Conflict, Patch
+from bgd.patch import Patch, bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,12 @@ class Fix:
     goal: Goal = field(default_factory=Goal)
     note: str = ""
 
+    def disagreement(self, other: "Fix") -> int:
+        """Return to how many parameters this fix and another one give different values."""
+        one, two = self.patch, other.patch
+        mine, theirs = torch.isin(one.indices, two.indices), torch.isin(two.indices, one.indices)
+        return int((bits(one.new[mine]) != bits(two.new[theirs])).sum())  # both ascend
+
     def __str__(self) -> str:
         return f"fix {self.number}" + (f" ({self.note})" if self.note else "")
 
@@ -41,18 +48,17 @@ class Step:
         holds: Whether its own inputs are right now; None where it has none.
         broken: The other fixes in the stack whose inputs were right before and are not now.
         mended: Those whose inputs were not right before and are now.
-        conflicts: Parameters to which this fix and another one give different values, with the numbers of both; the
-            later one's stands.
+        overlaps: To how many parameters this fix and another one give different values, by the other's number; the
+            later fix's stands. `Stack.conflicts` names them.
     """
 
     fix: Fix
     holds: bool | None
     broken: tuple[Fix, ...]
     mended: tuple[Fix, ...]
-    conflicts: tuple[Conflict, ...]
+    overlaps: Mapping[int, int]
 
     def __str__(self) -> str:
-        others = sorted({number for each in self.conflicts for number in each.patches} - {self.fix.number})
         said = [
             f"{self.fix}: its inputs are {'right' if self.holds else 'not right'}"
             if self.holds is not None
@@ -60,11 +66,10 @@ class Step:
         ]
         said += [f"breaks {', '.join(map(str, self.broken))}"] if self.broken else []
         said += [f"mends {', '.join(map(str, self.mended))}"] if self.mended else []
-        if others:
-            said.append(
-                f"disagrees with fix {', '.join(map(str, others))} in {len(self.conflicts):,} values, of which the "
-                "later fix's stand"
-            )
+        said += [
+            f"disagrees with fix {number} in {count:,} {'values' if count > 1 else 'value'}, and the later fix's stand"
+            for number, count in self.overlaps.items()
+        ]
         return "; ".join(said)
 
 

@@ -87,7 +87,7 @@ class Stack:
             self._fixes.pop()
             raise
         self._next += 1
-        return self._step(fix, self._fixes[:-1], before, after[:-1], after[-1], self.conflicts(fix.number))
+        return self._step(fix, self._fixes[:-1], before, after[:-1], after[-1])
 
     def undo(self, number: int) -> Step:
         """Take a fix out, wherever it is; the others stay as they are.
@@ -95,13 +95,13 @@ class Stack:
         Raises:
             ConfigError: There is no fix of that number.
         """
-        fix, conflicts = self.fix(number), self.conflicts(number)
+        fix = self.fix(number)
         at, before = self._fixes.index(fix), self._right_with(len(self._fixes))
         del self._fixes[at], self._right[at:]
         after = self._right_with(len(self._fixes))
         with self._checker.patched(self._whole(len(self._fixes))):
             holds = self._checker.is_right(fix)
-        return self._step(fix, self._fixes, before[:at] + before[at + 1 :], after, holds, conflicts)
+        return self._step(fix, self._fixes, before[:at] + before[at + 1 :], after, holds)
 
     def fix(self, number: int) -> Fix:
         """Return the fix of a number.
@@ -227,9 +227,11 @@ class Stack:
         before: Right,
         after: Right,
         holds: bool | None,
-        conflicts: tuple[Conflict, ...],
     ) -> Step:
         pairs = list(zip(others, before, after, strict=True))
         broken = tuple(each for each, was, now in pairs if was and now is False)
         mended = tuple(each for each, was, now in pairs if was is False and now)
-        return Step(fix, holds, broken, mended, conflicts)
+        overlaps = {each.number: fix.disagreement(each) for each in others}
+        return Step(
+            fix, holds, broken, mended, {number: count for number, count in overlaps.items() if count}
+        )
