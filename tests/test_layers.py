@@ -37,7 +37,7 @@ OFFERED = {  # not when a module is imported
         "pandas": ("patch.table", "patch.change", "comparison", "pareto.points"),
         "matplotlib": ("pareto.figure",),
         "PIL": ("cli.pictures",),
-        "onnx": ("deployed.graph", "deployed.onnx_file"),
+        "onnx": ("deployed.graph", "deployed.places", "deployed.onnx_file"),
         "onnxruntime": ("deployed.session",),
     }.items()
     for module in offering

@@ -9,20 +9,16 @@ that use an ONNX initializer, as exporters give equal tensors one initializer) o
 another name, as of a tied weight written twice) is refused and named, until the caller says that the model shares it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 
-import torch
-
-from bgd.deployed.tensors import TensorFile, equal, open_tensors
-from bgd.errors import nearest
+from bgd.deployed.file import TensorFile
+from bgd.deployed.fit import LISTED, Fit, fits
+from bgd.deployed.tensors import open_tensors
 from bgd.patch import Part, Patch, PatchError, Verdict
-from bgd.patch.model import PREFIXES, STATES, Side
-from bgd.patch.parts import bits, kind, sha256
-
-LISTED = 3  # names in a message
-OTHERS = "another model, or BatchNorm was folded in at export: correct the model that the file holds"
+from bgd.patch.model import STATES, Side
+from bgd.patch.parts import sha256
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,63 +41,6 @@ class Carried:
         return {own: name for own, (name, _) in self.names.items() if own != name}
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """A tensor of a file that may be that of a part of a patch.
-
-    Attributes:
-        name: Its name in the file.
-        part: The change, in the file's name and shape.
-        transposed: Whether the shape is the transposed one.
-        tensor: The tensor.
-    """
-
-    name: str
-    part: Part
-    transposed: bool
-    tensor: torch.Tensor
-
-    def wrong(self, side: Side) -> list[int]:
-        """Which of the values are not the part's old or new ones."""
-        values = self.tensor.reshape(-1)[self.part.indices]
-        return (bits(values) != bits(getattr(self.part, side))).nonzero().flatten().tolist()
-
-    def distance(self, side: Side) -> tuple[int, float]:
-        """How many values are not the part's, and the L1 distance between all of them: to choose the nearest by."""
-        values, part = self.tensor.reshape(-1)[self.part.indices], self.part
-        apart = (values.double() - getattr(part, side).double()).abs().sum()
-        return len(self.wrong(side)), float(apart)
-
-    def before(self, side: Side) -> torch.Tensor:
-        """The tensor before the change, where it holds the values of a side."""
-        if side == "old":
-            return self.tensor
-        before = self.tensor.clone(memory_format=torch.contiguous_format)
-        before.view(-1)[self.part.indices] = self.part.old
-        return before
-
-    def whole(self, part: Part, side: Side) -> bool:
-        """Whether the whole tensor, before the change, has the SHA-256 of the patch's, or there is none."""
-        if not part.sha256:
-            return True
-        before = self.before(side)
-        return sha256(before.T if self.transposed else before) == part.sha256
-
-    def differs(self, part: Part, side: Side) -> str:
-        """In words, what tells the tensor from that of the patch."""
-        wrong = self.wrong(side)
-        where = f"{self.name}{', transposed,' if self.transposed else ''}"
-        if not wrong:
-            return f"{where} holds the values at its places and others elsewhere, by SHA-256"
-        held = self.tensor.reshape(-1)[self.part.indices[wrong[0]]].item()
-        verb = "starts from" if side == "old" else "leads to"
-        return (
-            f"in {where} {len(wrong):,} of {len(part.indices):,} values differ, the first at "
-            f"{self.part.place(wrong[0])}: the file holds {held}, the patch {verb} "
-            f"{getattr(self.part, side)[wrong[0]].item()}"
-        )
-
-
 def carried(
     patch: Patch, file: TensorFile, side: Side = "old", strict: bool = True, shared: bool = False
 ) -> Carried:
@@ -121,8 +60,8 @@ def carried(
     parts = patch.parts()
     if not parts:
         raise PatchError("the patch changes nothing")
-    found = {part.name: _fits(part, file, side, strict and side == "old") for part in parts}
-    claimed = {fits[0].name for fits in found.values()}
+    found = {part.name: fits(part, file, side, strict) for part in parts}
+    claimed = {first.name for first, *_ in found.values()}
     moved: dict[str, Part] = {}
     sharing: dict[str, tuple[str, ...]] = {}
     for part in parts:
@@ -138,7 +77,7 @@ def carried(
             _claim(moved, fit, ties if fit is first else (), side)
     return Carried(
         Patch.of_parts(list(moved.values()), patch.metadata),
-        {name: (fits[0].name, fits[0].transposed) for name, fits in found.items()},
+        {name: (first.name, first.transposed) for name, (first, *_) in found.items()},
         sharing,
     )
 
@@ -160,7 +99,7 @@ def apply_to_file(
         source: The file. It stays as it is.
         out: Where the new one goes. It appears when it was read again and holds what it should.
         revert: Write the old values where the file holds the new ones.
-        strict: See `carried`.
+        strict: See `carried`. A tensor is not compared as a whole where a patch is taken back: others may be on top.
         shared: See `carried`.
         overwrite: Replace a file that is there, never the source.
 
@@ -170,7 +109,7 @@ def apply_to_file(
         FileExistsError: There is a file at `out`.
     """
     file = open_tensors(source)
-    found = carried(patch, file, "new" if revert else "old", strict, shared)
+    found = carried(patch, file, "new" if revert else "old", strict and not revert, shared)
     parts = found.patch.parts()
     file.rewritten(
         out, {part.name: (part.indices, part.old if revert else part.new) for part in parts}, overwrite
@@ -184,83 +123,21 @@ def verify_file(patch: Patch, path: str | PathLike[str]) -> Verdict:
     Raises:
         FormatError: The file cannot be read.
     """
-    file, reasons = open_tensors(path), []
+    file, reasons = open_tensors(path), {}
     for side, state in STATES.items():
         try:
             return Verdict(state, renamed=carried(patch, file, side, shared=True).renamed)
         except PatchError as error:
-            reasons.append(str(error))
-    return Verdict("neither", reasons[0])
+            reasons[side] = str(error)
+    return Verdict("neither", reasons["new" if _holds(patch, file, "new") else "old"])
 
 
-def _fits(part: Part, file: TensorFile, side: Side, strict: bool) -> list[Fit]:
-    """Return the tensor of a file that is that of a part, and after it the equal copies of it.
-
-    Raises:
-        PatchError: None is, or several are that differ.
-    """
-    shaped = [fit for name in file.names for fit in _shaped(part, name, file.tensor(name))]
-    fits = [fit for fit in shaped if not fit.wrong(side) and (not strict or fit.whole(part, side))]
-    if not strict and len(fits) > 1:
-        fits = [fit for fit in fits if fit.whole(part, side)] or fits
-    named = [fit for fit in fits if fit.name == part.name] or [
-        fit for fit in fits if _same(part.name, fit.name)
-    ]
-    candidates = _untied(named or fits, file)
-    if not candidates:
-        raise PatchError(_missing(part, file, shaped, side))
-    first, *rest = candidates
-    copies = [fit for fit in _untied(fits, file) if fit is not first and _copy(first, fit)]
-    strangers = [fit for fit in rest if fit not in copies]
-    if strangers:
-        names = ", ".join(fit.name for fit in candidates[:LISTED])
-        raise PatchError(
-            f"{part.name} may be any of {len(candidates):,} tensors of {file.path}, {names}: they hold its values. A "
-            "patch that was saved with its base knows the whole tensor"
-        )
-    return [first, *copies]
-
-
-def _shaped(part: Part, name: str, tensor: torch.Tensor) -> Iterator[Fit]:
-    """Give the ways in which a tensor may be that of a part, by type and shape."""
-    if tensor.dtype != part.old.dtype:
-        return
-    if tuple(tensor.shape) == part.shape:
-        yield Fit(name, _moved(part, name, part.shape, part.indices), False, tensor)
-    if len(part.shape) == 2 and tuple(tensor.shape) == part.shape[::-1]:
-        rows, columns = part.shape
-        indices = part.indices % columns * rows + part.indices // columns
-        yield Fit(name, _moved(part, name, (columns, rows), indices), True, tensor)
-
-
-def _moved(part: Part, name: str, shape: tuple[int, ...], indices: torch.Tensor) -> Part:
-    order = indices.argsort()
-    return Part(name, shape, indices[order], part.old[order], part.new[order])
-
-
-def _untied(fits: Sequence[Fit], file: TensorFile) -> list[Fit]:
-    """Return the first of those that are tied in the file."""
-    kept: list[Fit] = []
-    for fit in fits:
-        if not any(fit.name in file.tied(each.name) and fit.transposed == each.transposed for each in kept):
-            kept.append(fit)
-    return kept
-
-
-def _copy(one: Fit, other: Fit) -> bool:
-    """Whether two tensors are copies of one: equal as a whole, and not the same number all over."""
-    first = one.tensor.T if one.transposed else one.tensor
-    second = other.tensor.T if other.transposed else other.tensor
-    several = one.tensor.numel() > 1 and not bool((one.tensor == one.tensor.reshape(-1)[0]).all())
-    return several and one.name != other.name and equal(first, second)
-
-
-def _same(own: str, name: str) -> bool:
-    """Whether a name is a patch's behind other prefixes: of wrappers, or of what holds the state dict."""
-    bare = own
-    while prefix := next((each for each in PREFIXES if bare.startswith(each)), ""):
-        bare = bare.removeprefix(prefix)
-    return name == bare or name.endswith(f".{bare}")
+def _holds(patch: Patch, file: TensorFile, side: Side) -> bool:
+    """Whether a file has a patch's old or new values at its places, whatever lies beside them."""
+    try:
+        return bool(carried(patch, file, side, strict=False, shared=True))
+    except PatchError:
+        return False
 
 
 def _claim(moved: dict[str, Part], fit: Fit, ties: tuple[str, ...], side: Side) -> None:
@@ -284,36 +161,3 @@ def _shared(part: Part, fit: Fit, also: tuple[str, ...], copies: bool) -> str:
         f"{part.name}: {how}, {names}. If the patch's model uses that one tensor in all of them, shared=True changes "
         "them together; otherwise the file would not be the patched model"
     )
-
-
-def _missing(part: Part, file: TensorFile, shaped: Sequence[Fit], side: Side) -> str:
-    """In words, that no tensor of a file is that of a part, and what is nearest to it."""
-    begin = f"{part.name} is not in {file.path} by value"
-    for name, why in file.unfit.items():
-        if name == part.name or _same(part.name, name):
-            return f"{begin}: {name} {why}"
-    own = [name for name in file.names if name == part.name or _same(part.name, name)]
-    same = [fit for fit in shaped if fit.name in own]
-    if same:
-        return f"{begin}: {same[0].differs(part, side)} ({OTHERS})"
-    if own:
-        return f"{begin}: {_unlike(part, own[0], file.tensor(own[0]))}"
-    if file.unfit:
-        name, why = next(iter(file.unfit.items()))
-        return f"{begin}: {name} {why}"
-    if shaped:
-        nearest_one = min(shaped, key=lambda fit: fit.distance(side))
-        return f"{begin}. Nearest of its shape: {nearest_one.differs(part, side)} ({OTHERS})"
-    return f"{begin}, and no tensor has its shape {part.shape}: {nearest(part.name, file.names)}"
-
-
-def _unlike(part: Part, name: str, tensor: torch.Tensor) -> str:
-    """In words, why a tensor of the part's name cannot be the part's."""
-    if tensor.dtype != part.old.dtype:
-        there, here = kind(tensor.dtype), kind(part.old.dtype)
-        return (
-            f"{name} is {there} in the file, {here} in the patch, so the values differ: correct the model in {there}, "
-            f"or write the patch into the {here} file and convert it again (where=({there!r},) in the goal checks that "
-            "the correction survives)"
-        )
-    return f"{name} has the shape {tuple(tensor.shape)} in the file, {part.shape} in the patch"

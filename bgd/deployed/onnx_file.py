@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bgd.deployed.graph import beside, embed, named, places, tensors
+from bgd.deployed.file import Changes, FormatError, TensorFile
+from bgd.deployed.graph import embed, named, tensors
 from bgd.deployed.numbers import mapped, writable
-from bgd.deployed.tensors import Changes, FormatError, TensorFile
+from bgd.deployed.places import beside, places
 from bgd.errors import first_line
 
 if TYPE_CHECKING:
@@ -49,14 +50,6 @@ class OnnxFile(TensorFile):
     def external(self) -> bool:
         """Whether numbers of it are in other files."""
         return any(tensor.data_location == tensor.EXTERNAL for tensor in tensors(self._model))
-
-    def overridable(self, name: str) -> bool:
-        """Whether ONNX Runtime takes another value in place of a tensor's when a session is made.
-
-        It does of the initializers of the main graph that lie in the file itself, and it knows no bfloat16 of numpy's.
-        """
-        place, inputs = self._places[name], {each.name for each in self._model.graph.input}
-        return place.main and not place.location and place.dtype != torch.bfloat16 and name not in inputs
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return a tensor, read from the file."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from bgd.deployed.file import QUANTISED, Changes, FormatError, TensorFile, is_quantised
 from bgd.deployed.numbers import Bytes, Numbers, mapped, writable
-from bgd.deployed.tensors import QUANTISED, Changes, FormatError, TensorFile, is_quantised
 from bgd.patch.container import METADATA, TYPES, brief, check_gapless, json_header
 from bgd.patch.file import FLOATS
 from bgd.patch.parts import PatchError

@@ -1,19 +1,21 @@
-"""A running ONNX Runtime session with a patch, the file untouched."""
+"""A running ONNX Runtime session with a patch, the file untouched.
+
+The session is of a patched model in memory. `SessionOptions.add_initializer`, made for values over a file's, is not
+used: with the default optimisations ONNX Runtime 1.32 computes with the file's values where it folds or reorders
+weights as the session is made (a convolution, a MatMul before a BatchNormalization, a transposed weight), and says
+nothing (findings/onnxruntime_add_initializer_is_ignored.sh).
+"""
 
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import Any
 
 from bgd.deployed.carry import carried
+from bgd.deployed.file import FormatError
 from bgd.deployed.onnx_file import OnnxFile
-from bgd.deployed.tensors import Changes, FormatError, open_tensors
+from bgd.deployed.tensors import open_tensors
 from bgd.patch import Patch
-
-if TYPE_CHECKING:
-    import onnxruntime  # type: ignore[import-untyped, unused-ignore]
 
 FOLDER = "session.model_external_initializers_file_folder_path"  # where external data of a model in memory is
 
@@ -29,9 +31,8 @@ def session(
 ) -> Any:
     """Open an ONNX file in ONNX Runtime, with a patch put over its tensors.
 
-    The patched initializers are put over the file's when the session is made (`SessionOptions.add_initializer`). Where
-    that cannot be, for Constant nodes, subgraphs, external data, bfloat16, and initializers that are inputs of the
-    graph as well, the session is of a patched model in memory.
+    Initializers, Constant nodes, subgraphs and external data alike: the patched tensors are in the model that the
+    session is made of, external data that the patch leaves alone stays where it is.
 
     Args:
         path: The file; nothing is written.
@@ -42,7 +43,7 @@ def session(
         shared: See there.
 
     Returns:
-        The `onnxruntime.InferenceSession`. It keeps the values alive that it uses.
+        The `onnxruntime.InferenceSession`.
 
     Raises:
         PatchError: The patch does not fit the file.
@@ -50,7 +51,7 @@ def session(
         ModuleNotFoundError: The package onnx or onnxruntime is not installed.
     """
     try:
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped, unused-ignore]
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{path} needs the package onnxruntime: pip install 'bgd[onnx]'") from error
     options = onnxruntime.SessionOptions()
@@ -63,27 +64,5 @@ def session(
         raise FormatError(f"{path} is {file.kind}, and ONNX Runtime runs ONNX files")
     parts = carried(patch, file, strict=strict, shared=shared).patch.parts()
     changes = {part.name: (part.indices, part.new) for part in parts}
-    if all(file.overridable(name) for name in changes):
-        values = _put_over(file, changes, options)
-        model: str | bytes = fspath(path)
-    else:
-        options.add_session_config_entry(FOLDER, fspath(Path(path).parent.resolve()))
-        values, model = [], file.embedded(changes)
-    made = onnxruntime.InferenceSession(model, options, providers=list(providers))
-    made.patched_values = values  # ONNX Runtime does not copy them: they live as long as the session
-    return made
-
-
-def _put_over(
-    file: OnnxFile, changes: Changes, options: "onnxruntime.SessionOptions"
-) -> "list[onnxruntime.OrtValue]":
-    """Name the patched tensors in the options of a session, and return them."""
-    import onnxruntime
-
-    values = []
-    for name, (indices, new) in changes.items():
-        tensor: torch.Tensor = file.tensor(name)
-        tensor.view(-1)[indices] = new
-        values.append(onnxruntime.OrtValue.ortvalue_from_numpy(tensor.numpy()))
-        options.add_initializer(name, values[-1])
-    return values
+    options.add_session_config_entry(FOLDER, fspath(Path(path).parent.resolve()))
+    return onnxruntime.InferenceSession(file.embedded(changes), options, providers=list(providers))

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from bgd.deployed.file import QUANTISED, Changes, FormatError, TensorFile, is_quantised
 from bgd.deployed.numbers import Bytes, Numbers, mapped, writable
-from bgd.deployed.tensors import QUANTISED, Changes, FormatError, TensorFile, is_quantised
 from bgd.errors import first_line
 from bgd.patch.file import FLOATS
 from bgd.patch.parts import kind, unravelled

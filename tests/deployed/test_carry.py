@@ -86,6 +86,16 @@ def test_equal_values_at_the_places_alone_are_told_apart_by_the_whole_tensor(tmp
     assert (tmp_path / "back").read_bytes() == (tmp_path / "m").read_bytes()
 
 
+def test_on_the_diagonal_of_its_own_tensor_a_patch_is_not_transposed(tmp_path):
+    module = nn.ParameterDict({"w": nn.Parameter(torch.arange(9.0).reshape(3, 3))})
+    patch = patch_of(module, {"w": {0: 5.0, 8: 1.0}}, hashed=False)
+    safetensors(module, tmp_path / "m")
+    assert apply_to_file(patch, tmp_path / "m", tmp_path / "out").names == {"w": ("w", False)}
+    save_file({"other": module["w"].detach()}, tmp_path / "renamed")
+    with pytest.raises(PatchError, match=r"may be any of 2 tensors of .*, other, other \(transposed\)"):
+        apply_to_file(patch, tmp_path / "renamed", tmp_path / "none")
+
+
 def test_patches_of_one_base_are_written_in_turn_and_the_first_is_taken_back(tmp_path):
     module = network()
     state_dict(module, tmp_path / "base")
@@ -124,7 +134,7 @@ def test_names_that_torch_ties_change_together(tmp_path):
     save_file(copies, tmp_path / "copies")
     with pytest.raises(PatchError, match="shared=True changes them together") as error:
         apply_to_file(patch, tmp_path / "copies", tmp_path / "none")
-    assert "head.weight, transposed" in sentence(error)
+    assert "head.weight, transposed." in sentence(error)
     apply_to_file(patch, tmp_path / "copies", tmp_path / "all", shared=True)
     file = open_tensors(tmp_path / "all")
     assert torch.equal(file.tensor("head.weight"), file.tensor("embedding.weight"))

@@ -47,7 +47,9 @@ def test_a_session_with_a_patch_is_one_of_the_patched_file(write, tmp_path):
     module, patch, path = network(), patch_of(network(), CHANGES), tmp_path / "m.onnx"
     write(module, path)
     kept = {each: each.read_bytes() for each in tmp_path.iterdir()}
-    running = session(path, patch, threads=1)
+    running = session(
+        path, patch, threads=1
+    )  # put over the file's by add_initializer, these would be ignored
     assert {each: each.read_bytes() for each in tmp_path.iterdir()} == kept
     found = outputs(running)
     apply_to_file(patch, path, tmp_path / "out.onnx")
@@ -58,24 +60,11 @@ def test_a_session_with_a_patch_is_one_of_the_patched_file(write, tmp_path):
         torch.testing.assert_close(torch.from_numpy(found), module(INPUTS), atol=1e-5, rtol=1e-5)
 
 
-def test_the_values_live_as_long_as_the_session(tmp_path):
-    """Sessions made in a row and then memory written over: none says anything else."""
-    onnx_raw(network(), tmp_path / "m.onnx")
-    sessions = [
-        session(tmp_path / "m.onnx", patch_of(network(), {"3.bias": {0: float(at)}})) for at in range(5)
-    ]
-    before = [outputs(running) for running in sessions]
-    rubbish = [np.full(3, np.nan, np.float32) for _ in range(10_000)]
-    assert [outputs(running)[0, 0] for running in sessions] == [each[0, 0] for each in before]
-    assert len({each[0, 0] for each in before}) == 5
-    assert len(rubbish) == 10_000
-
-
 def test_what_no_session_can_hold_is_refused(tmp_path):
     safetensors(network(), tmp_path / "m")
     patch = patch_of(network(), CHANGES)
     with pytest.raises(FormatError, match="is safetensors, and ONNX Runtime runs ONNX files"):
         session(tmp_path / "m", patch)
     onnx_raw(torch.nn.Sequential(*list(network())[:3], torch.nn.Linear(8, 3)), tmp_path / "other.onnx")
-    with pytest.raises(PatchError, match="3.weight is not in"):
+    with pytest.raises(PatchError, match=r"3\.weight is not in"):
         session(tmp_path / "other.onnx", patch)
