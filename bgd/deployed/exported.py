@@ -10,14 +10,32 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from bgd.errors import first_line
+from bgd.flat import NetworkError
+
 LINEAR = torch.ops.aten.linear.default
 CALL = "call_module"
 
 
 def read_program(path: Path) -> nn.Module:
-    """Return the network of a file of torch.export, its linear layers as modules."""
-    with path.open("rb") as file:  # a path has to end in .pt2
-        program = torch.export.load(file)
+    """Return the network of a file of torch.export, its linear layers as modules.
+
+    Raises:
+        NetworkError: It cannot be read, or takes a fixed number of inputs.
+    """
+    try:
+        with path.open("rb") as file:  # a path has to end in .pt2
+            program = torch.export.load(file)
+    except Exception as error:  # of any kind: a version, a custom operator, damage
+        raise NetworkError(f"{path} cannot be read by torch.export: {first_line(error)}") from error
+    for node in program.graph.nodes:
+        if node.name in program.graph_signature.user_inputs and isinstance(
+            rows := node.meta["val"].shape[0], int
+        ):
+            raise NetworkError(
+                f"{path} takes {rows} inputs at a time, no other number: torch.export.export(model, (x,), "
+                'dynamic_shapes=({0: torch.export.Dim("n")},)) makes one that takes any'
+            )
     return with_linears(program.module())
 
 
@@ -33,6 +51,8 @@ def with_linears(network: Any) -> nn.Module:
                 call = network.graph.call_module(place, node.args[:1])
             node.replace_all_uses_with(call)
             network.graph.erase_node(node)
+    for name in ("train", "eval"):  # they raise: a program computes in either mode as it was exported
+        vars(network).pop(name, None)
     network.graph.eliminate_dead_code()
     network.recompile()
     made: nn.Module = network

@@ -57,6 +57,7 @@ class OnnxModel:
         self._layout = Layout(graph.head(setup.head))
         self.source: Path | None = graph.path
         self.network: nn.Module = self._layout.network(self._layout.tensors)
+        self._own = self._layout.network(self._layout.tensors)  # whatever is done to `network`
         self._whole = self._runner(graph.content)
         self._batch = self._whole.rows or setup.batch
         self._tail: Tail | None = None
@@ -209,7 +210,7 @@ class OnnxModel:
         if not bool(torch.isfinite(features).all() and torch.isfinite(logits).all()):
             raise InputError("features or logits are not finite")
         with torch.no_grad():
-            own = self.network(features)
+            own = self._own(features)
         own = own[:, 1:] if self._layout.binary else own
         for name, mine, theirs in (("logits", own, logits), ("scores", tail(logits), scores)):
             if difference := apart(mine, theirs):
