@@ -9,13 +9,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIBRARY = [  # from the ground up; a module imports from its own line or the lines above
     {"rng", "errors", "options", "parameters", "modes", "markdown", "bounds"},
-    {"layers", "patch", "restore", "goals"},
+    {"layers", "patch", "restore"},
     {"flat"},
     {"curvature", "outputs"},
-    {"knowledge", "arithmetic"},
+    {"knowledge", "arithmetic", "goals"},
     {"methods", "evaluation"},
     {"comparison", "refusals"},
-    {"corrector", "side_effects"},
+    {"corrector", "reach", "side_effects"},
     {"stack", "pareto"},
     {"deployed"},
     {"cli"},
@@ -37,8 +37,12 @@ OFFERED = {  # not when a module is imported
         "pandas": ("patch.table", "patch.change", "comparison", "pareto.points"),
         "matplotlib": ("pareto.figure",),
         "PIL": ("cli.pictures",),
-        "onnx": ("deployed.graph", "deployed.places", "deployed.onnx_file"),
-        "onnxruntime": ("deployed.session",),
+        "onnx": ("arithmetic.exported", "deployed.graph", "deployed.places", "deployed.onnx_file"),
+        "onnxscript": ("arithmetic.exported",),
+        "onnxruntime": (
+            "arithmetic.exported",
+            "deployed.session",
+        ),
     }.items()
     for module in offering
 }

@@ -84,7 +84,7 @@ def _is_users(error: Exception) -> bool:
     if isinstance(error, (ConfigError, OSError, ModuleNotFoundError)) or type(error) is LookupError:
         return True
     from bgd.curvature.base import CurvatureError
-    from bgd.deployed.tensors import FormatError
+    from bgd.deployed import FormatError
     from bgd.flat import NetworkError
     from bgd.patch import PatchError
 
