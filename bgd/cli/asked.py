@@ -168,8 +168,8 @@ def model_of(arguments: Namespace) -> Deployed:
 def goal_of(arguments: Namespace, classes: Classes) -> Goal:
     """Return what has to hold after the change."""
     accepted = classes.numbers(arguments.accept, "--accept") if arguments.accept else ()
-    where: dict[str, Any] = {"where": tuple(arguments.where.split(","))} if arguments.where else {}
-    return Goal(labels=accepted, margin=arguments.margin, probability=arguments.probability, **where)
+    where = tuple(arguments.where.split(",")) if arguments.where else ()
+    return Goal(labels=accepted, margin=arguments.margin, probability=arguments.probability, where=where)
 
 
 def labels_of(arguments: Namespace, classes: Classes, count: int) -> list[int]:

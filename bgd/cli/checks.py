@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from bgd import rng
+from bgd.arithmetic import ARITHMETICS, UnavailableError, logits_in
 from bgd.cli.asked import Asked, as_options
 from bgd.cli.classes import Classes
 from bgd.cli.inputs import Inputs
@@ -69,6 +70,7 @@ def checks(arguments: Namespace) -> Outcome:
         )
     about |= _network(problem, x, logits, asked)
     second = logits.argsort(1, descending=True)[0, min(1, logits.shape[1] - 1)]
+    about["arithmetics"] = _arithmetics(problem, x)
     about["methods"] = _methods(problem, Sample(0, x, second))
     return Outcome(about, _words(about, inputs, asked.classes))
 
@@ -89,6 +91,19 @@ def _network(problem: Problem, x: torch.Tensor, logits: torch.Tensor, asked: Ask
         "says": asked.classes.named(int(logits.argmax())),
         "head": head,
     }
+
+
+def _arithmetics(problem: Problem, x: torch.Tensor) -> dict[str, dict[str, Any]]:
+    """Say of each arithmetic whether the network runs in it, and which class it gives the input there."""
+    progress = Progress("arithmetics")
+    found: dict[str, dict[str, Any]] = {}
+    for done, name in enumerate(ARITHMETICS):
+        progress(done, len(ARITHMETICS))
+        try:
+            found[name] = {"runs": True, "class": int(logits_in(name, problem.current.module, x).argmax())}
+        except (ConfigError, NetworkError, UnavailableError) as error:
+            found[name] = {"runs": False, "reason": str(error)}
+    return found
 
 
 def _methods(problem: Problem, sample: Sample) -> dict[str, dict[str, Any]]:
@@ -123,6 +138,11 @@ def _words(about: dict[str, Any], inputs: Inputs, classes: Classes) -> str:
         f"last layer: {head['layer'] or 'the model itself'}"
         if "layer" in head
         else f"last layer: none; {head['reason']}",
+    ]
+    there = [name for name, each in about["arithmetics"].items() if each["runs"]]
+    facts.append(f"arithmetics that --where may name: {', '.join(there)}")
+    facts += [
+        f"not {name}: {each['reason']}" for name, each in about["arithmetics"].items() if not each["runs"]
     ]
     runs: list[str] = []
     reasons: dict[str, list[str]] = defaultdict(list)

@@ -66,7 +66,7 @@ def correct(arguments: Namespace) -> Outcome:
     goal = goal_of(arguments, asked.classes)
     watched = _watched(asked, arguments)
     found = _searched(asked, arguments, sample, labels, goal)
-    about = _about(arguments, found, labels, asked.classes)
+    about = _about(arguments, found, goal.in_words(labels))
     if found.already:
         what = "its goal is" if len(sample) == 1 else "the goals of all inputs are"
         return _refused(about, f"nothing to correct: {what} met already")
@@ -151,14 +151,15 @@ def _described(asked: Asked, patch: Patch, sample: Inputs, arguments: Namespace)
     return replace(patch, metadata=metadata)
 
 
-def _about(arguments: Namespace, found: Correction, labels: list[int], classes: Classes) -> dict[str, Any]:
+def _about(arguments: Namespace, found: Correction, goal: str) -> dict[str, Any]:
     name, options = method_of(arguments)
     return {
         "corrected": found.patch is not None,
         "method": name,
         "options": options,
         "seed": arguments.seed,
-        "labels": [classes.named(label) for label in labels],
+        "goal": goal,
+        "margin": found.margin,
         "seconds": found.seconds,
         "forward_passes": found.forward_passes,
         "backward_passes": found.backward_passes,
