@@ -82,8 +82,7 @@ class TensorFile(ABC):
             undo.callback(partial.unlink, missing_ok=True)
             self._begin(partial, out, undo)
             self._write(partial, changes)
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
+            synced(partial)
             self._compare(type(self)(partial), wanted)
             partial.replace(out)
             undo.pop_all()
@@ -118,6 +117,12 @@ class TensorFile(ABC):
                     f"{name} would not be as it has to be in the new file: it shares memory with another tensor of "
                     f"{self.path}, or the file changed while it was read"
                 )
+
+
+def synced(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def equal(one: torch.Tensor, other: torch.Tensor | None) -> bool:

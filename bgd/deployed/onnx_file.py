@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bgd.deployed.file import Changes, FormatError, TensorFile
+from bgd.deployed.file import Changes, FormatError, TensorFile, synced
 from bgd.deployed.graph import embed, named, tensors
 from bgd.deployed.numbers import mapped, writable
 from bgd.deployed.places import beside, places
@@ -27,7 +27,7 @@ class OnnxFile(TensorFile):
     """An ONNX file, see `TensorFile`.
 
     A tensor has the name of its initializer, or of its Constant node's output; inside a subgraph the names of the node
-    and of its attribute come before it, as in `If_3/then_branch/weight`.
+    and of its attribute come before it, as in `If_3/then_branch/weight`. Functions of the model are not looked into.
     """
 
     kind = "ONNX"
@@ -71,7 +71,7 @@ class OnnxFile(TensorFile):
         content = bytearray(model.SerializeToString())
         inside = places(model, content, self.path.parent)[0]
         for name, (indices, values) in changes.items():
-            self._changed(name, indices, values)
+            self._changed(name, indices, values)  # refuses what is outside of the tensor
             inside[name].write(content, indices, values)
         return bytes(content)
 
@@ -100,6 +100,7 @@ class OnnxFile(TensorFile):
                 raise FileExistsError(f"{target} is there already, and the external data would be called so")
             undo.callback(target.unlink, missing_ok=True)
             shutil.copyfile(source, target)
+            synced(target)
         partial.write_bytes(model.SerializeToString())
 
     def _write(self, partial: Path, changes: Changes) -> None:

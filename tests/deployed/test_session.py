@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 import torch
 from model_files import (
+    exported_onnx,
     graph,
     network,
     onnx_constants,
@@ -58,6 +59,21 @@ def test_a_session_with_a_patch_is_one_of_the_patched_file(write, tmp_path):
     assert not np.array_equal(found, outputs(session(path, threads=1)))
     with torch.no_grad(), patch.applied(module):
         torch.testing.assert_close(torch.from_numpy(found), module(INPUTS), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamo", [True, False])
+def test_a_file_of_the_exporter_takes_the_linear_layer_and_not_the_folded_convolution(dynamo, tmp_path):
+    module, path = network(), tmp_path / "m.onnx"
+    module[1].running_mean += 0.5
+    exported_onnx(module, path, dynamo)
+    patch = patch_of(module, {"3.weight": {5: 2.5}})
+    found = session(path, patch).run(None, {"x": INPUTS[:1].numpy()})[0]
+    with torch.no_grad(), patch.applied(module):
+        torch.testing.assert_close(torch.from_numpy(found), module(INPUTS[:1]), atol=1e-5, rtol=1e-5)
+    for name in ("0.weight", "1.weight"):
+        with pytest.raises(PatchError, match=f"{name} is not in .* by value"):
+            apply_to_file(patch_of(module, {name: {1: 0.5}}), path, tmp_path / "none.onnx")
 
 
 def test_what_no_session_can_hold_is_refused(tmp_path):
