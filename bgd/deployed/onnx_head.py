@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -28,7 +27,8 @@ from bgd.deployed.packages import needed
 from bgd.outputs import InputError
 from bgd.patch import Patch
 
-BATCH = 32  # inputs at a time
+LOT = 100  # inputs between two looks at what came out
+PROBES = 4  # inputs with which the rest of the graph is looked at
 Progress = Callable[[int, int], None]
 
 
@@ -37,7 +37,6 @@ class Setup:
     """How a file is read; see `OnnxModel.open`."""
 
     head: str | None
-    batch: int
     cache: Path | None
     providers: Sequence[str]
     progress: Progress | None
@@ -59,7 +58,6 @@ class OnnxModel:
         self.network: nn.Module = self._layout.network(self._layout.tensors)
         self._own = self._layout.network(self._layout.tensors)  # whatever is done to `network`
         self._whole = self._runner(graph.content)
-        self._batch = self._whole.rows or setup.batch
         self._tail: Tail | None = None
 
     @classmethod
@@ -68,7 +66,6 @@ class OnnxModel:
         path: str | PathLike[str],
         head: str | None = None,
         *,
-        batch: int = BATCH,
         cache: str | PathLike[str] | None = None,
         providers: Sequence[str] = CPU,
         progress: Progress | None = None,
@@ -79,10 +76,9 @@ class OnnxModel:
             path: The ONNX file.
             head: The name of a MatMul or Gemm, of its weight or of its output, where the last one before the scores is
                 not meant.
-            batch: Inputs at a time; a graph with a number of its own gets that.
             cache: A folder to keep features in.
             providers: Of ONNX Runtime.
-            progress: Is told after each batch how many inputs are done, and of how many.
+            progress: Is told from time to time how many inputs are done, and of how many.
 
         Raises:
             NetworkError: It is no ONNX file, or has no head that a patch can change.
@@ -90,16 +86,16 @@ class OnnxModel:
             OSError: The file cannot be read.
         """
         folder = None if cache is None else Path(cache)
-        return cls(Graph(Path(path)), Setup(head, batch, folder, providers, progress))
+        return cls(Graph(Path(path)), Setup(head, folder, tuple(providers), progress))
 
     def inputs(self, raw: torch.Tensor) -> torch.Tensor:
         """Return the features (N, D) of inputs (N, ...): what `network` takes.
 
-        A few are computed again, each alone. Logits of the head and scores are compared with those of the graph.
+        Logits of the head and scores are compared with those of the graph, and a few features are computed again.
 
         Raises:
             InputError: The graph does not take the inputs, or what it gives is not finite.
-            NetworkError: The head does not give the graph's scores, two passes differ, or inputs depend on each other.
+            NetworkError: The head does not give the graph's scores, or two passes differ.
         """
         raw = self._whole.check(raw)
         if self._setup.cache is None:
@@ -122,9 +118,8 @@ class OnnxModel:
             NetworkError: The scores are no rows (N, C).
         """
         raw = self._whole.check(raw)
-        scores = torch.cat(
-            [self._scores(self._whole(some), len(some)) for some in torch.split(raw, self._batch)]
-        )
+        (scores,) = self._whole([self._layout.head.scores], raw)
+        self._check_scores(scores, len(raw))
         return torch.cat([1 - scores, scores], 1) if self._layout.binary else scores
 
     def stored(self, patch: Patch) -> Patch:
@@ -167,85 +162,70 @@ class OnnxModel:
     def _computed(self, raw: torch.Tensor) -> torch.Tensor:
         """Return the features (N, D) of inputs, all computed and compared."""
         found: list[torch.Tensor] = []
-        for some in torch.split(raw, self._batch):
+        for some in torch.split(raw, LOT):
             found.append(self._pass(some))
             if self._setup.progress is not None:
                 self._setup.progress(sum(map(len, found)), len(raw))
         features = torch.cat(found)
         if reason := self._again(raw, features):
-            raise self._graph.fault(f"{reason}")
+            raise self._graph.fault(reason)
         return features
 
     def _again(self, raw: torch.Tensor, features: torch.Tensor) -> str:
-        """Compute the features of a few inputs again, each alone; say how they differ, or nothing."""
-        for at in sorted({0, len(raw) // 2, len(raw) - 1}):
-            alone = self._pass(raw[at : at + 1])
-            if features.shape != (len(raw), *alone.shape[1:]) or features.dtype != alone.dtype:
-                return f"there are other features, {tuple(features.shape)}"
-            if apart(features[at : at + 1], alone):
-                if apart(self._pass(raw[at : at + 1]), alone):
-                    return (
-                        "two passes differ: the graph draws random numbers, as Dropout in training mode does"
-                    )
-                return (
-                    f"the features of input {at} alone differ from those beside others by "
-                    f"{apart(features[at : at + 1], alone):g}: batch=1 gives the graph one input at a time"
-                )
+        """Compute the features of a few inputs again; say how they differ, or nothing."""
+        some = sorted({0, len(raw) // 2, len(raw) - 1})
+        again = self._pass(raw[some])
+        if features.shape != (len(raw), *again.shape[1:]) or features.dtype != again.dtype:
+            return f"there are other features, {tuple(features.shape)}"
+        if difference := apart(features[some], again):
+            return f"two passes differ by up to {difference:g}: it draws random numbers, as a Dropout that trains"
         return ""
 
     def _pass(self, some: torch.Tensor) -> torch.Tensor:
         """Return the features (n, D) of some inputs, whose logits and scores are those of the graph."""
-        made = self._tapped(some)
-        scores = self._scores(made, len(some))
-        features, logits = (made[tap] for tap in TAPS)
-        if self._tail is None:
-            self._tail = self._look(some, logits)
-        tail = self._tail
-        if features.dim() != logits.dim() or len(logits) != len(some):
+        head = self._layout.head
+        features, logits, scores = self._tapped([*TAPS, head.scores], some)
+        self._check_scores(scores, len(some))
+        if logits.dim() not in (2, 3) or features.dim() != logits.dim() or len(logits) != len(some):
             raise self._graph.fault(
-                f"{self._layout.head.node} makes logits {tuple(logits.shape)} of {len(some)} inputs: a "
-                "row for each is wanted"
+                f"{head.node} makes logits {tuple(logits.shape)} of {len(some)} inputs: a row for each is wanted"
             )
-        features, logits = tail.row(features), tail.row(logits)
+        if self._tail is None:
+            self._tail = self._look(some[:PROBES], logits[:PROBES])
+        features, logits = self._tail.row(features), self._tail.row(logits)
         if not bool(torch.isfinite(features).all() and torch.isfinite(logits).all()):
             raise InputError("features or logits are not finite")
         with torch.no_grad():
             own = self._own(features)
         own = own[:, 1:] if self._layout.binary else own
-        for name, mine, theirs in (("logits", own, logits), ("scores", tail(logits), scores)):
+        for name, mine, theirs in (("logits", own, logits), ("scores", self._tail(logits), scores)):
             if difference := apart(mine, theirs):
                 raise self._graph.fault(
-                    f"the {name} of the head {self._layout.head.node} and those of the graph differ by "
-                    f"up to {difference:g}: it is not the head, or more than one row of an input matters"
+                    f"the {name} of the head {head.node} and those of the graph differ by up to {difference:g}: it is "
+                    "not the head, or more than one row of an input matters"
                 )
         return features
 
     def _look(self, some: torch.Tensor, logits: torch.Tensor) -> Tail:
         """Tell what the graph does to the logits of its head."""
-        head, single = self._layout.head, self._layout.binary
-        if logits.dim() not in (2, 3):
-            raise self._graph.fault(
-                f"{head.node} makes logits {tuple(logits.shape)}: a row for each input is wanted"
-            )
+        head = self._layout.head
         if head.logits == head.scores:
             tail = Tail("nothing", None)
         else:
             rest = self._runner(self._graph.cut(head))
-            tail = Tail.of(lambda probe: rest(some, **{head.logits: probe})[head.scores], logits)
-        if single and tail.name != "sigmoid":
+            tail = Tail.of(lambda probe: rest([head.scores], some, **{head.logits: probe})[0], logits)
+        if self._layout.binary and tail.name != "sigmoid":
             raise self._graph.fault(
                 "the head has one column and no sigmoid after it: a number, and no classes"
             )
         return tail
 
-    def _scores(self, made: dict[str, Any], count: int) -> torch.Tensor:
-        """Return the scores (n, C) among the outputs of a pass."""
-        scores: torch.Tensor = made[self._layout.head.scores]
+    def _check_scores(self, scores: torch.Tensor, count: int) -> None:
+        """Refuse what are no scores (N, C)."""
+        name = self._layout.head.scores
         if scores.dim() != 2 or len(scores) != count:
             raise self._graph.fault(
-                f"the output {self._layout.head.scores!r} is {tuple(scores.shape)} for {count} inputs: "
-                "a row of scores for each, (N, C), is wanted"
+                f"the output {name!r} is {tuple(scores.shape)} for {count} inputs: scores (N, C) are wanted"
             )
         if not bool(torch.isfinite(scores).all()):
-            raise InputError(f"the output {self._layout.head.scores!r} is not finite")
-        return scores
+            raise InputError(f"the output {name!r} is not finite")

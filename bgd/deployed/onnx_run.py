@@ -54,13 +54,8 @@ class Runner:
                 f"ONNX Runtime {runtime.__version__} refuses the model: {first_line(error)}"
             ) from error
         self._inputs = self._session.get_inputs()
-        self.names = [each.name for each in self._session.get_outputs()]
-
-    @property
-    def rows(self) -> int | None:
-        """Number of inputs that the graph takes at a time; None for any."""
-        first = self._inputs[0].shape[:1]
-        return first[0] if first and isinstance(first[0], int) and first[0] > 0 else None
+        first = self._inputs[0].shape[:1] if self._inputs else []
+        self._rows = first[0] if first and isinstance(first[0], int) and first[0] > 0 else 1  # at a time
 
     def check(self, raw: Any) -> torch.Tensor:
         """Return inputs (N, ...) that are those of the graph.
@@ -90,31 +85,43 @@ class Runner:
             raise InputError(f"the inputs are not finite, the first in row {_row(raw)}")
         return raw.detach().cpu().contiguous()
 
-    def __call__(self, rows: torch.Tensor, **others: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Run the graph on some inputs (n, ...), as `check` returned them; return its outputs by name.
+    def __call__(self, names: Sequence[str], raw: torch.Tensor, **others: torch.Tensor) -> list[torch.Tensor]:
+        """Run the graph on inputs (N, ...), as `check` returned them, one at a time.
+
+        So no output depends on what other inputs there are, be it by rounding or because the graph looks at them. A
+        graph that takes another number gets the same input several times.
+
+        Args:
+            names: Of the outputs that are wanted.
+            raw: The inputs.
+            others: Values (N, ...) of other inputs of the graph.
 
         Raises:
             InputError: It does not take them.
         """
-        count, wanted = len(rows), self.rows or len(rows)
-        if count < wanted:  # the graph takes so many and no other number: the last one again
-            rows = torch.cat([rows, rows[-1:].expand(wanted - count, *rows.shape[1:])])
-        given = {self._inputs[0].name: rows, **others}
+        given = {self._inputs[0].name: raw, **others}
+        found = [
+            self._run(names, {name: each[at : at + 1] for name, each in given.items()})
+            for at in range(len(raw))
+        ]
+        return [torch.cat(each) for each in zip(*found, strict=True)]
+
+    def _run(self, names: Sequence[str], one: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        count = self._rows
+        copies = {
+            name: each.expand(count, *each.shape[1:]).contiguous().numpy() for name, each in one.items()
+        }
         try:
-            found = self._session.run(None, {name: each.numpy() for name, each in given.items()})
+            found = [torch.from_numpy(each) for each in self._session.run(list(names), copies)]
         except Exception as error:
+            shape = tuple(next(iter(copies.values())).shape)
             raise InputError(
-                f"ONNX Runtime does not take inputs of shape {tuple(rows.shape)}: {first_line(error)}"
+                f"ONNX Runtime does not take an input of shape {shape}: {first_line(error)}"
             ) from error
-        return {name: _cut(each, wanted, count) for name, each in zip(self.names, found, strict=True)}
-
-
-def _cut(value: Any, wanted: int, count: int) -> Any:
-    """Return an output as a tensor, without what was made of the rows that were put in to fill up."""
-    if not hasattr(value, "dtype") or value.dtype.kind not in "fiub":
-        return value
-    made = torch.from_numpy(value)
-    return made[:count] if made.dim() and len(made) == wanted else made
+        return [
+            each[:1] if each.dim() and len(each) == count else each.reshape(-1, *each.shape[1:])
+            for each in found
+        ]
 
 
 def _words(value: Any) -> str:

@@ -19,13 +19,14 @@ class Told:
 
 
 @pytest.fixture
-def told():
+def told(monkeypatch):
+    monkeypatch.setattr("bgd.deployed.onnx_head.LOT", 16)
     return Told()
 
 
 @pytest.fixture
 def model(tmp_path, told):
-    return OnnxModel.open(network_file(tmp_path), batch=16, cache=tmp_path / "kept", progress=told)
+    return OnnxModel.open(network_file(tmp_path), cache=tmp_path / "kept", progress=told)
 
 
 def only(folder):
@@ -36,7 +37,7 @@ def only(folder):
 def test_what_is_read_is_what_was_computed(tmp_path, model, told):
     first = model.inputs(inputs())
     assert told.calls == [(16, 40), (32, 40), (40, 40)]
-    again = OnnxModel.open(model.source, batch=16, cache=tmp_path / "kept", progress=told).inputs(inputs())
+    again = OnnxModel.open(model.source, cache=tmp_path / "kept", progress=told).inputs(inputs())
     assert len(told.calls) == 3, "nothing is computed but a few rows"
     assert torch.equal(again, first)
     with torch.no_grad():
