@@ -58,7 +58,7 @@ class Goal:
             raise ConfigError(f"goal.margin={self.margin}: must be 0 or more logits")
         if self.probability is not None and not 0 < self.probability < 1:
             raise ConfigError(f"goal.probability={self.probability}: must be between 0 and 1")
-        object.__setattr__(self, "where", _arithmetics(self.where))
+        object.__setattr__(self, "where", arithmetics(self.where, "goal.where"))
 
     @classmethod
     def of(cls, goal: Any) -> "Goal":
@@ -118,12 +118,16 @@ class Goal:
         accepted = self._accepted(label)
         return max(accepted, key=lambda each: float(logits[0, each]))
 
+    def lead(self, logits: torch.Tensor, label: int) -> float:
+        """Return by how much the best accepted class leads every other one in logits (1, C)."""
+        return _lead(logits[0].float(), list(self._accepted(label)))
+
     def lack(self, logits: torch.Tensor, label: int) -> float:
         """Return by how much the best accepted class in logits (1, C) falls short of leading by the margin, in logits.
 
         It is 0 where it does, also where something else keeps the goal from being met.
         """
-        return max(0.0, self.margin - _lead(logits[0].float(), list(self._accepted(label))))
+        return max(0.0, self.margin - self.lead(logits, label))
 
     def offset(self, logits: torch.Tensor, label: int, more: float = 0.0) -> torch.Tensor | None:
         """Return the offset (C,) of the logits to search with; None where none is needed.
@@ -176,16 +180,20 @@ class Goal:
         return max(0.0, float(odds.log()) + spread)
 
 
-def _arithmetics(where: Collection[str]) -> tuple[str, ...]:
+def arithmetics(names: Collection[str], key: str) -> tuple[str, ...]:
     """Return the names of arithmetics in the order of `ARITHMETICS`.
+
+    Args:
+        names: Some of them, or one.
+        key: What they are given as, for messages.
 
     Raises:
         ConfigError: There is no such arithmetic.
     """
-    given = {where} if isinstance(where, str) else set(where)
+    given = {names} if isinstance(names, str) else set(names)
     for name in given:
         if name not in ARITHMETICS:
-            raise ConfigError(f"goal.where={name!r}: no such arithmetic; {nearest(str(name), ARITHMETICS)}")
+            raise ConfigError(f"{key}={name!r}: no such arithmetic; {nearest(str(name), ARITHMETICS)}")
     return tuple(name for name in ARITHMETICS if name in given)
 
 

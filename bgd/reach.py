@@ -51,16 +51,20 @@ class Reach:
         problem: The network. It changes by `advance` alone.
         method: How.
         seed: Of the method's random numbers; every margin that is tried for a sample has the same.
+
+    Attributes:
+        problem: The same.
+        elsewhere: The network of the problem in other arithmetics.
     """
 
     def __init__(self, problem: Problem, method: Method, seed: int) -> None:
         self.problem, self._method, self._seed = problem, method, seed
-        self._elsewhere = Elsewhere(problem.current)
+        self.elsewhere = Elsewhere(problem.current)
 
     def advance(self, patch: Patch) -> None:
         """Make the patched network the current one."""
         self.problem.advance(patch)
-        self._elsewhere.touch(patch.tensors)
+        self.elsewhere.touch(patch.tensors)
 
     def correct(self, index: int, x: torch.Tensor, label: int, goal: Goal) -> Correction:
         """Correct an input (1, ...): with the smallest margin that holds in every arithmetic of the goal.
@@ -125,7 +129,7 @@ class Reach:
         ruined = self._ruined(goal, patch)
         if ruined:
             return _without(found, ruined), None
-        with self._elsewhere.patched(patch):
+        with self.elsewhere.patched(patch):
             short = self._short(asked)
         if short is None:
             return found, 0.0
@@ -138,9 +142,10 @@ class Reach:
         if not goal.met(logits, asked.label, partial(outputs, self.problem, x)):
             return _Short("", goal.lack(logits, asked.label))
         for where in goal.where:
-            said = self._elsewhere.outputs(where, x)
+            said = self.elsewhere.outputs(where, x)
             logits = logits_in(said).to(logits.device)
-            if not goal.met(logits, asked.label, lambda said=said: said):  # type: ignore[misc]
+            met = goal.met(logits, asked.label, lambda said=said: said)  # type: ignore[misc]
+            if not met or (goal.decide is None and goal.lead(logits, asked.label) <= 0):  # a tie is anybody's
                 return _Short(where, goal.lack(logits, asked.label))
         return None
 
@@ -161,9 +166,9 @@ class Reach:
         if not short.where:
             return "the goal is not met, with any margin that was tried"
         x = asked.sample.image
-        before = logits_in(self._elsewhere.outputs(short.where, x))
-        with self._elsewhere.patched(patch):
-            after = logits_in(self._elsewhere.outputs(short.where, x))
+        before = logits_in(self.elsewhere.outputs(short.where, x))
+        with self.elsewhere.patched(patch):
+            after = logits_in(self.elsewhere.outputs(short.where, x))
         gone = ": the change vanishes there" if torch.equal(before, after) else ""
         return f"the goal is not met in {short.where}, with any margin that was tried{gone}"
 
