@@ -22,6 +22,7 @@ from bgd.methods.trial import patch_of
 from bgd.modes import ordinary
 from bgd.outputs import opened
 from bgd.patch import Patch
+from bgd.progress import followed
 from bgd.reach import Reach
 
 ROUNDS = 10  # times that a batch is gone through: a correction may break one before it
@@ -192,7 +193,7 @@ class Corrector:
         try:
             for _ in range(ROUNDS):
                 count = len(taken)
-                for place, label in enumerate(labels):
+                for place, label in followed("inputs", list(enumerate(labels))):
                     found = self._one(reach, x[place : place + 1], label, goal)
                     total = total.plus(found)
                     if not found:

@@ -3,6 +3,7 @@
 import json
 from argparse import Namespace
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,13 +12,13 @@ from bgd.cli import arrays
 from bgd.cli.classes import Classes, labels
 from bgd.cli.inputs import Inputs, Reader
 from bgd.cli.parser import UsageError
-from bgd.cli.progress import Progress
 from bgd.corrector import DEFAULT
 from bgd.deployed.model import Deployed, load
 from bgd.errors import ConfigError
 from bgd.goals import Goal
 from bgd.knowledge import GIVES, Knowledge
 from bgd.outputs import InputError, readable
+from bgd.progress import told
 
 OPTIONS = {
     "statistic": "--training INPUTS,LABELS, or --statistics FILE",
@@ -161,7 +162,7 @@ def model_of(arguments: Namespace) -> Deployed:
         weights,
         head=arguments.head,
         cache=arguments.cache,
-        progress=Progress("features by ONNX Runtime"),
+        progress=partial(told, "inputs through ONNX Runtime"),
     )
 
 

@@ -16,7 +16,6 @@ from bgd.cli.asked import Asked, as_options
 from bgd.cli.classes import Classes
 from bgd.cli.inputs import Inputs
 from bgd.cli.outcome import Outcome
-from bgd.cli.progress import Progress
 from bgd.cli.words import counted
 from bgd.curvature.base import CurvatureError
 from bgd.errors import ConfigError
@@ -25,6 +24,7 @@ from bgd.layers import LayerError, output_layer
 from bgd.methods.base import Problem, Sample, Trial
 from bgd.methods.catalogue import METHODS, method_of
 from bgd.outputs import readable
+from bgd.progress import followed
 from bgd.refusals import refuse_infinite
 
 PASSES = 2  # after which a search counts as one that runs
@@ -95,10 +95,8 @@ def _network(problem: Problem, x: torch.Tensor, logits: torch.Tensor, asked: Ask
 
 def _arithmetics(problem: Problem, x: torch.Tensor) -> dict[str, dict[str, Any]]:
     """Say of each arithmetic whether the network runs in it, and which class it gives the input there."""
-    progress = Progress("arithmetics")
     found: dict[str, dict[str, Any]] = {}
-    for done, name in enumerate(ARITHMETICS):
-        progress(done, len(ARITHMETICS))
+    for name in followed("arithmetics", list(ARITHMETICS)):
         try:
             found[name] = {"runs": True, "class": int(logits_in(name, problem.current.module, x).argmax())}
         except (ConfigError, NetworkError, UnavailableError) as error:
@@ -108,9 +106,8 @@ def _arithmetics(problem: Problem, x: torch.Tensor) -> dict[str, dict[str, Any]]
 
 def _methods(problem: Problem, sample: Sample) -> dict[str, dict[str, Any]]:
     """Say of each method whether it runs, and if not why."""
-    progress, found = Progress("methods"), {}
-    for done, (name, kind) in enumerate(METHODS.items()):
-        progress(done, len(METHODS))
+    found = {}
+    for name, kind in followed("methods", list(METHODS.items())):
         reason = _reason(problem, name, sample)
         found[name] = {"runs": not reason, "knows": kind.knows, **({"reason": reason} if reason else {})}
     return found

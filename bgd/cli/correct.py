@@ -14,7 +14,6 @@ from bgd.cli.classes import Classes
 from bgd.cli.inputs import Inputs
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
-from bgd.cli.progress import waiting
 from bgd.cli.target import refuse_target
 from bgd.cli.words import short
 from bgd.corrector import Corrector
@@ -109,8 +108,7 @@ def _searched(
     name, options = method_of(arguments)
     knowledge = asked.knowledge(arguments)
     corrector = Corrector(asked.model.network, name, knowledge=knowledge, seed=arguments.seed, **options)
-    with waiting(f"{name} looks for a change"):
-        return corrector.correct(asked.given(sample), labels, goal)
+    return corrector.correct(asked.given(sample), labels, goal)
 
 
 def _reported(asked: Asked, sample: Inputs, patch: Patch, watched: list[Watched]) -> Report:

@@ -8,13 +8,13 @@ import torch
 from bgd.cli.asked import Asked
 from bgd.cli.inputs import Inputs
 from bgd.cli.outcome import Outcome
-from bgd.cli.progress import Progress
 from bgd.cli.words import table
 from bgd.evaluation import MarginEvaluation
 from bgd.patch import Patch, PatchError
+from bgd.progress import followed
 from bgd.side_effects import Effects, Evaluator
 
-LOT = 500  # inputs that are evaluated before progress is told
+LOT = 500  # inputs that are evaluated together: progress is told by lots
 
 
 def effects(arguments: Namespace) -> Outcome:
@@ -44,14 +44,12 @@ def _check(patch: Patch, asked: Asked, fix: str) -> None:
 
 def measured(asked: Asked, patch: Patch, inputs: Inputs, labels: torch.Tensor | None) -> Effects:
     """Evaluate a model with and without a patch, a lot of inputs at a time."""
-    progress, values = Progress(f"effects on {inputs.text}"), asked.given(inputs)
-    lots = []
-    for start in range(0, len(values), LOT):
+    values, lots = asked.given(inputs), []
+    for start in followed(f"lots of {LOT} of {inputs.text}", range(0, len(values), LOT)):
         lot = slice(start, start + LOT)
         own = None if labels is None else labels[lot]
         evaluator = Evaluator(asked.model.network, values[lot], own, classes=asked.classes.names)
         lots.append(evaluator.effects(patch))
-        progress(min(start + LOT, len(values)), len(values))
     return Effects(
         MarginEvaluation.cat([each.before for each in lots]),
         MarginEvaluation.cat([each.after for each in lots]),

@@ -10,10 +10,10 @@ import torch
 from bgd.cli.asked import Asked, as_options, goal_of, labels_of
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
-from bgd.cli.progress import Progress
 from bgd.cli.target import refuse_target
 from bgd.pareto import METHODS, Attempt, Frontier, frontier as survey
 from bgd.pareto.lots import Inputs
+from bgd.progress import told
 
 KINDS = (".png", ".svg", ".pdf")
 SHOWN = [each.name for each in fields(Attempt) if each.name != "patch"]
@@ -27,7 +27,6 @@ def frontier(arguments: Namespace) -> Outcome:
     asked = Asked.of(arguments)
     sample = asked.sample(arguments)
     labels = labels_of(arguments, asked.classes, len(sample))
-    progress = Progress("corrections")
     found = survey(
         asked.model.network,
         asked.given(sample),
@@ -39,7 +38,7 @@ def frontier(arguments: Namespace) -> Outcome:
         statistics=asked.statistics(arguments.statistics),
         goal=goal_of(arguments, asked.classes),
         seed=arguments.seed,
-        progress=lambda done, total, what: progress(done, total),
+        progress=lambda done, total, what: told("corrections", done, total),
     )
     found = replace(found, refused={name: as_options(why) for name, why in found.refused.items()})
     if arguments.output:

@@ -10,9 +10,10 @@ import torch
 from bgd.cli import arrays, pictures
 from bgd.cli.arrays import array, converted
 from bgd.cli.pictures import Transform
-from bgd.cli.progress import Progress, note
+from bgd.cli.progress import note
 from bgd.cli.words import counted
 from bgd.outputs import InputError
+from bgd.progress import followed
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +97,7 @@ class Reader:
         files = [each for each in found if Path(each).suffix.lower() in known and Path(each).is_file()]
         if not files:
             raise InputError(f"{where}: {text} has no file of {', '.join(known)}")
-        progress = Progress(f"reading {text}")
-        read = []
-        for done, each in enumerate(files):
-            progress(done, len(files))
-            read.append(self._one(each, where))
+        read = [self._one(each, where) for each in followed(f"files of {text}", files)]
         first = read[0][0]
         for each, (values, _) in zip(files, read, strict=True):
             if values.shape[1:] != first.shape[1:] or values.dtype != first.dtype:

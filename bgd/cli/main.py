@@ -11,6 +11,7 @@ from typing import Any
 
 from bgd.cli.outcome import DONE, FAULT, STOPPED, WRONG, Outcome, plain
 from bgd.cli.parser import COMMANDS, parsed
+from bgd.cli.progress import progress
 from bgd.errors import ConfigError
 
 
@@ -51,7 +52,8 @@ def _run(words: Sequence[str]) -> int:
 def command(arguments: Namespace) -> Outcome:
     """Run the command that is asked for."""
     module = import_module(COMMANDS[arguments.command].module)
-    outcome: Outcome = getattr(module, arguments.command)(arguments)
+    with progress():
+        outcome: Outcome = getattr(module, arguments.command)(arguments)
     return outcome
 
 

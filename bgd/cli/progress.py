@@ -3,13 +3,12 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-SILENT = 5.0  # seconds at the beginning in which nothing is said
-EVERY = 5.0  # seconds between two lines
+from bgd.progress import Loop, observed
 
-Clock = Callable[[], float]
+EVERY = 5.0  # seconds before the first line of progress, and between two
 
 
 def note(text: str) -> None:
@@ -17,48 +16,34 @@ def note(text: str) -> None:
     print(f"bgd: {text}", file=sys.stderr, flush=True)
 
 
-class Progress:
-    """Says how far a piece of work is and about how long it still takes, once it takes longer than 5 seconds.
-
-    Args:
-        what: The work, in words.
-        clock: Gives seconds.
-    """
-
-    def __init__(self, what: str, clock: Clock = time.monotonic) -> None:
-        self._what, self._clock = what, clock
-        self._started = self._said = clock()
-        self._done = 0
-
-    def __call__(self, done: int, total: int) -> None:
-        """Say it, if the last time is a while ago: `done` of `total` parts are over; fewer than before begin anew."""
-        now = self._clock()
-        if done < self._done:
-            self._started = self._said = now
-        self._done = done
-        if now - self._started < SILENT or now - self._said < EVERY or not done:
-            return
-        self._said, gone = now, now - self._started
-        left = gone * (total - done) / done
-        note(f"{self._what}: {done:,} of {total:,} in {_time(gone)}, about {_time(left)} left")
-
-
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Say every 5 seconds how long the block has been at work, where nobody can say how much is left."""
+def progress() -> Iterator[None]:
+    """Say every 5 seconds, while the block runs, how far it is and about how long it still takes."""
     over, started = threading.Event(), time.monotonic()
+    with observed() as loops:
 
-    def say() -> None:
-        while not over.wait(EVERY):
-            note(f"{what}: {_time(time.monotonic() - started)} so far")
+        def say() -> None:
+            while not over.wait(EVERY):
+                note(line(list(loops), time.monotonic(), started))
 
-    thread = threading.Thread(target=say, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+        thread = threading.Thread(target=say, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def line(loops: Sequence[Loop], now: float, started: float) -> str:
+    """Return how far the outermost loop is that has made a step, with an estimate; else how long it has been."""
+    loop = next((each for each in loops if each.done), None)
+    if loop is None:
+        what = f"{loops[-1].what}: " if loops else ""
+        return f"{what}{_time(now - started)} so far"
+    gone = now - loop.started
+    left = gone * (loop.total - loop.done) / loop.done
+    return f"{loop.what}: {loop.done:,} of {loop.total:,} in {_time(gone)}, about {_time(left)} left"
 
 
 def _time(seconds: float) -> str:

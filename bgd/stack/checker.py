@@ -56,7 +56,7 @@ class Checker:
             first = checked_image(_sample(0, x, labels[0]), self._network.flat)
             with ordinary():
                 opened(self.module, first)
-                check_steady(self._network, first)
+                check_steady(self._network, self._network.flat.clone(), first)
             self._looked = True
         return tuple(labels)
 

@@ -6,7 +6,8 @@ import shlex
 import numpy as np
 import pytest
 import torch
-from conftest import made
+
+from cli.conftest import made
 
 ODD = """
 import torch

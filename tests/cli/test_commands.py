@@ -7,13 +7,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import made
 
 import bgd as library
 from bgd.cli.parser import parsed
 from bgd.deployed.model import TorchModel
 from bgd.methods import METHODS
 from bgd.patch import Patch
+from cli.conftest import made
 
 NET = ["net:make", "--weights", "net.pt"]
 BIAS = ["--label", "3", "--method", "output_bias"]

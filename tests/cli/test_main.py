@@ -4,17 +4,19 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from bgd.cli import progress
 from bgd.cli.main import main
 from bgd.cli.outcome import plain
-from bgd.cli.progress import Progress
+from bgd.cli.progress import line
 from bgd.corrector import Corrector
+from bgd.errors import ConfigError
+from bgd.progress import Loop, followed
 
 ROOT = Path(__file__).parents[2]
 BASE = "correct net:make wrong.npy --weights net.pt --label 3 --method output_bias"
@@ -110,23 +112,29 @@ def test_what_is_no_json_becomes_text():
     json.dumps(plain(given), allow_nan=False)
 
 
-def test_progress_is_silent_at_first_and_then_says_what_is_left(capsys):
-    now = iter([0.0, 4.0, 6.0, 8.0, 12.0, 13.0, 25.0])
-    tell = Progress("work", clock=lambda: next(now))
-    for done in (10, 20, 30, 40):
-        tell(done, 100)
-    assert capsys.readouterr().err == (
-        "bgd: work: 20 of 100 in 6 s, about 24 s left\nbgd: work: 40 of 100 in 12 s, about 18 s left\n"
-    )
-    tell(1, 10)  # other work begins
-    tell(4, 10)
-    assert capsys.readouterr().err == "bgd: work: 4 of 10 in 12 s, about 18 s left\n"
+def test_progress_is_that_of_the_outermost_loop_that_made_a_step():
+    outer, inner = Loop("corrections", 45, done=9, started=100.0), Loop("steps", 40, done=10, started=120.0)
+    assert line([], 107.0, 100.0) == "7 s so far"
+    assert line([Loop("files", 5)], 107.0, 100.0) == "files: 7 s so far"
+    assert line([outer, inner], 130.0, 90.0) == "corrections: 9 of 45 in 30 s, about 2 min left"
+    outer.done = 0
+    assert line([outer, inner], 130.0, 90.0) == "steps: 10 of 40 in 10 s, about 30 s left"
+    inner.total = 4000
+    assert line([inner], 130.0, 90.0) == "steps: 10 of 4,000 in 10 s, about 66 min left"
 
 
-def test_what_nobody_can_estimate_says_that_it_goes_on(capsys, monkeypatch):
-    monkeypatch.setattr(progress, "EVERY", 0.01)
-    said = progress.threading.Event()
-    monkeypatch.setattr(progress, "note", lambda text: (print(text), said.set()))
-    with progress.waiting("a search"):
-        assert said.wait(10)
-    assert "a search: 0 s so far" in capsys.readouterr().out
+def test_a_command_says_on_stderr_how_far_it_is(bgd, monkeypatch):
+    monkeypatch.setattr("bgd.cli.progress.EVERY", 0.01)
+    said = threading.Event()
+    monkeypatch.setattr("bgd.cli.progress.note", lambda text: (print(text, file=sys.stderr), said.set()))
+
+    def waits(*_):
+        for _ in followed("rounds", range(2)):
+            said.clear()
+            assert said.wait(10)
+        raise ConfigError("nothing found")
+
+    monkeypatch.setattr(Corrector, "correct", waits)
+    found = bgd(*CORRECT)
+    assert "rounds: 1 of 2 in 0 s, about 0 s left" in found.err
+    assert found.err.endswith("bgd: error: nothing found\n")
