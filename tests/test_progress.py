@@ -67,7 +67,7 @@ def test_long_loops_of_the_library_are_followed(monkeypatch):
     with observed():
         for method in ("bgd_c", "last_layer_lp_l1_keep", "kl_retrain", "least_harm_kfac"):
             bgd.correct(model, x, labels, method, knowledge=knowledge)
-    assert begun == {
+    assert begun >= {
         "inputs",
         "iterations of the search",
         "batches of training inputs",
