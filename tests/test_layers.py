@@ -39,10 +39,7 @@ OFFERED = {  # not when a module is imported
         "PIL": ("cli.pictures",),
         "onnx": ("arithmetic.exported", "deployed.graph", "deployed.places", "deployed.onnx_file"),
         "onnxscript": ("arithmetic.exported",),
-        "onnxruntime": (
-            "arithmetic.exported",
-            "deployed.session",
-        ),
+        "onnxruntime": ("arithmetic.exported", "deployed.session"),
     }.items()
     for module in offering
 }

@@ -9,8 +9,9 @@ from torch import nn
 import bgd
 from bgd.errors import ConfigError
 from bgd.outputs import InputError
-from bgd.pareto import Attempt, Frontier
+from bgd.pareto import METHODS, Attempt, Frontier
 from bgd.pareto.lots import divided
+from bgd.pareto.survey import _made
 
 QUICK = ("output_bias", "last_layer_weight", "last_layer_lp_l1", "least_harm_kfac", "least_change")
 
@@ -221,7 +222,6 @@ def test_methods_of_ones_own_have_a_name_and_their_mistakes_are_not_hidden(model
 
 
 def test_the_default_methods_are_methods_each_by_its_name():
-    from bgd.pareto import METHODS
-
     assert set(METHODS) <= set(bgd.METHODS)
     assert len(set(METHODS)) == len(METHODS)
+    assert {name: type(each) for name, each in _made(bgd.METHODS).items()} == dict(bgd.METHODS)

@@ -2,8 +2,8 @@
 
     PYTHONPATH=TREE python scripts/bench/one_search.py NETWORK SAMPLES     # prints one line of JSON
 
-It uses no more of the library than both have: `Problem`, `Sample`, `SubsetSearch`, `rng.stream`. Without a library on
-its path (`NETWORK 0`) it measures the network alone: a forward pass, and the memory of one plain gradient.
+It uses no more of the library than both have: `Problem`, `Sample`, `SubsetSearch` and `rng`. With 0 samples it measures
+the network alone: a forward pass, and the memory of one plain gradient.
 """
 
 import json
@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 import torchvision
+
+from bgd import rng
 
 SIZE = 224  # pixels of a side
 PASSES = 7
@@ -36,7 +38,6 @@ def seconds(action: Any) -> tuple[float, Any]:
 
 def network_of(name: str) -> torch.nn.Module:
     """Return a network of torchvision's with random weights; a last layer of zeros gets some too."""
-    torch.manual_seed(0)
     network: torch.nn.Module = torchvision.models.get_model(name).eval()
     for parameter in network.parameters():
         if parameter.dim() > 1 and not parameter.any():
@@ -57,7 +58,6 @@ def measure(name: str, count: int) -> dict[str, Any]:
     if not count:
         torch.nn.functional.cross_entropy(network(image), logits.argmin(1)).backward()
         return found | {"beyond_bytes": memory("VmHWM") - before}
-    from bgd import rng
     from bgd.methods.base import Problem, Sample
     from bgd.methods.bgd.search import SubsetSearch
 
@@ -83,4 +83,5 @@ def measure(name: str, count: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
+    with rng.torch_seeded(rng.stream(0, "large networks")):
+        print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
