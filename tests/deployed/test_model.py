@@ -101,6 +101,7 @@ def test_torch_script_has_gradients_and_no_layers(files):
     script, x = load(files / "script").network, inputs()[:1]
     label = second(torch_network(), x)
     assert bgd.correct(script, x, label, "retrain", learning_rate=0.1)
+    assert all(each.grad is None for each in script.parameters()), "the copy is no part of the model given"
     with pytest.raises(bgd.ConfigError, match="a TorchScript network shows none"):
         bgd.correct(script, x, label, "output_bias")
 
