@@ -13,11 +13,14 @@ from bgd.cli.classes import Classes, labels
 from bgd.cli.inputs import Inputs, Reader
 from bgd.cli.parser import UsageError
 from bgd.corrector import DEFAULT
+from bgd.deployed import carried, open_tensors
 from bgd.deployed.model import Deployed, load
+from bgd.deployed.onnx_head import OnnxModel
 from bgd.errors import ConfigError
 from bgd.goals import Goal
 from bgd.knowledge import GIVES, Knowledge
 from bgd.outputs import InputError, readable
+from bgd.patch import Patch, PatchError
 from bgd.progress import told
 
 OPTIONS = {
@@ -105,6 +108,22 @@ class Asked:
                 f"{where}: {text} holds {len(found)} labels, and {inputs.text} {len(inputs)} inputs"
             )
         return found
+
+    def patch(self, path: str) -> Patch:
+        """Read a patch as one of the model's network; into an ONNX file it is carried by value.
+
+        Raises:
+            PatchError: It does not start from the model.
+        """
+        patch, source = Patch.load(path), self.model.source
+        if isinstance(self.model, OnnxModel) and source is not None:
+            patch = carried(patch, open_tensors(source)).patch
+        patch = self.model.loaded(patch)
+        found = patch.verify(self.model.network)
+        if found.state != "base":
+            reason = found.reason or "the model has it in it already"
+            raise PatchError(f"{path} does not start from the model: {reason}")
+        return patch
 
     def knowledge(self, arguments: Namespace) -> Knowledge:
         """Gather what a method may know."""

@@ -10,7 +10,7 @@ from bgd.cli.inputs import Inputs
 from bgd.cli.outcome import Outcome
 from bgd.cli.words import table
 from bgd.evaluation import MarginEvaluation
-from bgd.patch import Patch, PatchError
+from bgd.patch import Patch
 from bgd.progress import followed
 from bgd.side_effects import Effects, Evaluator
 
@@ -22,24 +22,10 @@ def effects(arguments: Namespace) -> Outcome:
     asked = Asked.of(arguments)
     inputs = asked.read(arguments.inputs, "inputs")
     labels = asked.labels(arguments.labels, inputs, "labels")
-    patch = asked.model.loaded(Patch.load(arguments.fix))
-    _check(patch, asked, arguments.fix)
+    patch = asked.patch(arguments.fix)
     found = measured(asked, patch, inputs, labels)
     told = {"fix": arguments.fix, "effects": record(found, inputs)}
     return Outcome(told, words(found, inputs), refusal(found, arguments))
-
-
-def _check(patch: Patch, asked: Asked, fix: str) -> None:
-    """Refuse a patch that does not start from the model.
-
-    Raises:
-        PatchError: It says why.
-    """
-    found = patch.verify(asked.model.network)
-    if found.state != "base":
-        raise PatchError(
-            f"{fix} does not start from the model: {found.reason or 'the model has it in it already'}"
-        )
 
 
 def measured(asked: Asked, patch: Patch, inputs: Inputs, labels: torch.Tensor | None) -> Effects:

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from cli.conftest import made
-
 import bgd as library
+from cli.conftest import made
 
 ODD = """
 import torch
@@ -98,7 +97,7 @@ CASES = {  # words -> status, sentence
     f"{BASE} --margin -1": (2, "margin=-1.0: must be 0 or more"),
     f"{BASE} --probability 1.5": (2, "probability=1.5: must be between 0 and 1"),
     "correct net:make wrong.npy --weights net.pt --label 1": (1, "nothing to correct: its goal is met already"),
-    "correct odd:never wrong.npy --label 3 --method bgd_ii": (1, "no correction: "),
+    "correct odd:never wrong.npy --label 3 --method bgd_ii --set iterations=20": (1, "no correction: "),
     "correct net:make twins.npy --weights net.pt --label 3,5 --method output_bias": (1, "undo each other"),
     # the method and what it may know
     f"{BASE} --method least_harn": (2, "did you mean 'least_harm'"),
@@ -134,6 +133,20 @@ CASES = {  # words -> status, sentence
     "correct net:make digit.png --weights net.pt --label 7 --transform mean=1/2": (2, "2 numbers, and the picture 1"),
     "correct net:make no.png --weights net.pt --label 7 --transform grayscale": (2, "no.png cannot be read"),
     "correct net:make 'none*.png' --weights net.pt --label 7 --transform grayscale": (2, r"none\*.png has no file of"),
+    # ONNX
+    "correct net.onnx short.npy --label 3": (2, r"\(1, 1, 7, 7\), and the graph's is 'x', float32 \(n, 1, 8, 8\)"),
+    "correct net.onnx wide.npy --label 3": (2, "inputs are float64 .* graph's is 'x', float32"),
+    "correct net.onnx nan.npy --label 3": (2, "the inputs are not finite"),
+    "correct net.onnx wrong.npy --label 10": (2, "classes of the network are 0 to 9"),
+    "correct net.onnx wrong.npy --label 1": (1, "met already"),
+    "correct net.onnx wrong.npy --label 3 --keep holding.npy": (2, "keep: its input 2 is the sample itself"),
+    "correct net.onnx wrong.npy --label 3 --head nothing": (2, "head='nothing': no MatMul or Gemm"),
+    "correct net.onnx wrong.npy --label 3 --weights net.pt": (2, "net.onnx has its own"),
+    "correct names.txt wrong.npy --label 3": (2, "names.txt is no ONNX file"),
+    "correct none.onnx wrong.npy --label 3": (2, "model='none.onnx': no such file"),
+    "effects other.safetensors net.onnx other.npz:x": (2, "3.bias is not in net.onnx by value"),
+    "verify other.safetensors net.onnx": (1, "3.bias is not in net.onnx by value"),
+    "apply other.safetensors net.onnx -o out.onnx": (2, "3.bias is not in net.onnx by value"),
     # patches
     "effects fix.safetensors net:make other.npz:x --weights other.pt": (2, "start from the model: 3.bias: 1 of 1 val"),
     "verify fix.safetensors small.pt": (1, "does not verify: 3.bias is not in small.pt by value"),
@@ -177,7 +190,9 @@ def odd_files(folder, model, tmp_path_factory):
         np.save(path / f"{name}.npy", values)
     np.save(path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     x = torch.from_numpy(x)
-    library.correct(model, x, 3, "output_bias").patch.save(path / "fix.safetensors", base=model)
+    for name, base in (("fix", model), ("other", made(seed=1))):
+        found = library.correct(base, x, 3, "output_bias")
+        found.patch.save(path / f"{name}.safetensors", base=base)
     return path
 
 
@@ -189,7 +204,8 @@ def odd(odd_files, bgd, here):
 
 
 def listing(path):
-    return {each: each.stat() for each in path.rglob("*") if "__pycache__" not in each.parts}
+    files = [each for each in path.rglob("*") if each.is_file() and "__pycache__" not in each.parts]
+    return {each: (each.stat().st_size, each.stat().st_mtime_ns) for each in files}
 
 
 @pytest.mark.parametrize("words", CASES)

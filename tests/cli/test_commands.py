@@ -211,6 +211,12 @@ def test_an_onnx_file_is_corrected_in_its_head_and_says_so_in_its_own_runtime(bg
     )
     assert np.flatnonzero(before != after).tolist() == seen["flipped"]
     assert bgd("revert", "fix.safetensors", "fixed.onnx", "-o", "back.onnx").status == 0
+    assert bgd("correct", *NET, "wrong.npy", *BIAS, "-o", "torch.safetensors").status == 0
+    carried, own = (
+        bgd("effects", "torch.safetensors", *each, "keep.npz:x", "--json").out["effects"]["flipped"]
+        for each in (["net.onnx"], NET)
+    )
+    assert carried == own != []
     first, second = (onnx.load(path).SerializeToString() for path in ("net.onnx", "back.onnx"))
     assert first == second
 
