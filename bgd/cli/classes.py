@@ -19,22 +19,27 @@ class Classes:
     names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, path: str | None) -> "Classes":
+    def of(cls, text: str | None) -> "Classes":
         """Read names: one a line, or JSON, a list of names or a mapping from number to name or from name to number.
+
+        Args:
+            text: The file; `file.json:key` for what JSON has at a key. None for no names.
 
         Raises:
             InputError: They are no names.
             OSError: The file cannot be read.
         """
-        if path is None:
+        if text is None:
             return cls()
+        path, _, key = text.partition(":") if ".json:" in text else (text, "", "")
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            content = Path(path).read_text(encoding="utf-8")
             if Path(path).suffix != ".json":
-                return cls(tuple(line.strip() for line in text.splitlines() if line.strip()))
-            return cls(_of_json(json.loads(text)))
+                return cls(tuple(line.strip() for line in content.splitlines() if line.strip()))
+            held = json.loads(content)
+            return cls(_of_json(held[key] if key else held))
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"--classes: {path} holds no names of classes: one a line, or JSON") from None
+            raise InputError(f"--classes: {text} holds no names of classes: one a line, or JSON") from None
 
     def name(self, number: int) -> str:
         """Name of a class for people: with its number where it has a name."""

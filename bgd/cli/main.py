@@ -11,7 +11,7 @@ from typing import Any
 
 from bgd.cli.outcome import DONE, FAULT, STOPPED, WRONG, Outcome, plain
 from bgd.cli.parser import COMMANDS, parsed
-from bgd.cli.progress import progress
+from bgd.cli.progress import noted_warnings, progress
 from bgd.errors import ConfigError
 
 
@@ -52,7 +52,7 @@ def _run(words: Sequence[str]) -> int:
 def command(arguments: Namespace) -> Outcome:
     """Run the command that is asked for."""
     module = import_module(COMMANDS[arguments.command].module)
-    with progress():
+    with noted_warnings(), progress():
         outcome: Outcome = getattr(module, arguments.command)(arguments)
     return outcome
 

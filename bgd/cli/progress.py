@@ -3,9 +3,11 @@
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from bgd.errors import first_line
 from bgd.progress import Loop, observed
 
 EVERY = 5.0  # seconds before the first line of progress, and between two
@@ -14,6 +16,16 @@ EVERY = 5.0  # seconds before the first line of progress, and between two
 def note(text: str) -> None:
     """Say something beside the answer."""
     print(f"bgd: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def noted_warnings() -> Iterator[None]:
+    """Say warnings as notes inside the block, but those about what software beneath is going to change."""
+    with warnings.catch_warnings():
+        for kind in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", kind)
+        warnings.showwarning = lambda message, *rest, **more: note(first_line(Warning(message)))
+        yield
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from bgd.patch import Patch, PatchError
 from bgd.patch.model import names
 
 BATCH = 100  # inputs at a time
+NESTED = ("state_dict", "model_state_dict", "model")  # where a checkpoint of a training run has its weights
 FACTORY = re.compile(r"[\w.]+:[\w.]+")
 
 
@@ -223,4 +224,4 @@ def _state(path: Path) -> Mapping[str, torch.Tensor]:
         raise ConfigError(f"{path} cannot be read as a state dict: {first_line(error)}") from error
     if not isinstance(state, Mapping):
         raise ConfigError(f"{path} holds a {type(state).__name__}, and no state dict")
-    return state
+    return next((state[key] for key in NESTED if isinstance(state.get(key), Mapping)), state)

@@ -161,10 +161,14 @@ def test_statistics_from_a_file_are_those_of_the_training_data(bgd, here, model)
     assert changes[0] == changes[1] != []
 
 
-def test_weights_as_the_model_and_as_an_option_are_the_same(bgd, here):
-    ways = ["net:make", "--weights", "net.pt"], ["net.pt", "--factory", "net:make"]
-    one, two = (bgd("correct", *way, "wrong.npy", *BIAS, "--json").out["patch"] for way in ways)
-    assert one == two
+def test_weights_as_the_model_as_an_option_and_in_a_checkpoint_are_the_same(bgd, here):
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{name}": each for name, each in state("net.pt").items()}},
+        "run.pt",
+    )
+    ways = ["net.pt", "--factory", "net:make"], ["net:make", "--weights", "run.pt"], NET
+    one, two, three = (bgd("correct", *way, "wrong.npy", *BIAS, "--json").out["patch"] for way in ways)
+    assert one == two == three
 
 
 def test_a_model_that_does_not_follow_its_network_is_no_correction(bgd, here, monkeypatch):

@@ -130,10 +130,11 @@ def test_steps_without_sense_are_refused(steps, words, picture):
         ("n.json", json.dumps(["cat", "hot dog"])),
         ("n.json", json.dumps({"1": "hot dog", "0": "cat"})),
         ("n.json", json.dumps({"hot dog": 1, "cat": 0})),
+        ("n.json:space", json.dumps({"size": 3, "space": ["cat", "hot dog"]})),
     ],
 )
 def test_names_of_classes(name, text, tmp_path):
-    (tmp_path / name).write_text(text)
+    (tmp_path / name.partition(":")[0]).write_text(text)
     classes = Classes.of(str(tmp_path / name))
     assert classes.names == ("cat", "hot dog")
     assert classes.numbers("hot dog,0", "--label") == [1, 0]
@@ -144,7 +145,9 @@ def test_names_of_classes(name, text, tmp_path):
     assert labels(str(tmp_path / "labels.txt"), classes, "labels").tolist() == [0, 1, 1]
 
 
-@pytest.mark.parametrize("text", ['{"0": "cat", "2": "dog"}', "3", '{"cat": "x"}', "[1]", "{"])
+@pytest.mark.parametrize(
+    "text", ['{"0": "cat", "2": "dog"}', "3", '{"cat": "x"}', "[1]", "{", '{"names": ["cat"]}']
+)
 def test_names_that_are_none(text, tmp_path):
     (tmp_path / "n.json").write_text(text)
     with pytest.raises(ValueError, match="holds no names of classes"):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def test_as_a_process_it_gives_the_status_and_one_object():
     assert said["status"] == 2
     assert said["error"].startswith("the following arguments are required: FIX")
     assert not found.stderr
+
+
+def test_warnings_are_notes_and_those_for_developers_are_none(bgd, monkeypatch):
+    def warns(*_):
+        warnings.warn("the features are computed anew\nand more", stacklevel=1)
+        warnings.warn("this will change", FutureWarning, stacklevel=1)
+        raise ConfigError("nothing found")
+
+    monkeypatch.setattr(Corrector, "correct", warns)
+    assert bgd(*CORRECT).err == "bgd: the features are computed anew\nbgd: error: nothing found\n"
 
 
 def test_version(capsys):
