@@ -1,11 +1,8 @@
 """A model as commands work on it, torch or ONNX alike: a network to correct, and what the deployed model says."""
 
 import importlib
-import pickle
 import re
 import sys
-import zipfile
-from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,16 +11,16 @@ import torch
 from torch import nn
 
 from bgd.deployed.exported import read_program
+from bgd.deployed.file import TensorFile
 from bgd.deployed.onnx_head import OnnxModel, Progress
-from bgd.deployed.packages import needed
+from bgd.deployed.tensors import open_tensors
 from bgd.errors import ConfigError, first_line, nearest
 from bgd.flat import private_copy
 from bgd.outputs import logits_in
-from bgd.patch import Patch, PatchError
-from bgd.patch.model import names
+from bgd.patch import Patch
 
 BATCH = 100  # inputs at a time
-NESTED = ("state_dict", "model_state_dict", "model")  # where a checkpoint of a training run has its weights
+WEIGHTS = ("safetensors", "state dict")  # files without a network
 FACTORY = re.compile(r"[\w.]+:[\w.]+")
 
 
@@ -114,13 +111,14 @@ def load(
 
     Raises:
         ConfigError: There is no such factory or file, it gives no network, or the weights are another's.
+        FormatError: A file is none of these formats, or has no weights that can be changed.
         NetworkError: An ONNX file has no head that a patch can change.
         ModuleNotFoundError: A package that the file needs is not installed.
     """
     path = Path(text)
     if path.is_file():
-        kind = kind_of(path)
-        if kind in ("safetensors", "state dict"):
+        kind = open_tensors(path).kind
+        if kind in WEIGHTS:
             raise ConfigError(
                 f"model={str(path)!r} holds weights alone ({kind}): give package.module:factory, which makes the "
                 "network, and this file as its weights"
@@ -131,7 +129,7 @@ def load(
             )
         if kind == "ONNX":
             return OnnxModel.open(path, head, cache=cache, progress=progress)
-        return TorchModel(read_program(path) if kind == "torch.export" else _script(path), path)
+        return TorchModel(_network_of(path, kind), path)
     if head is not None:
         raise ConfigError(f"head={head!r}: a head is named of an ONNX file, and {str(text)!r} is none")
     if not FACTORY.fullmatch(str(text)):
@@ -146,27 +144,12 @@ def load(
     return TorchModel(network, Path(weights))
 
 
-def kind_of(path: Path) -> str:
-    """Tell a file by its content: "ONNX", "torch.export", "TorchScript", "state dict" or "safetensors"."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            inside = {name.partition("/")[2] for name in archive.namelist()}
-        if "models/model.json" in inside:
-            return "torch.export"
-        return "TorchScript" if "constants.pkl" in inside else "state dict"
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[8:] == b"{":
-        return "safetensors"
-    return "state dict" if start[:1] == b"\x80" else "ONNX"
-
-
-def _script(path: Path) -> nn.Module:
-    try:
-        made: nn.Module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-    except RuntimeError as error:
-        raise ConfigError(f"{path} cannot be read as TorchScript: {first_line(error)}") from error
-    return made
+def _network_of(path: Path, kind: str) -> nn.Module:
+    """Return the network in a file of torch's."""
+    if kind == "torch.export":
+        return read_program(path)
+    script: nn.Module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+    return script
 
 
 def _made(text: str) -> nn.Module:
@@ -194,34 +177,40 @@ def _made(text: str) -> nn.Module:
 
 
 def _fill(network: nn.Module, path: Path) -> None:
-    """Load weights into a network; prefixes of wrappers may differ."""
-    state, own = _state(path), list(network.state_dict())
-    try:
-        there = names(own, state)
-    except PatchError as error:
-        raise ConfigError(f"{path} holds the weights of another network: {error}") from error
-    if spare := sorted(set(state) - set(there)):
-        raise ConfigError(f"{path} holds {spare[0]!r}, which the network has not; {nearest(spare[0], own)}")
-    try:
-        network.load_state_dict({name: state[theirs] for name, theirs in zip(own, there, strict=True)})
-    except RuntimeError as error:
-        lines = " ".join(line.strip() for line in str(error).splitlines()[1:2])
-        raise ConfigError(f"{path} holds the weights of another network: {lines}") from error
-
-
-def _state(path: Path) -> Mapping[str, torch.Tensor]:
+    """Load weights into a network, from behind whatever prefix the file has; whole numbers stay the factory's."""
     if not path.is_file():
         raise ConfigError(f"weights={str(path)!r}: no such file")
-    kind = kind_of(path)
-    if kind == "safetensors":
-        found: Mapping[str, torch.Tensor] = needed("safetensors.torch").load_file(path)
-        return found
-    if kind != "state dict":
-        raise ConfigError(f"weights={str(path)!r} is {kind}, a model of its own: give it without a factory")
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"{path} cannot be read as a state dict: {first_line(error)}") from error
-    if not isinstance(state, Mapping):
-        raise ConfigError(f"{path} holds a {type(state).__name__}, and no state dict")
-    return next((state[key] for key in NESTED if isinstance(state.get(key), Mapping)), state)
+    file = open_tensors(path)
+    if file.kind not in WEIGHTS:
+        raise ConfigError(
+            f"weights={str(path)!r} is {file.kind}, a model of its own: give it without a factory"
+        )
+    own = {name: each for name, each in network.state_dict().items() if each.is_floating_point()}
+    prefix = _prefix(list(own), file)
+    for name in file.names:
+        if name.startswith(prefix) and name.removeprefix(prefix) not in own:
+            raise ConfigError(f"{path} holds {name!r}, which the network has not; {nearest(name, own)}")
+    for name, tensor in own.items():
+        theirs = file.tensor(prefix + name)
+        if theirs.shape != tensor.shape:
+            raise ConfigError(
+                f"{path} holds the weights of another network: {prefix + name} is {tuple(theirs.shape)} there, "
+                f"{tuple(tensor.shape)} in the network"
+            )
+        tensor.copy_(theirs)
+
+
+def _prefix(own: list[str], file: TensorFile) -> str:
+    """Return what stands before the network's names in a file, as `module.` or `state_dict.`: mostly nothing."""
+    starts = {name.removesuffix(own[0]) for name in file.names if name.endswith(own[0])}
+    found = sorted(start for start in starts if all(start + name in file.names for name in own))
+    if "" in found or len(found) == 1:
+        return found[0]
+    if found:
+        raise ConfigError(
+            f"{file.path} holds the network's weights several times, behind {', '.join(found)}: save one"
+        )
+    absent = next(name for name in own if name not in file.names)
+    raise ConfigError(
+        f"{file.path} holds the weights of another network: it has no {absent!r}; {nearest(absent, file.names)}"
+    )

@@ -38,7 +38,7 @@ class Runner:
         providers: Of the runtime.
 
     Raises:
-        NetworkError: The runtime does not take the model, or it has several inputs.
+        NetworkError: The runtime does not take the model.
     """
 
     def __init__(self, model: Path | bytes, folder: Path, providers: Sequence[str] = CPU) -> None:
@@ -72,8 +72,9 @@ class Runner:
         if not isinstance(raw, torch.Tensor):
             raise InputError(f"the inputs are a {type(raw).__name__}: a tensor is wanted, {_words(wanted)}")
         sizes = [size if isinstance(size, int) and size > 0 else None for size in wanted.shape]
+        sizes = sizes or [None] * raw.dim()  # a graph may leave the shape open
         fits = raw.dim() == len(sizes) and all(
-            size is None or size == own for size, own in zip(sizes[1:], raw.shape[1:], strict=True)
+            size in (None, own) for size, own in zip(sizes[1:], raw.shape[1:], strict=True)
         )
         if not fits or not raw.dim() or raw.dtype != TYPES.get(wanted.type):
             raise InputError(

@@ -1,11 +1,13 @@
 """An ONNX file is corrected in its head as the network that it is of."""
 
 import copy
+import warnings
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from odd_networks import odd_network
 from onnx import TensorProto, helper, numpy_helper
 from onnx_networks import (
     CLASSES,
@@ -23,9 +25,9 @@ from onnx_networks import (
     value,
     written,
 )
-from torch import nn
 
 import bgd
+from bgd.deployed import apply_to_file, session, verify_file
 from bgd.deployed.onnx_head import OnnxModel
 from bgd.deployed.onnx_tail import apart
 from bgd.flat import NetworkError
@@ -144,16 +146,21 @@ def test_every_method_works_on_a_head_or_says_why_not(tmp_path, method):
     assert fix or fix.reason
 
 
-def test_the_patch_is_saved_with_the_hash_of_the_file_s_own_tensor(tmp_path):
+def test_a_saved_patch_is_written_into_the_file_and_a_session(tmp_path):
     path = network_file(tmp_path, "MatMul and Add", "softmax")
     model = OnnxModel.open(path)
     x, label = wrong(torch_network())
     stored = model.stored(bgd.correct(model.network, model.inputs(x), label, "last_layer_weight").patch)
     stored.save(tmp_path / "fix.safetensors")
     fix = bgd.Patch.load(tmp_path / "fix.safetensors")
-    file = nn.ParameterDict({"w": nn.Parameter(constants(path)["w"])})
-    assert fix.verify(file).state == "base"
-    assert model.patched(fix).outputs(x).argmax() == label
+    wanted = model.patched(fix).outputs(inputs())
+    assert wanted[0].argmax() == label
+    assert verify_file(fix, path).state == "base"
+    apply_to_file(fix, path, tmp_path / "out.onnx")
+    assert verify_file(fix, tmp_path / "out.onnx").state == "patched"
+    assert torch.equal(OnnxModel.open(tmp_path / "out.onnx").outputs(inputs()), wanted)
+    found = session(path, fix).run(None, {"x": inputs().numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(found), wanted)
 
 
 def test_a_patch_of_something_else_is_refused(tmp_path):
@@ -539,3 +546,33 @@ def test_without_the_packages_one_sentence_says_so(tmp_path, monkeypatch):
         ModuleNotFoundError, match=r"an ONNX file needs the package onnx: pip install 'bgd\[onnx\]'"
     ):
         OnnxModel.open(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_files_of_both_exporters_of_torch(tmp_path, dynamo):
+    network, images = odd_network("batch norm"), torch.randn(8, 1, 8, 8)
+    with torch.no_grad():
+        logits = network(images)
+    rows = {"dynamic_shapes": ({0: torch.export.Dim("n")},)} if dynamo else {"dynamic_axes": {"x": {0: "n"}}}
+    path, label = tmp_path / "n.onnx", int(logits[0].argsort(descending=True)[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (images,),
+            path,
+            dynamo=dynamo,
+            input_names=["x"],
+            output_names=["y"],
+            verbose=False,
+            **rows,
+        )
+    model = OnnxModel.open(path)
+    torch.testing.assert_close(model.outputs(images), logits)
+    for method in ("output_bias", "last_layer_weight", "last_layer_lp_linf"):
+        fix = bgd.correct(model.network, model.inputs(images[:1]), label, method).patch
+        oracle = bgd.correct(network, images[:1], label, method).patch
+        assert len(fix) == len(oracle)
+        torch.testing.assert_close(fix.new, oracle.new, rtol=1e-3, atol=1e-5)
+        assert model.patched(fix).outputs(images[:1]).argmax() == label
