@@ -10,6 +10,7 @@ alone. Takes what `python -m experiments.run` takes, with lists of networks and 
 
 import argparse
 import sys
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from hydra import initialize_config_dir
 from bgd import rng
 from bgd.arithmetic import Elsewhere
 from bgd.arithmetic.elsewhere import growth
-from bgd.methods.base import Problem
 from bgd.patch import Patch
 from experiments.config.overrides import CONF, composed, jobs_of
 from experiments.jobs.ending import REFUSALS, ended
@@ -32,7 +32,7 @@ from scripts.held_out import HeldOut
 BOUNDS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, np.inf)  # of the growth; 1 is none
 
 
-def cost_of(elsewhere: Elsewhere, problem: Problem, images: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+def cost_of(elsewhere: Elsewhere, images: torch.Tensor, labels: torch.Tensor) -> np.ndarray[Any, Any]:
     """Return accuracy in float32, in 8 bits, and the share of images on which the two differ."""
     plain = elsewhere.outputs("float32", images).argmax(1)
     coarse = elsewhere.outputs("int8", images).argmax(1)
@@ -72,10 +72,10 @@ def _command(arguments: list[str]) -> int:
             stage = bench.stage(spec)
             assert isinstance(stage, Stage)
             elsewhere, (images, labels) = Elsewhere(stage.problem.current), bench.data.test.tensors()
-            before = cost_of(elsewhere, stage.problem, images, labels)
+            before = cost_of(elsewhere, images, labels)
             for patch in patches(stage, options.samples):
                 with elsewhere.patched(patch):
-                    after = cost_of(elsewhere, stage.problem, images, labels)
+                    after = cost_of(elsewhere, images, labels)
                 more = (after[0] - after[1]) - (before[0] - before[1])
                 larger = max(growth(patch, stage.problem.original).values(), default=1.0)
                 points.append((larger, 100 * more, 100 * (after[2] - before[2])))
@@ -87,9 +87,9 @@ def _command(arguments: list[str]) -> int:
         chosen = np.array([point for point in points if low < point[0] <= high])
         if len(chosen):
             mean, worst = chosen.mean(0), chosen.max(0)
-            print(
-                f"| {low:g} to {high:g} | {len(chosen)} | {mean[1]:.3f} | {worst[1]:.2f} | {mean[2]:.3f} | {worst[2]:.2f} |"
-            )
+            cells = [f"{low:g} to {high:g}", str(len(chosen))]
+            cells += [f"{mean[1]:.3f}", f"{worst[1]:.2f}", f"{mean[2]:.3f}", f"{worst[2]:.2f}"]
+            print(f"| {' | '.join(cells)} |")
     return 0
 
 
