@@ -18,8 +18,10 @@ from bgd.refusals import refuse_infinite, refuse_kept
 
 FIRST = 1e-3  # logits beyond the goal's margin, the smallest that are tried
 MOST = 100.0  # logits beyond it, the largest
-WIDTH = 0.2  # what holds is at most that much larger, relative to itself, than a margin that was tried and does not
-GROWTH = 2.0  # of the largest weight of a tensor, at most, where all of them share a scale of 8 bits
+WIDTH = 0.5  # what holds is at most that much larger, relative to itself, than a margin that was tried and does not
+# Of the largest weight of a tensor, at most, where all share one scale of 8 bits: up to there quantization costs other
+# images no more than where no weight outgrows the rest (scripts/scales.py, docs/arithmetic.md).
+GROWTH = 10.0
 
 Margins = Generator[
     float, float | None, None
@@ -158,8 +160,8 @@ class Reach:
         if not name or factors[name] <= GROWTH:
             return ""
         return (
-            f"the largest weight of {name} becomes {factors[name]:.3g} times as large, at most {GROWTH:g} is wanted: "
-            "all weights of a tensor share one scale of 8 bits"
+            f"the largest weight of {name} becomes {factors[name]:.3g} times as large, and all of its weights share "
+            f"one scale of 8 bits: {GROWTH:g} times is the most"
         )
 
     def _reason(self, asked: _Asked, patch: Patch, short: _Short) -> str:

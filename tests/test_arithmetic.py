@@ -221,7 +221,7 @@ def test_a_change_that_ruins_the_scale_of_a_tensor_is_not_proposed():
         largest = float(network.weight.abs().max())
     assert growth(patch, FlatNetwork(network).flat) == {"weight": largest}
     assert largest > 2
-    wide = torch.tensor([[0.01, 0.0, 0.0, 0.0]])
+    wide = torch.tensor([[0.05, 0.0, 0.0, 0.0]])
     assert bgd.correct(network, wide, 1, "last_layer_weight")
     found = bgd.correct(network, wide, 1, "last_layer_weight", goal=Goal(where="int8"))
     assert not found
