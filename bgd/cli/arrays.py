@@ -1,4 +1,4 @@
-"""Arrays in files: .npy, .npz, .pt and .safetensors, never unpickled."""
+"""Arrays in files: .npy, .npz, .pt, .safetensors, never unpickled."""
 
 import pickle
 import zipfile
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from bgd.deployed import open_tensors
 from bgd.errors import ConfigError, first_line, nearest
 from bgd.outputs import InputError
 
-SUFFIXES = (".npy", ".npz", ".pt", ".pth")
+SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 
 
 def array(text: str, where: str) -> torch.Tensor:
@@ -65,14 +66,15 @@ def split(text: str) -> tuple[Path, str]:
 def _opened(path: Path, where: str) -> Any:
     """Return what a file holds: an array, or arrays by name."""
     try:
+        if path.suffix == ".safetensors":
+            file = open_tensors(path)
+            return {name: file.tensor(name) for name in file.names}
         if path.suffix in (".pt", ".pth"):
             return torch.load(path, map_location="cpu", weights_only=True)
         found = np.load(path, allow_pickle=False)
         return dict(found) if isinstance(found, np.lib.npyio.NpzFile) else found
     except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"{where}: {path} cannot be read without unpickling what may be code: {first_line(error)}"
-        ) from error
+        raise InputError(f"{where}: {path} cannot be read as plain arrays: {first_line(error)}") from error
 
 
 def _tensor(value: Any, text: str, where: str) -> torch.Tensor:

@@ -70,7 +70,7 @@ CASES = {  # words -> status, sentence
     "correct odd:missing wrong.npy --label 3": (2, "odd has no 'missing'"),
     "correct nowhere:make wrong.npy --label 3": (2, "No module named 'nowhere'"),
     "correct net:make wrong.npy --weights other.npz --label 3": (2, "other.npz"),
-    "correct net:make wrong.npy --weights small.pt --label 3": (2, "small.pt.*size mismatch for 3.weight"),
+    "correct net:make wrong.npy --weights small.pt --label 3": (2, "small.pt.*3.weight is .5, 12. there"),
     "correct net:make wrong.npy --weights none.pt --label 3": (2, "weights='none.pt': no such file"),
     "correct net.pt wrong.npy --factory net:make --weights net.pt --label 3": (2, "--factory goes with"),
     # the sample
@@ -85,7 +85,7 @@ CASES = {  # words -> status, sentence
     "correct net:make keep.npz --weights net.pt --label 3": (2, "holds x, y: keep.npz:KEY takes one"),
     "correct net:make keep.npz:z --weights net.pt --label 3": (2, "holds no 'z'"),
     "correct net:make names.txt --weights net.pt --label 3": (2, "names.txt is none of"),
-    "correct net:make objects.npy --weights net.pt --label 3": (2, "without unpickling"),
+    "correct net:make objects.npy --weights net.pt --label 3": (2, "cannot be read as plain arrays: Object arrays"),
     "correct net:make digit.png --weights net.pt --label 7": (2, "digit.png is a picture: --transform"),
     f"{BASE} --dtype float33": (2, "did you mean 'float32'"),
     # the label and the goal
@@ -142,7 +142,7 @@ CASES = {  # words -> status, sentence
     "correct net.onnx wrong.npy --label 3 --keep holding.npy": (2, "keep: its input 2 is the sample itself"),
     "correct net.onnx wrong.npy --label 3 --head nothing": (2, "head='nothing': no MatMul or Gemm"),
     "correct net.onnx wrong.npy --label 3 --weights net.pt": (2, "net.onnx has its own"),
-    "correct names.txt wrong.npy --label 3": (2, "names.txt is no ONNX file"),
+    "correct names.txt wrong.npy --label 3": (2, "names.txt is none of safetensors, a state dict"),
     "correct none.onnx wrong.npy --label 3": (2, "model='none.onnx': no such file"),
     "effects other.safetensors net.onnx other.npz:x": (2, "3.bias is not in net.onnx by value"),
     "verify other.safetensors net.onnx": (1, "3.bias is not in net.onnx by value"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torchvision.transforms import functional as seen
 
 from bgd.cli.arrays import array
@@ -33,7 +34,8 @@ def test_arrays_of_every_kind_are_what_was_saved(tmp_path):
     np.savez(tmp_path / "two.npz", a=x.numpy(), b=x.numpy()[:1])
     torch.save(x, tmp_path / "a.pt")
     torch.save({"x": x, "y": x[:2]}, tmp_path / "two.pt")
-    for name in ("a.npy", "one.npz", "one.npz:any", "two.npz:a", "a.pt", "two.pt:x"):
+    save_file({"x": x, "y": x[:2].clone()}, tmp_path / "two.safetensors")
+    for name in ("a.npy", "one.npz", "one.npz:any", "two.npz:a", "a.pt", "two.pt:x", "two.safetensors:x"):
         assert torch.equal(array(str(tmp_path / name), "x"), x), name
     assert len(array(str(tmp_path / "two.pt:y"), "x")) == 2
     assert torch.equal(Reader.of(None, "float64").read(str(tmp_path / "a.npy"), "x").values, x.double())
