@@ -14,7 +14,7 @@ from bgd.cli.classes import Classes
 from bgd.cli.inputs import Inputs
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
-from bgd.cli.target import refuse_target
+from bgd.cli.target import files_in, refuse_target
 from bgd.cli.words import short
 from bgd.corrector import Corrector
 from bgd.goals import Goal
@@ -57,8 +57,7 @@ class Report:
 
 def correct(arguments: Namespace) -> Outcome:
     """Look for a change, say what it does to other inputs, and write it unless it does too much."""
-    read = arguments.model, arguments.weights, arguments.sample, arguments.keep, arguments.check
-    refuse_target(arguments.output, arguments.overwrite, read)
+    refuse_target(arguments.output, arguments.overwrite, files_in(arguments))
     asked = Asked.of(arguments)
     sample = asked.sample(arguments)
     labels = labels_of(arguments, asked.classes, len(sample))
@@ -73,6 +72,7 @@ def correct(arguments: Namespace) -> Outcome:
         return _refused(about, f"no correction: {found.reason}")
     report = _reported(asked, sample, found.patch, watched)
     error = _not_met(goal, labels, report, asked.classes)
+    about["corrected"] = not error
     error = error or (effects.refusal(report.effects[-1][1], arguments) if watched else "")
     if arguments.output and not error:
         stored = _described(asked, report.patch, sample, arguments)

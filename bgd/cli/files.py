@@ -7,7 +7,7 @@ from typing import Any
 from bgd.cli.asked import model_of
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
-from bgd.cli.target import refuse_target
+from bgd.cli.target import files_in, refuse_target
 from bgd.cli.words import counted
 from bgd.deployed.carry import Carried, apply_to_file, verify_file
 from bgd.patch import Patch
@@ -46,7 +46,7 @@ def _written(arguments: Namespace, revert: bool) -> Outcome:
         raise UsageError(
             f"model={arguments.model!r}: the file of its weights is wanted, which is copied and changed"
         )
-    refuse_target(arguments.output, arguments.overwrite, (str(file), arguments.fix))
+    refuse_target(arguments.output, arguments.overwrite, files_in(arguments))
     patch = Patch.load(arguments.fix)
     carried = apply_to_file(
         patch, file, arguments.output, revert, shared=arguments.shared, overwrite=arguments.overwrite

@@ -10,7 +10,7 @@ import torch
 from bgd.cli.asked import Asked, as_options, goal_of, labels_of
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
-from bgd.cli.target import refuse_target
+from bgd.cli.target import files_in, refuse_target
 from bgd.pareto import METHODS, Attempt, Frontier, frontier as survey
 from bgd.pareto.lots import Inputs
 from bgd.progress import told
@@ -21,8 +21,7 @@ SHOWN = [each.name for each in fields(Attempt) if each.name != "patch"]
 
 def frontier(arguments: Namespace) -> Outcome:
     """Correct each input by each method, and say what each costs."""
-    read = arguments.model, arguments.weights, arguments.sample, arguments.keep, arguments.check
-    refuse_target(arguments.output, arguments.overwrite, read)
+    refuse_target(arguments.output, arguments.overwrite, files_in(arguments))
     _refuse_kind(arguments.output)
     asked = Asked.of(arguments)
     sample = asked.sample(arguments)

@@ -7,7 +7,7 @@ from typing import Any
 from bgd.cli.asked import Asked, goal_of, labels_of
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
-from bgd.cli.target import refuse_target
+from bgd.cli.target import files_in, refuse_target
 from bgd.cli.words import counted, table
 from bgd.patch import Patch
 from bgd.stack import Stack, Status, Step
@@ -18,9 +18,7 @@ RIGHT = {True: "right", False: "wrong", None: "no input"}
 def stack(arguments: Namespace) -> Outcome:
     """Change a stack as asked, and say how each of its fixes stands."""
     written = _written(arguments)
-    refuse_target(
-        arguments.squash, arguments.overwrite, (arguments.stack, arguments.model, arguments.weights)
-    )
+    refuse_target(arguments.squash, arguments.overwrite, files_in(arguments, "squash"))
     asked = Asked.of(arguments)
     there = Path(arguments.stack).exists()
     held = Stack.load(arguments.stack, asked.model.network) if there else Stack(asked.model.network)
@@ -58,8 +56,8 @@ def _written(arguments: Namespace) -> str | None:
             f"stack={arguments.stack!r}: it changes: --overwrite replaces it, -o FILE writes another one"
         )
     output: str = arguments.output or arguments.stack
-    read = () if output == arguments.stack else (arguments.stack,)
-    refuse_target(output, arguments.overwrite, (*read, arguments.model, arguments.weights, arguments.add))
+    own = ("stack",) if output == arguments.stack else ()
+    refuse_target(output, arguments.overwrite, files_in(arguments, "squash", *own))
     return output
 
 

@@ -1,14 +1,24 @@
 """Where a command writes: looked at before anything long begins, so that no work is done in vain."""
 
 import os
-from collections.abc import Iterable
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bgd.cli.arrays import split
 from bgd.cli.parser import UsageError
 
 
-def refuse_target(output: str | None, overwrite: bool, inputs: Iterable[str | None]) -> None:
+def files_in(arguments: Namespace, *but: str) -> Iterator[str]:
+    """Yield whatever a command line may mean a file by that is read: every text in it, but those of some keys."""
+    for key, value in vars(arguments).items():
+        if key not in ("output", *but):
+            yield from (
+                each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, str)
+            )
+
+
+def refuse_target(output: str | None, overwrite: bool, inputs: Iterable[str]) -> None:
     """Refuse a file that may not be written.
 
     Args:
@@ -23,7 +33,7 @@ def refuse_target(output: str | None, overwrite: bool, inputs: Iterable[str | No
         return
     path = Path(output)
     for each in inputs:
-        if each is not None and path.exists() and _same(path, each):
+        if path.exists() and _same(path, each):
             raise UsageError(
                 f"--output={output!r}: it is {each}, which is read, and no input is written over"
             )

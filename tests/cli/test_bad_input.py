@@ -119,6 +119,7 @@ CASES = {  # words -> status, sentence
     f"{BASE} -o there.safetensors": (2, "there already; --overwrite"),
     f"{BASE} -o wrong.npy --overwrite": (2, "wrong.npy, which is read"),
     f"{BASE} -o net.pt --overwrite": (2, "net.pt, which is read"),
+    f"{BASE} --training keep.npz:x,keep.npz:y -o keep.npz --overwrite": (2, "keep.npz:x, which is read"),
     f"{BASE} -o nowhere/fix.safetensors": (2, "there is no folder nowhere"),
     f"{BASE} -o pictures --overwrite": (2, "it is a folder"),
     # words
