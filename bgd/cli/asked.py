@@ -44,6 +44,7 @@ class Asked:
     reader: Reader
     classes: Classes
     _read: dict[str, Inputs] = field(default_factory=dict)
+    _given: dict[Inputs, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, arguments: Namespace) -> "Asked":
@@ -59,11 +60,16 @@ class Asked:
         return self._read[text]
 
     def given(self, inputs: Inputs) -> torch.Tensor:
-        """Return inputs as the model's network takes them.
+        """Return inputs as the model's network takes them: of an ONNX file the features, computed once.
 
         Raises:
             InputError: They are of another type of number.
         """
+        if inputs not in self._given:
+            self._given[inputs] = self._checked(inputs)
+        return self._given[inputs]
+
+    def _checked(self, inputs: Inputs) -> torch.Tensor:
         values = self.model.inputs(inputs.values)
         wanted = next((each.dtype for each in self.model.network.parameters()), values.dtype)
         if values.is_floating_point() and values.dtype != wanted:
@@ -91,7 +97,7 @@ class Asked:
         classes = readable(self.model.network, x, where="sample")(x.clone()).shape[-1]
         if len(self.classes.names) != classes:
             raise ConfigError(
-                f"--classes: it names {len(self.classes.names)} classes, and the model has {classes} classes"
+                f"--classes: it names {len(self.classes.names)} classes, and the model has {classes}"
             )
 
     def labels(self, text: str | None, inputs: Inputs, where: str) -> torch.Tensor | None:

@@ -11,6 +11,7 @@ import torch
 import bgd as library
 from bgd.cli.parser import parsed
 from bgd.deployed.model import TorchModel
+from bgd.deployed.onnx_head import OnnxModel
 from bgd.methods import METHODS
 from bgd.patch import Patch
 from cli.conftest import made
@@ -223,6 +224,16 @@ def test_an_onnx_file_is_corrected_in_its_head_and_says_so_in_its_own_runtime(bg
     assert carried == own != []
     first, second = (onnx.load(path).SerializeToString() for path in ("net.onnx", "back.onnx"))
     assert first == second
+
+
+def test_features_of_an_onnx_file_are_computed_once(bgd, monkeypatch):
+    computed, inputs = [], OnnxModel.inputs
+    monkeypatch.setattr(
+        OnnxModel, "inputs", lambda self, raw: (computed.append(len(raw)), inputs(self, raw))[1]
+    )
+    line = ["net.onnx", "wrong.npy", "--classes", "names.txt", "--keep", "keep.npz:x", "--label", "three"]
+    assert bgd("correct", *line, "--method", "last_layer_lp_l1_keep").status == 0
+    assert sorted(computed) == [1, 50]
 
 
 def test_a_stack_says_which_later_fix_broke_which_earlier_one(bgd, here, model):
