@@ -52,16 +52,12 @@ left.set(yticks=range(5), yticklabels=[types[at] for at in likely], title="The r
 left.legend()
 with torch.no_grad():
     before, after = (each.network(model.inputs(check)).softmax(1) for each in (model, fixed))
-at, flipped = before.argmax(1, keepdim=True), effects.flipped
-right.scatter(before.gather(1, at)[~flipped], after.gather(1, at)[~flipped], 12, label="same class")
-right.scatter(
-    before.gather(1, at)[flipped], after.gather(1, at)[flipped], 40, marker="x", label="other class"
-)
-right.set(
-    title=f"{len(check)} other files: {int(flipped.sum())} change class",
-    xlabel="score before",
-    ylabel="after",
-)
+classes = before.argmax(1, keepdim=True)
+same = after.argmax(1, keepdim=True) == classes
+for mask, label, marker in ((same, "same class", "."), (~same, "another class", "x")):
+    right.scatter(*(each.gather(1, classes)[mask] for each in (before, after)), marker=marker, label=label)
+right.set(title=f"{len(check)} other files: {int((~same).sum())} change class")
+right.set(xlabel="score of the file's class before", ylabel="and after")
 right.legend()
 figure.savefig(folder / "public_bug.png", dpi=120)
 print(f"Files are in {folder}: fix.safetensors, fixed.onnx, public_bug.png.")
