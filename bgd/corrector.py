@@ -5,25 +5,25 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from typing import Any
 
 import torch
 from torch import nn
 
-from bgd import rng
 from bgd.errors import ConfigError
 from bgd.flat import check_model
 from bgd.goals import Goal
 from bgd.knowledge import Knowledge
-from bgd.methods.base import Answer, Correction, Method, Problem, Sample
+from bgd.methods.base import Correction, Method, Problem, Sample
 from bgd.methods.catalogue import method_of
 from bgd.methods.sample import SampleError, checked_image
 from bgd.methods.trial import patch_of
 from bgd.modes import ordinary
-from bgd.outputs import opened, passed
+from bgd.outputs import opened
 from bgd.patch import Patch
+from bgd.progress import followed
+from bgd.reach import Reach
 
 ROUNDS = 10  # times that a batch is gone through: a correction may break one before it
 DEFAULT = "least_change"  # of the methods that know nothing and correct every error, the one with the least side effect
@@ -53,7 +53,8 @@ def correct(
         x: The input (1, ...), or several (N, ...), as the model takes it: on its device, in its type.
         y: The right class, or one for each input.
         method: A name (`bgd.METHODS` has them all), or an object with the interface of `bgd.methods.base.Method`.
-        goal: More than arg-max: accepted labels, a function of the model's outputs, or a `bgd.Goal`.
+        goal: More than arg-max: accepted labels, a function of the model's outputs, or a `bgd.Goal`, which may name
+            the arithmetics that the correction has to hold in: `bgd.Goal(where=("bfloat16", "int8"))`.
         knowledge: What the method may know beyond that: see `bgd.Knowledge.of`.
         seed: Of the method's random numbers.
         **options: Of the method.
@@ -114,7 +115,7 @@ class Corrector:
             warnings.warn(
                 "the model is in training mode: it is corrected as it computes in eval mode", stacklevel=2
             )
-        self._problem: Problem | None = None
+        self._reach: Reach | None = None
         self._looked = False  # at what the model returns
         self._accepted: list[Patch] = []
         self._asked = 0
@@ -131,13 +132,13 @@ class Corrector:
         """Correct an input (1, ...) or several (N, ...); see `correct`. Nothing is accepted by that."""
         wanted = Goal.of(goal)
         labels = labels_of(x, y)
-        problem = self._posed(x)
+        reach = self._posed(x)
         started = time.perf_counter()
         with ordinary():
             if len(labels) == 1:
-                found = self._one(problem, x, labels[0], wanted)
+                found = self._one(reach, x, labels[0], wanted)
             else:
-                found = self._batch(problem, x, labels, wanted)
+                found = self._batch(reach, x, labels, wanted)
         return replace(self._described(found, x, labels, wanted), seconds=time.perf_counter() - started)
 
     def accept(self, patch: Patch | Correction) -> None:
@@ -148,25 +149,25 @@ class Corrector:
             ConfigError: There is no patch.
         """
         change = patch_of(patch)
-        problem = self._begun()
-        problem.advance(change.over(problem.current.space))
+        reach = self._begun()
+        reach.advance(change.over(reach.problem.current.space))
         if isinstance(patch, Correction):
-            problem.carry = patch.carry
+            reach.problem.carry = patch.carry
         self._accepted.append(change)
 
-    def _posed(self, x: torch.Tensor) -> Problem:
+    def _posed(self, x: torch.Tensor) -> Reach:
         """Return the problem; at the first input, look whether the model's outputs have to be unpacked."""
-        problem = self._begun()
+        reach = self._begun()
         if not self._looked:
             first = Sample(0, x[:1], torch.zeros(1, dtype=torch.int64, device=x.device))
             with ordinary():
-                opened(problem.current.module, checked_image(first, problem.original))
+                opened(reach.problem.current.module, checked_image(first, reach.problem.original))
             self._looked = True
-        return problem
+        return reach
 
-    def _begun(self) -> Problem:
-        """Return the problem, posed when it is first asked for."""
-        if self._problem is None:
+    def _begun(self) -> Reach:
+        """Return the problem with the method, posed when it is first asked for."""
+        if self._reach is None:
             device = next((each.device for each in self._model.parameters()), torch.device("cpu"))
             problem = Problem(self._model, self._knowledge, device)
             space, known = problem.current.space, self._knowledge.space
@@ -175,57 +176,30 @@ class Corrector:
                     f"knowledge: it is of a model of {known.size:,} parameters, and the one to correct has "
                     f"{space.size:,} or other shapes: Knowledge.of(model, ...) of this one is wanted"
                 )
-            self._problem = problem
-        return self._problem
+            self._reach = Reach(problem, self.method, self._seed)
+        return self._reach
 
-    def _one(self, problem: Problem, x: torch.Tensor, label: int, goal: Goal) -> Correction:
+    def _one(self, reach: Reach, x: torch.Tensor, label: int, goal: Goal) -> Correction:
         """Correct one input (1, ...) of the network as it is."""
         index, self._asked = self._asked, self._asked + 1
-        sample = Sample(index, x, torch.tensor([label], device=x.device))
-        logits = problem.logits(sample)
-        goal.check(logits.shape[1])
-        if goal.met(logits, label, partial(_outputs, problem, x)):
-            return Correction.unneeded()
-        target = torch.tensor([goal.target(logits, label)], device=x.device)
-        passes, found = (0, 0), Correction.failed("no margin that was tried asks for a change")
-        for offset in goal.offsets(logits, label):
-            asked = replace(sample, label=target, offset=offset)
-            if Answer.of(logits, asked).right:
-                continue
-            found, trial = problem.attempt(self.method, asked, rng.stream(self._seed, "method", index))
-            passes = passes[0] + trial.forward_passes, passes[1] + trial.backward_passes
-            patch = found.patch
-            if patch is None:
-                break
-            if not torch.isfinite(patch.new).all():
-                found = Correction.failed("a changed value is not finite", found.steps)
-                break
-            if self._met(problem, patch, sample, label, goal):
-                break
-            found = Correction.failed("the goal is not met, with any margin that was tried", found.steps)
-        return replace(found, forward_passes=passes[0], backward_passes=passes[1])
+        return reach.correct(index, x, label, goal)
 
-    @staticmethod
-    def _met(problem: Problem, patch: Patch, sample: Sample, label: int, goal: Goal) -> bool:
-        """Return whether the patched network reaches the goal."""
-        with problem.current.patched(patch):
-            return goal.met(problem.logits(sample), label, partial(_outputs, problem, sample.image))
-
-    def _batch(self, problem: Problem, x: torch.Tensor, labels: Sequence[int], goal: Goal) -> Correction:
+    def _batch(self, reach: Reach, x: torch.Tensor, labels: Sequence[int], goal: Goal) -> Correction:
         """Correct several inputs in a row until all are right at once; the problem is left as it was."""
+        problem = reach.problem
         before, carry = problem.original.clone(), problem.carry
         taken: list[Patch] = []
         total = Correction.unneeded()
         try:
             for _ in range(ROUNDS):
                 count = len(taken)
-                for place, label in enumerate(labels):
-                    found = self._one(problem, x[place : place + 1], label, goal)
+                for place, label in followed("inputs", list(enumerate(labels))):
+                    found = self._one(reach, x[place : place + 1], label, goal)
                     total = total.plus(found)
                     if not found:
                         return replace(total, reason=f"input {place}: {found.reason}", already=False)
                     if found.patch is not None:
-                        problem.advance(found.patch)
+                        reach.advance(found.patch)
                         problem.carry = found.carry
                         taken.append(found.patch)
                 if len(taken) == count:
@@ -239,7 +213,7 @@ class Corrector:
             whole = Patch.between(problem.current.space, before, problem.original)
         finally:
             for patch in reversed(taken):
-                problem.advance(patch.inverse())
+                reach.advance(patch.inverse())
             problem.carry = carry
         return replace(total, patch=whole, altered=len(whole), already=False) if len(whole) else total
 
@@ -249,13 +223,8 @@ class Corrector:
             return found
         shown = x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
         about = {**self._about, "goal": goal.in_words(labels), "sample": sha256(shown).hexdigest()}
+        about |= {"margin": f"{found.margin:.6g}"} if found.margin else {}
         return replace(found, patch=replace(found.patch, metadata=about))
-
-
-def _outputs(problem: Problem, x: torch.Tensor) -> Any:
-    """Return the outputs of the network as it is, in the model's own form."""
-    with torch.no_grad():
-        return passed(problem.current.module, x)
 
 
 def labels_of(x: torch.Tensor, y: Labels) -> list[int]:

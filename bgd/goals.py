@@ -1,13 +1,14 @@
-"""What a correction has to reach: a label, one of several, a margin, a least probability, a rule of one's own."""
+"""What a correction has to reach: a label, one of several, a margin, a probability, a rule; and in which arithmetic."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from operator import index
 from typing import Any
 
 import torch
 
-from bgd.errors import ConfigError
+from bgd.arithmetic import ARITHMETICS
+from bgd.errors import ConfigError, nearest
 
 FAR = 1e3  # logits, and ten times their range: how far below the others a class is put that is no rival
 # Logits beyond the least margin, to be tried where the goal asks for more.
@@ -28,6 +29,8 @@ class Goal:
         probability: Least probability of the accepted classes together, by softmax; None for no such bound.
         decide: The deployed rule: gets what the model returns for the sample, and says whether that will do, as a
             truth value, or which class it is, as a whole number. Where it is given, arg-max decides nothing.
+        where: In which arithmetics all of that has to hold besides the network's own: names of
+            `bgd.arithmetic.ARITHMETICS`, or one of them.
 
     Raises:
         ConfigError: A value is out of range.
@@ -37,6 +40,7 @@ class Goal:
     margin: float = 0.0
     probability: float | None = None
     decide: Decide | None = None
+    where: Collection[str] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -54,6 +58,7 @@ class Goal:
             raise ConfigError(f"goal.margin={self.margin}: must be 0 or more logits")
         if self.probability is not None and not 0 < self.probability < 1:
             raise ConfigError(f"goal.probability={self.probability}: must be between 0 and 1")
+        object.__setattr__(self, "where", arithmetics(self.where, "goal.where"))
 
     @classmethod
     def of(cls, goal: Any) -> "Goal":
@@ -113,29 +118,43 @@ class Goal:
         accepted = self._accepted(label)
         return max(accepted, key=lambda each: float(logits[0, each]))
 
-    def offsets(self, logits: torch.Tensor, label: int) -> Iterator[torch.Tensor | None]:
-        """Yield offsets (C,) of the logits to search with, one after another until the goal is met.
+    def lead(self, logits: torch.Tensor, label: int) -> float:
+        """Return by how much the best accepted class leads every other one in logits (1, C)."""
+        return _lead(logits[0].float(), list(self._accepted(label)))
 
-        The first asks for no more than is known to be needed; a rule of one's own, or a probability, may need a larger
-        margin than that.
+    def lack(self, logits: torch.Tensor, label: int) -> float:
+        """Return by how much the best accepted class in logits (1, C) falls short of leading by the margin, in logits.
+
+        It is 0 where it does, also where something else keeps the goal from being met.
+        """
+        return max(0.0, self.margin - self.lead(logits, label))
+
+    def offset(self, logits: torch.Tensor, label: int, more: float = 0.0) -> torch.Tensor | None:
+        """Return the offset (C,) of the logits to search with; None where none is needed.
 
         Args:
             logits: Of the sample, before (1, C).
             label: That the correction is asked for.
+            more: Logits beyond the margin that is known to be needed.
         """
         target = self.target(logits, label)
         others = [each for each in self._accepted(label) if each != target]
-        least = max(self.margin, self._margin_of_probability(logits[0], target, others))
-        more = STEPS if self.decide is not None or self.probability is not None else ()
-        for margin in (least, *(least + step for step in more)):
-            if not margin and not others:
-                yield None
-                continue
-            offset = torch.zeros_like(logits[0])
-            most = torch.finfo(logits.dtype).max / 4  # the sum with a logit stays finite
-            offset[others] = -min(FAR + 10 * float(logits.max() - logits.min()), most)
-            offset[target] = -margin
-            yield offset
+        margin = max(self.margin, self._margin_of_probability(logits[0], target, others)) + more
+        if not margin and not others:
+            return None
+        offset = torch.zeros_like(logits[0])
+        most = torch.finfo(logits.dtype).max / 4  # the sum with a logit stays finite
+        offset[others] = -min(FAR + 10 * float(logits.max() - logits.min()), most)
+        offset[target] = -margin
+        return offset
+
+    @property
+    def margins(self) -> tuple[float, ...]:
+        """Logits beyond the margin that is known to be needed, to be tried one after another until the goal is met.
+
+        The first asks for no more; a rule of one's own, or a probability, may need a larger margin than that.
+        """
+        return (0.0, *(STEPS if self.decide is not None or self.probability is not None else ()))
 
     def in_words(self, labels: Collection[int]) -> str:
         """Return the goal of inputs with these labels in a few words."""
@@ -144,6 +163,7 @@ class Goal:
         words += [f"margin {self.margin:g}"] if self.margin else []
         words += [f"probability {self.probability:g}"] if self.probability is not None else []
         words += ["a rule of one's own"] if self.decide is not None else []
+        words += [f"in {', '.join(self.where)}"] if self.where else []
         return "; ".join(words)
 
     def _accepted(self, label: int) -> tuple[int, ...]:
@@ -158,6 +178,23 @@ class Goal:
         spread = float(rivals.logsumexp(0) - rivals.max())
         odds = torch.tensor(self.probability / (1 - self.probability), dtype=torch.float64)
         return max(0.0, float(odds.log()) + spread)
+
+
+def arithmetics(names: Collection[str], key: str) -> tuple[str, ...]:
+    """Return the names of arithmetics in the order of `ARITHMETICS`.
+
+    Args:
+        names: Some of them, or one.
+        key: What they are given as, for messages.
+
+    Raises:
+        ConfigError: There is no such arithmetic.
+    """
+    given = {names} if isinstance(names, str) else set(names)
+    for name in given:
+        if name not in ARITHMETICS:
+            raise ConfigError(f"{key}={name!r}: no such arithmetic; {nearest(str(name), ARITHMETICS)}")
+    return tuple(name for name in ARITHMETICS if name in given)
 
 
 def _said(decided: Any) -> bool | int:

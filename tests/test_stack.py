@@ -13,6 +13,7 @@ import bgd
 from bgd import rng
 from bgd.errors import ConfigError
 from bgd.outputs import InputError
+from bgd.parameters import ParameterSpace
 from bgd.patch import Patch, PatchError
 from bgd.stack import Stack
 
@@ -126,7 +127,7 @@ def test_a_fix_that_writes_the_models_own_value_back_holds_it_over_another(model
 
 
 def between(before, after):
-    space = bgd.Corrector(before)._begun().current.space
+    space = ParameterSpace.of(before)
     return Patch.between(
         space, *(torch.cat([p.detach().reshape(-1) for p in m.parameters()]) for m in (before, after))
     )

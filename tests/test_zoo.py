@@ -25,6 +25,7 @@ from bgd.layers import LayerError, chain, is_plain, output_layer, running_linear
 from bgd.methods.anchored import AnchoredDescent, ElasticWeightConsolidation
 from bgd.methods.base import Problem, Sample
 from bgd.methods.bgd.informed import ActivationPrior
+from bgd.methods.bgd.prior import Magnitude
 from bgd.methods.follower import Follower
 from bgd.methods.glimpse import Edits, Glimpse
 from bgd.methods.gradient import write_gradient
@@ -394,7 +395,9 @@ def test_r12_lora_and_the_activation_prior_follow_however_layers_are_called(name
                 with pytest.raises(LayerError, match=r"is a GRU|is not plain: it is pruned"):
                     ActivationPrior().at(trial, sample)
             else:
-                weights = ActivationPrior().at(trial, sample).weights(trial.flat, trial.space)
+                weights = (
+                    ActivationPrior().at(trial, sample).weights(Magnitude(trial.flat, trial.space)).whole()
+                )
                 assert torch.isfinite(weights).all()
                 assert weights.any()
     assert corrected

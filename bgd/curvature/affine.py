@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from bgd.curvature.base import CurvatureError
 from bgd.layers import entered, hooked, is_plain, padding_of, parameter_of, unwrapped
 from bgd.parameters import ParameterSpace
+from bgd.progress import followed
 
 FEW = 4  # images that a network is run with to see which of its layers are affine
 
@@ -152,7 +153,7 @@ def passes(
     Raises:
         CurvatureError: Logits are not finite, or a layer does not run exactly once.
     """
-    for start in range(0, len(images), batch_size):
+    for start in followed("batches of training inputs", range(0, len(images), batch_size)):
         part = slice(start, start + batch_size)
         with _tapped(layers) as taps:
             logits = unwrapped(network)[1](images[part].clone())  # it may write over them

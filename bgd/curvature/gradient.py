@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bgd.progress import followed
+
 
 def mean_gradient(
     network: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int = 100
@@ -15,7 +17,8 @@ def mean_gradient(
     parameters = list(network.parameters())
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     total = [torch.zeros_like(parameter, requires_grad=False) for parameter in parameters]
-    for batch, target in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+    batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
+    for batch, target in followed("batches of training inputs", batches):
         loss = F.cross_entropy(network(batch.clone()), target, reduction="sum")  # it may write over them
         found = torch.autograd.grad(loss, trained, materialize_grads=True) if trained else ()
         parts = (each for each, parameter in zip(total, parameters, strict=True) if parameter.requires_grad)

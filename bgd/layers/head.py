@@ -16,6 +16,7 @@ from torch.func import functional_call
 from bgd.layers.chain import unwrapped
 from bgd.layers.named import LayerError, editable_linear, parameter_of
 from bgd.layers.plain import hook_of
+from bgd.progress import followed
 
 PROBE = (-900.0, 1100.0)  # outputs put in place of a layer's: unlike logits, and with a mean other than 0
 
@@ -123,7 +124,9 @@ def entering(network: nn.Module, name: str, images: torch.Tensor, batch: int) ->
     """Return the inputs (N, D) of a linear layer that runs once, for images (N, ...), `batch` at a time."""
     core = unwrapped(network)[1]
     with watched(network, name) as found:
-        for some in torch.split(images, batch):
+        for some in followed(
+            f"inputs of layer {name!r}, in batches of {batch:,}", torch.split(images, batch)
+        ):
             core(some.clone())
     return torch.cat(found)
 

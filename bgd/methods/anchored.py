@@ -12,6 +12,7 @@ from bgd.curvature.base import CurvatureError, Estimator
 from bgd.curvature.diagonal import EmpiricalFisher
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.gradient import gradients
+from bgd.progress import followed
 
 VERSION = 1  # raised whenever the same options may give another correction
 
@@ -226,7 +227,7 @@ class AnchoredDescent:
             self.penalty.prepare(trial)
         except CurvatureError as error:
             return Correction.failed(str(error))
-        for step in range(1, self.steps + 1):
+        for step in followed("steps, at the most", range(1, self.steps + 1)):
             trial.gradient(sample, out=gradient)
             if step > 1:
                 self.penalty.add_gradient(trial, stream, gradient)

@@ -5,7 +5,8 @@ import torch
 from bgd.flat import FlatNetwork, NetworkError
 from bgd.patch import bits
 
-OTHERS = (0.0, 0.01)  # in every place of the parameters: two, for a last layer of zeros gives what zeros give
+# Where other parameters go up to, row by row: first zeros alone; then a slope, for zeros may be what a last layer has.
+OTHERS = (0.0, 0.01)
 CLOSE = 1e-3  # relative difference of two passes over one image that rounding may make
 
 
@@ -45,17 +46,20 @@ def check_steady(network: FlatNetwork, original: torch.Tensor, image: torch.Tens
         )
     if not torch.allclose(first, network.module(image), rtol=CLOSE, atol=CLOSE, equal_nan=True):
         raise NetworkError("the network gives other outputs for one image from pass to pass in eval mode")
-    if original.any() and all(torch.equal(first, _with_all(network, value, image)) for value in OTHERS):
+    if original.any() and all(torch.equal(first, _elsewhere(network, top, image)) for top in OTHERS):
         raise NetworkError(
             "the outputs do not follow the parameters of a copy of the network: forward was replaced by a function "
             "that holds the network itself; define it in the class"
         )
 
 
-def _with_all(network: FlatNetwork, value: float, image: torch.Tensor) -> torch.Tensor:
-    """Return the outputs of a network with one value in every place of its parameters, which takes no memory."""
+def _elsewhere(network: FlatNetwork, top: float, image: torch.Tensor) -> torch.Tensor:
+    """Return the outputs of a network with other parameters, from 0 to `top` row by row, which take no memory."""
     for parameter in network.module.parameters():
-        parameter.data = parameter.new_full((), value).expand(parameter.shape)
+        rows = parameter.shape[0] if parameter.dim() else 1
+        slope = torch.linspace(0, top, rows, device=parameter.device).to(parameter.dtype)
+        column = slope.view(parameter.shape[:1] + (1,) * (parameter.dim() - 1))
+        parameter.data = column.expand(parameter.shape)
     try:
         outputs: torch.Tensor = network.module(image)
     finally:

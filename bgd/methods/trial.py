@@ -30,6 +30,8 @@ class Correction:
         forward_passes, backward_passes: On single samples; whoever calls the method counts them.
         seconds: Wall time; whoever calls the method takes it.
         already: Whether no change was needed.
+        searches: How often the method searched: once for each margin that was tried; whoever calls the method counts.
+        margin: Logits beyond the goal's own margin that the method was asked for in the search that found the patch.
 
     It is true where the network gets the sample right, with the patch if there is one.
     """
@@ -43,6 +45,8 @@ class Correction:
     backward_passes: int = 0
     seconds: float = 0.0
     already: bool = False
+    searches: int = 0
+    margin: float = 0.0
 
     def __bool__(self) -> bool:
         return self.patch is not None or self.already
@@ -64,6 +68,8 @@ class Correction:
             steps=self.steps + other.steps,
             forward_passes=self.forward_passes + other.forward_passes,
             backward_passes=self.backward_passes + other.backward_passes,
+            searches=self.searches + other.searches,
+            margin=max(self.margin, other.margin),
         )
 
 

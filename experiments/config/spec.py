@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bgd.errors import ConfigError, nearest
+from bgd.goals import Goal, arithmetics
 from bgd.knowledge import LEVELS, check_level
 from experiments.config.build import ABOUT, KNOWS, build, build_as, convert, named
 from experiments.config.groups import CONF, GROUPS, check_groups
@@ -22,8 +23,9 @@ from experiments.protocol import figures, settings
 from experiments.records.identity import digest
 from experiments.records.schema import SCHEMA, subject
 
-PARTS = ("network", "method", "setting", "scale", "profile")
-NUMBERS = ("seed", "order", "replica")
+PARTS = ("network", "method", "setting", "scale", "profile", "goal")
+PLAIN = Goal()  # the label has the largest logit
+NUMBERS = ("seed", "order", "replica", "survival")
 KEYS = {*PARTS, "probe", *OmegaConf.load(CONF / "config.yaml")} - {"defaults", "hydra"}
 
 
@@ -89,6 +91,8 @@ class RunSpec:
         order: Of the samples; see `experiments.protocol.samples.samples_of`.
         replica: Of N0; 0 is N0 itself and no part of the identity. See `experiments.mnist.replicas`.
         profile: The name of the scale's profile, for people; no part of the identity.
+        goal: Of a correction; part of the identity where it asks for more than that the label has the largest logit.
+        survival: Names of the arithmetics in which a corrected network is run; part of the identity if there are any.
     """
 
     network: dict[str, Any]
@@ -101,6 +105,8 @@ class RunSpec:
     order: int
     replica: int
     profile: str
+    goal: Goal = PLAIN
+    survival: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: DictConfig) -> "RunSpec":
@@ -133,6 +139,11 @@ class RunSpec:
             order=convert(plain["order"], int, "order"),
             replica=convert(plain["replica"], int, "replica"),
             profile=convert(plain["profile"].get("name"), str, "profile.name"),
+            goal=Goal(
+                margin=convert(plain["goal"].get("margin"), float, "goal.margin"),
+                where=convert(plain["goal"].get("where"), tuple[str, ...], "goal.where"),
+            ),
+            survival=arithmetics(convert(plain["survival"], tuple[str, ...], "survival"), "survival"),
         )
         spec.scale.check_images(SOURCES[dataset])
         if spec.replica < 0:
@@ -158,7 +169,12 @@ class RunSpec:
         """Everything that can change a number, as plain values: what a run's header calls `spec`."""
         if self.probe is None:
             method = {key: value for key, value in self.method.items() if key not in ABOUT}
-            work = {"method": named(method), "setting": named(self.setting), "seed": self.seed}
+            work = {
+                "method": named(method),
+                "setting": named(self.setting),
+                "seed": self.seed,
+                **self._beyond,
+            }
             versions = {"setting": settings.VERSION, "method": _version(self.method)}
         else:
             work, versions = {"probe": named(self.probe)}, {"probe": _version(self.probe)}
@@ -180,6 +196,15 @@ class RunSpec:
                 "evaluation": figures.VERSION,
                 **versions,
             },
+        }
+
+    @property
+    def _beyond(self) -> dict[str, Any]:
+        """What a run of corrections is asked for beyond its method, setting and seed."""
+        goal = {"goal": {"margin": self.goal.margin, "where": list(self.goal.where)}}
+        return {
+            **(goal if self.goal != PLAIN else {}),
+            **({"survival": list(self.survival)} if self.survival else {}),
         }
 
     @cached_property
@@ -219,6 +244,9 @@ class RunSpec:
         if self.dataset != default_dataset(self.profile):
             words.append(f"dataset={self.dataset}")
         if corrected:
+            words += [f"margin={self.goal.margin:g}"] if self.goal.margin else []
+            words += [f"in {','.join(self.goal.where)}"] if self.goal.where else []
+            words += [f"survival={','.join(self.survival)}"] if self.survival else []
             words.append(f"seed={self.seed}")
         if self.order:
             words.append(f"order={self.order}")

@@ -221,6 +221,8 @@ class Workbench:
             samples=samples,
             bystanders=self._bystanders([sample.index for sample in samples]),
             variations=self._variations,
+            goal=spec.goal,
+            survival=spec.survival,
         )
 
     def _bystanders(self, samples: Sequence[int]) -> Bystanders:

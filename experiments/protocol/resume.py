@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from bgd.methods.base import Correction, Method, Problem, Sample, Trial
+from bgd.methods.base import Correction, Method, Problem, Sample
 from bgd.patch import Patch, PatchError
 from experiments.protocol.accumulation import Accumulation
 from experiments.protocol.figures import Summaries
@@ -62,7 +62,7 @@ class Return:
     accumulation: Accumulation
     method: Method
     samples: Sequence[Sample]
-    search: Callable[[Sample], tuple[Correction, Trial, float]]
+    search: Callable[[Sample], tuple[Correction, float]]
     rows: Sequence[Row]
     saved: Snapshot | None
 
@@ -133,9 +133,9 @@ class Return:
     def _again(self, row: Row) -> Correction:
         """Look for a row's correction again."""
         sample, recorded = self.samples[row.position], self._patch(row)
-        correction, trial, _ = self.search(sample)
+        correction, _ = self.search(sample)
         outcome = UNCORRECTED if correction.patch is None else CORRECTED
-        found = (sample.index, outcome, correction.altered, correction.steps, trial.forward_passes)
+        found = (sample.index, outcome, correction.altered, correction.steps, correction.forward_passes)
         wanted = (row.index, row.outcome, row.altered, row.steps, row.forward_passes)
         if found != wanted:
             raise ReplayError(f"sample {row.index} came out as {found}, recorded as {wanted}")

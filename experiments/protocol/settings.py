@@ -3,13 +3,16 @@
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from bgd import rng
-from bgd.methods.base import Answer, Correction, Method, Problem, Sample, Trial
+from bgd.goals import Goal
+from bgd.methods.base import Answer, Correction, Method, Problem, Sample
+from bgd.outputs import logits_in
 from bgd.patch import Patch
+from bgd.reach import Reach
 from experiments.protocol.accumulation import Accumulation, right_of
 from experiments.protocol.bystanders import Bystanders
 from experiments.protocol.figures import Summaries, Summary
@@ -28,6 +31,7 @@ from experiments.records.schema import (
 
 log = logging.getLogger(__name__)
 
+PLAIN = Goal()  # the label has the largest logit
 VERSION = 1  # raised whenever the same corrections may give other rows
 
 
@@ -57,6 +61,8 @@ class Stage:
         samples: The samples, in their fixed order.
         bystanders: The test images of `summaries`.
         variations: Of the samples; runs of the same N0 may share them.
+        goal: Of each correction.
+        survival: Names of the arithmetics in which the corrected network is run on its sample.
     """
 
     setting: Setting
@@ -67,8 +73,11 @@ class Stage:
     samples: Sequence[Sample]
     bystanders: Bystanders
     variations: Variations = field(default_factory=Variations)
+    goal: Goal = PLAIN
+    survival: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        self._reach = Reach(self.problem, self.method, self.seed)
         self._accumulation = Accumulation(self.problem.current) if self.setting.accumulate else None
         self._beyond_rows = False  # whether a correction is not in its row
 
@@ -119,15 +128,22 @@ class Stage:
             return None
         return float(right_of(self.problem.current, self.samples).double().mean())
 
-    def _correct(self, sample: Sample) -> tuple[Correction, Trial, float]:
+    def _correct(self, sample: Sample) -> tuple[Correction, float]:
         started = time.perf_counter()
-        stream = rng.stream(self.seed, "method", sample.index)
-        correction, trial = self.problem.attempt(self.method, sample, stream)
+        if self.setting.accumulate:
+            self._reach.elsewhere.touch(self.problem.current.space.names)  # by what led to this sample
+        if self.goal == PLAIN:
+            stream = rng.stream(self.seed, "method", sample.index)
+            correction, trial = self.problem.attempt(self.method, sample, stream)
+            forward, backward = trial.forward_passes, trial.backward_passes
+            correction = replace(correction, forward_passes=forward, backward_passes=backward)
+        else:
+            correction = self._reach.correct(sample.index, sample.image, int(sample.label), self.goal)
         if self.setting.accumulate:
             self.problem.carry = correction.carry
         if correction.patch is not None and not torch.isfinite(correction.patch.new).all():
-            correction = Correction.failed("a changed value is not finite", correction.steps)
-        return correction, trial, time.perf_counter() - started
+            correction = replace(correction, patch=None, altered=0, reason="a changed value is not finite")
+        return correction, time.perf_counter() - started
 
     def _row(self, position: int, sample: Sample) -> Row:
         before = _said(self.problem, sample)
@@ -139,7 +155,8 @@ class Stage:
                 )
             nothing = Correction.unneeded()
             return self._describe(position, sample, before, before, nothing, self.summaries.base)
-        correction, trial, seconds = self._correct(sample)
+        correction, seconds = self._correct(sample)
+        survival = self._survival(sample, correction.patch)
         after, summary, started = before, self.summaries.base, time.perf_counter()
         if correction.patch is not None:
             after = self._verified(sample, correction.patch)
@@ -155,11 +172,21 @@ class Stage:
             after,
             correction,
             summary,
-            trial,
             seconds,
             time.perf_counter() - started,
             self._generality(sample, before, correction.patch, summary),
+            survival,
         )
+
+    def _survival(self, sample: Sample, patch: Patch | None) -> dict[str, float | None] | None:
+        """Run the network with a patch on its sample, in every arithmetic that the run looks at."""
+        if patch is None or not self.survival:
+            return None
+        label, elsewhere = int(sample.label), self._reach.elsewhere
+        with elsewhere.patched(patch):
+            said = {"own": self.problem.logits(sample)}
+            said |= {name: logits_in(elsewhere.outputs(name, sample.image)) for name in self.survival}
+        return {name: finite(PLAIN.lead(logits, label)) for name, logits in said.items()}
 
     def _generality(
         self, sample: Sample, before: "_Said", patch: Patch | None, summary: Summary
@@ -198,10 +225,10 @@ class Stage:
         after: "_Said",
         correction: Correction,
         summary: Summary,
-        trial: Trial | None = None,
         search_seconds: float = 0.0,
         evaluation_seconds: float = 0.0,
         generality: Generality | None = None,
+        survival: dict[str, float | None] | None = None,
     ) -> Row:
         patch = correction.patch
         l1, l2, linf = patch.norms() if patch else (0.0, 0.0, 0.0)
@@ -221,8 +248,8 @@ class Stage:
             linf=linf,
             layers=patch.layers() if patch else {},
             steps=correction.steps,
-            forward_passes=trial.forward_passes if trial else 0,
-            backward_passes=trial.backward_passes if trial else 0,
+            forward_passes=correction.forward_passes,
+            backward_passes=correction.backward_passes,
             search_seconds=round(search_seconds, 6),
             evaluation_seconds=round(evaluation_seconds, 6),
             sample_loss_before=finite(before.answer.loss),
@@ -233,6 +260,7 @@ class Stage:
             accumulated=self._accumulation.state(sample) if self._accumulation else None,
             patch=_values(patch),
             generality=generality,
+            survival=survival,
         )
 
 

@@ -7,7 +7,15 @@ from experiments.records.schema import Measurement, Row, plain, row_from, unders
 
 Columns = dict[str, list[Any]]
 
-NESTED = ("figures", "side_effects", "accumulated", "generality", "patch", "values")  # objects within a row
+NESTED = (
+    "figures",
+    "side_effects",
+    "accumulated",
+    "generality",
+    "survival",
+    "patch",
+    "values",
+)  # objects within a row
 PLACE = "position"  # 0, 1, 2, ... in every run: it is no column
 
 # What a sweep leaves out, and what its rows have in its place: nothing that could be taken for a measured value.

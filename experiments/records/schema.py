@@ -135,6 +135,10 @@ class Row:
             parameters; None where more than `PATCH_LIMIT` values change or nothing does.
         generality: On images like the sample; None in the non-reloading setting, where nothing was corrected, and in
             rows from before it was measured, which have no such key.
+        survival: By how many logits the label leads every other class in the corrected network, by the arithmetic that
+            it runs in (`bgd.arithmetic`), "own" for its own: above 0 the correction survives there. The value of an
+            arithmetic is None where a logit is not finite. None where nothing was corrected, and in rows of runs that
+            do not measure it, which have no such key.
 
     Committed records of a sweep leave out what `records.columns.LEFT_OUT` names: the lists, which are empty there, and
     the numbers `l1`, `linf`, `evaluation_seconds` and `figures.released_before`, which are None.
@@ -166,6 +170,7 @@ class Row:
     accumulated: Accumulated | None = None
     patch: dict[str, list[float]] | None = None
     generality: Generality | None = None
+    survival: dict[str, float | None] | None = None
 
 
 PATCH_LIMIT = 1000  # values; larger patches are not kept in a row
@@ -219,7 +224,8 @@ class Header:
     Attributes:
         run_id: Hash of `spec`, also the folder's name.
         spec: Everything that can change a number: `network`, `method`, `setting` (each with its `name`),
-            `scale`, `dataset`, `seed`, `order`, `versions`, and `replica` where it is not N0 itself. A run of
+            `scale`, `dataset`, `seed`, `order`, `versions`, `replica` where it is not N0 itself, and `goal` and
+            `survival` where they are not empty. A run of
             measurements has `probe` in place of `method`, `setting` and `seed`.
         base: The N0: `id`, `sha256`, `errors` (how many test images it gets wrong), `expected_errors`
             (`[low, high]`), `parameters` (how many it has) and `tensors` (the shape of each, in the order of
@@ -349,11 +355,13 @@ def compact(value: Any) -> str:
 def plain(value: Header | Row | Measurement) -> dict[str, Any]:
     """Return a header, row or measurement as a JSON object, its numbers with the digits that records keep.
 
-    A row without `generality` has no such key, so that one from before it was measured is written as it was read.
+    A row without `generality` or `survival` has no such key, so that one from before is written as it was read.
     """
     found = asdict(value)
-    if isinstance(value, Row) and value.generality is None:
-        del found["generality"]
+    if isinstance(value, Row):
+        for key in ("generality", "survival"):
+            if found[key] is None:
+                del found[key]
     rounded: dict[str, Any] = _rounded(found)
     return rounded
 

@@ -24,7 +24,7 @@ from experiments.records.schema import (
 
 FIGURES = tuple(item.name for item in fields(Figures))
 _NOT_COLUMNS = {  # flattened; too large; lists
-    *("figures", "side_effects", "accumulated", "generality"),
+    *("figures", "side_effects", "accumulated", "generality", "survival"),
     *("patch", "layers", "logits_after", "confusion"),
 }
 

@@ -190,7 +190,8 @@ def test_a_group_that_no_preset_runs_is_named_wherever_it_stands(mine):
 
 def test_a_preset_of_a_group_without_methods_names_the_nearest(mine):
     mine(*IN_GROUPS)
-    path = overrides.CONF / "experiment" / "frontier_points.yaml"
-    path.write_text(path.read_text().replace("group(frontier)", "group(fronteer)"))
+    for preset in ("frontier_points", "survival"):
+        path = overrides.CONF / "experiment" / f"{preset}.yaml"
+        path.write_text(path.read_text().replace("group(frontier)", "group(fronteer)"))
     with composing(), pytest.raises(ConfigError, match=r"groups='frontier': .* did you mean 'fronteer'"):
         jobs_of(["-m", "experiment=frontier_points"])

@@ -8,8 +8,11 @@ from odd_networks import KINDS, known_of, odd_network, state_of, wrong_sample
 from oracles import flat, is_right, with_parameters
 
 from bgd import rng
+from bgd.arithmetic import logits_in
+from bgd.corrector import Corrector
 from bgd.errors import ConfigError
 from bgd.flat import FlatNetwork
+from bgd.goals import Goal
 from bgd.methods.base import Correction, Problem
 from experiments.config.build import build
 from experiments.mnist import training
@@ -107,6 +110,23 @@ def test_contract_on_odd_networks(name, kind, small_method):
     corrected = FlatNetwork(network)
     corrected.flat[correction.patch.indices] = correction.patch.new
     assert is_right(corrected.module, sample)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_goal_holds_in_the_arithmetics_that_it_names(name, small_method):
+    (config, knows), network = small_method(name), odd_network("batch norm")
+    if config.get("tensors"):
+        config = config | {"tensors": ["lin2.weight"]}
+    sample, goal = wrong_sample(network), Goal(where=("bfloat16", "float16", "int8"))
+    knowledge = known_of(network).restricted(knows)
+    corrector = Corrector(network, build(config, "method"), knowledge=knowledge)
+    found = corrector.correct(sample.image, sample.label, goal)
+    if found.patch is None:
+        assert found.reason
+        return
+    with found.patch.applied(network):
+        for name in goal.where:
+            assert int(logits_in(name, network, sample.image).argmax()) == int(sample.label), name
 
 
 @pytest.mark.parametrize("name", METHODS)

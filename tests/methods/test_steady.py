@@ -12,6 +12,21 @@ from bgd.methods.base import Problem, Sample
 from bgd.methods.last_layer.output_bias import OutputBias
 
 
+class Scaled(nn.Module):
+    """A parameter without dimensions, and one of no rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.none, self.linear = (
+            nn.Parameter(torch.tensor(2.0)),
+            nn.Parameter(torch.ones(0, 3)),
+            nn.Linear(6, 3),
+        )
+
+    def forward(self, x):
+        return self.scale * self.linear(x) + self.none.sum()
+
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -83,10 +98,22 @@ def test_a_network_that_a_pass_changes_is_refused_and_left_as_it_was(words):
     assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
 
 
-def test_an_ordinary_network_is_not():
+@pytest.mark.parametrize("made", [Net, Scaled])
+def test_an_ordinary_network_is_not(made):
     with rng.torch_seeded(rng.stream(1, "steady")):
-        network, image = Net(), torch.rand(1, 6)
-        wrong = int(network.eval()(image).argmin())
-    sample = Sample(0, image, torch.tensor([wrong]))
-    correction = Problem(network).correct(OutputBias(margin=0.01), sample, np.random.default_rng(0))
-    assert correction.patch is not None
+        network, image = made(), torch.rand(1, 6)
+    problem = Problem(network)
+    before = problem.current.flat.clone()
+    sample = Sample(0, image, torch.tensor([0]))
+    assert torch.equal(problem.logits(sample), network.eval()(image))
+    assert torch.equal(problem.current.flat, before)
+
+
+@pytest.mark.parametrize("after", [nn.Identity(), nn.LogSoftmax(dim=1)])
+def test_a_last_layer_of_zeros_follows_its_parameters_all_the_same(after):
+    """As torchvision's vision transformers have it when they are made: parameters of zeros change nothing."""
+    network, image = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3), after), torch.ones(1, 6)
+    nn.init.zeros_(network[2].weight)
+    nn.init.zeros_(network[2].bias)
+    problem = Problem(network)
+    assert problem.logits(Sample(0, image, torch.tensor([1]))).unique().numel() == 1

@@ -16,6 +16,7 @@ from bgd.methods.follower import Follower, Step
 from bgd.methods.layers import known_layers
 from bgd.methods.tape import is_faithful
 from bgd.patch import Patch
+from bgd.progress import followed
 
 VERSION = 3  # raised whenever the same search may give another correction
 DEAR = 100_000  # parameters from which a candidate is followed; measured for glimpses, which it was before, not anew
@@ -195,7 +196,7 @@ class _Search:
     def run(self) -> int:
         """Iterate until the sample is right; return the number of iterations."""
         options = self.options
-        for step in range(options.iterations):
+        for step in followed("iterations of the search, at the most", range(options.iterations)):
             if self.answer.right:
                 return step
             if options.probability_update == "printed":

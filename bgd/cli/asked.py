@@ -1,0 +1,242 @@
+"""From the words of a command line to what the library takes: model, inputs, goal, knowledge, method."""
+
+import json
+from argparse import Namespace
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from bgd.cli import arrays
+from bgd.cli.classes import Classes, labels
+from bgd.cli.inputs import Inputs, Reader
+from bgd.cli.parser import UsageError
+from bgd.corrector import DEFAULT
+from bgd.deployed import carried, open_tensors
+from bgd.deployed.model import Deployed, load
+from bgd.deployed.onnx_head import OnnxModel
+from bgd.errors import ConfigError
+from bgd.goals import Goal
+from bgd.knowledge import GIVES, Knowledge
+from bgd.outputs import InputError, readable
+from bgd.patch import Patch, PatchError
+from bgd.progress import told
+
+OPTIONS = {
+    "statistic": "--training INPUTS,LABELS, or --statistics FILE",
+    "keep_set": "--keep INPUTS",
+    "training_data": "--training INPUTS,LABELS",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What commands that run a model have in common.
+
+    Attributes:
+        model: The model.
+        reader: Reads inputs.
+        classes: Names of the model's classes.
+    """
+
+    model: Deployed
+    reader: Reader
+    classes: Classes
+    _read: dict[str, Inputs] = field(default_factory=dict)
+    _given: dict[Inputs, torch.Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, arguments: Namespace) -> "Asked":
+        """Load the model, and what is needed to read inputs for it."""
+        reader = Reader.of(arguments.transform, arguments.dtype)
+        classes = Classes.of(arguments.classes)
+        return cls(model_of(arguments), reader, classes)
+
+    def read(self, text: str, where: str) -> Inputs:
+        """Read inputs, once."""
+        if text not in self._read:
+            self._read[text] = self.reader.read(text, where)
+        return self._read[text]
+
+    def given(self, inputs: Inputs) -> torch.Tensor:
+        """Return inputs as the model's network takes them: of an ONNX file the features, computed once.
+
+        Raises:
+            InputError: They are of another type of number.
+        """
+        if inputs not in self._given:
+            self._given[inputs] = self._checked(inputs)
+        return self._given[inputs]
+
+    def _checked(self, inputs: Inputs) -> torch.Tensor:
+        values = self.model.inputs(inputs.values)
+        wanted = next((each.dtype for each in self.model.network.parameters()), values.dtype)
+        if values.is_floating_point() and values.dtype != wanted:
+            own, kind = (str(each).removeprefix("torch.") for each in (values.dtype, wanted))
+            raise InputError(
+                f"{inputs.text} is {own}, and the model takes {kind}: --dtype {kind} turns it into that"
+            )
+        return values
+
+    def sample(self, arguments: Namespace) -> Inputs:
+        """Read the sample: the inputs that --index takes, or all.
+
+        Raises:
+            InputError: The model does not take it.
+            ConfigError: Names of classes are more or fewer than the model has.
+        """
+        found = self.read(arguments.sample, "sample")
+        found = found if arguments.index is None else found.taken(arguments.index)
+        if self.classes.names:
+            self._check_names(self.given(found)[:1])
+        return found
+
+    @torch.no_grad()
+    def _check_names(self, x: torch.Tensor) -> None:
+        classes = readable(self.model.network, x, where="sample")(x.clone()).shape[-1]
+        if len(self.classes.names) != classes:
+            raise ConfigError(
+                f"--classes: it names {len(self.classes.names)} classes, and the model has {classes}"
+            )
+
+    def labels(self, text: str | None, inputs: Inputs, where: str) -> torch.Tensor | None:
+        """Read the labels of inputs (N,), None where there are none.
+
+        Raises:
+            InputError: There are more or fewer of them than inputs.
+        """
+        if text is None:
+            return None
+        found = labels(text, self.classes, where)
+        if len(found) != len(inputs):
+            raise InputError(
+                f"{where}: {text} holds {len(found)} labels, and {inputs.text} {len(inputs)} inputs"
+            )
+        return found
+
+    def patch(self, path: str) -> Patch:
+        """Read a patch as one of the model's network; into an ONNX file it is carried by value.
+
+        Raises:
+            PatchError: It does not start from the model.
+        """
+        patch, source = Patch.load(path), self.model.source
+        if isinstance(self.model, OnnxModel) and source is not None:
+            patch = carried(patch, open_tensors(source)).patch
+        patch = self.model.loaded(patch)
+        found = patch.verify(self.model.network)
+        if found.state != "base":
+            reason = found.reason or "the model has it in it already"
+            raise PatchError(f"{path} does not start from the model: {reason}")
+        return patch
+
+    def knowledge(self, arguments: Namespace) -> Knowledge:
+        """Gather what a method may know."""
+        return Knowledge.of(
+            self.model.network,
+            keep=self._features(arguments.keep, "keep"),
+            training=self.training(arguments.training),
+            statistics=self.statistics(arguments.statistics),
+            seed=getattr(arguments, "seed", 0),
+        )
+
+    def _features(self, text: str | None, where: str) -> torch.Tensor | None:
+        return None if text is None else self.given(self.read(text, where))
+
+    def training(self, given: tuple[str, str] | None) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Read training data: inputs as the network takes them, and labels; None for none."""
+        if given is None:
+            return None
+        inputs = self.read(given[0], "training")
+        found = self.labels(given[1], inputs, "training")
+        assert found is not None, "the pair has both"
+        return self.given(inputs), found
+
+    @staticmethod
+    def statistics(text: str | None) -> dict[str, torch.Tensor] | None:
+        """Read statistics of training data by name; None for none.
+
+        Raises:
+            InputError: The file holds something else.
+        """
+        if text is None:
+            return None
+        path, _ = arrays.split(text)
+        found = arrays.tensors(path, "statistics")
+        if not all(isinstance(each, torch.Tensor) for each in found.values()):
+            raise InputError(f"statistics: {text} holds other things than tensors by name")
+        return found
+
+
+def model_of(arguments: Namespace) -> Deployed:
+    """Load the model of a command line.
+
+    Raises:
+        UsageError: --weights and --factory say two things.
+    """
+    if arguments.factory and arguments.weights:
+        raise UsageError(
+            "--factory goes with a MODEL that is a file of weights, --weights with one that is a factory"
+        )
+    made, weights = (
+        (arguments.factory, arguments.model) if arguments.factory else (arguments.model, arguments.weights)
+    )
+    return load(
+        made,
+        weights,
+        head=arguments.head,
+        cache=arguments.cache,
+        progress=partial(told, "inputs through ONNX Runtime"),
+    )
+
+
+def goal_of(arguments: Namespace, classes: Classes) -> Goal:
+    """Return what has to hold after the change."""
+    accepted = classes.numbers(arguments.accept, "--accept") if arguments.accept else ()
+    where = tuple(arguments.where.split(",")) if arguments.where else ()
+    return Goal(labels=accepted, margin=arguments.margin, probability=arguments.probability, where=where)
+
+
+def labels_of(arguments: Namespace, classes: Classes, count: int) -> list[int]:
+    """Return the label of each of so many inputs.
+
+    Raises:
+        UsageError: There is none, or another number of them.
+    """
+    if arguments.label is None and arguments.accept:
+        return [classes.numbers(arguments.accept, "--accept")[0]] * count
+    if arguments.label is None:
+        raise UsageError("--label says which class is right, or --accept which classes are")
+    found = classes.numbers(arguments.label, "--label")
+    if len(found) != count:
+        raise UsageError(
+            f"--label={arguments.label!r}: {len(found)} labels for {count} inputs; --index takes one of several, "
+            "and a single input needs a first dimension that counts inputs, x[None]"
+        )
+    return found
+
+
+def method_of(arguments: Namespace) -> tuple[str, dict[str, Any]]:
+    """Return the name of the method and its options: by default the best for what is known (docs/library.md)."""
+    options = {key: value_of(text) for key, text in arguments.set}
+    if arguments.method:
+        return arguments.method, options
+    if arguments.keep:
+        return "least_harm", options
+    return "least_harm_kfac" if arguments.training or arguments.statistics else DEFAULT, options
+
+
+def as_options(sentence: str) -> str:
+    """Return a sentence of the library with the command's options where it names arguments of `Knowledge.of`."""
+    for level, option in OPTIONS.items():
+        sentence = sentence.replace(GIVES[level], option)
+    return sentence
+
+
+def value_of(text: str) -> Any:
+    """Read the value of an option: JSON where it is, as numbers, true and lists are; text otherwise."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

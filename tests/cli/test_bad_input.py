@@ -1,0 +1,230 @@
+"""Bad input: a sentence that names it, an exit status, and no file."""
+
+import re
+import shlex
+
+import numpy as np
+import pytest
+import torch
+
+import bgd as library
+from cli.conftest import made
+
+ODD = """
+import torch
+from torch import nn
+
+
+class Odd(nn.Module):
+    def __init__(self, form):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        self.form = form
+
+    def forward(self, x):
+        return self.form(self.body(x))
+
+
+def random():
+    return Odd(lambda out: out + torch.rand(1))
+
+
+def endless():
+    return Odd(lambda out: out / 0)
+
+
+def squares():
+    return Odd(lambda out: out.view(-1, 5, 2))
+
+
+def probabilities():
+    return Odd(lambda out: out.softmax(1))
+
+
+def lower(out):
+    return torch.cat([out[:, :3], out.amin(1, True) - 1, out[:, 4:]], 1)
+
+
+def never():
+    return Odd(lower)
+
+
+def raising():
+    raise RuntimeError("no licence")
+
+
+def number():
+    return 3
+"""
+
+BASE = "correct net:make wrong.npy --weights net.pt --label 3"
+CASES = {  # words -> status, sentence
+    # the model
+    "correct odd:random wrong.npy --label 3": (2, "other outputs for one image from pass to pass"),
+    "correct odd:endless wrong.npy --label 3": (2, "the model's output for class 0 is .*inf.*input itself is finite"),
+    "correct odd:squares wrong.npy --label 3": (2, r"outputs of shape \(1, 5, 2\).*not logits \(1, C\)"),
+    "correct odd:probabilities wrong.npy --label 3": (2, "outputs are probabilities"),
+    "correct odd:raising wrong.npy --label 3": (2, "odd:raising.*RuntimeError: no licence"),
+    "correct odd:number wrong.npy --label 3": (2, "gives a int, and no nn.Module"),
+    "correct odd:missing wrong.npy --label 3": (2, "odd has no 'missing'"),
+    "correct nowhere:make wrong.npy --label 3": (2, "No module named 'nowhere'"),
+    "correct net:make wrong.npy --weights other.npz --label 3": (2, "other.npz"),
+    "correct net:make wrong.npy --weights small.pt --label 3": (2, "small.pt.*3.weight is .5, 12. there"),
+    "correct net:make wrong.npy --weights none.pt --label 3": (2, "weights='none.pt': no such file"),
+    "correct net.pt wrong.npy --factory net:make --weights net.pt --label 3": (2, "--factory goes with"),
+    # the sample
+    "correct net:make short.npy --weights net.pt --label 3": (2, r"does not take an input of shape \(1, 1, 7, 7\)"),
+    "correct net:make wide.npy --weights net.pt --label 3": (2, "wide.npy is float64.*--dtype float32"),
+    "correct net:make whole.npy --weights net.pt --label 3": (2, "does not take an input .*int64"),
+    "correct net:make nan.npy --weights net.pt --label 3": (2, "the input itself is not finite"),
+    "correct net:make none.npy --weights net.pt --label 3": (2, "none.npy: No such file"),
+    "correct net:make empty.npy --weights net.pt --label 3": (2, "empty.npy holds no input"),
+    "correct net:make many.npy --weights net.pt --label 3": (2, "1 labels for 4 inputs; --index"),
+    "correct net:make many.npy --weights net.pt --label 3 --index 4": (2, "--index=4: many.npy holds 4 inputs, 0 to 3"),
+    "correct net:make keep.npz --weights net.pt --label 3": (2, "holds x, y: keep.npz:KEY takes one"),
+    "correct net:make keep.npz:z --weights net.pt --label 3": (2, "holds no 'z'"),
+    "correct net:make names.txt --weights net.pt --label 3": (2, "names.txt is none of"),
+    "correct net:make objects.npy --weights net.pt --label 3": (2, "cannot be read as plain arrays: Object arrays"),
+    "correct net:make digit.png --weights net.pt --label 7": (2, "digit.png is a picture: --transform"),
+    f"{BASE} --dtype float33": (2, "did you mean 'float32'"),
+    # the label and the goal
+    "correct net:make wrong.npy --weights net.pt --label 10": (2, "classes of the network are 0 to 9"),
+    "correct net:make wrong.npy --weights net.pt --label thre --classes names.txt": (2, "did you mean 'three'"),
+    "correct net:make wrong.npy --weights net.pt --label three": (2, "no such class.*--classes gives names"),
+    "correct net:make wrong.npy --weights net.pt": (2, "--label says which class is right"),
+    "correct net:make wrong.npy --weights net.pt --accept 3,99": (2, "classes of the network are 0 to 9"),
+    f"{BASE} --margin -1": (2, "margin=-1.0: must be 0 or more"),
+    f"{BASE} --probability 1.5": (2, "probability=1.5: must be between 0 and 1"),
+    "correct net:make wrong.npy --weights net.pt --label 1": (1, "nothing to correct: its goal is met already"),
+    "correct odd:never wrong.npy --label 3 --method bgd_ii --set iterations=20": (1, "no correction: "),
+    "correct net:make twins.npy --weights net.pt --label 3,5 --method output_bias": (1, "undo each other"),
+    # the method and what it may know
+    f"{BASE} --method least_harn": (2, "did you mean 'least_harm'"),
+    f"{BASE} --method least_harm": (2, "a keep-set of unlabelled images, and it was not given: --keep INPUTS"),
+    f"{BASE} --method bgd_ii --set subset_sise=3": (2, "did you mean 'subset_size'"),
+    f"{BASE} --method bgd_ii --set subset_size=much": (2, "subset_size='much': must be an integer"),
+    f"{BASE} --method bgd_ii --set subset_size": (2, "'subset_size' is no KEY=VALUE"),
+    f"{BASE} --keep holding.npy": (2, "keep: its input 2 is the sample itself"),
+    f"{BASE} --keep short.npy": (2, r"keep: the model.*does not take an input of shape \(1, 1, 7, 7\)"),
+    f"{BASE} --training keep.npz:x": (2, "is no INPUTS,LABELS"),
+    f"{BASE} --training keep.npz:x,many.npy": (2, r"many.npy is \(4, 1, 8, 8\) float32: a class index"),
+    f"{BASE} --statistics keep.npz": (2, "other things than tensors by name"),
+    # effects that are refused, targets
+    f"{BASE} --max-flips 3": (2, "--max-flips and --max-drop are about other inputs"),
+    f"{BASE} --method output_bias --check other.npz:x --max-flips 0": (1, "refused: .* inputs change class"),
+    f"{BASE} --method output_bias --check other.npz:x --check-labels other.npz:y --max-drop 0": (1, "accuracy falls"),
+    f"{BASE} --check other.npz:x --check-labels short.txt --classes names.txt": (2, "2 labels, and other.npz:x 150"),
+    f"{BASE} --classes short.txt --keep keep.npz:x": (2, "it names 2 classes, and the model has 10"),
+    f"{BASE} -o there.safetensors": (2, "there already; --overwrite"),
+    f"{BASE} -o wrong.npy --overwrite": (2, "wrong.npy, which is read"),
+    f"{BASE} -o net.pt --overwrite": (2, "net.pt, which is read"),
+    f"{BASE} --training keep.npz:x,keep.npz:y -o keep.npz --overwrite": (2, "keep.npz:x, which is read"),
+    f"{BASE} -o nowhere/fix.safetensors": (2, "there is no folder nowhere"),
+    f"{BASE} -o pictures --overwrite": (2, "it is a folder"),
+    # words
+    "corect": (2, "invalid choice: 'corect'"),
+    "": (2, "COMMAND"),
+    f"{BASE} --lable 3": (2, "does not take '--lable'; did you mean '--label'"),
+    f"{BASE} more": (2, "does not take 'more'"),
+    # pictures
+    "correct net:make digit.png --weights net.pt --label 7 --transform greyscale": (2, "did you mean 'grayscale'"),
+    "correct net:make digit.png --weights net.pt --label 7 --transform resize=8x": (2, "'resize=8x': HEIGHTxWIDTH"),
+    "correct net:make digit.png --weights net.pt --label 7 --transform scale=0..1,rgb": (2, "comes before those"),
+    "correct net:make digit.png --weights net.pt --label 7 --transform mean=1/2": (2, "2 numbers, and the picture 1"),
+    "correct net:make no.png --weights net.pt --label 7 --transform grayscale": (2, "no.png cannot be read"),
+    "correct net:make 'none*.png' --weights net.pt --label 7 --transform grayscale": (2, r"none\*.png has no file of"),
+    # ONNX
+    "correct net.onnx short.npy --label 3": (2, r"\(1, 1, 7, 7\), and the graph's is 'x', float32 \(n, 1, 8, 8\)"),
+    "correct net.onnx wide.npy --label 3": (2, "inputs are float64 .* graph's is 'x', float32"),
+    "correct net.onnx nan.npy --label 3": (2, "the inputs are not finite"),
+    "correct net.onnx wrong.npy --label 10": (2, "classes of the network are 0 to 9"),
+    "correct net.onnx wrong.npy --label 1": (1, "met already"),
+    "correct net.onnx wrong.npy --label 3 --keep holding.npy": (2, "keep: its input 2 is the sample itself"),
+    "correct net.onnx wrong.npy --label 3 --head nothing": (2, "head='nothing': no MatMul or Gemm"),
+    "correct net.onnx wrong.npy --label 3 --weights net.pt": (2, "net.onnx has its own"),
+    "correct names.txt wrong.npy --label 3": (2, "names.txt is none of safetensors, a state dict"),
+    "correct none.onnx wrong.npy --label 3": (2, "model='none.onnx': no such file"),
+    "effects other.safetensors net.onnx other.npz:x": (2, "3.bias is not in net.onnx by value"),
+    "verify other.safetensors net.onnx": (1, "3.bias is not in net.onnx by value"),
+    "apply other.safetensors net.onnx -o out.onnx": (2, "3.bias is not in net.onnx by value"),
+    # patches
+    "effects fix.safetensors net:make other.npz:x --weights other.pt": (2, "start from the model: 3.bias: 1 of 1 val"),
+    "verify fix.safetensors small.pt": (1, "does not verify: 3.bias is not in small.pt by value"),
+    "verify fix.safetensors none.pt": (2, "there is no such file"),
+    "verify net.pt net.pt": (2, "net.pt cannot be read as a patch"),
+    "apply fix.safetensors small.pt -o out.pt": (2, "3.bias has the shape"),
+    "apply fix.safetensors net.pt -o net.pt --overwrite": (2, "net.pt, which is read"),
+    "apply fix.safetensors net.pt": (2, "the following arguments are required: -o"),
+    "apply fix.safetensors net:make -o out.pt": (2, "the file of its weights is wanted"),
+    "revert fix.safetensors net.pt -o out.pt": (2, "the patch leads to"),
+    "inspect none.safetensors": (2, "none.safetensors: No such file"),
+    "stack all.stack net:make --weights net.pt": (2, "there is no such file; --add FIX begins one"),
+    "stack all.stack net:make --add fix.safetensors --weights other.pt": (2, "starts from neither"),
+    "stack there.safetensors net:make --weights net.pt": (2, "cannot be read as a stack"),
+    "checks odd:random wrong.npy": (1, "cannot be corrected: .*from pass to pass"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def odd_files(folder, model, tmp_path_factory):
+    """Files beside those of the session that something is wrong with, and a good patch."""
+    path = tmp_path_factory.mktemp("odd")
+    x = np.load(folder / "wrong.npy")
+    (path / "odd.py").write_text(ODD)
+    (path / "short.txt").write_text("one\ntwo\n")
+    (path / "no.png").write_text("no picture")
+    (path / "there.safetensors").write_text("kept")
+    torch.save(
+        {**made().state_dict(), "3.weight": torch.zeros(5, 12), "3.bias": torch.zeros(5)}, path / "small.pt"
+    )
+    torch.save(made(seed=1).state_dict(), path / "other.pt")
+    for name, values in {
+        "short": x[..., :7, :7],
+        "wide": x.astype("d"),
+        "whole": x.astype("l"),
+        "nan": x * np.nan,
+        "empty": x[:0],
+        "twins": np.concatenate([x, x]),
+        "holding": np.concatenate([np.load(folder / "many.npy")[:2], x]),
+    }.items():
+        np.save(path / f"{name}.npy", values)
+    np.save(path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    x = torch.from_numpy(x)
+    for name, base in (("fix", model), ("other", made(seed=1))):
+        found = library.correct(base, x, 3, "output_bias")
+        found.patch.save(path / f"{name}.safetensors", base=base)
+    return path
+
+
+@pytest.fixture
+def odd(odd_files, bgd, here):
+    for each in odd_files.iterdir():
+        (here / each.name).symlink_to(each)
+    return bgd
+
+
+def listing(path):
+    files = [each for each in path.rglob("*") if each.is_file() and "__pycache__" not in each.parts]
+    return {each: (each.stat().st_size, each.stat().st_mtime_ns) for each in files}
+
+
+@pytest.mark.parametrize("words", CASES)
+def test_bad_input_is_a_sentence_a_status_and_no_file(words, odd, here):
+    status, sentence = CASES[words]
+    argv = shlex.split(words)
+    if argv[:1] == ["correct"] and "-o" not in argv:
+        argv += ["-o", "out.safetensors"]
+    before = listing(here)
+    said = odd(*argv, "--json")
+    assert said.status == said.out["status"] == status, said.err
+    assert re.search(sentence, said.out["error"]), said.out["error"]
+    assert not re.search("Traceback|Warning", said.err)
+    assert listing(here) == before
+
+
+def test_for_people_the_sentence_is_the_last_line_on_stderr(odd):
+    for words in (f"{BASE} --lable 3", "verify fix.safetensors small.pt"):
+        said, as_json = odd(*words.split()), odd(*words.split(), "--json")
+        assert said.err.startswith("bgd: ")
+        assert said.err.endswith(f"{as_json.out['error']}\n")
