@@ -18,10 +18,10 @@ import numpy as np
 WHEEL = "magika==1.0.3 --hash=sha256:3e9b49134e8116ee40b431664dcbed9e199413efddcce1a173c734b4e0521529"
 FETCH = "pip download --quiet --no-deps --require-hashes --only-binary :all: --platform manylinux_2_28_x86_64"
 EACH, IGNORES = 6, 40  # files of a suffix; ignore files
-PATTERNS = (
+PATTERNS = (  # lines of ignore files
     "*.pyc build/ dist/ *.log node_modules/ .env *.o *.so .DS_Store target/ *.swp .idea/ coverage/ *.tmp __pycache__/ "
     "venv/ *.class *.jar tmp/ .cache/ !keep.log /bin/ **/out docs/_build/ *.egg-info/ .vscode/ *.bak *.orig"
-).split()
+)
 
 
 def fetch(folder: Path) -> None:
@@ -58,7 +58,7 @@ def mash() -> bytes:
 
 
 def files() -> list[bytes]:
-    """Read a few files of each suffix, of this Python and its packages, and write ignore files, which a fix may harm."""
+    """Read a few files of each suffix, of this Python and its packages; make ignore files, which a fix may harm."""
     kinds: dict[str, list[Path]] = {}
     for place in dict.fromkeys(map(sysconfig.get_path, ("stdlib", "purelib"))):
         for path in sorted(Path(place).rglob("*")):
@@ -66,7 +66,7 @@ def files() -> list[bytes]:
                 kinds.setdefault(path.suffix, []).append(path)
     draw = random.Random(0)
     found = [path for each in kinds.values() for path in draw.sample(each, min(EACH, len(each)))]
-    ignores = ("\n".join(draw.sample(PATTERNS, draw.randint(4, 16))) for _ in range(IGNORES))
+    ignores = ("\n".join(draw.sample(PATTERNS.split(), draw.randint(4, 16))) for _ in range(IGNORES))
     return [*(path.read_bytes() for path in found), *(each.encode() for each in ignores)]
 
 
