@@ -14,7 +14,7 @@ from_records := $(python) -m experiments.from_records
 partial := $(if $(PARTIAL),--partial)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan tables report verify reference test test-slow test-anywhere smoke lint format bench clean
+.PHONY: help setup reproduce plan tables report verify reference test test-slow test-anywhere smoke examples lint format bench clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ test-anywhere: $(ready) ## Run the numeric tests as other processors would compu
 
 smoke: $(ready) ## Run every preset on the tiny subset, twice, and check what comes out
 	@$(python) scripts/smoke.py
+
+examples: $(ready) ## Run the examples; for the one of a public bug pip fetches 16 MB
+	@OMP_NUM_THREADS=1 $(python) scripts/examples.py $(ARGS)
 
 lint: $(ready) ## Check style and types
 	@$(python) -m ruff check .

@@ -1,6 +1,7 @@
 """The README's words are true: its table comes from the committed records, its example method works."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_every_command_in_them_is_one():
     for command in commands:
         if "one_weight" not in command:  # the reader's own
             with initialize_config_dir(str(CONF), version_base="1.3"):
-                RunSpec.of(composed(jobs_of(command.split())[0]))
+                RunSpec.of(composed(jobs_of(shlex.split(command))[0]))
 
 
 def block(title, language):
