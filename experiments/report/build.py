@@ -101,9 +101,9 @@ class Definitions:
 
 
 def sources_of(parts: Sequence[Part], records: Records) -> dict[str, Source]:
-    """Return what each file of some parts is made from."""
+    """Return what each file of some parts is made from; a part of no preset has records of its own."""
     found: dict[str, Source] = {}
-    for part in parts:
+    for part in (part for part in parts if part.presets):
         source = Source(part.presets, records.headers_of(*part.presets))
         found |= dict.fromkeys(part.names, source)
     return found
