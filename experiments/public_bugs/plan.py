@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,13 @@ class Asked:
 
     Attributes:
         method: Its name.
-        options: Where they are not its defaults.
+        options: Where they are not its defaults, as JSON.
         mistakes: Most mistakes of a report, where one takes long; 0 for all.
         packages: Those that it is for; none named, all.
     """
 
     method: str
-    options: Mapping[str, int | float] = field(default_factory=dict)
+    options: str = "{}"
     mistakes: int = 0
     packages: tuple[str, ...] = ()
 
@@ -76,7 +76,8 @@ class Settings:
         Raises:
             ConfigError: Naming the key, the value and the nearest valid choice.
         """
-        settings: Settings = build_as(cls, content, "public_bugs")
+        methods = [{**each, "options": _as_json(each.get("options", {}))} for each in content["methods"]]
+        settings: Settings = build_as(cls, {**content, "methods": methods}, "public_bugs")
         if settings.split not in SPLITS[1:]:
             raise ConfigError(f"split={settings.split!r}: {nearest(settings.split, SPLITS[1:])}")
         for asked in settings.methods:
@@ -104,11 +105,14 @@ class Settings:
 
     def _job(self, package: str, name: str, report: Report, asked: Asked) -> Job:
         its_pin, most = pin(package), min(report.mistakes, asked.mistakes or report.mistakes)
-        options = json.dumps(dict(asked.options), sort_keys=True)
         return Job(
-            *(package, name, its_pin.version, its_pin.sha256, asked.method, options, self.split),
+            *(package, name, its_pin.version, its_pin.sha256, asked.method, asked.options, self.split),
             *(most, report.keep, report.inputs, self.seed),
         )
+
+
+def _as_json(options: Any) -> str:
+    return json.dumps(options, sort_keys=True)
 
 
 def done(settings: Settings, jobs: list[Job]) -> dict[str, BugRow]:

@@ -9,6 +9,7 @@ from experiments.report.gallery.part import Gallery
 from experiments.report.one_correction import Distributions, SideEffects
 from experiments.report.opening import Opening
 from experiments.report.page import Document
+from experiments.report.public_bugs import PublicBugs
 from experiments.report.training_loss import TrainingLoss
 from experiments.thesis.tables import RANKS, REFERENCE, TABLE_METHODS, TABLES, THESIS
 
@@ -27,6 +28,7 @@ REPORT = Report(
         Distributions(THESIS, methods=TABLE_METHODS),
         SideEffects(THESIS, methods=TABLE_METHODS),
         Accumulation(THESIS, methods=TABLE_METHODS),
+        PublicBugs(),
     ),
     build_as(Document, read_yaml(FOLDER / "report.yaml"), "report"),
 )
