@@ -5,8 +5,7 @@ Fetches pinned packages, does what is not done, then writes the records, the tab
 
 import multiprocessing
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,17 @@ def settings_of(overrides: Sequence[str]) -> Settings:
     return Settings.of(config)
 
 
+def apart(function: Callable[..., None], *arguments: Any) -> int:
+    """Call a function in a process of its own, which ends with this one. Return its exit status."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments, daemon=True)
+    process.start()
+    try:
+        process.join()
+    finally:
+        process.terminate()
+    return process.exitcode or 0
+
+
 def command(overrides: Sequence[str]) -> int:
     """Do what a command line asks for. Return the exit status."""
     settings = settings_of(overrides)
@@ -52,12 +62,8 @@ def command(overrides: Sequence[str]) -> int:
     print(f"{len(jobs)} jobs, {len(jobs) - len(todo)} of them done", flush=True)
     failed = []
     for package, its_jobs in groupby(todo, lambda job: job.package):
-        try:
-            # A process of its own: what the package needs comes first on its path of imports.
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                pool.submit(work, package, list(its_jobs), settings).result()
-        except (ConfigError, ImportError) as error:
-            failed.append(f"{package} is left out: {first_line(error)}")
+        if apart(work, package, list(its_jobs), settings):
+            failed.append(f"{package} is not complete")
     found = done(settings, jobs)
     rows = [found[job.id] for job in jobs if job.id in found]
     output = Path(settings.output_dir)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from bgd.errors import ConfigError, first_line
 from experiments.jobs.provenance import revision
 from experiments.public_bugs.measure import Bench
 from experiments.public_bugs.plan import Settings
@@ -19,10 +20,17 @@ LIBRARIES = ("torch", "numpy", "scipy", "onnx", "onnxruntime")
 
 
 def work(package: str, jobs: Sequence[Job], settings: Settings) -> None:
-    """Do a package's jobs, a file each; the package is on the path of imports of this process from then on."""
+    """Do a package's jobs, a file each; what the package needs comes first on this process' path of imports.
+
+    Raises:
+        SystemExit: The package cannot be had; it has been said why.
+    """
     torch.set_num_threads(1)
     began = time.perf_counter()
-    bench = Bench(subject_of(package, Source(Path(settings.data_dir), settings.seed)))
+    try:
+        bench = Bench(subject_of(package, Source(Path(settings.data_dir), settings.seed)))
+    except (ConfigError, ImportError) as error:
+        raise SystemExit(f"{package} is left out: {first_line(error)}") from error
     for number, job in enumerate(jobs, 1):
         row = bench.row(job, provenance())
         write_rows(settings.rows / f"{job.id}.jsonl", [row])

@@ -1,6 +1,5 @@
 """The command: what its configuration asks for, what is done is not done again, what fails is said."""
 
-from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -65,31 +64,20 @@ def test_what_is_no_configuration_is_named(override, said):
         door.settings_of([override])
 
 
-class Here:
-    """The pool's interface, in this process."""
-
-    def __init__(self, *_):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def submit(self, function, *arguments):
-        future = Future()
-        try:
-            future.set_result(function(*arguments))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+def here(function, *arguments):
+    """`apart`, in this process."""
+    try:
+        function(*arguments)
+    except SystemExit as error:
+        print(error)
+        return 1
+    return 0
 
 
 @pytest.fixture
 def command(monkeypatch, tmp_path):
     """The command with a stand-in for the package, in this process."""
-    monkeypatch.setattr(door, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(door, "apart", here)
     monkeypatch.setattr(work, "subject_of", lambda *_: Package())
     monkeypatch.setattr(work, "revision", lambda: {"revision": "a test"})
     output = [f"output_dir={tmp_path}", f"data_dir={tmp_path / 'data'}"]
@@ -119,5 +107,16 @@ def test_a_package_that_cannot_be_had_is_left_out_and_said(command, monkeypatch,
 
     monkeypatch.setattr(work, "subject_of", none)
     assert command.run() == 1
-    assert "rapidocr-onnxruntime is left out: rapidocr: pip cannot fetch it" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "rapidocr-onnxruntime is left out: rapidocr: pip cannot fetch it" in said.out
+    assert "rapidocr-onnxruntime is not complete" in said.err
     assert "There are no records" in (command.folder / "tables" / "public_bugs.md").read_text()
+
+
+def fails(status):
+    raise SystemExit(status)
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_says_how_it_ended():
+    assert [door.apart(fails, status) for status in (0, 3)] == [0, 3]
