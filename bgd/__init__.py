@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from bgd.knowledge import Knowledge
     from bgd.methods.catalogue import METHODS
     from bgd.methods.trial import Correction
+    from bgd.pareto import frontier
     from bgd.patch import Patch, PatchError
     from bgd.side_effects import Effects, Evaluator, effects
+    from bgd.stack import Stack
 
 __version__ = "0.1.0"
 
@@ -33,8 +35,10 @@ _WHERE = {  # what is imported when it is first asked for: importing this packag
     "METHODS": "bgd.methods.catalogue",
     "Patch": "bgd.patch",
     "PatchError": "bgd.patch",
+    "Stack": "bgd.stack",
     "correct": "bgd.corrector",
     "effects": "bgd.side_effects",
+    "frontier": "bgd.pareto",
 }
 __all__ = [
     "METHODS",
@@ -47,8 +51,10 @@ __all__ = [
     "Knowledge",
     "Patch",
     "PatchError",
+    "Stack",
     "correct",
     "effects",
+    "frontier",
 ]
 
 

@@ -130,7 +130,7 @@ class Corrector:
     def correct(self, x: torch.Tensor, y: Labels, goal: Any = None) -> Correction:
         """Correct an input (1, ...) or several (N, ...); see `correct`. Nothing is accepted by that."""
         wanted = Goal.of(goal)
-        labels = _labels(x, y)
+        labels = labels_of(x, y)
         problem = self._posed(x)
         started = time.perf_counter()
         with ordinary():
@@ -258,7 +258,7 @@ def _outputs(problem: Problem, x: torch.Tensor) -> Any:
         return passed(problem.current.module, x)
 
 
-def _labels(x: torch.Tensor, y: Labels) -> list[int]:
+def labels_of(x: torch.Tensor, y: Labels) -> list[int]:
     """Return a label for each input.
 
     Raises:

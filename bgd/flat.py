@@ -1,6 +1,7 @@
 """A private copy of a network whose parameters are views into one flat vector."""
 
 import copy
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from torch.overrides import TorchFunctionMode
 from bgd.layers import tamed
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
+
+SHARED_FROM = 1 << 24  # bytes of parameters from which a vector and its twin share memory
 
 
 class NetworkError(ValueError):
@@ -47,10 +50,7 @@ class FlatNetwork:
         self.module = tamed(private_copy(network).to(device, dtype).eval())
         self._parameters = list(self.module.parameters())
         self.flat = torch.cat([p.detach().reshape(-1) for p in self._parameters])
-        self._views = [
-            self.flat[self.space.span(name)].view(shape)
-            for name, shape in zip(self.space.names, self.space.shapes, strict=True)
-        ]
+        self._views = self._views_of(self.flat)
         self.link()
 
     def link(self) -> None:
@@ -58,6 +58,24 @@ class FlatNetwork:
         for parameter, view in zip(self._parameters, self._views, strict=True):
             if not parameter.is_set_to(view):
                 parameter.data = view
+
+    def twin(self) -> torch.Tensor:
+        """Return a vector with the same values (|W|,), apart from `flat`.
+
+        Of a large network the two share memory, page by page, until one of them is written to: a patch of a few
+        parameters takes a few pages more, not another network.
+        """
+        pair = _shared_pages(self.flat)
+        if pair is None:
+            return self.flat.clone()
+        self.flat, other = pair
+        self._views = self._views_of(self.flat)
+        self.link()
+        return other
+
+    def _views_of(self, flat: torch.Tensor) -> list[torch.Tensor]:
+        spans = zip(self.space.names, self.space.shapes, strict=True)
+        return [flat[self.space.span(name)].view(shape) for name, shape in spans]
 
     def follow(self) -> bool:
         """Take values over into the vector that were written past it; return whether there were any.
@@ -100,6 +118,27 @@ class FlatNetwork:
             yield
         finally:
             patch.revert(self.flat)
+
+
+def _shared_pages(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return two vectors with these values (n,), whose pages are one until they are written to.
+
+    They are private maps of one file in memory, which Linux has. None where it cannot be, or is not worth it.
+    """
+    size = values.numel() * values.element_size()
+    if values.device.type != "cpu" or size < SHARED_FROM or not hasattr(os, "memfd_create"):
+        return None
+    file = os.memfd_create("parameters")
+    try:
+        os.truncate(file, size)
+        path = f"/proc/self/fd/{file}"
+        if not os.path.exists(path):
+            return None
+        kind: dict[str, Any] = {"size": values.numel(), "dtype": values.dtype}
+        torch.from_file(path, shared=True, **kind).copy_(values)
+        return torch.from_file(path, shared=False, **kind), torch.from_file(path, shared=False, **kind)
+    finally:
+        os.close(file)
 
 
 def _kind(tensor: torch.Tensor) -> str:
@@ -151,12 +190,16 @@ def private_copy(network: nn.Module) -> nn.Module:
     """
     try:
         with _Copying(network):
-            return copy.deepcopy(network)
+            twin = copy.deepcopy(network)
     except (TypeError, RuntimeError) as error:
         raise NetworkError(
             f"the network, a {type(network).__name__}, cannot be copied: {error}. Take out of it whatever is neither a "
             "tensor nor plain data, or make it anew and load its state_dict()"
         ) from error
+    for parameter in twin.parameters():
+        if not parameter.is_leaf:  # as in copies of TorchScript
+            parameter.detach_().requires_grad_()
+    return twin
 
 
 class _Copying(TorchFunctionMode):

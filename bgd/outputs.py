@@ -117,7 +117,7 @@ def passed(network: nn.Module, image: torch.Tensor, where: str = "x") -> Any:
         return core.packed(image.clone()) if isinstance(core, Logits) else network(image.clone())
     except NetworkError:
         raise
-    except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         kind = str(image.dtype).removeprefix("torch.")
         raise InputError(
             f"{where}: the model, a {type(network).__name__}, does not take an input of shape {tuple(image.shape)}, "

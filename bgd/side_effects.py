@@ -1,12 +1,14 @@
 """What a patch does to inputs that it is not about."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import nn
 
-from bgd.evaluation import Evaluation, FullEvaluator, IncrementalEvaluator
+from bgd.comparison import Effects
+from bgd.errors import ConfigError
+from bgd.evaluation import FullEvaluator, IncrementalEvaluator, MarginEvaluation
 from bgd.evaluation.incremental import MEMORY
 from bgd.methods.trial import Correction, patch_of
 from bgd.modes import ordinary
@@ -14,10 +16,7 @@ from bgd.outputs import readable
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+__all__ = ["Effects", "Evaluator", "effects"]
 
 
 class Evaluator(IncrementalEvaluator):
@@ -29,7 +28,14 @@ class Evaluator(IncrementalEvaluator):
         labels: The right classes (N,); without them the model's own, so that a loss is one of agreement.
         batch_size: Inputs at a time.
         memory: Bytes for what is kept of the unpatched model.
+        classes: The name of each class, for words and tables.
+
+    Attributes:
+        labels: The classes that losses and margins are of (N,).
+        labelled: Whether they were given.
     """
+
+    finding = MarginEvaluation
 
     @ordinary()
     def __init__(
@@ -39,8 +45,10 @@ class Evaluator(IncrementalEvaluator):
         labels: torch.Tensor | None = None,
         batch_size: int = 100,
         memory: int = MEMORY,
+        classes: Sequence[str] = (),
     ) -> None:
         network = readable(model, images, labels)
+        self.labelled, self.classes = labels is not None, _checked_names(classes, network, images[:1])
         if labels is None:
             none = torch.zeros(len(images), dtype=torch.int64, device=images.device)
             labels = FullEvaluator(network, images, none, batch_size).logits(images).argmax(1)
@@ -50,105 +58,31 @@ class Evaluator(IncrementalEvaluator):
 
     @property
     @ordinary()
-    def base(self) -> Evaluation:
+    def base(self) -> MarginEvaluation:
         """Evaluation of the model as it is now, made when first asked for."""
-        return super().base
+        return cast(MarginEvaluation, super().base)
 
     @ordinary()
-    def after(self, patch: Patch | Correction) -> Evaluation:
+    def after(self, patch: Patch | Correction) -> MarginEvaluation:
         """Evaluate the model with `patch` applied; the model stays as it is."""
-        return super().after(patch_of(patch).over(self._space))
+        return cast(MarginEvaluation, super().after(patch_of(patch).over(self._space)))
 
     @ordinary()
     def advance(self, patch: Patch | Correction) -> None:
         """Make the patched model the one to evaluate."""
         super().advance(patch_of(patch).over(self._space))
 
-    def effects(self, patch: Patch | Correction) -> "Effects":
+    def effects(self, patch: Patch | Correction) -> Effects:
         """Compare the model with and without a patch, input by input."""
-        return Effects(self.base, self.after(patch), self.labels)
-
-
-@dataclass(frozen=True, eq=False)
-class Effects:
-    """A model on N inputs, with a patch and without.
-
-    Attributes:
-        before, after: Loss and class of each input.
-        labels: The classes that losses and accuracies are of (N,).
-    """
-
-    before: Evaluation
-    after: Evaluation
-    labels: torch.Tensor
-
-    def __len__(self) -> int:
-        """Number of inputs."""
-        return len(self.labels)
-
-    @property
-    def flipped(self) -> torch.Tensor:
-        """Numbers of the inputs whose class is another one (k,)."""
-        return (self.before.predictions != self.after.predictions).nonzero().flatten()
-
-    @property
-    def broken(self) -> torch.Tensor:
-        """Numbers of the inputs that were right and are wrong (k,)."""
-        right, still = self.before.predictions == self.labels, self.after.predictions == self.labels
-        return (right & ~still).nonzero().flatten()
-
-    @property
-    def fixed(self) -> torch.Tensor:
-        """Numbers of the inputs that were wrong and are right (k,)."""
-        right, now = self.before.predictions == self.labels, self.after.predictions == self.labels
-        return (~right & now).nonzero().flatten()
-
-    @property
-    def accuracy(self) -> tuple[float, float]:
-        """Share of the inputs that are right, in [0, 1], before and after."""
-        before, after = (
-            float((each.predictions == self.labels).double().mean()) for each in (self.before, self.after)
-        )
-        return before, after
-
-    def loss_quantiles(self) -> dict[float, float]:
-        """Return quantiles 0, 0.05, 0.5, 0.95 and 1 of the change in loss over the inputs, in nats; 1 is the worst."""
-        change = (self.after.losses - self.before.losses).cpu()
-        found = torch.quantile(change, torch.tensor(QUANTILES, dtype=change.dtype))
-        return dict(zip(QUANTILES, found.tolist(), strict=True))
-
-    def to_frame(self) -> "pd.DataFrame":
-        """Return a row for each input whose class is another one, as a pandas DataFrame.
-
-        Its columns: `input` (its number), `label`, `before`, `after` and `loss_change`, in nats.
-
-        Raises:
-            ModuleNotFoundError: pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("to_frame gives a pandas DataFrame: pip install pandas") from error
-        which = self.flipped
-        columns = {
-            "input": which,
-            "label": self.labels[which],
-            "before": self.before.predictions[which],
-            "after": self.after.predictions[which],
-            "loss_change": (self.after.losses - self.before.losses)[which],
-        }
-        return pd.DataFrame({name: values.tolist() for name, values in columns.items()})
-
-    def __str__(self) -> str:
-        before, after = self.accuracy
-        return (
-            f"{len(self.flipped):,} of {len(self):,} inputs change class: {len(self.broken):,} from right to wrong, "
-            f"{len(self.fixed):,} from wrong to right; accuracy {before:.4f} to {after:.4f}"
-        )
+        return Effects(self.base, self.after(patch), self.labels, self.labelled, self.classes)
 
 
 def effects(
-    model: nn.Module, patch: Patch | Correction, images: torch.Tensor, labels: torch.Tensor | None = None
+    model: nn.Module,
+    patch: Patch | Correction,
+    images: torch.Tensor,
+    labels: torch.Tensor | None = None,
+    classes: Sequence[str] = (),
 ) -> Effects:
     """Compare a model with and without a patch on inputs that the patch is not about.
 
@@ -157,10 +91,26 @@ def effects(
         patch: The change, or the correction that it is of.
         images: Inputs (N, ...).
         labels: The right classes (N,); without them the model's own stand for them, and every flip counts as broken.
+        classes: The name of each class, for words and tables.
 
     Raises:
         PatchError: The patch does not start from the model.
         InputError: The model does not take the inputs, or has no such classes.
-        ConfigError: There is no patch.
+        ConfigError: There is no patch, or a class without a name.
     """
-    return Evaluator(model, images, labels).effects(patch)
+    return Evaluator(model, images, labels, classes=classes).effects(patch)
+
+
+def _checked_names(classes: Sequence[str], network: nn.Module, image: torch.Tensor) -> tuple[str, ...]:
+    """Return the names of a network's classes.
+
+    Raises:
+        ConfigError: There are more classes than names, or fewer.
+    """
+    if not classes:
+        return ()
+    with torch.no_grad():
+        wanted = network(image.clone()).shape[-1]
+    if isinstance(classes, str) or len(classes) != wanted:
+        raise ConfigError(f"classes={classes!r:.80}: the model has {wanted} classes, and each needs a name")
+    return tuple(map(str, classes))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from bgd.evaluation import FullEvaluator
-from bgd.methods.bgd.prior import prior_at
+from bgd.methods.bgd.prior import Magnitude, prior_at
 from experiments.protocol.bystanders import Bystanders
 from experiments.protocol.figures import full
 
@@ -157,9 +157,8 @@ def subset_search(options, trial, sample, stream):
     The trial is left with the subset updated. Subset and reason are what a correction says of them.
     """
     gradient = trial.gradient(sample)
-    magnitude = trial.space.drop_biases(gradient.abs())
     prior = prior_at(options.prior, trial, sample)
-    sampler = PlainSampler(prior.weights(magnitude, trial.space), stream)
+    sampler = PlainSampler(prior.weights(Magnitude(gradient, trial.space)).whole(), stream)
     harmful = options.guard.harmful(trial, gradient) if options.guard else None
 
     def draw():

@@ -12,6 +12,7 @@ from experiments.mnist.networks import MLP, AlexNet
 from scripts.bench import (
     evaluation,
     growth,
+    large,
     machine,
     methods,
     obvious,
@@ -122,14 +123,16 @@ def test_the_whole_bench(tmp_path, monkeypatch, spec_of, capsys):
     ]
     members = {"every_method": runs[:4], "others": [runs[0], runs[4]]}
     monkeypatch.setattr(thesis, "specs_of_presets", lambda profile: members)
+    parts = [part for part in options.PARTS if part != "large"]  # it takes minutes, and a checkout
     arguments = ["--networks", "mlp", "--images", "64", "--samples", "2", "--threads", "1"]
+    arguments += ["--parts", ",".join(parts)]
     assert main([*arguments, "--data", str(tmp_path), "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(
         "plan: evaluation, search, methods, growth, thesis; mlp on 64 images, 2 samples"
     )
     assert "mlp: what PROFILE=thesis would take on this machine" in printed
-    for part in options.PARTS:
+    for part in parts:
         found = json.loads((tmp_path / "bench" / f"{part}.json").read_text())
         assert found["machine"]["threads"] == 1
         assert [one["network"] for one in found["networks"]] == ["mlp"]
@@ -198,6 +201,10 @@ MEASURED = {
              "evaluation_total_ratio": 9.0},
         ],
     },
+    "large": {
+        "network": "vit_b_16", "forward_seconds": 0.5, "search_passes": 8.0, "search_passes_before": 20.0,
+        "memory": 2.4, "memory_before": 5.0, "memory_of_a_gradient": 1.5,
+    },
     "thesis": {
         "network": "mlp", "core_hours": 1.25, "runs_without_estimate": 2,
         "rows": [{"network": "mlp", "setting": "reloading", "method": "bgd_ii", "runs": 3, "samples": 691,
@@ -206,9 +213,33 @@ MEASURED = {
 }  # fmt: skip
 
 
+def test_a_large_network_is_compared_in_its_own_passes():
+    searches = [{"seconds": each, "candidates": 7, "parameters": 2} for each in (0.3, 0.5, 0.9)]
+    here = {"network": "net", "parameters_bytes": 100, "forward_seconds": 0.1, "beyond_bytes": 250}
+    here["searches"] = searches
+    there = here | {"beyond_bytes": 500, "searches": [each | {"seconds": 2.0} for each in searches]}
+    found = large._compared(here, there, here | {"beyond_bytes": 120})
+    assert found["search_passes"] == pytest.approx(5)
+    assert found["search_passes_before"] == pytest.approx(20)
+    assert (found["memory"], found["memory_before"], found["memory_of_a_gradient"]) == (2.5, 5.0, 1.2)
+    assert found["same_corrections"] is True
+
+
+@pytest.mark.slow
+def test_a_large_network_is_measured_in_a_process_of_its_own():
+    found = large._run(large.ROOT, "squeezenet1_1", 2)
+    assert found["forward_seconds"] > 0
+    assert len(found["searches"]) == 2
+    assert found["beyond_bytes"] > found["parameters_bytes"]
+
+
+DRAWS = {"network": "draws", "parameters": 86_000_000, "seconds": 0.2, "obvious_seconds": 7.0}
+
+
 def test_the_document_is_made_from_what_was_measured(tmp_path):
     for part, network in MEASURED.items():
-        (tmp_path / f"{part}.json").write_text(json.dumps({"networks": [network]}))
+        networks = [network, DRAWS] if part == "large" else [network]
+        (tmp_path / f"{part}.json").write_text(json.dumps({"networks": networks}))
     places = "".join(f"<!-- bench:{part} -->stale<!-- /bench:{part} -->\n" for part in report.PARTS)
     once = report.update(f"before\n{places}after\n", tmp_path)
     assert once.startswith("before\n")
@@ -216,6 +247,8 @@ def test_the_document_is_made_from_what_was_measured(tmp_path):
     assert "stale" not in once
     for line in (
         "| mlp | lin1 | 5 | ",
+        "| vit_b_16 | 500 | 8.0 | 20.0 | 2.4 | 5.0 | 1.5 |",
+        "20 draws from 86,000,000 parameters: 0.20 s",
         "| mlp | bgd_ii | 0.5 | 0.1 | ",
         "| mlp | reloading | bgd_ii | 3 | 691 | 0.50 | ",
     ):

@@ -8,14 +8,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = [  # from the ground up; a module imports from its own line or the lines above
-    {"rng", "errors", "options", "parameters", "modes"},
+    {"rng", "errors", "options", "parameters", "modes", "markdown", "bounds"},
     {"layers", "patch", "restore", "goals"},
     {"flat"},
     {"curvature", "outputs"},
     {"knowledge", "arithmetic"},
     {"methods", "evaluation"},
+    {"comparison"},
     {"corrector", "side_effects"},
-    {"stack", "frontier"},
+    {"stack", "pareto"},
     {"deployed"},
     {"cli"},
 ]
@@ -32,7 +33,14 @@ HARNESS = {  # what each room may use besides itself
 DOORS = ("run", "reproduce", "from_records")  # nobody imports them, but a door what shows through another
 NEEDED = {"torch", "numpy", "scipy"}  # by the library
 OFFERED = {  # not when a module is imported
-    (f"bgd.{module}", "pandas") for module in ("patch.table", "patch.change", "side_effects")
+    (f"bgd.{module}", package)
+    for package, offering in {
+        "pandas": ("patch.table", "patch.change", "comparison", "pareto.points"),
+        "matplotlib": ("pareto.figure",),
+        "onnx": ("deployed.graph", "deployed.places", "deployed.onnx_file"),
+        "onnxruntime": ("deployed.session",),
+    }.items()
+    for module in offering
 }
 
 

@@ -2,5 +2,6 @@
 
 from bgd.evaluation.full import Evaluation, Evaluator, FullEvaluator
 from bgd.evaluation.incremental import IncrementalEvaluator
+from bgd.evaluation.margins import MarginEvaluation
 
-__all__ = ["Evaluation", "Evaluator", "FullEvaluator", "IncrementalEvaluator"]
+__all__ = ["Evaluation", "Evaluator", "FullEvaluator", "IncrementalEvaluator", "MarginEvaluation"]

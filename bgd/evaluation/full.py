@@ -1,8 +1,8 @@
 """The obvious evaluator: every image through the whole network. The oracle of every faster one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ class Evaluation:
     predictions: torch.Tensor
 
     @classmethod
-    def of(cls, logits: torch.Tensor, labels: torch.Tensor) -> "Evaluation":
+    def of(cls, logits: torch.Tensor, labels: torch.Tensor) -> Self:
         """Return the evaluation of logits (N, C): `cross_entropy` in float64, quick where classes lie in stretches."""
         by_class = logits.t().contiguous()
         top, predictions = by_class.max(0)
@@ -39,17 +39,15 @@ class Evaluation:
         return cls(losses, predictions)
 
     @classmethod
-    def cat(cls, parts: Sequence["Evaluation"]) -> "Evaluation":
+    def cat(cls, parts: Sequence[Self]) -> Self:
         """Return the evaluation of several lots of images, one after the other."""
-        return cls(
-            torch.cat([part.losses for part in parts]), torch.cat([part.predictions for part in parts])
-        )
+        return cls(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(cls)))
 
-    def with_images(self, images: torch.Tensor, found: "Evaluation") -> "Evaluation":
+    def with_images(self, images: torch.Tensor, found: Self) -> Self:
         """Return a copy with other findings for the images of these numbers (k,)."""
-        return Evaluation(
-            self.losses.index_copy(0, images, found.losses),
-            self.predictions.index_copy(0, images, found.predictions),
+        names = [each.name for each in fields(self)]
+        return type(self)(
+            *(getattr(self, name).index_copy(0, images, getattr(found, name)) for name in names)
         )
 
 

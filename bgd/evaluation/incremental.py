@@ -1,5 +1,7 @@
 """The fast evaluator: the same numbers as the full one, by computing what a change changes."""
 
+from typing import ClassVar, Self
+
 import torch
 from torch import nn
 
@@ -35,7 +37,12 @@ class IncrementalEvaluator:
             first changed layer on, or from the images.
         shelf: Where values are kept together with other processes that evaluate the same network on the same images;
             None to keep them alone. On the CPU.
+
+    Attributes:
+        finding: What is found of each image: `Evaluation`, or a class derived from it.
     """
+
+    finding: ClassVar[type[Evaluation]] = Evaluation
 
     def __init__(
         self,
@@ -108,13 +115,13 @@ class IncrementalEvaluator:
         self._kept.drop(after=None if outcome else min(self._layers.changed(patch)))
         self._kept.outcome, self._base = outcome, None
 
-    def fork(self, memory: int | None = None) -> "IncrementalEvaluator":
+    def fork(self, memory: int | None = None) -> Self:
         """Return an evaluator of the same network; the two share what is kept until one of them advances.
 
         Args:
             memory: Bytes for what the other keeps for itself once it advances; None for as much as this one.
         """
-        other = IncrementalEvaluator.__new__(IncrementalEvaluator)
+        other = type(self).__new__(type(self))
         self._shared = True
         other.__dict__.update(self.__dict__)
         if memory is not None:
@@ -153,7 +160,7 @@ class IncrementalEvaluator:
         """Run every image through layers from a kept place on."""
         labels = self._kept.labels
         parts = self._kept.run(layers, start)
-        return Evaluation.cat([Evaluation.of(logits, labels[numbers]) for numbers, logits in parts])
+        return self.finding.cat([self.finding.of(logits, labels[numbers]) for numbers, logits in parts])
 
     def _start(self, patch: Patch) -> int:
         """Return the last kept place that a patch leaves as it is; 0 for the images."""
@@ -188,12 +195,12 @@ class IncrementalEvaluator:
         try:
             for images, logits in flow(self._layers, parts, sweep.last, visit=self._write if write else None):
                 numbers.append(images)
-                found.append(Evaluation.of(logits, labels[images]))
+                found.append(self.finding.of(logits, labels[images]))
         except TooLarge:
             return None
         if not found:
             return self._outcome()
-        outcome = Evaluation.cat(found)
+        outcome = self.finding.cat(found)
         if len(outcome.losses) == len(labels):
             return outcome
         images = joined(numbers, labels.device)

@@ -75,6 +75,8 @@ def output_layer(network: nn.Module, image: torch.Tensor) -> str:
             _refuse_tied(network, call.name, image)
             return call.name
     last = f"the last one that runs is {often[-1]!r}" if often else "none of them runs"
+    if isinstance(core, torch.jit.ScriptModule):
+        last = "a TorchScript network shows none; load its weights into its source, export it, or take bgd_ii"
     hook = hook_of(network) or hook_of(core)
     raise LayerError(
         "the network's outputs are those of no nn.Linear that runs once: a method of the last layer needs one to end "

@@ -34,7 +34,6 @@ class Problem:
     Attributes:
         current: The network as it is now; outside a trial it changes by `advance` alone.
         original: Its parameters (|W|,), kept apart so that a trial can be undone.
-        candidates: Mask (|W|,) of the parameters that a correction may change: the weights that are not frozen.
         carry: What the method returned as `Correction.carry` with the sample before.
         knowledge: What a method may ask for.
 
@@ -55,15 +54,19 @@ class Problem:
                 "every parameter of the network is frozen (requires_grad is False), and what is frozen is not changed: "
                 "call network.requires_grad_(True)"
             )
-        self.original = self.current.flat.clone()
+        self.original = self.current.twin()
         self._written = self.original._version
-        self.candidates = self.current.space.candidates.to(device)
         self.carry: Any = None
         self.knowledge = knowledge or Knowledge()
         self._part = 0  # which part of the parameters is compared next
         self._seen_outputs = False
         self._scratch: dict[str, torch.Tensor] = {}
         self._kept: dict[str, tuple[frozenset[str], Any]] = {}
+
+    @cached_property
+    def candidates(self) -> torch.Tensor:
+        """Mask (|W|,) of the parameters that a correction may change: the weights that are not frozen."""
+        return self.current.space.candidates.to(self.current.flat.device)
 
     def scratch(self, name: str) -> torch.Tensor:
         """Return a vector (|W|,) with anything in it, always the same for a name.
@@ -111,7 +114,7 @@ class Problem:
         """
         image = checked_image(sample, self.original)
         if not self._seen_outputs:
-            check_steady(self.current, image)
+            check_steady(self.current, self.original, image)
         with torch.set_grad_enabled(
             not self._seen_outputs
         ):  # once: the last operation is known by its gradient

@@ -5,6 +5,8 @@ fully connected layer then costs a column of the next one. Values are kept in fl
 differences: small differences are kept where a float32 forward pass would round them away.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +16,7 @@ from torch import nn
 
 from bgd.methods.glimpse import ROUNDING
 from bgd.methods.layers import PER_UNIT, Changes, Signal, add_edits, known_layers, unit_of
+from bgd.methods.tape import Places, Tape
 from bgd.parameters import ParameterSpace
 
 SPARSE = 64  # a column for each unit that differs, where no more than one in so many does: measured
@@ -27,20 +30,23 @@ class Step:
         indices: Flat indices of the parameters that are set (m,).
         values: To what, in the network's type (m,).
         logits: What it says of the sample (1, C); float64, or of the network's type where it had to be run itself.
-        places: What differs on the way, by place; None where it was run itself.
+        places: What differs on the way, by place; None where it was run itself, or by the tape.
+        taped: What the tape computed anew; None where there is no tape.
     """
 
     indices: torch.Tensor
     values: torch.Tensor
     logits: torch.Tensor
-    places: dict[int, torch.Tensor] | None = field(repr=False)
+    places: Places | None = field(repr=False)
+    taped: Places | None = field(default=None, repr=False)
 
 
 class Follower:
     """Looks at one sample with networks near the one at hand, and goes from one to the next.
 
-    A network that is no row of plain layers is run for every step, and so is one of which something does
-    not come out finite: where there are infinities, adding differences is not what the network does.
+    A network of which something does not come out finite is run for every step: where there are infinities, adding
+    differences is not what the network does. One that is no row of plain layers is run too, or its operations are from
+    the first one that an edit leads to, which is the same bit for bit (`bgd.methods.tape`).
 
     Args:
         network: The network at hand, in eval mode.
@@ -48,6 +54,7 @@ class Follower:
         flat: Its parameters (|W|,), sharing their memory.
         image: The sample (1, ...).
         follow: Whether to follow at all; where not, the network is run for every step.
+        tape: Whether to have a tape of a network that is not followed.
 
     Attributes:
         flat: The parameters of the network at hand (|W|,); written to through this class alone.
@@ -62,8 +69,11 @@ class Follower:
         flat: torch.Tensor,
         image: torch.Tensor,
         follow: bool = True,
+        tape: bool = False,
     ) -> None:
-        self._network, self.flat, self._image = network, flat, image
+        self._network, self._space, self.flat, self._image = network, space, flat, image
+        self._has_tape = tape
+        self._tape: Tape | None = None
         self._layers = list(known_layers(network, space).values()) if follow else []
         sizes = [sum(parameter.numel() for parameter in layer.parameters()) for layer in self._layers]
         self._starts = np.array([0, *np.cumsum(sizes)])  # first flat index of each layer
@@ -77,7 +87,8 @@ class Follower:
         """Run the network itself, in full; return its logits (1, C)."""
         self.own = True
         if not self._layers:
-            self.logits = self._network(self._image)
+            self._tape = Tape(self._network, self._space, self.flat, self._image) if self._has_tape else None
+            self.logits = self._tape.logits if self._tape else self._network(self._image)
             return self.logits
         values = self._image
         self._places = [values.double()]  # what goes into each layer; at the end, the logits
@@ -122,6 +133,8 @@ class Follower:
             self.logits, self.own = step.logits, True
             if self._layers:
                 self.run()
+            elif self._tape and step.taped is not None:
+                self._tape.keep(step.logits, step.taped)
             return
         for place, values in step.places.items():
             self._places[place] = values
@@ -160,15 +173,27 @@ class Follower:
     @torch.no_grad()
     def ran(self, indices: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Return the network's own logits (1, C) with values at flat indices (m,); the current network stays."""
-        kept = self.flat[indices]
-        self.flat[indices] = values
-        logits: torch.Tensor = self._network(self._image)
-        self.flat[indices] = kept
+        with self._set(indices, values):
+            logits: torch.Tensor = self._network(self._image)
         return logits
 
+    @contextmanager
+    def _set(self, indices: torch.Tensor, values: torch.Tensor) -> Iterator[None]:
+        """Have values at flat indices (m,) inside the block."""
+        kept = self.flat[indices]
+        self.flat[indices] = values
+        yield
+        self.flat[indices] = kept
+
     def _run_for(self, indices: torch.Tensor, values: torch.Tensor) -> Step:
-        logits = self.ran(indices, values)
-        return Step(indices, values, logits.double() if self._layers else logits, None)
+        """Look by running the network, or what its tape has of it."""
+        if self._tape is None or not self._tape.holds:
+            logits = self.ran(indices, values)
+            return Step(indices, values, logits.double() if self._layers else logits, None)
+        tensors = {self._space.locate(index)[0] for index in indices.tolist()}
+        with self._set(indices, values):
+            logits, taped = self._tape.again(tensors)
+        return Step(indices, values, logits, None, taped)
 
     def _through(
         self, place: int, layer: nn.Module, signal: Signal | None, edited: Changes | None

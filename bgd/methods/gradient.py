@@ -4,6 +4,8 @@ A gradient of 11.7 million parameters is 47 MB. Fresh memory of that size costs 
 the weights of linear layers, nearly all of the parameters, get theirs as the product that it is, straight into place.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -50,15 +52,49 @@ def write_gradient(
         out.zero_()
     if not loss.requires_grad:
         return out
+    if not taps:
+        _stream(loss, named, space, out)
+        return out
     wanted = [taps[name][1] if name in taps else tensor for name, tensor in named.items()]
     found = torch.autograd.grad(loss, wanted, materialize_grads=True)
     for name, gradient in zip(named, found, strict=True):
-        place = out[space.span(name)].view(space.shapes[space.names.index(name)])
+        place = _place(name, space, out)
         if name in taps:
             torch.mm(gradient.T, taps[name][0], out=place)
         else:
             place.copy_(gradient)
     return out
+
+
+def _stream(
+    loss: torch.Tensor, named: dict[str, nn.Parameter], space: ParameterSpace, out: torch.Tensor
+) -> None:
+    """Write the gradient of each parameter when the backward pass has it, and let it go: never two of all of it."""
+    missing = set(named)
+
+    def write(name: str, parameter: torch.Tensor) -> None:
+        assert parameter.grad is not None, "it has just been accumulated"
+        _place(name, space, out).copy_(parameter.grad)
+        parameter.grad = None
+        missing.discard(name)
+
+    for parameter in named.values():
+        parameter.grad = None
+    handles = [
+        parameter.register_post_accumulate_grad_hook(partial(write, name))
+        for name, parameter in named.items()
+    ]
+    try:
+        torch.autograd.backward(loss, inputs=list(named.values()))
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name in missing:
+        _place(name, space, out).zero_()
+
+
+def _place(name: str, space: ParameterSpace, out: torch.Tensor) -> torch.Tensor:
+    return out[space.span(name)].view(space.shapes[space.names.index(name)])
 
 
 def gradients(value: torch.Tensor, network: nn.Module, space: ParameterSpace) -> dict[str, torch.Tensor]:

@@ -5,22 +5,24 @@ import torch
 from bgd.flat import FlatNetwork, NetworkError
 from bgd.patch import bits
 
+OTHERS = (0.0, 0.01)  # in every place of the parameters: two, for a last layer of zeros gives what zeros give
 CLOSE = 1e-3  # relative difference of two passes over one image that rounding may make
 
 
 @torch.no_grad()
-def check_steady(network: FlatNetwork, image: torch.Tensor) -> None:
+def check_steady(network: FlatNetwork, original: torch.Tensor, image: torch.Tensor) -> None:
     """Pass an image through a network a few times; what a pass changed is put back before an error is raised.
 
     Args:
         network: The private copy, in eval mode. It is as before at the end.
+        original: Its parameters (|W|,), in other memory.
         image: One input (1, ...).
 
     Raises:
         NetworkError: A pass writes over its input, changes a buffer or a parameter, gives other outputs each time, or
             gives outputs that do not follow the copy's own parameters.
     """
-    passed, flat = image.clone(), network.flat.clone()
+    passed = image.clone()
     buffers = {name: value.clone() for name, value in network.module.named_buffers()}
     first = network.module(passed)
     if not isinstance(first, torch.Tensor):
@@ -28,10 +30,11 @@ def check_steady(network: FlatNetwork, image: torch.Tensor) -> None:
     first = first.clone()
     written = not torch.equal(bits(passed), bits(image)) if image.is_floating_point() else False
     moved = [name for name, value in network.module.named_buffers() if not _same(value, buffers[name])]
-    changed = not torch.equal(bits(network.flat), bits(flat))
+    changed = not torch.equal(bits(network.flat), bits(original))
     for name, value in network.module.named_buffers():
         value.copy_(buffers[name])
-    network.flat.copy_(flat)
+    if changed:
+        network.flat.copy_(original)
     if written:
         raise NetworkError("the network writes over its input: have forward copy it first, x = x.clone()")
     if moved:
@@ -42,14 +45,22 @@ def check_steady(network: FlatNetwork, image: torch.Tensor) -> None:
         )
     if not torch.allclose(first, network.module(image), rtol=CLOSE, atol=CLOSE, equal_nan=True):
         raise NetworkError("the network gives other outputs for one image from pass to pass in eval mode")
-    network.flat.zero_()
-    without = network.module(image)
-    network.flat.copy_(flat)
-    if flat.any() and torch.equal(first, without):
+    if original.any() and all(torch.equal(first, _with_all(network, value, image)) for value in OTHERS):
         raise NetworkError(
             "the outputs do not follow the parameters of a copy of the network: forward was replaced by a function "
             "that holds the network itself; define it in the class"
         )
+
+
+def _with_all(network: FlatNetwork, value: float, image: torch.Tensor) -> torch.Tensor:
+    """Return the outputs of a network with one value in every place of its parameters, which takes no memory."""
+    for parameter in network.module.parameters():
+        parameter.data = parameter.new_full((), value).expand(parameter.shape)
+    try:
+        outputs: torch.Tensor = network.module(image)
+    finally:
+        network.link()
+    return outputs
 
 
 def _same(now: torch.Tensor, before: torch.Tensor) -> bool:

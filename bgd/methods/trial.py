@@ -90,7 +90,6 @@ class Trial:
         space: Flat index over the parameters.
         flat: The parameters of the copy (|W|,), in the network's type, to be written to.
         original: The parameters of the network that is to be corrected (|W|,), to be read.
-        candidates: Mask (|W|,) of the parameters that a correction may change.
         carry: What the method returned as `Correction.carry` with the sample before; None at the first.
         forward_passes: Single-sample forward passes so far.
         backward_passes: Single-sample backward passes so far.
@@ -103,7 +102,6 @@ class Trial:
         self.original = problem.original
         self.flat = problem.current.flat
         self.space = problem.current.space
-        self.candidates = problem.candidates
         self.carry = problem.carry
         self.forward_passes = 0
         self.backward_passes = 0
@@ -113,6 +111,11 @@ class Trial:
     def network(self) -> nn.Module:
         """The copy as a module, in eval mode. Whatever is done to it is undone at the end of the trial."""
         return self._problem.current.module
+
+    @property
+    def candidates(self) -> torch.Tensor:
+        """Mask (|W|,) of the parameters that a correction may change."""
+        return self._problem.candidates
 
     @property
     def mean_gradient(self) -> torch.Tensor:

@@ -15,7 +15,7 @@ from torch import nn
 
 from bgd.parameters import ParameterSpace
 from bgd.patch import file, model as models
-from bgd.patch.merge import Conflict, Stack, joint_hashes
+from bgd.patch.merge import Changes, Conflict, joint_hashes
 from bgd.patch.model import Verdict
 from bgd.patch.parts import Part, PatchError, bits, sha256
 from bgd.patch.table import table
@@ -213,10 +213,10 @@ class Patch:
         Raises:
             PatchError: The other does not start where this one leads to.
         """
-        stack = Stack.of([self, other])
-        stack.check_turn()
+        changes = Changes.of([self, other])
+        changes.check_turn()
         untouched = {name: digest for name, digest in other.hashes.items() if name not in self.tensors}
-        return _named(Patch(stack.space, *stack.merged()), {**untouched, **self.hashes})
+        return _named(Patch(changes.space, *changes.merged()), {**untouched, **self.hashes})
 
     @staticmethod
     def compose(patches: Sequence["Patch"]) -> tuple["Patch", list[Conflict]]:
@@ -230,9 +230,9 @@ class Patch:
         """
         if not patches:
             raise PatchError("there is no patch to compose")
-        stack = Stack.of(patches)
-        stack.check_base()
-        return _named(Patch(stack.space, *stack.merged()), joint_hashes(patches)), stack.conflicts()
+        changes = Changes.of(patches)
+        changes.check_base()
+        return _named(Patch(changes.space, *changes.merged()), joint_hashes(patches)), changes.conflicts()
 
     def hashed(self, base: nn.Module) -> "Patch":
         """Return the patch with the SHA-256 of each changed tensor of the network that it starts from.

@@ -11,6 +11,7 @@ a path alone, and takes a name that is there twice.
 """
 
 import json
+import mmap
 import reprlib
 import struct
 import sys
@@ -78,37 +79,19 @@ def read_header(content: bytes) -> tuple[dict[str, str], dict[str, Any], int]:
     Raises:
         PatchError: They are no safetensors file, or one without a text map.
     """
-    header, start = _header(content)
+    header, start = json_header(content)
     metadata = header.pop(METADATA, None)
     if type(metadata) is not dict or not all(type(text) is str for text in metadata.values()):
         raise PatchError(f"its header has no {METADATA!r} from text to text")
     return metadata, header, start
 
 
-def read_rows(content: bytes, entries: Mapping[str, Any], start: int) -> dict[str, torch.Tensor]:
-    """Return the rows of numbers of a file's bytes, each in memory of its own.
+def json_header(content: bytes | bytearray | mmap.mmap) -> tuple[dict[str, Any], int]:
+    """Return the header of any safetensors file's bytes, the text map included, and where its numbers begin.
 
     Raises:
-        PatchError: They are outside the subset, or do not take up the bytes one after another.
+        PatchError: They are no safetensors file.
     """
-    spans = {name: _span(name, entry) for name, entry in entries.items()}
-    end = 0
-    for name, (_, first, last) in sorted(spans.items(), key=lambda item: item[1][1:]):
-        if first != end:
-            raise PatchError(
-                f"the bytes of {brief(name)} begin at {brief(first)}, and those before it end at {end}"
-            )
-        end = last
-    if start + end != len(content):
-        raise PatchError(
-            f"it has {len(content) - start:,} bytes of numbers, and its header tells of {brief(end)}"
-        )
-    view = memoryview(content)[start:]
-    return {name: _row(view[first:last], dtype) for name, (dtype, first, last) in spans.items()}
-
-
-def _header(content: bytes) -> tuple[dict[str, Any], int]:
-    """Return the header, and where the numbers begin."""
     if len(content) < 8:
         raise PatchError(f"it has {len(content)} bytes, too few for a safetensors file")
     (length,) = struct.unpack_from("<Q", content)
@@ -127,6 +110,35 @@ def _header(content: bytes) -> tuple[dict[str, Any], int]:
     except (ValueError, RecursionError) as error:
         raise PatchError(f"its header is no JSON: {type(error).__name__}") from error
     return header, 8 + length
+
+
+def read_rows(content: bytes, entries: Mapping[str, Any], start: int) -> dict[str, torch.Tensor]:
+    """Return the rows of numbers of a file's bytes, each in memory of its own.
+
+    Raises:
+        PatchError: They are outside the subset, or do not take up the bytes one after another.
+    """
+    spans = {name: _span(name, entry) for name, entry in entries.items()}
+    check_gapless({name: span[1:] for name, span in spans.items()}, len(content) - start)
+    view = memoryview(content)[start:]
+    return {name: _row(view[first:last], dtype) for name, (dtype, first, last) in spans.items()}
+
+
+def check_gapless(spans: Mapping[str, tuple[int, int]], size: int) -> None:
+    """Refuse numbers, first byte and the one after the last by name, that do not take up `size` bytes in a row.
+
+    Raises:
+        PatchError: Says where the gap is.
+    """
+    end = 0
+    for name, (first, last) in sorted(spans.items(), key=lambda item: item[1]):
+        if first != end:
+            raise PatchError(
+                f"the bytes of {brief(name)} begin at {brief(first)}, and those before it end at {end}"
+            )
+        end = last
+    if end != size:
+        raise PatchError(f"it has {size:,} bytes of numbers, and its header tells of {brief(end)}")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

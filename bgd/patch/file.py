@@ -29,19 +29,33 @@ LIMIT = 1 << 63  # positions are int64
 def write(
     path: str | PathLike[str], parts: Sequence[Part], metadata: Mapping[str, str], overwrite: bool
 ) -> None:
-    """Write a file: beside its place, then renamed.
+    """Write a patch into a file.
 
     Raises:
         PatchError: The patch cannot be written.
         FileExistsError: There is a file, and `overwrite` is False.
     """
-    path = Path(path)
     try:
         content = encoded(parts, metadata)
     except PatchError as error:
-        raise PatchError(f"{path} cannot be written: {error}") from None
+        raise PatchError(f"{os.fspath(path)} cannot be written: {error}") from None
+    put(path, content, overwrite)
+
+
+def put(path: str | PathLike[str], content: bytes | bytearray, overwrite: bool) -> None:
+    """Write bytes into a file: beside its place, then renamed.
+
+    Raises:
+        FileExistsError: There is a file, and `overwrite` is False.
+    """
+    path = Path(path)
     if not overwrite and path.exists():
         raise FileExistsError(f"{path} is there already: overwrite=True replaces it")
+    put(path, content)
+
+
+def put(path: Path, content: bytes | bytearray) -> None:
+    """Write bytes beside their place, then rename: a file is there as a whole or not at all."""
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with partial.open("xb") as file:
@@ -60,12 +74,22 @@ def read(path: str | PathLike[str]) -> tuple[list[Part], dict[str, str]]:
         PatchError: The file is not whole, or no patch.
         OSError: It cannot be read.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # a device never ends
-        raise PatchError(f"{os.fspath(path)} cannot be read as a patch: it is no plain file")
     try:
-        return decoded(Path(path).read_bytes())
+        return decoded(get(path))
     except PatchError as error:
         raise PatchError(f"{os.fspath(path)} cannot be read as a patch: {error}") from error.__cause__
+
+
+def get(path: str | PathLike[str]) -> bytes:
+    """Read the bytes of a file.
+
+    Raises:
+        PatchError: It is no plain file: a device never ends.
+        OSError: It cannot be read.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise PatchError("it is no plain file")
+    return Path(path).read_bytes()
 
 
 def encoded(parts: Sequence[Part], metadata: Mapping[str, str]) -> bytearray:

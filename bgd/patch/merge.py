@@ -31,7 +31,7 @@ class Conflict:
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class Changes:
     """The changes of several patches, sorted by parameter; at one parameter in the order of the patches.
 
     Attributes:
@@ -49,7 +49,7 @@ class Stack:
     patch: torch.Tensor
 
     @classmethod
-    def of(cls, patches: Sequence["Patch"]) -> "Stack":
+    def of(cls, patches: Sequence["Patch"]) -> "Changes":
         """Return the changes of some patches, on the first one's device.
 
         Raises:

@@ -10,7 +10,7 @@ import torch
 
 from bgd.errors import ConfigError
 from experiments.mnist.data import DataError
-from scripts.bench import evaluation, growth, methods, search, thesis
+from scripts.bench import evaluation, growth, large, methods, search, thesis
 from scripts.bench.machine import Machine
 from scripts.bench.options import Options, parse
 from scripts.bench.subjects import Subject, subject
@@ -43,6 +43,13 @@ def _run(options: Options) -> None:
     subjects = [subject(name, options) for name in options.networks]
     found: dict[str, list[dict[str, object]]] = {}
     for part in options.parts:
+        if part == "large":
+            path = options.folder / "large.json"
+            networks = large.bench(options.against, options.corrections)
+            head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+            write(path, head | {"machine": machine.json(), "networks": networks})
+            say(f"written: {path}")
+            continue
         found[part] = _measure(part, subjects, machine, options, found)
         head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
         path = options.folder / f"{part}.json"

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from bgd.errors import nearest
 
-PARTS = ("evaluation", "search", "methods", "growth", "thesis")
+PARTS = ("evaluation", "search", "large", "methods", "growth", "thesis")
 NETWORKS = ("mlp", "alexnet")
 FULL = 64_000  # images: all of D and the test set, as in the thesis
 IMAGES = {"mlp": FULL, "alexnet": 2_000}  # by default: some minutes on two cores
+AGAINST = "782a196"  # before large networks were looked at
 SAMPLES = {"mlp": 40, "alexnet": 6}
 GIB = 2**30
 
@@ -29,6 +30,8 @@ class Options:
         memory: Bytes that the incremental evaluator may keep.
         data: Folder of MNIST.
         output: Folder of `bases/` and `bench/`.
+        against: Commit that `large` measures beside this one.
+        corrections: Of each network of `large`.
     """
 
     images: dict[str, int]
@@ -39,6 +42,8 @@ class Options:
     memory: int
     data: Path
     output: Path
+    against: str = AGAINST
+    corrections: int = 10
 
     @property
     def folder(self) -> Path:
@@ -78,6 +83,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         memory=(given.memory or (16 if given.full else 6)) * GIB,
         data=given.data,
         output=given.output,
+        against=given.against,
+        corrections=given.samples or 10,
     )
 
 
@@ -99,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memory", type=int, help="GiB that the incremental evaluator may keep; 6, 16 with --full"
     )
+    parser.add_argument("--against", default=AGAINST, help=f"commit beside this one, of `large`; {AGAINST}")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("BGD_DATA", "data")))
     parser.add_argument("--output", type=Path, default=Path(os.environ.get("BGD_OUTPUT", "outputs")))
     return parser

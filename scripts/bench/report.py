@@ -69,6 +69,27 @@ def methods(found: Json) -> str:
     return f"One thread; seconds and milliseconds a sample. {'; '.join(said)}.\n\n{markdown(header, lines, texts=2)}"
 
 
+def large(found: Json) -> str:
+    """Return the table of BGD-II's searches on large networks."""
+    header = ["network", "forward pass (ms)", "search, in forward passes", "before", "memory, in networks", "before",
+              "a gradient alone"]  # fmt: skip
+    *networks, draws = found["networks"]
+    lines = [
+        [
+            network["network"],
+            milliseconds(network["forward_seconds"]),
+            *(f"{network[key]:.1f}" for key in ("search_passes", "search_passes_before")),
+            *(f"{network[key]:.1f}" for key in ("memory", "memory_before", "memory_of_a_gradient")),
+        ]
+        for network in networks
+    ]
+    drawn = (
+        f"20 draws from {draws['parameters']:,} parameters: {draws['seconds']:.2f} s, with numpy's weighted choice "
+        f"{draws['obvious_seconds']:.1f} s."
+    )
+    return f"{markdown(header, lines)}\n\n{drawn}"
+
+
 def thesis(found: Json) -> str:
     """Return the table of what the thesis profile would take."""
     header = ["network", "setting", "method", "runs", "samples", "core-hours", "with full evaluations"]
@@ -91,7 +112,12 @@ def thesis(found: Json) -> str:
     return f"{'; '.join(totals)}.\n\n{markdown(header, lines, texts=3)}"
 
 
-PARTS: dict[str, Callable[[Json], str]] = {"evaluation": evaluation, "methods": methods, "thesis": thesis}
+PARTS: dict[str, Callable[[Json], str]] = {
+    "evaluation": evaluation,
+    "large": large,
+    "methods": methods,
+    "thesis": thesis,
+}
 
 
 def update(text: str, folder: Path) -> str:

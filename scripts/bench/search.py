@@ -1,7 +1,7 @@
 """What a search is made of: a forward pass of one sample, a gradient, draws of parameters."""
 
 from bgd import rng
-from bgd.methods.bgd.prior import GradientPrior, Sampler
+from bgd.methods.bgd.prior import GradientPrior, Magnitude, Sampler
 from scripts.bench import tables
 from scripts.bench.machine import Machine
 from scripts.bench.subjects import Subject
@@ -57,8 +57,8 @@ def passes(subject: Subject) -> tuple[float, float]:
 def _draws(subject: Subject) -> tuple[float, float]:
     """Return the seconds of draws without replacement: numpy's choice with the drawn set to 0, and the sampler."""
     with subject.problem().trying() as trial:
-        magnitude = trial.space.drop_biases(trial.gradient(subject.samples[0]).abs())
-        weights = GradientPrior().weights(magnitude, trial.space)
+        prior = GradientPrior().weights(Magnitude(trial.gradient(subject.samples[0]), trial.space))
+        weights = prior.whole()
 
     def obvious() -> None:
         left, stream = weights.double().numpy().copy(), rng.stream(0)
@@ -66,7 +66,7 @@ def _draws(subject: Subject) -> tuple[float, float]:
             left[stream.choice(len(left), p=left / left.sum())] = 0.0
 
     def fast() -> None:
-        sampler = Sampler(weights, rng.stream(0))
+        sampler = Sampler(prior, rng.stream(0))
         for _ in range(DRAWS):
             sampler.draw()
 

@@ -20,6 +20,8 @@ EDITS = {
 MIX = {
     ("alexnet", "bgd_ii"): (150.0, 12.0)
 }  # of the patches a method really made: median ratio, ratio of the totals
+# Of a correction of a large network: the most passes of a search, networks of memory beyond it, seconds of draws.
+LARGE = {"search_passes": 12.0, "memory": 2.5, "draws_seconds": 0.3}
 
 
 def holds(ratio: float, target: float | None) -> bool | None:

@@ -16,10 +16,18 @@ from bgd.curvature.base import CurvatureError
 from bgd.knowledge import Knowledge
 from bgd.layers import LayerError
 from bgd.methods.base import Problem, Sample, Trial
-from bgd.methods.bgd import search as module
+from bgd.methods.bgd import prior as prior_module, search as module
 from bgd.methods.bgd.guard import CurvatureGuard
 from bgd.methods.bgd.informed import ActivationPrior, CurvaturePrior
-from bgd.methods.bgd.prior import GradientPrior, LayerNormalisedPrior, Sampler, UniformPrior, prior_at
+from bgd.methods.bgd.prior import (
+    GradientPrior,
+    LayerNormalisedPrior,
+    Magnitude,
+    Sampler,
+    UniformPrior,
+    Weights,
+    prior_at,
+)
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
 from bgd.parameters import ParameterSpace
@@ -39,7 +47,7 @@ def test_the_sampler_draws_without_replacement_as_often_as_it_should():
     count, seen = 6000, dict.fromkeys(expected, 0)
     stream = rng.stream(0, "sampler")
     for _ in range(count):
-        sampler = Sampler(weights, stream)
+        sampler = Sampler(Weights.listed(weights), stream)
         seen[tuple(sampler.draw() for _ in range(3))] += 1
     chi2 = sum((seen[order] - count * p) ** 2 / (count * p) for order, p in expected.items())
     assert chi2 < 50, f"{chi2} with {len(expected) - 1} degrees of freedom"  # p = 0.001 at 49.7
@@ -48,11 +56,11 @@ def test_the_sampler_draws_without_replacement_as_often_as_it_should():
 def test_the_sampler_gives_everything_once_and_then_nothing():
     weights = torch.rand(300, generator=torch.Generator().manual_seed(0)) ** 8
     weights[::3] = 0
-    sampler = Sampler(weights, rng.stream(0))
+    sampler = Sampler(Weights.listed(weights), rng.stream(0))
     drawn = [sampler.draw() for _ in range(200)]
     assert sorted(drawn) == weights.nonzero().flatten().tolist()
     assert sampler.draw() is None
-    assert Sampler(torch.zeros(5), rng.stream(0)).draw() is None
+    assert Sampler(Weights.listed(torch.zeros(5)), rng.stream(0)).draw() is None
 
 
 def test_a_refused_draw_is_repeated_and_the_last_one_counts_anyway():
@@ -62,29 +70,56 @@ def test_a_refused_draw_is_repeated_and_the_last_one_counts_anyway():
         refused.append(index)
         return False
 
-    sampler = Sampler(torch.ones(50), rng.stream(1))
+    sampler = Sampler(Weights.listed(torch.ones(50)), rng.stream(1))
     last = sampler.draw_where(never, redraws=5)
     assert len(refused) == 5
     assert last not in refused
-    assert Sampler(torch.ones(50), rng.stream(1)).draw_where(lambda index: True, 5) == refused[0]
+    assert (
+        Sampler(Weights.listed(torch.ones(50)), rng.stream(1)).draw_where(lambda index: True, 5) == refused[0]
+    )
 
 
 def test_the_printed_probability_update_empties_what_it_reaches():
-    sampler = Sampler(torch.tensor([0.5, 0.3, 0.2]), rng.stream(0))
+    sampler = Sampler(Weights.listed(torch.tensor([0.5, 0.3, 0.2])), rng.stream(0))
     sampler.lower(torch.tensor([0.6, 0.1, 0.2]))
     assert [sampler.draw(), sampler.draw()] == [1, None]
 
 
 def test_priors():
     space = ParameterSpace(("a.weight", "a.bias", "b.weight"), ((2, 2), (2,), (1, 3)))
-    magnitude = torch.tensor([1.0, 2, 3, 4, 0, 0, 0, 5, 15])
-    assert torch.allclose(GradientPrior().weights(magnitude, space), magnitude / 30)
-    layered = LayerNormalisedPrior().weights(magnitude, space)
+    gradient = torch.tensor([1.0, -2, 3, 4, 7, -8, 0, -5, 15])
+    wanted = torch.tensor([1.0, 2, 3, 4, 0, 0, 0, 5, 15])
+
+    def weights(prior, gradient):
+        made = prior.weights(Magnitude(gradient, space))
+        whole = made.whole()
+        for start, stop in ((0, 3), (3, 7), (5, 6), (6, 9)):
+            assert torch.equal(made.part(start, stop), whole[start:stop]), (prior, start)
+        return whole
+
+    assert torch.allclose(weights(GradientPrior(), gradient), wanted / 30)
+    layered = weights(LayerNormalisedPrior(), gradient)
     assert torch.allclose(layered, torch.tensor([0.1, 0.2, 0.3, 0.4, 0, 0, 0, 0.25, 0.75]))
-    assert magnitude[0] == 1.0, "the gradient itself is not touched"
-    silent = LayerNormalisedPrior().weights(torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0, 0]), space)
-    assert torch.isfinite(silent).all()
-    assert UniformPrior().weights(magnitude, space).tolist() == [1, 1, 1, 1, 0, 0, 1, 1, 1]
+    assert gradient[1] == -2.0, "the gradient itself is not touched"
+    assert torch.isfinite(weights(LayerNormalisedPrior(), torch.tensor([1.0, 1, 1, 1, 9, 0, 0, 0, 0]))).all()
+    assert weights(UniformPrior(), gradient).tolist() == [1, 1, 1, 1, 0, 0, 1, 1, 1]
+
+
+def test_magnitudes_add_up_part_by_part(monkeypatch):
+    monkeypatch.setattr(prior_module, "PART", 4)
+    space = ParameterSpace(("a.weight", "a.bias", "b.weight"), ((2, 2), (2,), (1, 3)))
+    magnitude = Magnitude(torch.tensor([1.0, -2, 3, 4, 70, -80, 0, -5, 15]), space)
+    assert (float(magnitude.total), float(magnitude.largest)) == (30.0, 15.0)
+
+
+def test_the_sampler_draws_the_same_whatever_is_added_up_at_a_time(monkeypatch):
+    weights = torch.rand(20_000, generator=torch.Generator().manual_seed(3)) ** 8
+    drawn = []
+    for at_a_time in (prior_module.ROUND, 2 * prior_module.BLOCK):
+        monkeypatch.setattr(prior_module, "ROUND", at_a_time)
+        sampler = Sampler(Weights.listed(weights), rng.stream(0))
+        drawn.append([sampler.draw() for _ in range(500)])
+    assert drawn[0] == drawn[1]
 
 
 def given(diagonal):
@@ -113,7 +148,7 @@ def per_harm(network, diagonal, magnitude, damping=1e-3):
     problem = Problem(network, given(diagonal)[0])
     with problem.trying() as trial:
         prior = prior_at(CurvaturePrior(Estimator(), damping), trial, None)
-        return prior.weights(magnitude, trial.space, out=magnitude.clone())
+        return prior.weights(Magnitude(magnitude, trial.space)).whole()
 
 
 def test_the_curvature_prior_is_the_squared_gradient_over_the_damped_curvature(trained):
@@ -181,8 +216,8 @@ def test_a_network_without_a_usable_curvature_is_a_failure_in_words(trained, sam
 class Nothing:
     """A prior that leaves no weight."""
 
-    def weights(self, magnitude, space, total, out):
-        return torch.zeros_like(magnitude)
+    def weights(self, magnitude):
+        return Weights.listed(torch.zeros(magnitude.space.size))
 
 
 def test_a_prior_that_leaves_nothing_is_a_failure_in_words(problem, samples):
@@ -190,18 +225,16 @@ def test_a_prior_that_leaves_nothing_is_a_failure_in_words(problem, samples):
     assert (correction.patch, correction.reason) == (None, "the prior leaves no weight to draw")
 
 
-def activations(network, image, out=False):
+def activations(network, image):
     """Weights of the activation prior (|W|,) of a network."""
     sample = Sample(0, image, torch.tensor([0]))
     with Problem(network).trying() as trial:
         prior = prior_at(ActivationPrior(), trial, sample)
         assert trial.forward_passes == 1
-        junk = torch.full((trial.space.size,), 7.0)
-        return prior.weights(junk, trial.space, out=junk if out else None)
+        return prior.weights(Magnitude(torch.full((trial.space.size,), 7.0), trial.space)).whole()
 
 
-@pytest.mark.parametrize("out", [False, True])
-def test_the_activation_prior_is_what_goes_into_each_weight(trained, samples, out):
+def test_the_activation_prior_is_what_goes_into_each_weight(trained, samples):
     image = samples[0].image
     with torch.no_grad():
         hidden1 = F.relu(trained.lin1(image.flatten(1)))
@@ -212,7 +245,7 @@ def test_the_activation_prior_is_what_goes_into_each_weight(trained, samples, ou
             abs(float(values[0, j])) for _ in range(layer.out_features) for j in range(layer.in_features)
         ]
         wanted += [0.0] * layer.out_features
-    assert torch.allclose(activations(trained, image, out), torch.tensor(wanted))
+    assert torch.allclose(activations(trained, image), torch.tensor(wanted))
     assert 0.0 in hidden2[0].tolist() + hidden1[0].tolist(), "a dead unit leads nowhere"
 
 
@@ -382,8 +415,9 @@ def test_replace_keeps_the_size_and_expand_grows(problem, samples, monkeypatch, 
 class Silent:
     """A prior over the weights that have no gradient: changing them changes nothing."""
 
-    def weights(self, magnitude, space, total, out):
-        return space.drop_biases((magnitude == 0).float())
+    def weights(self, magnitude):
+        space = magnitude.space
+        return Weights.listed(space.drop_biases((magnitude.part(0, space.size) == 0).float()))
 
 
 def test_a_swap_that_does_not_lower_the_loss_is_not_kept(problem, samples, monkeypatch):

@@ -10,7 +10,7 @@ from bgd import rng
 from bgd.flat import FlatNetwork
 from bgd.methods.base import Problem, Sample
 from bgd.methods.bgd.guard import ranked
-from bgd.methods.bgd.prior import BLOCK, Sampler
+from bgd.methods.bgd.prior import BLOCK, Sampler, Weights
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.follower import Follower
 from bgd.methods.gradient import write_gradient
@@ -115,7 +115,7 @@ def test_the_sampler_draws_what_one_table_draws(seed):
     if seed % 5 == 0:
         weights[: min(count, 2 * BLOCK)] = 0  # whole blocks of nothing
     kept = weights.clone()
-    fast, plain = Sampler(weights, rng.stream(seed)), PlainSampler(weights, rng.stream(seed))
+    fast, plain = Sampler(Weights.listed(weights), rng.stream(seed)), PlainSampler(weights, rng.stream(seed))
     for _ in range(700):
         if draw.random() < 0.01:
             by = torch.from_numpy(draw.random(count)).float() * weights.mean()

@@ -13,8 +13,7 @@ from bgd.curvature.base import Estimator
 from bgd.curvature.diagonal import TrueFisher
 from bgd.layers import entered, padding_of, plain_layer
 from bgd.methods.base import Sample, Trial
-from bgd.methods.bgd.prior import Prior
-from bgd.parameters import ParameterSpace
+from bgd.methods.bgd.prior import Magnitude, Prior, Weights
 
 Taps = dict[str, torch.Tensor]  # by weight: what it multiplies, in a shape that expands to its own
 
@@ -62,16 +61,12 @@ class _PerHarm:
 
     harm: torch.Tensor
 
-    def weights(
-        self,
-        magnitude: torch.Tensor,
-        space: ParameterSpace,
-        total: torch.Tensor | None = None,
-        out: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def weights(self, magnitude: Magnitude) -> Weights:
         """Return (|g| / max |g|)^2 / harm: what the largest is divided by keeps the square from overflowing."""
-        largest = magnitude.max()
-        return torch.div(magnitude, largest, out=out).square_().div_(self.harm)
+        largest = magnitude.largest
+        return magnitude.weights(
+            lambda part, start, stop: part.div_(largest).square_().div_(self.harm[start:stop])
+        )
 
 
 @dataclass(frozen=True)
@@ -103,19 +98,14 @@ class _Activations:
 
     taps: Taps
 
-    def weights(
-        self,
-        magnitude: torch.Tensor,
-        space: ParameterSpace,
-        total: torch.Tensor | None = None,
-        out: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def weights(self, magnitude: Magnitude) -> Weights:
         """Return |h|, 0 for each bias."""
-        weights = torch.zeros_like(magnitude) if out is None else out.fill_(0)
+        space = magnitude.space
+        weights = torch.zeros_like(magnitude.part(0, space.size))
         for name in self.taps:
             shape = space.shapes[space.names.index(name)]
             weights[space.span(name)].view(shape).copy_(self.taps[name])
-        return weights
+        return Weights.listed(weights)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Which parameter to try next: the prior distribution P over parameters (sections 3.2 and 4.8.2)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,25 +11,79 @@ import torch
 from bgd.methods.base import Sample, Trial
 from bgd.parameters import ParameterSpace
 
+PART = 1 << 24  # parameters whose magnitudes are added up at a time
+ROUND = 1 << 20  # weights whose blocks are added up at a time: they stay in the cache
+BLOCK = 2048  # weights; a draw adds up one block, tabulating searches the sums of all
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Non-negative weights (|W|,) of a distribution over parameters, which need not sum to 1; made where they are read.
+
+    A search reads a few blocks of them, and all of them would take as much memory as the network.
+
+    Attributes:
+        size: |W|.
+        part: Gives the weights from a flat index to before another one.
+    """
+
+    size: int
+    part: Callable[[int, int], torch.Tensor]
+
+    @classmethod
+    def listed(cls, values: torch.Tensor) -> "Weights":
+        """Return weights that are there already (|W|,)."""
+        return cls(len(values), lambda start, stop: values[start:stop])
+
+    def whole(self) -> torch.Tensor:
+        """Return all of them (|W|,)."""
+        return self.part(0, self.size)
+
+
+class Magnitude:
+    """|g|, with 0 at every parameter that is no candidate.
+
+    Args:
+        gradient: g (|W|,), read for as long as this is used.
+        space: Says which parameter is in which layer.
+    """
+
+    def __init__(self, gradient: torch.Tensor, space: ParameterSpace) -> None:
+        self._gradient, self.space = gradient, space
+        self._others = [space.span(name) for name in space.names if name not in space.weights]
+
+    def part(self, start: int, stop: int) -> torch.Tensor:
+        """Return the magnitudes from a flat index to before another one."""
+        found = self._gradient[start:stop].abs()
+        for span in self._others:
+            if span.start < stop and start < span.stop:
+                found[max(span.start - start, 0) : span.stop - start] = 0
+        return found
+
+    @cached_property
+    def total(self) -> torch.Tensor:
+        """Their sum ()."""
+        return sum((each.sum() for each in self._parts()), start=self._gradient.new_zeros(()))
+
+    @cached_property
+    def largest(self) -> torch.Tensor:
+        """The largest of them ()."""
+        return torch.stack([each.max() for each in self._parts()]).max()
+
+    def weights(self, of: Callable[[torch.Tensor, int, int], torch.Tensor]) -> Weights:
+        """Return weights that are made of the magnitudes of a part, and where it starts and stops."""
+        return Weights(self.space.size, lambda start, stop: of(self.part(start, stop), start, stop))
+
+    def _parts(self) -> Iterator[torch.Tensor]:
+        size = self.space.size
+        return (self.part(start, min(start + PART, size)) for start in range(0, size, PART))
+
 
 class Prior(Protocol):
     """Turns a sample's gradient into weights of a distribution over parameters."""
 
-    def weights(
-        self,
-        magnitude: torch.Tensor,
-        space: ParameterSpace,
-        total: torch.Tensor | None = None,
-        out: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return non-negative weights (|W|,), 0 at every bias; they need not sum to 1.
-
-        Args:
-            magnitude: |g| (|W|,), 0 at every bias.
-            space: Says which parameter is in which layer.
-            total: The sum of the magnitudes (), where that is known.
-            out: Where they may be written (|W|,), to save an allocation; it may be `magnitude` itself.
-        """
+    def weights(self, magnitude: Magnitude) -> Weights:
+        """Return the weights, 0 at every bias."""
         ...
 
 
@@ -55,55 +110,39 @@ def prior_at(prior: Prior | InformedPrior, trial: Trial, sample: Sample) -> Prio
 class GradientPrior:
     """P_0(w_j) = |g_j| / sum |g| (section 3.2), over the whole network."""
 
-    def weights(
-        self,
-        magnitude: torch.Tensor,
-        space: ParameterSpace,
-        total: torch.Tensor | None = None,
-        out: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def weights(self, magnitude: Magnitude) -> Weights:
         """Return |g| / sum |g|."""
-        return torch.div(magnitude, magnitude.sum() if total is None else total, out=out)
+        total = magnitude.total
+        return magnitude.weights(lambda part, *_: part.div_(total))
 
 
 @dataclass(frozen=True)
 class LayerNormalisedPrior:
     """|g_j| / sum of |g| over the layer of j (section 4.8.2): every layer with a gradient is as likely."""
 
-    def weights(
-        self,
-        magnitude: torch.Tensor,
-        space: ParameterSpace,
-        total: torch.Tensor | None = None,
-        out: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def weights(self, magnitude: Magnitude) -> Weights:
         """Return |g| divided, tensor by tensor, by the tensor's sum; a layer without gradient stays at 0."""
-        weights = magnitude.clone() if out is None else out.copy_(magnitude)
-        for name in space.names:
-            layer = weights[space.span(name)]
-            own = layer.sum()
-            if own > 0:
-                layer /= own
-        return weights
+        spans = [magnitude.space.span(name) for name in magnitude.space.weights]
+        totals = [(span, magnitude.part(span.start, span.stop).sum()) for span in spans]
+
+        def divided(part: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+            for span, total in totals:
+                if span.start < stop and start < span.stop and total > 0:
+                    part[max(span.start - start, 0) : span.stop - start] /= total
+            return part
+
+        return magnitude.weights(divided)
 
 
 @dataclass(frozen=True)
 class UniformPrior:
     """Every weight as likely: the random choice of section 4.7."""
 
-    def weights(
-        self,
-        magnitude: torch.Tensor,
-        space: ParameterSpace,
-        total: torch.Tensor | None = None,
-        out: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def weights(self, magnitude: Magnitude) -> Weights:
         """Return 1 for each weight, 0 for each bias."""
-        weights = torch.ones_like(magnitude) if out is None else out.fill_(1)
-        return space.drop_biases(weights)
+        ones = magnitude.space.drop_biases(torch.ones_like(magnitude.part(0, magnitude.space.size)))
+        return Weights.listed(ones)
 
-
-BLOCK = 2048  # weights; a draw adds up one block, tabulating searches the sums of all
 
 _Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -119,24 +158,27 @@ class Sampler:
     up when a draw falls there. Only the blocks drawn from are ever copied. All sums are in float64.
 
     Args:
-        weights: Non-negative weights (|W|,); 0 is never drawn. They are read for as long as the sampler is used.
+        weights: Their weights; 0 is never drawn. They are read for as long as the sampler is used.
         stream: Where the random numbers come from.
     """
 
-    def __init__(self, weights: torch.Tensor, stream: np.random.Generator) -> None:
+    def __init__(self, weights: Weights, stream: np.random.Generator) -> None:
         self._stream = stream
-        self._fill(_array(weights))
+        self._fill(weights)
 
-    def _fill(self, values: np.ndarray[Any, Any]) -> None:
-        """Start from these weights (|W|,)."""
-        self._values = values
+    def _fill(self, weights: Weights) -> None:
+        """Start from these weights."""
+        self._weights = weights
         self._copies: dict[int, _Floats] = {}  # blocks drawn from: their weights as they are in the table
         self._cumulative: dict[int, _Floats] = {}
         self._drawn: set[int] = set()  # since the table was made
-        whole = len(values) // BLOCK
-        self._sums = np.empty(whole + 1)
-        values[: whole * BLOCK].reshape(whole, BLOCK).sum(axis=1, dtype=np.float64, out=self._sums[:whole])
-        self._sums[whole] = values[whole * BLOCK :].sum(dtype=np.float64)
+        sums = []
+        for start in range(0, weights.size, ROUND):
+            values = _array(weights.part(start, min(start + ROUND, weights.size)))
+            whole = len(values) // BLOCK * BLOCK
+            sums.append(values[:whole].reshape(-1, BLOCK).sum(axis=1, dtype=np.float64))
+            sums.append(values[whole:].sum(dtype=np.float64, keepdims=True)[: len(values) - whole])
+        self._sums = np.concatenate([*sums, np.zeros(1)])
         self._accumulate()
 
     @property
@@ -162,7 +204,8 @@ class Sampler:
     def _block(self, block: int) -> _Floats:
         """Return the weights of a block as they are in the table, a copy to write to."""
         if block not in self._copies:
-            self._copies[block] = self._values[block * BLOCK : (block + 1) * BLOCK].astype(np.float64)
+            start, stop = block * BLOCK, min((block + 1) * BLOCK, self._weights.size)
+            self._copies[block] = _array(self._weights.part(start, stop)).astype(np.float64)
         return self._copies[block]
 
     def _at(self, target: float) -> int:
@@ -200,11 +243,11 @@ class Sampler:
     def lower(self, by: torch.Tensor) -> None:
         """Take max(0, P - by) as the new weights, `by` (|W|,): the probability update as printed (section 3.4)."""
         self._tabulate()
-        lowered = self._values.astype(np.float64)
+        lowered = _array(self._weights.whole()).astype(np.float64)
         for block, weights in self._copies.items():
             lowered[block * BLOCK : (block + 1) * BLOCK] = weights
         lowered -= _array(by)
-        self._fill(np.maximum(0.0, lowered, out=lowered))
+        self._fill(Weights.listed(torch.from_numpy(np.maximum(0.0, lowered, out=lowered))))
 
 
 def _array(values: torch.Tensor) -> np.ndarray[Any, Any]:

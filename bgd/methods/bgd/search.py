@@ -9,10 +9,12 @@ import torch
 from bgd.curvature.base import CurvatureError
 from bgd.methods.base import Answer, Correction, Sample, Trial
 from bgd.methods.bgd.guard import Guard
-from bgd.methods.bgd.prior import GradientPrior, InformedPrior, Prior, Sampler, prior_at
+from bgd.methods.bgd.prior import GradientPrior, InformedPrior, Magnitude, Prior, Sampler, prior_at
 from bgd.methods.bgd.update import SecondOrder, Update
 from bgd.methods.elimination import margins
 from bgd.methods.follower import Follower, Step
+from bgd.methods.layers import known_layers
+from bgd.methods.tape import is_faithful
 from bgd.patch import Patch
 
 VERSION = 3  # raised whenever the same search may give another correction
@@ -64,17 +66,16 @@ class SubsetSearch:
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Search, then prune; see `Method.correct`."""
         gradient = trial.gradient(sample, out=trial.scratch("gradient"))
-        magnitude = trial.space.drop_biases(torch.abs(gradient, out=trial.scratch("magnitude")))
-        total = magnitude.sum()
-        if not torch.isfinite(total):
+        magnitude = Magnitude(gradient, trial.space)
+        if not torch.isfinite(magnitude.total):
             return Correction.failed("the gradient is not finite")
-        if not total:
+        if not magnitude.total:
             return Correction.failed("the gradient is zero")
         try:
             prior = prior_at(self.prior, trial, sample)
         except CurvatureError as error:
             return Correction.failed(str(error))
-        sampler = Sampler(prior.weights(magnitude, trial.space, total=total, out=magnitude), stream)
+        sampler = Sampler(prior.weights(magnitude), stream)
         if not math.isfinite(sampler.total):
             return Correction.failed("the prior is not finite")
         if not sampler.total:
@@ -123,8 +124,12 @@ class _Search:
 
     def follower(self, follow: bool) -> Follower:
         """Return the evaluator of candidates on the sample, from the trial as it is now."""
-        trial = self.trial
-        return Follower(trial.network, trial.space, trial.flat, self.sample.image, follow)
+        trial, image = self.trial, self.sample.image
+        own = trial.network, trial.space, trial.flat
+        tape = trial.kept(
+            "a tape is faithful", lambda: not known_layers(*own[:2]) and is_faithful(*own, image)
+        )
+        return Follower(*own, image, follow, tape)
 
     def indices(self, subset: list[int]) -> torch.Tensor:
         """Return a subset as a tensor (k,)."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgd.methods.base import Sample, Trial
-from bgd.methods.bgd.prior import LayerNormalisedPrior
+from bgd.methods.bgd.prior import LayerNormalisedPrior, Magnitude
 from experiments.protocol.figures import Summaries
 
 VERSION = 1  # raised whenever the same sample may give other values
@@ -21,8 +21,9 @@ class LayerGradients:
     def measure(self, trial: Trial, sample: Sample, summaries: Summaries) -> dict[str, list[Any]]:
         """Measure; see `Probe.measure`."""
         space = trial.space
-        magnitude = space.drop_biases(trial.gradient(sample).abs())
-        prior = LayerNormalisedPrior().weights(magnitude, space)
+        magnitudes = Magnitude(trial.gradient(sample), space)
+        magnitude = magnitudes.part(0, space.size)
+        prior = LayerNormalisedPrior().weights(magnitudes).whole()
         total = max(float(prior.sum()), 1e-30)  # 0 where every gradient is: then every share is 0
         before = [magnitude[space.span(name)] for name in space.weights]
         after = [prior[space.span(name)] for name in space.weights]

@@ -1,0 +1,216 @@
+"""A model as commands work on it, torch or ONNX alike: a network to correct, and what the deployed model says."""
+
+import importlib
+import re
+import sys
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from bgd.deployed.exported import read_program
+from bgd.deployed.file import TensorFile
+from bgd.deployed.onnx_head import OnnxModel, Progress
+from bgd.deployed.tensors import open_tensors
+from bgd.errors import ConfigError, first_line, nearest
+from bgd.flat import private_copy
+from bgd.outputs import logits_in
+from bgd.patch import Patch
+
+BATCH = 100  # inputs at a time
+WEIGHTS = ("safetensors", "state dict")  # files without a network
+FACTORY = re.compile(r"[\w.]+:[\w.]+")
+
+
+class Deployed(Protocol):
+    """A model, whatever runs it.
+
+    Attributes:
+        network: Gives logits: for `bgd.correct`, `Corrector`, `effects` and `Evaluator`.
+        source: The file that patches are written into; None where there is none.
+    """
+
+    network: nn.Module
+    source: Path | None
+
+    def inputs(self, raw: torch.Tensor) -> torch.Tensor:
+        """Return what `network` takes for inputs (N, ...): these, or features of them."""
+        ...
+
+    def outputs(self, raw: torch.Tensor) -> torch.Tensor:
+        """Return the scores (N, C) of inputs (N, ...), as the deployed model gives them."""
+        ...
+
+    def stored(self, patch: Patch) -> Patch:
+        """Return a patch of `network` as it is saved: in the file's names and shapes, with hashes of its tensors."""
+        ...
+
+    def loaded(self, patch: Patch) -> Patch:
+        """Return a patch that was saved as one of `network`."""
+        ...
+
+    def patched(self, patch: Patch) -> "Deployed":
+        """Return the same model, running with a patch of `network` or one that was saved."""
+        ...
+
+
+class TorchModel:
+    """A model in torch.
+
+    Attributes:
+        network: Gives what its author made it give; in eval mode.
+        source: The file of its weights; None for those of the factory.
+    """
+
+    def __init__(self, network: nn.Module, source: Path | None = None) -> None:
+        self.network, self.source = network.eval(), source
+
+    def inputs(self, raw: torch.Tensor) -> torch.Tensor:
+        """Return the inputs themselves."""
+        return raw
+
+    @torch.no_grad()
+    def outputs(self, raw: torch.Tensor) -> torch.Tensor:
+        """Return the scores (N, C) of inputs (N, ...)."""
+        return torch.cat([logits_in(self.network(some.clone())) for some in torch.split(raw, BATCH)])
+
+    def stored(self, patch: Patch) -> Patch:
+        """Return a patch with the hashes of the tensors that it changes."""
+        return patch.hashed(self.network)
+
+    def loaded(self, patch: Patch) -> Patch:
+        """Return a patch as it is."""
+        return patch
+
+    def patched(self, patch: Patch) -> "TorchModel":
+        """Return the same model with a patch in it."""
+        network = private_copy(self.network)
+        patch.apply_(network)
+        return TorchModel(network, self.source)
+
+
+def load(
+    text: str | PathLike[str],
+    weights: str | PathLike[str] | None = None,
+    *,
+    head: str | None = None,
+    cache: str | PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Deployed:
+    """Load a model.
+
+    Args:
+        text: `package.module:factory`, what makes the network or the network itself; or a file of ONNX, torch.export or
+            TorchScript, told by its content.
+        weights: With a factory: its weights, a state dict or safetensors.
+        head: Of an ONNX file, another MatMul or Gemm than the last: see `OnnxModel.open`.
+        cache: Of an ONNX file, a folder to keep features in.
+        progress: Of an ONNX file, is told how many inputs are done, and of how many.
+
+    Raises:
+        ConfigError: There is no such factory or file, it gives no network, or the weights are another's.
+        FormatError: A file is none of these formats, or has no weights that can be changed.
+        NetworkError: An ONNX file has no head that a patch can change.
+        ModuleNotFoundError: A package that the file needs is not installed.
+    """
+    path = Path(text)
+    if path.is_file():
+        kind = open_tensors(path).kind
+        if kind in WEIGHTS:
+            raise ConfigError(
+                f"model={str(path)!r} holds weights alone ({kind}): give package.module:factory, which makes the "
+                "network, and this file as its weights"
+            )
+        if weights is not None:
+            raise ConfigError(
+                f"weights={str(weights)!r}: {path} has its own; weights go with package.module:factory"
+            )
+        if kind == "ONNX":
+            return OnnxModel.open(path, head, cache=cache, progress=progress)
+        return TorchModel(_network_of(path, kind), path)
+    if head is not None:
+        raise ConfigError(f"head={head!r}: a head is named of an ONNX file, and {str(text)!r} is none")
+    if not FACTORY.fullmatch(str(text)):
+        raise ConfigError(
+            f"model={str(text)!r}: no such file; package.module:factory is wanted, or a file of ONNX, torch.export or "
+            "TorchScript"
+        )
+    network = _made(str(text))
+    if weights is None:
+        return TorchModel(network)
+    _fill(network, Path(weights))
+    return TorchModel(network, Path(weights))
+
+
+def _network_of(path: Path, kind: str) -> nn.Module:
+    """Return the network in a file of torch's."""
+    if kind == "torch.export":
+        return read_program(path)
+    script: nn.Module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+    return script
+
+
+def _made(text: str) -> nn.Module:
+    """Call a factory, which may lie in the folder at hand."""
+    module, _, name = text.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"model={text!r}: {error}, neither installed nor in this folder") from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            shown = [each for each in dir(found) if not each.startswith("_")]
+            raise ConfigError(f"model={text!r}: {module} has no {part!r}; {nearest(part, shown)}")
+        found = getattr(found, part)
+    try:
+        made = private_copy(found) if isinstance(found, nn.Module) else found()
+    except Exception as error:  # whatever the user's code raises
+        raise ConfigError(f"model={text!r}: it raised {type(error).__name__}: {first_line(error)}") from error
+    if not isinstance(made, nn.Module):
+        raise ConfigError(f"model={text!r}: it gives a {type(made).__name__}, and no nn.Module")
+    return made
+
+
+def _fill(network: nn.Module, path: Path) -> None:
+    """Load weights into a network, from behind whatever prefix the file has; whole numbers stay the factory's."""
+    if not path.is_file():
+        raise ConfigError(f"weights={str(path)!r}: no such file")
+    file = open_tensors(path)
+    if file.kind not in WEIGHTS:
+        raise ConfigError(
+            f"weights={str(path)!r} is {file.kind}, a model of its own: give it without a factory"
+        )
+    own = {name: each for name, each in network.state_dict().items() if each.is_floating_point()}
+    prefix = _prefix(list(own), file)
+    for name in file.names:
+        if name.startswith(prefix) and name.removeprefix(prefix) not in own:
+            raise ConfigError(f"{path} holds {name!r}, which the network has not; {nearest(name, own)}")
+    for name, tensor in own.items():
+        theirs = file.tensor(prefix + name)
+        if theirs.shape != tensor.shape:
+            raise ConfigError(
+                f"{path} holds the weights of another network: {prefix + name} is {tuple(theirs.shape)} there, "
+                f"{tuple(tensor.shape)} in the network"
+            )
+        tensor.copy_(theirs)
+
+
+def _prefix(own: list[str], file: TensorFile) -> str:
+    """Return what stands before the network's names in a file, as `module.` or `state_dict.`: mostly nothing."""
+    starts = {name.removesuffix(own[0]) for name in file.names if name.endswith(own[0])}
+    found = sorted(start for start in starts if all(start + name in file.names for name in own))
+    if "" in found or len(found) == 1:
+        return found[0]
+    if found:
+        raise ConfigError(
+            f"{file.path} holds the network's weights several times, behind {', '.join(found)}: save one"
+        )
+    absent = next(name for name in own if name not in file.names)
+    raise ConfigError(
+        f"{file.path} holds the weights of another network: it has no {absent!r}; {nearest(absent, file.names)}"
+    )
