@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from bgd import Goal, Patch, rng
+from bgd.deployed import OnnxModel, apply_to_file
 from experiments.public_bugs.files import split_files
-from experiments.public_bugs.onnx_heads import OnnxHead
 from experiments.public_bugs.scripts import cue_sheet, eicar, shell_script
 from experiments.public_bugs.subject import Inputs, Mistake, Say, Source
 from experiments.public_bugs.words import mash
@@ -42,8 +42,8 @@ class Kinds:
         self._seed = source.seed
         self._rule = Rule(json.loads((self._folder / "config.min.json").read_text()))
         self._types = self._rule.types
-        self._file = OnnxHead(self._folder / "model.onnx")
-        self.head = self._file.head
+        self._file = OnnxModel.open(self._folder / "model.onnx", cache=source.features)
+        self.head = self._file.network.eval()
         self._splits = split_files((folder, *others), source.seed)
         self._reports: dict[str, tuple[str, Callable[[np.random.Generator], bytes]]] = {
             "mash_1249": ("txt", mash),
@@ -81,12 +81,14 @@ class Kinds:
             if patch is not None:
                 folder = Path(place) / folder.name
                 shutil.copytree(self._folder, folder)
-                self._file.write(patch, folder / "model.onnx")
+                model = "model.onnx"
+                stored = self._file.stored(patch)
+                apply_to_file(stored, self._folder / model, folder / model, overwrite=True)
             library = self._library.Magika(model_dir=folder)
             yield lambda content: str(library.identify_bytes(content).prediction.output.label)
 
     def _features(self, contents: Sequence[bytes]) -> torch.Tensor:
-        return self._file.features(np.stack([ends(content) for content in contents]))
+        return self._file.inputs(torch.tensor(np.stack([ends(content) for content in contents])))
 
 
 class Rule:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from bgd import Patch, rng
-from experiments.public_bugs.onnx_heads import OnnxHead
+from bgd.deployed import OnnxModel, apply_to_file
 from experiments.public_bugs.subject import Inputs, Mistake, Say, Source, run
 from experiments.public_bugs.words import name
 
@@ -40,8 +40,9 @@ class Lines:
         self._library: Any = importlib.import_module("rapidocr_onnxruntime")
         self._seed = source.seed
         self._engine = self._library.RapidOCR()
-        self._file = OnnxHead(folder / MODEL)
-        self.head = self._file.head
+        self._path = folder / MODEL
+        self._file = OnnxModel.open(self._path, cache=source.features)
+        self.head = self._file.network.eval()
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Inputs are features: there is no more of the network in torch."""
@@ -72,15 +73,14 @@ class Lines:
             engine = self._engine
             if patch is not None:
                 path = Path(folder) / "patched.onnx"
-                self._file.write(patch, path)
+                apply_to_file(self._file.stored(patch), self._path, path)
                 engine = self._library.RapidOCR(cls_model_path=str(path))
             yield lambda image: str(engine(image, use_det=False, use_cls=True, use_rec=False)[0][0][0])
 
     def _features(self, images: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
         """Prepare images as the package does, and run its graph up to the last layer."""
-        return self._file.features(
-            np.stack([self._engine.text_cls.resize_norm_img(image) for image in images])
-        )
+        prepared = np.stack([self._engine.text_cls.resize_norm_img(image) for image in images])
+        return self._file.inputs(torch.tensor(prepared))
 
 
 def lines(stream: np.random.Generator, count: int) -> tuple[list[np.ndarray[Any, Any]], list[int]]:

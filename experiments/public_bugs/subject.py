@@ -34,6 +34,11 @@ class Source:
     data: Path
     seed: int = 0
 
+    @property
+    def features(self) -> Path:
+        """A folder for features that ONNX Runtime has computed."""
+        return self.data / "features"
+
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
