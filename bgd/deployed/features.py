@@ -34,7 +34,7 @@ def write(path: Path, features: torch.Tensor) -> None:
     """Keep features (N, D): whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"shape": ",".join(map(str, features.shape)), "sha256": _digest(features)}
-    put(path, packed({FEATURES: features.reshape(-1)}, about))
+    put(path, packed({FEATURES: features.reshape(-1)}, about), overwrite=True)
 
 
 def read(path: Path) -> torch.Tensor | None:

@@ -51,11 +51,6 @@ def put(path: str | PathLike[str], content: bytes | bytearray, overwrite: bool) 
     path = Path(path)
     if not overwrite and path.exists():
         raise FileExistsError(f"{path} is there already: overwrite=True replaces it")
-    put(path, content)
-
-
-def put(path: Path, content: bytes | bytearray) -> None:
-    """Write bytes beside their place, then rename: a file is there as a whole or not at all."""
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with partial.open("xb") as file:
