@@ -39,11 +39,15 @@ class Aim:
 
     def met_by(self, row: BugRow) -> bool:
         """Tell whether every mistake is right, by the package's own word, and at no higher cost."""
-        harm = row.flips if row.right is None else row.broken
-        if not all(row.library) or None in row.parameters:
-            return False
-        most = max(known(row.parameters))
-        return most <= self.parameters and at(harm, 95) <= self.high and at(harm, 100) <= self.worst
+        return self.within(row) == len(row.said) and at(_harm(row), 95) <= self.high
+
+    def within(self, row: BugRow) -> int:
+        """Count the mistakes that are right with no more parameters and no more harm than at worst."""
+        each = zip(row.parameters, _harm(row), row.library, strict=True)
+        return sum(
+            right is True and (count or 0) <= self.parameters and (harm or 0) <= self.worst
+            for count, harm, right in each
+        )
 
     def __str__(self) -> str:
         return (
@@ -53,6 +57,10 @@ class Aim:
 
 
 AIMS = (Aim("magika", "mash_1249", 3, 3, 3), Aim("torchcrepe", "octaves", 5, 10, 30))
+
+
+def _harm(row: BugRow) -> tuple[int | None, ...]:
+    return row.flips if row.right is None else row.broken
 
 
 def known(values: Sequence[int | float | None]) -> list[float]:
@@ -124,10 +132,14 @@ class PublicBugs(Study):
         lines = []
         for row in rows:
             aims = [aim for aim in self.aims if (aim.package, aim.report) == (package, row.job.report)]
-            reached = " ✓" if aims and all(aim.met_by(row) for aim in aims) else ""
+            reached = "".join(_reached(aim, row) for aim in aims)
             lines.append([title(row.job.report), label(row) + reached, *_cells(row)])
         job = rows[0].job
         return Block(f"{package} {job.package_version} (SHA-256 {job.sha256[:8]}).", header, lines)
+
+
+def _reached(aim: Aim, row: BugRow) -> str:
+    return " ✓" if aim.met_by(row) else f" ({aim.within(row)} of {len(row.said)} within the aim)"
 
 
 def _packages(rows: Sequence[BugRow]) -> Iterator[tuple[str, list[BugRow]]]:

@@ -13,13 +13,14 @@ from PIL import Image
 
 from bgd import rng
 from experiments.public_bugs import scripts
-from experiments.public_bugs.files import MADE, MAKERS, split_files
+from experiments.public_bugs.files import MAKERS, split_files
 from experiments.public_bugs.kinds import PADDING, SIDE, Rule, ends
 from experiments.public_bugs.lines import lines
 from experiments.public_bugs.tones import RATE, tones
 from experiments.public_bugs.words import mash
 
 ROOT = Path(__file__).parents[2]
+SPLITS = {"held_out": 50, "keep": 30, "aside": 20}
 
 
 def test_a_tone_has_the_pitch_that_is_said():
@@ -57,11 +58,12 @@ def test_splits_of_files_share_none(tmp_path, monkeypatch):
         (tmp_path / f"{at}.txt").write_text(f"file number {at}, long enough")
     (tmp_path / "short.txt").write_text("short")
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path / "no library"))
-    monkeypatch.setattr("experiments.public_bugs.files.SPLITS", {"held_out": 100, "keep": 80, "aside": 60})
+    monkeypatch.setattr("experiments.public_bugs.files.SPLITS", SPLITS)
+    monkeypatch.setattr("experiments.public_bugs.files.MADE", 4)
     splits = split_files([tmp_path], 0)
-    assert {split: len(part) for split, part in splits.items()} == {"held_out": 100, "keep": 80, "aside": 60}
+    assert {split: len(part) for split, part in splits.items()} == SPLITS
     every = [content for part in splits.values() for content in part]
-    assert len(set(every)) == len(every) == 240 < 30 + MADE * len(MAKERS)
+    assert len(set(every)) == len(every) == 100 < 30 + 4 * len(MAKERS)
     assert b"short" not in every
     assert splits == split_files([tmp_path], 0) != split_files([tmp_path], 1)
 
