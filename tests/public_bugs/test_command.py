@@ -79,6 +79,7 @@ def command(monkeypatch, tmp_path):
     """The command with a stand-in for the package, in this process."""
     monkeypatch.setattr(door, "apart", here)
     monkeypatch.setattr(work, "subject_of", lambda *_: Package())
+    monkeypatch.setattr("experiments.report.public_bugs.draw_bugs", lambda *_: ["drawn in another test"])
     monkeypatch.setattr(work, "revision", lambda: {"revision": "a test"})
     output = [f"output_dir={tmp_path}", f"data_dir={tmp_path / 'data'}"]
     return SimpleNamespace(run=lambda *more: door.command([*SMALL, *output, *more]), folder=tmp_path)
