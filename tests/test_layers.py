@@ -28,6 +28,7 @@ HARNESS = {  # what each room may use besides itself
     "config": {"protocol", "mnist", "records"},
     "thesis": {"report", "config", "records"},
     "jobs": {"config", "protocol", "mnist", "records"},
+    "public_bugs": {"jobs", "config", "report", "mnist", "records"},
 }
 DOORS = ("run", "reproduce", "from_records")  # nobody imports them, but a door what shows through another
 NEEDED = {"torch", "numpy", "scipy"}  # by the library

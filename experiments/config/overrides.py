@@ -225,6 +225,10 @@ def _chosen_preset(given: Sequence[Override], sweep: bool) -> str | None:
         raise ConfigError(
             f"{found[-1].input_line}: each preset has runs of its own; one command for each, or make reproduce for all"
         )
+    if not preset_params(str(chosen[0])):
+        raise ConfigError(
+            f"experiment={chosen[0]}: it has no runs on MNIST, but rows of its own: make public-bugs"
+        )
     if not sweep:
         raise ConfigError(f"experiment={chosen[0]}: a preset is a sweep; add -m")
     return str(chosen[0])

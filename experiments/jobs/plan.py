@@ -37,8 +37,8 @@ SHOWN = 3  # files of a preset
 
 
 def presets() -> list[str]:
-    """Return the names of the presets under experiments/conf/experiment."""
-    return sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+    """Return the names of the presets under experiments/conf/experiment that have runs; `public_bugs` has rows."""
+    return sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") if preset_params(path.stem))
 
 
 def specs(profile: str, names: Iterable[str] | None = None) -> list[RunSpec]:

@@ -25,7 +25,7 @@ def provenance(dataset: str, device: str, threads: int) -> dict[str, Any]:
     `data` has the SHA-256 of each file, which loading has checked.
     """
     return {
-        **_revision(),
+        **revision(),
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
         "device": device,
@@ -43,7 +43,7 @@ def hardware(device: str) -> str:
 
 
 @cache
-def _revision() -> dict[str, Any]:
+def revision() -> dict[str, Any]:
     """Return the revision that this process began with."""
     try:
         return {

@@ -55,8 +55,9 @@ def names_of(parts: Iterable[Part]) -> list[str]:
 
 
 def sources_of(parts: Iterable[Part], records: Records) -> dict[str, Source]:
-    """Find what each file of some parts is made from."""
-    return {name: source for part in parts for source in [Source.of(part, records)] for name in part.names}
+    """Find what each file of some parts is made from; a part of no preset has records of its own."""
+    own = [(part, Source.of(part, records)) for part in parts if part.presets]
+    return {name: source for part, source in own for name in part.names}
 
 
 def build(records: Records, parts: Sequence[Part], folder: Path, source: str) -> list[Path]:

@@ -10,6 +10,7 @@ from experiments.report.one_correction import Distributions, SideEffects
 from experiments.report.opening import Opening
 from experiments.report.overview import Headline
 from experiments.report.page import Document
+from experiments.report.public_bugs import PublicBugs
 from experiments.report.training_loss import TrainingLoss
 from experiments.thesis.tables import OVERVIEW, RANKS, REFERENCE, TABLE_METHODS, TABLES, THESIS
 
@@ -29,6 +30,7 @@ REPORT = Report(
         SideEffects(THESIS, methods=TABLE_METHODS),
         Accumulation(THESIS, methods=TABLE_METHODS),
         Headline(THESIS, OVERVIEW.presets),
+        PublicBugs(),
     ),
     build_as(Document, read_yaml(FOLDER / "report.yaml"), "report"),
 )

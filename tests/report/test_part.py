@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from experiments.report.part import WORDS, Study, Text, Thesis
+from experiments.report.public_bugs import PublicBugs
 from experiments.report.sheet import Block
 from experiments.thesis.report import REPORT
 from experiments.thesis.tables import OVERVIEW, PAPER, RANKS
@@ -56,4 +57,4 @@ def test_every_table_has_words_and_every_word_a_table():
 def test_a_study_is_known_by_its_definition_in_another_process(study):
     again = pickle.loads(pickle.dumps(study))
     assert {study: 1}[again] == 1
-    assert study.presets
+    assert study.presets or isinstance(study, PublicBugs)  # which has records of its own
