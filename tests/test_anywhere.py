@@ -64,6 +64,7 @@ def test_two_ways_to_a_product():
 """
 
 
+@pytest.mark.slow
 def test_a_test_that_asks_two_computations_for_equal_bits_fails(tmp_path, capfd):
     (tmp_path / "test_fragile.py").write_text(FRAGILE)
     options = ["-p", "conftest", "-c", str(anywhere.ROOT / "pyproject.toml"), str(tmp_path)]

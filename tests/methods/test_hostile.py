@@ -13,6 +13,7 @@ from bgd import rng
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Answer, Problem
 from bgd.methods.bgd.guard import CurvatureGuard
+from bgd.methods.bgd.prior import Weights
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
 from bgd.methods.descent import SampleDescent
@@ -172,10 +173,11 @@ def test_a_prior_with_fewer_weights_than_are_asked_for(problem, samples):
     """A prior may leave most weights out; the search then ends with what there is."""
 
     class Three:
-        def weights(self, magnitude, space, total, out):
-            kept = torch.zeros_like(magnitude)
-            kept[magnitude.topk(3).indices] = 1.0
-            return kept
+        def weights(self, magnitude):
+            whole = magnitude.part(0, magnitude.space.size)
+            kept = torch.zeros_like(whole)
+            kept[whole.topk(3).indices] = 1.0
+            return Weights.listed(kept)
 
     with problem.trying() as trial:
         method = SubsetSearch(prior=Three(), update=FirstOrder(1e-9), iterations=3)

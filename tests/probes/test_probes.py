@@ -60,6 +60,7 @@ def test_contract(name, case, spec_of):
         assert row_from(json.loads(dump(row))).values.keys() == row.values.keys()
 
 
+@pytest.mark.slow
 def test_each_rank_is_that_weight_alone(case):
     network, _, summaries, samples = case
     probe, seen = GradientRanks(count=25), 0
@@ -90,6 +91,7 @@ def test_each_rank_is_that_weight_alone(case):
     assert seen, "some weight corrects some sample, or this tests nothing"
 
 
+@pytest.mark.slow
 def test_more_ranks_than_weights_with_a_gradient(case):
     values = measure(GradientRanks(count=10**8), case, case[3][0]) if len(flat(case[0])) < 20_000 else None
     if values is not None:

@@ -118,6 +118,7 @@ def test_mean_and_sd_are_over_seeds_and_what_never_happens_is_counted():
     assert "| MLP | BGD-II | 3 | none corrected | 66.67 ± 57.74 |" in text
 
 
+@pytest.mark.slow
 def test_files_do_not_depend_on_the_order_and_work_without_runs():
     runs = [trail([0.8, 0.7, 0.6]), trail([0.8, 0.75, 0.7], seed=1)]
     assert PART.files(runs) == PART.files([run((row(0),)), *runs[::-1]])  # a reloading run is not looked at
@@ -127,6 +128,7 @@ def test_files_do_not_depend_on_the_order_and_work_without_runs():
     assert b"missing, no runs of MLP in the non-reloading setting" in files["tables/accumulation.md"]
 
 
+@pytest.mark.slow
 def test_without_a_replica_there_is_no_spread():
     files = PART.files([trail([0.8, 0.7], seed=seed) for seed in range(3)])
     lines = [line for line in rows_of(files["tables/accumulation.csv"]) if line["seed"] == "all"]

@@ -47,6 +47,7 @@ def test_the_same_records_give_the_same_bytes_in_any_order(runs, tmp_path):
     assert {path.relative_to(tmp_path / "one") for path in written} == set(contents(tmp_path / "one"))
 
 
+@pytest.mark.slow
 def test_exported_records_give_the_same_files(runs, tmp_path):
     export(records_of(runs), tmp_path / "records", whole=[MAIN])
     build(records_of(runs), SOME, tmp_path / "one", "x")

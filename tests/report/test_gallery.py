@@ -232,6 +232,7 @@ def test_a_png_has_few_colours_and_true_ones():
     assert len(image.getpalette()) <= 3 * 256
 
 
+@pytest.mark.slow
 def test_the_same_files_whatever_the_runs(runs):
     part: Part = PART
     made = part.files(runs)

@@ -141,6 +141,7 @@ def test_the_curves_table_has_every_method_and_the_thesis(reference):
     assert (thesis["mlp", "bgd_i"], thesis["mlp", "top_k"]) == ("75.0", "")
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_any_order_and_what_is_missing_says_so(reference):
     part, runs = FirstOrderStep(Thesis(tables=reference())), sweep()
     files = part.files(runs)
