@@ -115,7 +115,9 @@ def test_an_unknown_choice_names_the_nearest(argument, message):
 THESIS = ("bgd_ii", "bgd_i", "bgd_c", "bgd_norm", "retrain", "fine_tune", "top_k", "l1", "random")
 
 
-@pytest.mark.parametrize("profile", ["smoke", "laptop", pytest.param("thesis", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "profile", ["smoke", *(pytest.param(name, marks=pytest.mark.slow) for name in ("laptop", "thesis"))]
+)
 def test_every_run_of_every_preset_composes_and_builds(every_run, profile):
     runs = every_run(profile)
     assert len({spec.run_id for spec in runs}) == len(runs)
@@ -132,6 +134,7 @@ def test_every_run_of_every_preset_composes_and_builds(every_run, profile):
     assert "idealized" in {spec.method["name"] for spec in runs}
 
 
+@pytest.mark.slow
 def test_the_thesis_profile_is_at_the_thesis_scale(every_run):
     for spec in every_run("thesis"):
         scale = spec.scale
