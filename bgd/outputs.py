@@ -96,10 +96,16 @@ def opened(network: nn.Module, image: torch.Tensor, where: str = "x") -> nn.Modu
         where: What the input is called, for messages.
 
     Raises:
-        InputError: It does not take the input.
+        InputError: It does not take the input, or gives one number for it.
     """
     outputs = passed(network, image, where)
-    if not isinstance(outputs, torch.Tensor) and isinstance(logits_in(outputs), torch.Tensor):
+    logits = logits_in(outputs)
+    if isinstance(logits, torch.Tensor) and logits.dim() == 2 and logits.shape[1] == 1:
+        raise InputError(
+            "the model gives one number for an input, and classes are two or more: where it says no or yes, end it in "
+            "torch.cat([torch.zeros_like(z), z], 1), without a sigmoid"
+        )
+    if not isinstance(outputs, torch.Tensor) and isinstance(logits, torch.Tensor):
         core = unwrapped(network)[1]
         core.__class__ = _derived(type(core))
     return tamed(network)

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from math import prod
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -37,11 +38,14 @@ class TensorFile(ABC):
         kind: Name of the format.
         path: Where the file is.
         unfit: Weights in a form that cannot be changed, by name: why, and what to do, as the end of a sentence.
+        rest: Tensors of other numbers, such as permutations and masks: no patch changes them, the model computes with
+            them. Of formats that are models of their own it may be empty.
     """
 
     kind: ClassVar[str]
     path: Path
     unfit: Mapping[str, str]
+    rest: Mapping[str, torch.Tensor] = MappingProxyType({})
 
     @abstractmethod
     def __init__(self, path: Path) -> None: ...

@@ -56,6 +56,14 @@ def raising():
 
 def number():
     return 3
+
+
+def leaving():
+    raise SystemExit(0)
+
+
+def single():
+    return Odd(lambda out: out[:, :1])
 """
 
 BASE = "correct net:make wrong.npy --weights net.pt --label 3"
@@ -88,6 +96,7 @@ CASES = {  # words -> status, sentence
     "correct net:make objects.npy --weights net.pt --label 3": (2, "cannot be read as plain arrays: Object arrays"),
     "correct net:make digit.png --weights net.pt --label 7": (2, "digit.png is a picture: --transform"),
     f"{BASE} --dtype float33": (2, "did you mean 'float32'"),
+    f"{BASE} --dtype int3": (2, "--dtype='int3'.* no such type"),
     # the label and the goal
     "correct net:make wrong.npy --weights net.pt --label 10": (2, "classes of the network are 0 to 9"),
     "correct net:make wrong.npy --weights net.pt --label thre --classes names.txt": (2, "did you mean 'three'"),
@@ -163,6 +172,12 @@ CASES = {  # words -> status, sentence
     "stack all.stack net:make --add fix.safetensors --weights other.pt": (2, "starts from neither"),
     "stack there.safetensors net:make --weights net.pt": (2, "cannot be read as a stack"),
     "checks odd:random wrong.npy": (1, "cannot be corrected: .*from pass to pass"),
+    # factories
+    "correct odd:leaving wrong.npy --label 3": (2, "model='odd:leaving': it raised SystemExit"),
+    "correct broken:make wrong.npy --label 3": (2, "it raised SyntaxError.* while broken was imported"),
+    "correct odd:single wrong.npy --label 0": (2, "gives one number for an input"),
+    "effects fix.safetensors odd:single other.npz:x": (2, "fix.safetensors does not start from the model"),
+    "checks odd:single wrong.npy": (1, "gives one number for an input"),
 }  # fmt: skip
 
 
@@ -172,6 +187,7 @@ def odd_files(folder, model, tmp_path_factory):
     path = tmp_path_factory.mktemp("odd")
     x = np.load(folder / "wrong.npy")
     (path / "odd.py").write_text(ODD)
+    (path / "broken.py").write_text("x = = 3")
     (path / "short.txt").write_text("one\ntwo\n")
     (path / "no.png").write_text("no picture")
     (path / "there.safetensors").write_text("kept")
