@@ -115,10 +115,8 @@ def _is_users(error: Exception) -> bool:
 
 def _sentence(error: Exception) -> str:
     """Return an error's message: of the system's errors the file first, options where the library names arguments."""
-    if isinstance(error, LookupError):
-        from bgd.cli.asked import as_options
-
-        return as_options(str(error))
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    from bgd.cli.asked import as_options
+
+    return as_options(str(error))

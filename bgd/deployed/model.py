@@ -17,7 +17,7 @@ from bgd.deployed.file import TensorFile
 from bgd.deployed.onnx_head import OnnxModel, Progress
 from bgd.deployed.tensors import open_tensors
 from bgd.errors import ConfigError, first_line, nearest
-from bgd.flat import private_copy
+from bgd.flat import check_model, private_copy
 from bgd.outputs import logits_in
 from bgd.patch import Patch
 
@@ -177,6 +177,7 @@ def _made(text: str) -> nn.Module:
         raise ConfigError(f"model={text!r}: {_raised(error)}") from error
     if not isinstance(made, nn.Module):
         raise ConfigError(f"model={text!r}: it gives a {type(made).__name__}, and no nn.Module")
+    check_model(made)
     return made
 
 
