@@ -80,8 +80,12 @@ def check_inputs(images: Any, labels: Any, where: str) -> None:
             f"{where}: labels of shape {tuple(labels.shape)} for {len(images)} images: a class index for each is "
             "wanted, as one_hot.argmax(1) gives"
         )
-    if labels.is_floating_point() or labels.dtype == torch.bool or int(labels.min()) < 0:
+    if labels.is_floating_point() or labels.dtype == torch.bool:
         raise InputError(f"{where}: labels are {labels.dtype}: class indices are whole numbers from 0 on")
+    if int(labels.min()) < 0:
+        raise InputError(
+            f"{where}: a label is {int(labels.min())}: class indices are whole numbers from 0 on"
+        )
 
 
 @torch.no_grad()

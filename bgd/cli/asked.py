@@ -68,16 +68,20 @@ class Asked:
         """Return inputs as the model's network takes them: of an ONNX file the features, computed once.
 
         Raises:
-            InputError: They are of another type of number.
+            InputError: They are of another type of number, or the model does not take them.
         """
         if inputs not in self._given:
             self._given[inputs] = self._checked(inputs)
         return self._given[inputs]
 
     def _checked(self, inputs: Inputs) -> torch.Tensor:
-        values, network = self.model.inputs(inputs.values), self.model.network
+        try:
+            values = self.model.inputs(inputs.values)
+        except InputError as error:
+            raise InputError(f"{inputs.text}: {error}") from error
+        network = self.model.network
         kinds = {each.dtype for each in network.parameters()}
-        if len(kinds) != 1 or values.dtype in kinds or not min(kinds, key=str).is_floating_point:
+        if len(kinds) != 1 or values.dtype in kinds or values.is_complex():
             return values
         (wanted,) = kinds
         if values.is_floating_point() or (not _takes(network, values) and _takes(network, values.to(wanted))):

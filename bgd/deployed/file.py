@@ -19,6 +19,7 @@ from typing import ClassVar
 import torch
 
 from bgd.errors import nearest
+from bgd.patch.file import check_folder
 from bgd.patch.parts import bits, kind
 
 Changes = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
@@ -78,6 +79,7 @@ class TensorFile(ABC):
         Raises:
             FormatError: A tensor has no such place or type, or the new file does not say what it should.
             FileExistsError: There is a file.
+        FileNotFoundError: There is no folder for it.
         """
         out = _place(self.path, Path(out), overwrite)
         wanted = {name: self._changed(name, *change) for name, change in changes.items()}
@@ -153,4 +155,5 @@ def _place(source: Path, out: Path, overwrite: bool) -> Path:
             raise FormatError(f"{out} is the file that is read: name another, it is never written over")
         if not overwrite:
             raise FileExistsError(f"{out} is there already: overwrite=True replaces it")
+    check_folder(out)
     return out

@@ -131,9 +131,9 @@ def load(
             )
         if kind == "ONNX":
             return OnnxModel.open(path, head, cache=cache, progress=progress)
+        _refuse_onnx(text, head=head, cache=cache)
         return TorchModel(_network_of(path, kind), path)
-    if head is not None:
-        raise ConfigError(f"head={head!r}: a head is named of an ONNX file, and {str(text)!r} is none")
+    _refuse_onnx(text, head=head, cache=cache)
     if not FACTORY.fullmatch(str(text)):
         raise ConfigError(
             f"model={str(text)!r}: no such file; package.module:factory is wanted, or a file of ONNX, torch.export or "
@@ -144,6 +144,17 @@ def load(
         return TorchModel(network)
     _fill(network, Path(weights))
     return TorchModel(network, Path(weights))
+
+
+def _refuse_onnx(text: str | PathLike[str], **given: str | PathLike[str] | None) -> None:
+    """Refuse what is given of an ONNX file alone.
+
+    Raises:
+        ConfigError: Something is.
+    """
+    for key, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{key}={str(value)!r}: it is of an ONNX file, and {str(text)!r} is none")
 
 
 def _network_of(path: Path, kind: str) -> nn.Module:

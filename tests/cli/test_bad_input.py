@@ -71,6 +71,10 @@ def lazy():
     return model
 
 
+def loss():
+    return Odd(lambda out: (torch.tensor(0.0), out))
+
+
 def single():
     return Odd(lambda out: out[:, :1])
 """
@@ -132,6 +136,9 @@ CASES = {  # words -> status, sentence
     f"{BASE} --statistics keep.npz": (2, "other things than tensors by name"),
     # effects that are refused, targets
     f"{BASE} --check-labels other.npz:y": (2, "--check-labels='other.npz:y': --check gives the inputs"),
+    f"{BASE} --check other.npz:x --max-flips 5%": (2, "'5%' is no count such as 3, nor a share such as 0.01"),
+    "effects fix.safetensors net:make other.npz:x --weights net.pt --labels below.npy": (2, "a label is -1: class"),
+    "correct net:make wrong.npy --weights net.pt --label crane --classes birds.txt": (2, "give the number: 4, 5"),
     f"{BASE} --max-flips 3": (2, "--max-flips and --max-drop are about other inputs"),
     f"{BASE} --method output_bias --check other.npz:x --max-flips 0": (1, "refused: .* inputs change class"),
     f"{BASE} --method output_bias --check other.npz:x --check-labels other.npz:y --max-drop 0": (1, "accuracy falls"),
@@ -161,7 +168,7 @@ CASES = {  # words -> status, sentence
     # ONNX
     "correct net.onnx short.npy --label 3": (2, r"\(1, 1, 7, 7\), and the graph's is 'x', float32 \(n, 1, 8, 8\)"),
     "correct net.onnx wide.npy --label 3": (2, "inputs are float64 .* graph's is 'x', float32"),
-    "correct net.onnx nan.npy --label 3": (2, "the inputs are not finite"),
+    "correct net.onnx nan.npy --label 3": (2, "nan.npy: the inputs are not finite"),
     "correct net.onnx wrong.npy --label 10": (2, "classes of the network are 0 to 9"),
     "correct net.onnx wrong.npy --label 1": (1, "met already"),
     "correct net.onnx wrong.npy --label 3 --keep holding.npy": (2, "keep: its input 2 is the sample itself"),
@@ -201,6 +208,8 @@ CASES = {  # words -> status, sentence
         (1, "nothing to correct"),
     "checks odd:random wrong.npy": (1, "cannot be corrected: .*from pass to pass"),
     # factories
+    "correct odd:loss wrong.npy --label 3": (2, r"outputs of shape \(\).* not logits \(1, C\)"),
+    f"{BASE} --cache features": (2, "cache='features': it is of an ONNX file, and 'net:make' is none"),
     "correct odd:lazy wrong.npy --label 3": (2, "body.weight has no shape yet: run the network once"),
     "correct odd:leaving wrong.npy --label 3": (2, "model='odd:leaving': it raised SystemExit"),
     "correct broken:make wrong.npy --label 3": (2, "it raised SyntaxError.* while broken was imported"),
@@ -216,6 +225,8 @@ def odd_files(folder, model, tmp_path_factory):
     path = tmp_path_factory.mktemp("odd")
     x = np.load(folder / "wrong.npy")
     (path / "odd.py").write_text(ODD)
+    (path / "birds.txt").write_text("a\nb\nc, d\ne\ncrane\ncrane\ng\nh\ni\nj\n")
+    np.save(path / "below.npy", np.arange(150) % 10 - 1)
     (path / "broken.py").write_text("x = = 3")
     (path / "short.txt").write_text("one\ntwo\n")
     (path / "no.png").write_text("no picture")

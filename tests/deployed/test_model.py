@@ -185,7 +185,7 @@ def test_weights_that_do_not_fit_are_refused(files, tmp_path):
         load(files / "graph", files / "state")
     with pytest.raises(ConfigError, match="no such file"):
         load(FACTORY, files / "stat")
-    with pytest.raises(ConfigError, match="head='w': a head is named of an ONNX file"):
+    with pytest.raises(ConfigError, match="head='w': it is of an ONNX file"):
         load(FACTORY, head="w")
     (tmp_path / "w.pt").write_bytes(b"\xff\xd8\xff a picture")
     for given in ((FACTORY, tmp_path / "w.pt"), (tmp_path / "w.pt",)):
