@@ -91,6 +91,17 @@ class Asked:
             )
         return values
 
+    @torch.no_grad()
+    def looked_at(self, text: str, where: str) -> Inputs:
+        """Read inputs that are run later, and run the first: what the model does not take is refused before a search.
+
+        Raises:
+            InputError: The model does not take them.
+        """
+        found = self.read(text, where)
+        passed(self.model.network, self.given(found)[:1], where)
+        return found
+
     def sample(self, arguments: Namespace) -> Inputs:
         """Read the sample: the inputs that --index takes, or all.
 

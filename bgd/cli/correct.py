@@ -95,7 +95,7 @@ def _watched(asked: Asked, arguments: Namespace) -> list[Watched]:
     if arguments.keep:
         found.append(Watched("keep", asked.read(arguments.keep, "keep"), None))
     if arguments.check:
-        inputs = asked.read(arguments.check, "check")
+        inputs = asked.looked_at(arguments.check, "check")
         found.append(Watched("check", inputs, asked.labels(arguments.check_labels, inputs, "check-labels")))
     elif arguments.check_labels:
         raise UsageError(

@@ -139,6 +139,7 @@ CASES = {  # words -> status, sentence
     f"{BASE} --check other.npz:x --max-flips 5%": (2, "'5%' is no count such as 3, nor a share such as 0.01"),
     "effects fix.safetensors net:make other.npz:x --weights net.pt --labels below.npy": (2, "a label is -1: class"),
     "correct net:make wrong.npy --weights net.pt --label crane --classes birds.txt": (2, "give the number: 4, 5"),
+    f"{BASE} --check short.npy": (2, r"check: the model.*does not take an input of shape \(1, 1, 7, 7\)"),
     f"{BASE} --max-flips 3": (2, "--max-flips and --max-drop are about other inputs"),
     f"{BASE} --method output_bias --check other.npz:x --max-flips 0": (1, "refused: .* inputs change class"),
     f"{BASE} --method output_bias --check other.npz:x --check-labels other.npz:y --max-drop 0": (1, "accuracy falls"),
