@@ -146,7 +146,7 @@ def _kind(tensor: torch.Tensor) -> str:
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is no model.
+    """Refuse what is no model, or one whose parameters have no shapes yet.
 
     Raises:
         NetworkError: It says what it is.
@@ -154,6 +154,9 @@ def check_model(model: Any) -> None:
     if not isinstance(model, nn.Module):
         kind = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
         raise NetworkError(f"the model is {kind}: an nn.Module is wanted, which gives logits (N, C)")
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise NetworkError(f"parameter {name} has no shape yet: run the network once before")
 
 
 def _check_parameters(network: nn.Module) -> None:
@@ -161,8 +164,6 @@ def _check_parameters(network: nn.Module) -> None:
     check_model(network)
     kinds: dict[torch.dtype, str] = {}
     for name, parameter in network.named_parameters():
-        if is_lazy(parameter):
-            raise NetworkError(f"parameter {name} has no shape yet: run the network once before")
         if parameter.is_meta:
             raise NetworkError(f"parameter {name} has no values, being on the meta device: load them before")
         if not parameter.is_floating_point():

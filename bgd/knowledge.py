@@ -17,7 +17,7 @@ from bgd.curvature.gradient import mean_gradient
 from bgd.errors import ConfigError, nearest
 from bgd.flat import FlatNetwork, check_model
 from bgd.modes import ordinary, ordinary_tensor
-from bgd.outputs import check_inputs, readable
+from bgd.outputs import InputError, check_inputs, readable
 from bgd.parameters import ParameterSpace
 
 LEVELS = ("nothing", "statistic", "keep_set", "training_data")  # each with what the ones before it have
@@ -104,7 +104,7 @@ class Knowledge:
         @cache
         def kept_images() -> torch.Tensor:
             assert keep is not None, "asked for where it is there"
-            readable(model, keep, where="keep")
+            _check_finite(readable(model, keep, where="keep"), keep)
             return keep
 
         has_gradient = training is not None or GRADIENT in (statistics or {})
@@ -184,6 +184,24 @@ def check_level(level: Any, where: str = "knows") -> str:
     if level not in LEVELS:
         raise ConfigError(f"{where}={level!r}: no such level of knowledge; {nearest(str(level), LEVELS)}")
     return str(level)
+
+
+@torch.no_grad()
+def _check_finite(network: nn.Module, keep: torch.Tensor) -> None:
+    """Refuse a keep-set with an input that is not finite and makes the network's outputs so: it has no class to keep.
+
+    Raises:
+        InputError: Names the first.
+    """
+    if not keep.is_floating_point():
+        return
+    strange = (~torch.isfinite(keep).flatten(1).all(1)).nonzero().flatten().tolist()
+    for place in strange:
+        if not torch.isfinite(network(keep[place : place + 1].clone())).all():
+            raise InputError(
+                f"keep: its input {place} is not finite, nor is what the model says of it, so that it has no class to "
+                "keep: take it out"
+            )
 
 
 def _pair(training: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -80,8 +80,12 @@ def check_inputs(images: Any, labels: Any, where: str) -> None:
             f"{where}: labels of shape {tuple(labels.shape)} for {len(images)} images: a class index for each is "
             "wanted, as one_hot.argmax(1) gives"
         )
-    if labels.is_floating_point() or labels.dtype == torch.bool or int(labels.min()) < 0:
+    if labels.is_floating_point() or labels.dtype == torch.bool:
         raise InputError(f"{where}: labels are {labels.dtype}: class indices are whole numbers from 0 on")
+    if int(labels.min()) < 0:
+        raise InputError(
+            f"{where}: a label is {int(labels.min())}: class indices are whole numbers from 0 on"
+        )
 
 
 @torch.no_grad()
@@ -96,10 +100,16 @@ def opened(network: nn.Module, image: torch.Tensor, where: str = "x") -> nn.Modu
         where: What the input is called, for messages.
 
     Raises:
-        InputError: It does not take the input.
+        InputError: It does not take the input, or gives one number for it.
     """
     outputs = passed(network, image, where)
-    if not isinstance(outputs, torch.Tensor) and isinstance(logits_in(outputs), torch.Tensor):
+    logits = logits_in(outputs)
+    if isinstance(logits, torch.Tensor) and logits.dim() == 2 and logits.shape[1] == 1:
+        raise InputError(
+            "the model gives one number for an input, and classes are two or more: where it says no or yes, end it in "
+            "torch.cat([torch.zeros_like(z), z], 1), without a sigmoid"
+        )
+    if not isinstance(outputs, torch.Tensor) and isinstance(logits, torch.Tensor):
         core = unwrapped(network)[1]
         core.__class__ = _derived(type(core))
     return tamed(network)

@@ -150,6 +150,8 @@ def test_a_file_is_replaced_on_purpose_alone_and_as_a_whole(tmp_path, monkeypatc
     path = tmp_path / "fix"
     patch.save(path)
     whole = path.read_bytes()
+    with pytest.raises(FileNotFoundError, match=r"there is no such folder: '.*none'"):
+        patch.save(tmp_path / "none" / "fix")
     with pytest.raises(FileExistsError, match="overwrite=True replaces it"):
         patch.save(path)
     changed = dataclasses.replace(patch, metadata={"seed": "1"})

@@ -162,7 +162,10 @@ def numbers(text: str) -> list[int]:
 
 def bound(text: str) -> float:
     """Read a count or a share: a whole number is a count."""
-    return int(text) if text.isdecimal() else float(text)
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no count such as 3, nor a share such as 0.01") from None
 
 
 Add = Callable[[ArgumentParser], None]

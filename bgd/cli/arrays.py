@@ -13,6 +13,7 @@ from bgd.deployed import open_tensors
 from bgd.errors import ConfigError, first_line, nearest
 from bgd.outputs import InputError
 
+DTYPES = ("bfloat16", "float16", "float32", "float64", "bool", "int8", "int16", "int32", "int64", "uint8")
 SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 
 
@@ -99,8 +100,7 @@ def converted(values: torch.Tensor, dtype: str | None, where: str) -> torch.Tens
     """
     if dtype is None:
         return values
-    known = {name: kind for name, kind in vars(torch).items() if isinstance(kind, torch.dtype)}
-    if dtype not in known:
-        usual = [name for name in known if name.startswith(("float", "bfloat", "int", "uint8"))]
-        raise ConfigError(f"--dtype={dtype!r}, of {where}: no such type; {nearest(dtype, usual)}")
-    return values.to(known[dtype])
+    if dtype not in DTYPES:
+        raise ConfigError(f"--dtype={dtype!r}, of {where}: no such type; {nearest(dtype, DTYPES)}")
+    kind: torch.dtype = getattr(torch, dtype)
+    return values.to(kind)

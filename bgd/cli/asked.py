@@ -1,17 +1,20 @@
 """From the words of a command line to what the library takes: model, inputs, goal, knowledge, method."""
 
 import json
+import re
 from argparse import Namespace
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from bgd.cli import arrays
 from bgd.cli.classes import Classes, labels
 from bgd.cli.inputs import Inputs, Reader
 from bgd.cli.parser import UsageError
+from bgd.cli.words import counted
 from bgd.corrector import DEFAULT
 from bgd.deployed import carried, open_tensors
 from bgd.deployed.model import Deployed, load
@@ -19,14 +22,16 @@ from bgd.deployed.onnx_head import OnnxModel
 from bgd.errors import ConfigError
 from bgd.goals import Goal
 from bgd.knowledge import GIVES, Knowledge
-from bgd.outputs import InputError, readable
+from bgd.outputs import InputError, passed, readable
 from bgd.patch import Patch, PatchError
 from bgd.progress import told
 
-OPTIONS = {
-    "statistic": "--training INPUTS,LABELS, or --statistics FILE",
-    "keep_set": "--keep INPUTS",
-    "training_data": "--training INPUTS,LABELS",
+OPTIONS = {  # what the library says -> what the command has for it
+    GIVES["statistic"]: "--training INPUTS,LABELS, or --statistics FILE",
+    GIVES["keep_set"]: "--keep INPUTS",
+    GIVES["training_data"]: "--training INPUTS,LABELS",
+    "overwrite=True": "--overwrite",
+    "shared=True": "--shared",
 }
 
 
@@ -63,21 +68,39 @@ class Asked:
         """Return inputs as the model's network takes them: of an ONNX file the features, computed once.
 
         Raises:
-            InputError: They are of another type of number.
+            InputError: They are of another type of number, or the model does not take them.
         """
         if inputs not in self._given:
             self._given[inputs] = self._checked(inputs)
         return self._given[inputs]
 
     def _checked(self, inputs: Inputs) -> torch.Tensor:
-        values = self.model.inputs(inputs.values)
-        wanted = next((each.dtype for each in self.model.network.parameters()), values.dtype)
-        if values.is_floating_point() and values.dtype != wanted:
+        try:
+            values = self.model.inputs(inputs.values)
+        except InputError as error:
+            raise InputError(f"{inputs.text}: {error}") from error
+        network = self.model.network
+        kinds = {each.dtype for each in network.parameters()}
+        if len(kinds) != 1 or values.dtype in kinds or values.is_complex():
+            return values
+        (wanted,) = kinds
+        if values.is_floating_point() or (not _takes(network, values) and _takes(network, values.to(wanted))):
             own, kind = (str(each).removeprefix("torch.") for each in (values.dtype, wanted))
             raise InputError(
                 f"{inputs.text} is {own}, and the model takes {kind}: --dtype {kind} turns it into that"
             )
         return values
+
+    @torch.no_grad()
+    def looked_at(self, text: str, where: str) -> Inputs:
+        """Read inputs that are run later, and run the first: what the model does not take is refused before a search.
+
+        Raises:
+            InputError: The model does not take them.
+        """
+        found = self.read(text, where)
+        passed(self.model.network, self.given(found)[:1], where)
+        return found
 
     def sample(self, arguments: Namespace) -> Inputs:
         """Read the sample: the inputs that --index takes, or all.
@@ -169,6 +192,16 @@ class Asked:
         return found
 
 
+@torch.no_grad()
+def _takes(network: nn.Module, inputs: torch.Tensor) -> bool:
+    """Whether a network takes the first of some inputs."""
+    try:
+        passed(network, inputs[:1])
+    except InputError:
+        return False
+    return True
+
+
 def model_of(arguments: Namespace) -> Deployed:
     """Load the model of a command line.
 
@@ -211,8 +244,13 @@ def labels_of(arguments: Namespace, classes: Classes, count: int) -> list[int]:
     found = classes.numbers(arguments.label, "--label")
     if len(found) != count:
         raise UsageError(
-            f"--label={arguments.label!r}: {len(found)} labels for {count} inputs; --index takes one of several, "
-            "and a single input needs a first dimension that counts inputs, x[None]"
+            f"--label={arguments.label!r}: {counted(len(found), 'label')} for {counted(count, 'input')}; "
+            "--index takes one of several, and a single input needs a first dimension that counts inputs, x[None]"
+        )
+    accepted = classes.numbers(arguments.accept, "--accept") if arguments.accept else found
+    if not set(found) <= set(accepted):
+        raise UsageError(
+            f"--label={arguments.label!r}: --accept={arguments.accept!r} has no such class, and says which will do"
         )
     return found
 
@@ -228,10 +266,10 @@ def method_of(arguments: Namespace) -> tuple[str, dict[str, Any]]:
 
 
 def as_options(sentence: str) -> str:
-    """Return a sentence of the library with the command's options where it names arguments of `Knowledge.of`."""
-    for level, option in OPTIONS.items():
-        sentence = sentence.replace(GIVES[level], option)
-    return sentence
+    """Return a sentence of the library with the command's options where it names arguments."""
+    for argument, option in OPTIONS.items():
+        sentence = sentence.replace(argument, option)
+    return re.sub(r"where=\('(\w+)',\)", r"--where \1", sentence)
 
 
 def value_of(text: str) -> Any:

@@ -138,9 +138,9 @@ def _words(about: dict[str, Any], inputs: Inputs, classes: Classes) -> str:
     ]
     there = [name for name, each in about["arithmetics"].items() if each["runs"]]
     facts.append(f"arithmetics that --where may name: {', '.join(there)}")
-    facts += [
-        f"not {name}: {each['reason']}" for name, each in about["arithmetics"].items() if not each["runs"]
-    ]
+    for name, each in about["arithmetics"].items():
+        if not each["runs"]:
+            facts.append(f"not {name}: {each['reason'].removeprefix(f'{name}: ')}")
     runs: list[str] = []
     reasons: dict[str, list[str]] = defaultdict(list)
     for name, each in about["methods"].items():

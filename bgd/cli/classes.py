@@ -33,7 +33,7 @@ class Classes:
             return cls()
         path, _, key = text.partition(":") if ".json:" in text else (text, "", "")
         try:
-            content = Path(path).read_text(encoding="utf-8")
+            content = Path(path).read_text(encoding="utf-8-sig")
             if Path(path).suffix != ".json":
                 return cls(tuple(line.strip() for line in content.splitlines() if line.strip()))
             held = json.loads(content)
@@ -54,9 +54,14 @@ class Classes:
         """Return the class of a name or a number.
 
         Raises:
-            ConfigError: It is none.
+            ConfigError: It is none, or the name of several.
         """
         word = word.strip()
+        if self.names.count(word) > 1:
+            alike = ", ".join(str(number) for number, name in enumerate(self.names) if name == word)
+            raise ConfigError(
+                f"{where}={word!r}: it is the name of several classes; give the number: {alike}"
+            )
         if word in self.names:
             return self.names.index(word)
         if word.isdecimal():
@@ -69,7 +74,9 @@ class Classes:
         raise ConfigError(f"{where}={word!r}: no such class; {advice}")
 
     def numbers(self, words: str, where: str) -> list[int]:
-        """Return the classes of names or numbers between commas."""
+        """Return the classes of names or numbers between commas; a name may have some itself."""
+        if words.strip() in self.names:
+            return [self.number(words, where)]
         return [self.number(word, where) for word in words.split(",")]
 
 

@@ -95,8 +95,12 @@ def _watched(asked: Asked, arguments: Namespace) -> list[Watched]:
     if arguments.keep:
         found.append(Watched("keep", asked.read(arguments.keep, "keep"), None))
     if arguments.check:
-        inputs = asked.read(arguments.check, "check")
+        inputs = asked.looked_at(arguments.check, "check")
         found.append(Watched("check", inputs, asked.labels(arguments.check_labels, inputs, "check-labels")))
+    elif arguments.check_labels:
+        raise UsageError(
+            f"--check-labels={arguments.check_labels!r}: --check gives the inputs that they are of"
+        )
     if not found and (arguments.max_flips is not None or arguments.max_drop is not None):
         raise UsageError("--max-flips and --max-drop are about other inputs: --check INPUTS, or --keep")
     return found

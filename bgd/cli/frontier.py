@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from bgd.cli.asked import Asked, as_options, goal_of, labels_of
+from bgd.cli.inputs import Inputs as Read
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
 from bgd.cli.target import files_in, refuse_target
-from bgd.pareto import METHODS, Attempt, Frontier, frontier as survey
+from bgd.pareto import METHODS, Attempt, Frontier, NothingToCorrectError, frontier as survey
 from bgd.pareto.lots import Inputs
 from bgd.progress import told
 
@@ -23,10 +24,27 @@ def frontier(arguments: Namespace) -> Outcome:
     """Correct each input by each method, and say what each costs."""
     refuse_target(arguments.output, arguments.overwrite, files_in(arguments))
     _refuse_kind(arguments.output)
+    if not arguments.keep and not arguments.check:
+        raise UsageError(
+            "effects are seen on other inputs: --check INPUTS, or --keep, half of which is held out"
+        )
     asked = Asked.of(arguments)
     sample = asked.sample(arguments)
     labels = labels_of(arguments, asked.classes, len(sample))
-    found = survey(
+    try:
+        found = _surveyed(arguments, asked, sample, labels)
+    except NothingToCorrectError as error:
+        return Outcome({"inputs": 0, "output": None}, "nothing is written", str(error))
+    found = replace(found, refused={name: as_options(why) for name, why in found.refused.items()})
+    if not arguments.output:
+        return Outcome({**_record(found), "output": None}, str(found))
+    found.figure(arguments.output)
+    return Outcome({**_record(found), "output": arguments.output}, f"{found}\n\nwritten: {arguments.output}")
+
+
+def _surveyed(arguments: Namespace, asked: Asked, sample: Read, labels: list[int]) -> Frontier:
+    """Correct each input by each method."""
+    return survey(
         asked.model.network,
         asked.given(sample),
         labels,
@@ -39,10 +57,6 @@ def frontier(arguments: Namespace) -> Outcome:
         seed=arguments.seed,
         progress=lambda done, total, what: told("corrections", done, total),
     )
-    found = replace(found, refused={name: as_options(why) for name, why in found.refused.items()})
-    if arguments.output:
-        found.figure(arguments.output)
-    return Outcome({**_record(found), "output": arguments.output}, str(found))
 
 
 def _refuse_kind(output: str | None) -> None:

@@ -6,6 +6,7 @@ import sys
 import traceback
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Any
 
@@ -25,9 +26,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever read has gone, as `head` does: what is left to print goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read the help has gone, as `head` does
+        _silence()
         return DONE
+    except OSError as error:  # of stdout: what a command reads and writes has been told of before
+        print(f"bgd: error: the answer cannot be printed: {error.strerror}", file=sys.stderr, flush=True)
+        _silence()
+        return WRONG
 
 
 def _run(words: Sequence[str]) -> int:
@@ -35,24 +40,26 @@ def _run(words: Sequence[str]) -> int:
     as_json = "--json" in words
     try:
         arguments = parsed(words)
-        return _printed(arguments.command, command(arguments), as_json)
     except SystemExit as end:  # argparse has printed its help or its version
         return int(end.code or DONE)
+    except ConfigError as error:
+        return _failed(str(error), type(error).__name__, WRONG, as_json)
+    try:
+        outcome = command(arguments)
     except KeyboardInterrupt:
         return _failed("stopped; nothing more is written", "KeyboardInterrupt", STOPPED, as_json)
-    except BrokenPipeError:
-        raise
     except Exception as error:
         if _is_users(error):
             return _failed(_sentence(error), type(error).__name__, WRONG, as_json)
         traceback.print_exc()
         return _failed(f"a fault of bgd: {error!r}", type(error).__name__, FAULT, as_json)
+    return _printed(arguments.command, outcome, as_json)
 
 
 def command(arguments: Namespace) -> Outcome:
-    """Run the command that is asked for."""
+    """Run the command that is asked for; what the user's code prints goes to stderr, with the notes."""
     module = import_module(COMMANDS[arguments.command].module)
-    with noted_warnings(), progress():
+    with noted_warnings(), progress(), redirect_stdout(sys.stderr):
         outcome: Outcome = getattr(module, arguments.command)(arguments)
     return outcome
 
@@ -62,10 +69,10 @@ def _printed(name: str, outcome: Outcome, as_json: bool) -> int:
     if as_json:
         error = {"error": outcome.error} if outcome.error else {}
         _print_json({"command": name, "status": outcome.status, **error, **outcome.record})
-    else:
-        print(outcome.words, flush=True)
-        if outcome.error:
-            print(f"bgd: {outcome.error}", file=sys.stderr, flush=True)
+        return outcome.status
+    _print(outcome.words)
+    if outcome.error:
+        print(f"bgd: {outcome.error}", file=sys.stderr, flush=True)
     return outcome.status
 
 
@@ -78,7 +85,20 @@ def _failed(sentence: str, kind: str, status: int, as_json: bool) -> int:
 
 
 def _print_json(record: Any) -> None:
-    print(json.dumps(plain(record), ensure_ascii=False, allow_nan=False), flush=True)
+    _print(json.dumps(plain(record), ensure_ascii=False, allow_nan=False))
+
+
+def _print(text: str) -> None:
+    """Print an answer; it goes nowhere where whoever read it has gone, and the status stays."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _silence()
+
+
+def _silence() -> None:
+    """Let what is left to print on stdout go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_users(error: Exception) -> bool:
@@ -95,10 +115,8 @@ def _is_users(error: Exception) -> bool:
 
 def _sentence(error: Exception) -> str:
     """Return an error's message: of the system's errors the file first, options where the library names arguments."""
-    if isinstance(error, LookupError):
-        from bgd.cli.asked import as_options
-
-        return as_options(str(error))
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    from bgd.cli.asked import as_options
+
+    return as_options(str(error))

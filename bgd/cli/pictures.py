@@ -6,6 +6,7 @@ There are two kinds of steps, in this order, and each kind in the order that it 
 number, or one a channel), `last` (channels last, (H, W, C)).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 BILINEAR = 2  # pillow's number of the filter
-MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # with eight bits a channel at the most
+MODES = (
+    "1",
+    "L",
+    "LA",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBX",
+    "CMYK",
+    "YCbCr",
+)  # that pillow turns into the two it gives
 
 OnPicture = Callable[["Image"], "Image"]
 OnNumbers = Callable[[torch.Tensor], torch.Tensor]
@@ -100,7 +112,12 @@ def _opened(path: Path) -> "Image":
             raise
         raise InputError(f"{path} cannot be read as a picture: {first_line(error)}") from error
     if picture.mode not in MODES:
-        raise InputError(f"{path} has more than eight bits a channel ({picture.mode}): give it as .npy")
+        deep = (
+            "has more than eight bits a channel"
+            if picture.mode[0] in "IF"
+            else "is of a kind that is not read"
+        )
+        raise InputError(f"{path} {deep} ({picture.mode}): give it as .npy")
     return picture
 
 
@@ -154,6 +171,8 @@ def _crop(value: str) -> OnPicture:
 
 def _scale(value: str) -> OnNumbers:
     low, high = map(float, value.split(".."))
+    if low == high or not math.isfinite(low - high):
+        raise ValueError
     return lambda numbers: low + (high - low) * (numbers / 255)
 
 
@@ -188,7 +207,10 @@ def _fit(values: torch.Tensor, numbers: torch.Tensor, step: str) -> torch.Tensor
 
 
 def _channels(value: str) -> torch.Tensor:
-    return torch.tensor([float(each) for each in value.split("/")]).view(-1, 1, 1)
+    numbers = [float(each) for each in value.split("/")]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError
+    return torch.tensor(numbers).view(-1, 1, 1)
 
 
 def _sides(value: str) -> tuple[int, ...]:

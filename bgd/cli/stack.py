@@ -19,6 +19,8 @@ def stack(arguments: Namespace) -> Outcome:
     """Change a stack as asked, and say how each of its fixes stands."""
     written = _written(arguments)
     refuse_target(arguments.squash, arguments.overwrite, files_in(arguments, "squash"))
+    if written and arguments.squash and Path(written).resolve() == Path(arguments.squash).resolve():
+        raise UsageError(f"--squash={arguments.squash!r}: the stack is written there")
     asked = Asked.of(arguments)
     there = Path(arguments.stack).exists()
     held = Stack.load(arguments.stack, asked.model.network) if there else Stack(asked.model.network)
@@ -49,7 +51,14 @@ def _written(arguments: Namespace) -> str | None:
     there = Path(arguments.stack).exists()
     if not there and not arguments.add:
         raise UsageError(f"stack={arguments.stack!r}: there is no such file; --add FIX begins one")
+    for option in () if arguments.add else ("sample", "label", "accept", "index", "note"):
+        if getattr(arguments, option) is not None:
+            raise UsageError(f"--{option} is of a fix that is added: --add FIX")
+    if arguments.add and arguments.sample is None and (arguments.label or arguments.accept):
+        raise UsageError("--label and --accept are of inputs: --sample SAMPLE")
     if not arguments.add and arguments.undo is None:
+        if arguments.output:
+            raise UsageError(f"--output={arguments.output!r}: nothing changes without --add or --undo")
         return None
     if there and not arguments.output and not arguments.overwrite:
         raise UsageError(

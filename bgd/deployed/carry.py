@@ -20,6 +20,8 @@ from bgd.patch import Part, Patch, PatchError, Verdict
 from bgd.patch.model import STATES, Side
 from bgd.patch.parts import sha256
 
+HAS: dict[Side, str] = {"old": "does not have the patch in it", "new": "has the patch in it already"}
+
 
 @dataclass(frozen=True, eq=False)
 class Carried:
@@ -55,8 +57,20 @@ def carried(
         shared: Change a tensor together with everything that shares it in the file.
 
     Raises:
-        PatchError: A tensor of the patch is not in the file, is there several times, or is shared there.
+        PatchError: A tensor of the patch is not in the file, is there several times, or is shared there; or all of them
+            are, with the values of the other side.
     """
+    try:
+        return _carried(patch, file, side, strict, shared)
+    except PatchError as error:
+        other: Side = "new" if side == "old" else "old"
+        if not _holds(patch, file, other):
+            raise
+        raise PatchError(f"{file.path} {HAS[other]}") from error
+
+
+def _carried(patch: Patch, file: TensorFile, side: Side, strict: bool, shared: bool) -> Carried:
+    """Find the tensors of a patch in a file, where they hold the values of a side."""
     parts = patch.parts()
     if not parts:
         raise PatchError("the patch changes nothing")
@@ -126,7 +140,7 @@ def verify_file(patch: Patch, path: str | PathLike[str]) -> Verdict:
     file, reasons = open_tensors(path), {}
     for side, state in STATES.items():
         try:
-            return Verdict(state, renamed=carried(patch, file, side, shared=True).renamed)
+            return Verdict(state, renamed=_carried(patch, file, side, True, True).renamed)
         except PatchError as error:
             reasons[side] = str(error)
     return Verdict("neither", reasons["new" if _holds(patch, file, "new") else "old"])
@@ -135,7 +149,7 @@ def verify_file(patch: Patch, path: str | PathLike[str]) -> Verdict:
 def _holds(patch: Patch, file: TensorFile, side: Side) -> bool:
     """Whether a file has a patch's old or new values at its places, whatever lies beside them."""
     try:
-        return bool(carried(patch, file, side, strict=False, shared=True))
+        return bool(_carried(patch, file, side, strict=False, shared=True))
     except PatchError:
         return False
 

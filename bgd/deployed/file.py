@@ -13,11 +13,13 @@ from contextlib import ExitStack
 from math import prod
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
 
 from bgd.errors import nearest
+from bgd.patch.file import check_folder
 from bgd.patch.parts import bits, kind
 
 Changes = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
@@ -37,11 +39,14 @@ class TensorFile(ABC):
         kind: Name of the format.
         path: Where the file is.
         unfit: Weights in a form that cannot be changed, by name: why, and what to do, as the end of a sentence.
+        rest: Tensors of other numbers, such as permutations and masks: no patch changes them, the model computes with
+            them. Of formats that are models of their own it may be empty.
     """
 
     kind: ClassVar[str]
     path: Path
     unfit: Mapping[str, str]
+    rest: Mapping[str, torch.Tensor] = MappingProxyType({})
 
     @abstractmethod
     def __init__(self, path: Path) -> None: ...
@@ -74,6 +79,7 @@ class TensorFile(ABC):
         Raises:
             FormatError: A tensor has no such place or type, or the new file does not say what it should.
             FileExistsError: There is a file.
+        FileNotFoundError: There is no folder for it.
         """
         out = _place(self.path, Path(out), overwrite)
         wanted = {name: self._changed(name, *change) for name, change in changes.items()}
@@ -149,4 +155,5 @@ def _place(source: Path, out: Path, overwrite: bool) -> Path:
             raise FormatError(f"{out} is the file that is read: name another, it is never written over")
         if not overwrite:
             raise FileExistsError(f"{out} is there already: overwrite=True replaces it")
+    check_folder(out)
     return out

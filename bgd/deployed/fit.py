@@ -170,9 +170,9 @@ def _unlike(part: Part, name: str, tensor: torch.Tensor) -> str:
     """In words, why a tensor of the part's name cannot be the part's."""
     if tensor.dtype != part.old.dtype:
         there, here = kind(tensor.dtype), kind(part.old.dtype)
+        survives = f" (where=({there!r},) in the goal checks that the correction survives)"
         return (
             f"{name} is {there} in the file, {here} in the patch, so the values differ: correct the model in {there}, "
-            f"or write the patch into the {here} file and convert it again (where=({there!r},) in the goal checks that "
-            "the correction survives)"
+            f"or write the patch into the {here} file and convert it again{'' if there == 'float64' else survives}"
         )
     return f"{name} has the shape {tuple(tensor.shape)} in the file, {part.shape} in the patch"

@@ -3,6 +3,8 @@
 import importlib
 import re
 import sys
+import warnings
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +17,7 @@ from bgd.deployed.file import TensorFile
 from bgd.deployed.onnx_head import OnnxModel, Progress
 from bgd.deployed.tensors import open_tensors
 from bgd.errors import ConfigError, first_line, nearest
-from bgd.flat import private_copy
+from bgd.flat import check_model, private_copy
 from bgd.outputs import logits_in
 from bgd.patch import Patch
 
@@ -129,9 +131,9 @@ def load(
             )
         if kind == "ONNX":
             return OnnxModel.open(path, head, cache=cache, progress=progress)
+        _refuse_onnx(text, head=head, cache=cache)
         return TorchModel(_network_of(path, kind), path)
-    if head is not None:
-        raise ConfigError(f"head={head!r}: a head is named of an ONNX file, and {str(text)!r} is none")
+    _refuse_onnx(text, head=head, cache=cache)
     if not FACTORY.fullmatch(str(text)):
         raise ConfigError(
             f"model={str(text)!r}: no such file; package.module:factory is wanted, or a file of ONNX, torch.export or "
@@ -142,6 +144,17 @@ def load(
         return TorchModel(network)
     _fill(network, Path(weights))
     return TorchModel(network, Path(weights))
+
+
+def _refuse_onnx(text: str | PathLike[str], **given: str | PathLike[str] | None) -> None:
+    """Refuse what is given of an ONNX file alone.
+
+    Raises:
+        ConfigError: Something is.
+    """
+    for key, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{key}={str(value)!r}: it is of an ONNX file, and {str(text)!r} is none")
 
 
 def _network_of(path: Path, kind: str) -> nn.Module:
@@ -162,6 +175,8 @@ def _made(text: str) -> nn.Module:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ConfigError(f"model={text!r}: {error}, neither installed nor in this folder") from error
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        raise ConfigError(f"model={text!r}: {_raised(error)} while {module} was imported") from error
     for part in name.split("."):
         if not hasattr(found, part):
             shown = [each for each in dir(found) if not each.startswith("_")]
@@ -169,15 +184,24 @@ def _made(text: str) -> nn.Module:
         found = getattr(found, part)
     try:
         made = private_copy(found) if isinstance(found, nn.Module) else found()
-    except Exception as error:  # whatever the user's code raises
-        raise ConfigError(f"model={text!r}: it raised {type(error).__name__}: {first_line(error)}") from error
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        raise ConfigError(f"model={text!r}: {_raised(error)}") from error
     if not isinstance(made, nn.Module):
         raise ConfigError(f"model={text!r}: it gives a {type(made).__name__}, and no nn.Module")
+    check_model(made)
     return made
 
 
+def _raised(error: BaseException) -> str:
+    return f"it raised {type(error).__name__}: {first_line(error)}"
+
+
 def _fill(network: nn.Module, path: Path) -> None:
-    """Load weights into a network, from behind whatever prefix the file has; whole numbers stay the factory's."""
+    """Load weights into a network, from behind whatever prefix the file has.
+
+    Warns of tensors of whole numbers that the file has not, which stay the factory's, and where the file has another
+    type of floating-point number, as a patch of the network is none of the file.
+    """
     if not path.is_file():
         raise ConfigError(f"weights={str(path)!r}: no such file")
     file = open_tensors(path)
@@ -185,19 +209,45 @@ def _fill(network: nn.Module, path: Path) -> None:
         raise ConfigError(
             f"weights={str(path)!r} is {file.kind}, a model of its own: give it without a factory"
         )
-    own = {name: each for name, each in network.state_dict().items() if each.is_floating_point()}
+    state = {name: each for name, each in network.state_dict().items() if isinstance(each, torch.Tensor)}
+    own = {name: each for name, each in state.items() if each.is_floating_point()}
     prefix = _prefix(list(own), file)
     for name in file.names:
         if name.startswith(prefix) and name.removeprefix(prefix) not in own:
             raise ConfigError(f"{path} holds {name!r}, which the network has not; {nearest(name, own)}")
     for name, tensor in own.items():
-        theirs = file.tensor(prefix + name)
-        if theirs.shape != tensor.shape:
-            raise ConfigError(
-                f"{path} holds the weights of another network: {prefix + name} is {tuple(theirs.shape)} there, "
-                f"{tuple(tensor.shape)} in the network"
+        _copy(tensor, file.tensor(prefix + name), prefix + name, path)
+    for name in (each for each in state if each not in own):
+        if prefix + name in file.rest:
+            _copy(state[name], file.rest[prefix + name], prefix + name, path)
+        elif not name.endswith("num_batches_tracked"):  # BatchNorm does not compute with it in eval mode
+            warnings.warn(
+                f"{path} holds no {prefix + name!r}: it stays as the factory makes it", stacklevel=3
             )
-        tensor.copy_(theirs)
+    theirs = _types(file.tensor(prefix + name) for name in own)
+    if theirs != _types(own.values()):
+        warnings.warn(
+            f"{path} holds {theirs}, and the network {_types(own.values())}: no patch of it can be written there",
+            stacklevel=3,
+        )
+
+
+def _types(tensors: Iterable[torch.Tensor]) -> str:
+    return " and ".join(sorted({str(each.dtype).removeprefix("torch.") for each in tensors}))
+
+
+def _copy(tensor: torch.Tensor, theirs: torch.Tensor, name: str, path: Path) -> None:
+    """Copy a tensor of a file into one of the network.
+
+    Raises:
+        ConfigError: It has another shape.
+    """
+    if theirs.shape != tensor.shape:
+        raise ConfigError(
+            f"{path} holds the weights of another network: {name} is {tuple(theirs.shape)} there, "
+            f"{tuple(tensor.shape)} in the network"
+        )
+    tensor.copy_(theirs)
 
 
 def _prefix(own: list[str], file: TensorFile) -> str:

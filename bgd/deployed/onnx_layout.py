@@ -14,7 +14,7 @@ from torch import nn
 
 from bgd.deployed.onnx_graph import GraphHead
 from bgd.parameters import ParameterSpace
-from bgd.patch import Patch
+from bgd.patch import Patch, PatchError
 from bgd.patch.parts import sha256
 
 LAYER = "onnx_head"  # unlike any name in a file
@@ -76,6 +76,12 @@ class Layout:
             PatchError: It does not start from them, or changes other tensors of the file.
         """
         own = self.stored(patch) if all(name.startswith(f"{LAYER}.") for name in patch.tensors) else patch
+        before = [name for name in own.tensors if name not in self.tensors]
+        if before:
+            raise PatchError(
+                f"the patch changes {', '.join(before)}, and an ONNX file is run with changes of its head alone, "
+                f"{', '.join(self.tensors)}: any tensor can be written into it"
+            )
         space, flat = _space(self.tensors), _flat(self.tensors)
         own.over(space).apply(flat)
         return {

@@ -11,6 +11,9 @@ from bgd.patch.container import METADATA, TYPES, brief, check_gapless, json_head
 from bgd.patch.file import FLOATS
 from bgd.patch.parts import PatchError
 
+READ = {**TYPES, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool}
+Places = dict[str, tuple[tuple[int, ...], Numbers]]
+
 
 class SafetensorsFile(TensorFile):
     """A safetensors file, see `TensorFile`. Tensors in other types than plain floats stay as they are."""
@@ -21,9 +24,10 @@ class SafetensorsFile(TensorFile):
         self.path = path
         with mapped(path) as content:
             try:
-                self._tensors, self.unfit = _entries(content)
+                self._tensors, whole, self.unfit = _entries(content)
             except PatchError as error:
                 raise FormatError(f"{path} cannot be read: {error}") from error
+            self.rest = {name: numbers.read(content, shape) for name, (shape, numbers) in whole.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -42,23 +46,25 @@ class SafetensorsFile(TensorFile):
                 self._tensors[name][1].write(content, indices, values)
 
 
-def _entries(content: Bytes) -> tuple[dict[str, tuple[tuple[int, ...], Numbers]], dict[str, str]]:
-    """Return shape and place of each tensor of floats, and why others of the weights cannot be changed."""
+def _entries(content: Bytes) -> tuple[Places, Places, dict[str, str]]:
+    """Return where tensors of floats are, and others that are no weights; and why other weights cannot be changed."""
     entries, start = json_header(content)
     entries.pop(METADATA, None)
     spans = {name: _span(name, entry, len(content) - start) for name, entry in entries.items()}
     check_gapless({name: span[2:] for name, span in spans.items()}, len(content) - start)
-    tensors = {
-        name: (shape, Numbers(TYPES[dtype], ((start + first, prod(shape)),)))
+    places = {
+        name: (shape, Numbers(READ[dtype], ((start + first, prod(shape)),)))
         for name, (dtype, shape, first, _) in spans.items()
-        if TYPES.get(dtype) in FLOATS
+        if dtype in READ
     }
-    rest = {
+    tensors = {name: place for name, place in places.items() if place[1].dtype in FLOATS}
+    unfit = {
         name: QUANTISED
         for name, (dtype, shape, *_) in spans.items()
         if name not in tensors and is_quantised(name, dtype, shape)
     }
-    return tensors, rest
+    whole = {name: place for name, place in places.items() if name not in tensors and name not in unfit}
+    return tensors, whole, unfit
 
 
 def _span(name: str, entry: object, most: int) -> tuple[str, tuple[int, ...], int, int]:
@@ -67,7 +73,7 @@ def _span(name: str, entry: object, most: int) -> tuple[str, tuple[int, ...], in
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(first), int(last)]} if (
             all(type(size) is int and size >= 0 for size in (*shape, first, last)) and first <= last <= most
         ):
-            if dtype not in TYPES or last - first == prod(shape) * TYPES[dtype].itemsize:
+            if dtype not in READ or last - first == prod(shape) * READ[dtype].itemsize:
                 return dtype, tuple(shape), first, last
             raise PatchError(f"{brief(name)} has the shape {shape} in {dtype}, and {last - first:,} bytes")
     raise PatchError(f"{brief(name)} has no type, shape and place in the file")

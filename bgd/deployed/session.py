@@ -48,6 +48,7 @@ def session(
     Raises:
         PatchError: The patch does not fit the file.
         FormatError: The file is no ONNX file.
+        OSError: It cannot be read.
         ModuleNotFoundError: The package onnx or onnxruntime is not installed.
     """
     try:
@@ -57,9 +58,10 @@ def session(
     options = onnxruntime.SessionOptions()
     if threads is not None:
         options.intra_op_num_threads = threads
-    file = open_tensors(path) if patch is not None else None
-    if file is None or patch is None:
+    if patch is None:
+        Path(path).stat()  # what ONNX Runtime raises where there is no file is no OSError
         return onnxruntime.InferenceSession(fspath(path), options, providers=list(providers))
+    file = open_tensors(path)
     if not isinstance(file, OnnxFile):
         raise FormatError(f"{path} is {file.kind}, and ONNX Runtime runs ONNX files")
     parts = carried(patch, file, strict=strict, shared=shared).patch.parts()

@@ -36,7 +36,7 @@ class TorchFile(TensorFile):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._tensors: dict[str, torch.Tensor] = {}
-        self.unfit = {}
+        self.unfit, self.rest = {}, {}
         for name, tensor in _quietly(self._read, path).items():
             if _plain(tensor):
                 self._tensors[name] = tensor.detach()
@@ -46,6 +46,8 @@ class TorchFile(TensorFile):
                 self.unfit[name] = (
                     "is no plain dense tensor, whose values could be written: make it dense before"
                 )
+            else:
+                self.rest[name] = tensor.detach()
 
     @staticmethod
     @abstractmethod

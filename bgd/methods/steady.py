@@ -26,7 +26,7 @@ def check_steady(network: FlatNetwork, original: torch.Tensor, image: torch.Tens
     passed = image.clone()
     buffers = {name: value.clone() for name, value in network.module.named_buffers()}
     first = network.module(passed)
-    if not isinstance(first, torch.Tensor):
+    if not isinstance(first, torch.Tensor) or first.dim() != 2:
         return  # no logits: said where they are read
     first = first.clone()
     written = not torch.equal(bits(passed), bits(image)) if image.is_floating_point() else False

@@ -6,6 +6,7 @@ from os import PathLike
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from bgd.errors import nearest
 from bgd.markdown import markdown
 from bgd.patch import Patch
 
@@ -125,7 +126,9 @@ class Frontier:
         for each in self.attempts:
             if (each.method, each.input) == (method, input):
                 return each
-        raise LookupError(f"there is no attempt of {method!r} on input {input}")
+        there = nearest(method, {each.method for each in self.attempts})
+        inputs = ", ".join(map(str, sorted({each.input for each in self.attempts})))
+        raise LookupError(f"there is no attempt of {method!r} on input {input}; {there}; inputs {inputs}")
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a row for each attempt, as a pandas DataFrame: the fields of `Attempt` without the patch.

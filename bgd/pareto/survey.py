@@ -43,6 +43,10 @@ KEPT = 100_000  # values of a patch that is kept with its attempt
 Progress = Callable[[int, int, str], object]
 
 
+class NothingToCorrectError(ConfigError):
+    """The model gets every input right that it was to be corrected on."""
+
+
 def frontier(
     model: nn.Module,
     x: torch.Tensor,
@@ -79,6 +83,7 @@ def frontier(
 
     Raises:
         ConfigError: A method has no such name, nothing is held out, or no method applies.
+        NothingToCorrectError: The model gets every input right.
         NetworkError: The model cannot be corrected as it is.
         InputError: The model does not take the inputs, or has no such classes.
     """
@@ -110,7 +115,7 @@ def frontier(
         raise ConfigError(f"no method applies; {first}: {refused[first]}")
     tried = len({each.input for each in attempts})
     if not tried:
-        raise ConfigError("the model gets every input right: there is nothing to correct")
+        raise NothingToCorrectError("nothing to correct: the model gets every input right")
     right = len(labels) - tried
     return Frontier(
         attempts=tuple(attempts),

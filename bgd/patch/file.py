@@ -3,6 +3,7 @@
 docs/patch-format.md describes it for readers in other languages. Sign such a file with the package `model-signing`.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -47,10 +48,12 @@ def put(path: str | PathLike[str], content: bytes | bytearray, overwrite: bool) 
 
     Raises:
         FileExistsError: There is a file, and `overwrite` is False.
+        FileNotFoundError: There is no folder for it.
     """
     path = Path(path)
     if not overwrite and path.exists():
         raise FileExistsError(f"{path} is there already: overwrite=True replaces it")
+    check_folder(path)
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with partial.open("xb") as file:
@@ -60,6 +63,16 @@ def put(path: str | PathLike[str], content: bytes | bytearray, overwrite: bool) 
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a file's place whose folder is not there.
+
+    Raises:
+        FileNotFoundError: It names the folder.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
 
 
 def read(path: str | PathLike[str]) -> tuple[list[Part], dict[str, str]]:

@@ -6,8 +6,11 @@ import shlex
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch.nn.utils import parameters_to_vector
 
 import bgd as library
+from bgd.parameters import ParameterSpace
 from cli.conftest import made
 
 ODD = """
@@ -56,6 +59,24 @@ def raising():
 
 def number():
     return 3
+
+
+def leaving():
+    raise SystemExit(0)
+
+
+def lazy():
+    model = Odd(lambda out: out)
+    model.body = nn.LazyLinear(10)
+    return model
+
+
+def loss():
+    return Odd(lambda out: (torch.tensor(0.0), out))
+
+
+def single():
+    return Odd(lambda out: out[:, :1])
 """
 
 BASE = "correct net:make wrong.npy --weights net.pt --label 3"
@@ -76,11 +97,11 @@ CASES = {  # words -> status, sentence
     # the sample
     "correct net:make short.npy --weights net.pt --label 3": (2, r"does not take an input of shape \(1, 1, 7, 7\)"),
     "correct net:make wide.npy --weights net.pt --label 3": (2, "wide.npy is float64.*--dtype float32"),
-    "correct net:make whole.npy --weights net.pt --label 3": (2, "does not take an input .*int64"),
+    "correct net:make whole.npy --weights net.pt --label 3": (2, "whole.npy is int64.*--dtype float32"),
     "correct net:make nan.npy --weights net.pt --label 3": (2, "the input itself is not finite"),
     "correct net:make none.npy --weights net.pt --label 3": (2, "none.npy: No such file"),
     "correct net:make empty.npy --weights net.pt --label 3": (2, "empty.npy holds no input"),
-    "correct net:make many.npy --weights net.pt --label 3": (2, "1 labels for 4 inputs; --index"),
+    "correct net:make many.npy --weights net.pt --label 3": (2, "1 label for 4 inputs; --index"),
     "correct net:make many.npy --weights net.pt --label 3 --index 4": (2, "--index=4: many.npy holds 4 inputs, 0 to 3"),
     "correct net:make keep.npz --weights net.pt --label 3": (2, "holds x, y: keep.npz:KEY takes one"),
     "correct net:make keep.npz:z --weights net.pt --label 3": (2, "holds no 'z'"),
@@ -88,12 +109,14 @@ CASES = {  # words -> status, sentence
     "correct net:make objects.npy --weights net.pt --label 3": (2, "cannot be read as plain arrays: Object arrays"),
     "correct net:make digit.png --weights net.pt --label 7": (2, "digit.png is a picture: --transform"),
     f"{BASE} --dtype float33": (2, "did you mean 'float32'"),
+    f"{BASE} --dtype int3": (2, "--dtype='int3'.* no such type"),
     # the label and the goal
     "correct net:make wrong.npy --weights net.pt --label 10": (2, "classes of the network are 0 to 9"),
     "correct net:make wrong.npy --weights net.pt --label thre --classes names.txt": (2, "did you mean 'three'"),
     "correct net:make wrong.npy --weights net.pt --label three": (2, "no such class.*--classes gives names"),
     "correct net:make wrong.npy --weights net.pt": (2, "--label says which class is right"),
     "correct net:make wrong.npy --weights net.pt --accept 3,99": (2, "classes of the network are 0 to 9"),
+    f"{BASE} --accept 4,5": (2, "--label='3': --accept='4,5' has no such class"),
     f"{BASE} --margin -1": (2, "margin=-1.0: must be 0 or more"),
     f"{BASE} --probability 1.5": (2, "probability=1.5: must be between 0 and 1"),
     "correct net:make wrong.npy --weights net.pt --label 1": (1, "nothing to correct: its goal is met already"),
@@ -106,11 +129,17 @@ CASES = {  # words -> status, sentence
     f"{BASE} --method bgd_ii --set subset_size=much": (2, "subset_size='much': must be an integer"),
     f"{BASE} --method bgd_ii --set subset_size": (2, "'subset_size' is no KEY=VALUE"),
     f"{BASE} --keep holding.npy": (2, "keep: its input 2 is the sample itself"),
+    f"{BASE} --keep gaps.npy": (2, "keep: its input 1 is not finite"),
     f"{BASE} --keep short.npy": (2, r"keep: the model.*does not take an input of shape \(1, 1, 7, 7\)"),
     f"{BASE} --training keep.npz:x": (2, "is no INPUTS,LABELS"),
     f"{BASE} --training keep.npz:x,many.npy": (2, r"many.npy is \(4, 1, 8, 8\) float32: a class index"),
     f"{BASE} --statistics keep.npz": (2, "other things than tensors by name"),
     # effects that are refused, targets
+    f"{BASE} --check-labels other.npz:y": (2, "--check-labels='other.npz:y': --check gives the inputs"),
+    f"{BASE} --check other.npz:x --max-flips 5%": (2, "'5%' is no count such as 3, nor a share such as 0.01"),
+    "effects fix.safetensors net:make other.npz:x --weights net.pt --labels below.npy": (2, "a label is -1: class"),
+    "correct net:make wrong.npy --weights net.pt --label crane --classes birds.txt": (2, "give the number: 4, 5"),
+    f"{BASE} --check short.npy": (2, r"check: the model.*does not take an input of shape \(1, 1, 7, 7\)"),
     f"{BASE} --max-flips 3": (2, "--max-flips and --max-drop are about other inputs"),
     f"{BASE} --method output_bias --check other.npz:x --max-flips 0": (1, "refused: .* inputs change class"),
     f"{BASE} --method output_bias --check other.npz:x --check-labels other.npz:y --max-drop 0": (1, "accuracy falls"),
@@ -132,12 +161,15 @@ CASES = {  # words -> status, sentence
     "correct net:make digit.png --weights net.pt --label 7 --transform resize=8x": (2, "'resize=8x': HEIGHTxWIDTH"),
     "correct net:make digit.png --weights net.pt --label 7 --transform scale=0..1,rgb": (2, "comes before those"),
     "correct net:make digit.png --weights net.pt --label 7 --transform mean=1/2": (2, "2 numbers, and the picture 1"),
+    "correct net:make digit.png --weights net.pt --label 7 --transform scale=1..1": (2, "two numbers such as 0..1"),
+    "correct net:make digit.png --weights net.pt --label 7 --transform mean=nan": (2, "a number, or one a channel"),
+    "correct net:make lab.tif --weights net.pt --label 7 --transform grayscale": (2, r"is of a kind .* \(LAB\): give"),
     "correct net:make no.png --weights net.pt --label 7 --transform grayscale": (2, "no.png cannot be read"),
     "correct net:make 'none*.png' --weights net.pt --label 7 --transform grayscale": (2, r"none\*.png has no file of"),
     # ONNX
     "correct net.onnx short.npy --label 3": (2, r"\(1, 1, 7, 7\), and the graph's is 'x', float32 \(n, 1, 8, 8\)"),
     "correct net.onnx wide.npy --label 3": (2, "inputs are float64 .* graph's is 'x', float32"),
-    "correct net.onnx nan.npy --label 3": (2, "the inputs are not finite"),
+    "correct net.onnx nan.npy --label 3": (2, "nan.npy: the inputs are not finite"),
     "correct net.onnx wrong.npy --label 10": (2, "classes of the network are 0 to 9"),
     "correct net.onnx wrong.npy --label 1": (1, "met already"),
     "correct net.onnx wrong.npy --label 3 --keep holding.npy": (2, "keep: its input 2 is the sample itself"),
@@ -157,12 +189,34 @@ CASES = {  # words -> status, sentence
     "apply fix.safetensors net.pt -o net.pt --overwrite": (2, "net.pt, which is read"),
     "apply fix.safetensors net.pt": (2, "the following arguments are required: -o"),
     "apply fix.safetensors net:make -o out.pt": (2, "the file of its weights is wanted"),
-    "revert fix.safetensors net.pt -o out.pt": (2, "the patch leads to"),
+    "revert fix.safetensors net.pt -o out.pt": (2, "net.pt does not have the patch in it"),
+    "apply fix.safetensors fixed.pt -o out.pt": (2, "fixed.pt has the patch in it already"),
+    "revert fix.safetensors other.pt -o out.pt": (2, "the patch leads to"),
+    "apply fix.safetensors wide.pt -o out.pt": (2, "float32 file and convert it again$"),
+    "effects hidden.safetensors net.onnx other.npz:x": (2, "changes w1, .*of its head alone, w2, b2"),
     "inspect none.safetensors": (2, "none.safetensors: No such file"),
     "stack all.stack net:make --weights net.pt": (2, "there is no such file; --add FIX begins one"),
     "stack all.stack net:make --add fix.safetensors --weights other.pt": (2, "starts from neither"),
+    "stack all.stack net:make --add fix.safetensors --label 3": (2, "are of inputs: --sample SAMPLE"),
+    "stack all.stack net:make --add fix.safetensors --weights net.pt -o a --squash ./a":
+        (2, "the stack is written there"),
+    "stack kept.stack net:make --note fix": (2, "--note is of a fix that is added: --add FIX"),
+    "stack kept.stack net:make -o a.stack": (2, "nothing changes without --add or --undo"),
     "stack there.safetensors net:make --weights net.pt": (2, "cannot be read as a stack"),
+    # the frontier
+    "frontier net:make wrong.npy --weights net.pt --label 3": (2, "--check INPUTS, or --keep"),
+    "frontier net:make wrong.npy --weights net.pt --label 1 --check other.npz:x --methods output_bias":
+        (1, "nothing to correct"),
     "checks odd:random wrong.npy": (1, "cannot be corrected: .*from pass to pass"),
+    # factories
+    "correct odd:loss wrong.npy --label 3": (2, r"outputs of shape \(\).* not logits \(1, C\)"),
+    f"{BASE} --cache features": (2, "cache='features': it is of an ONNX file, and 'net:make' is none"),
+    "correct odd:lazy wrong.npy --label 3": (2, "body.weight has no shape yet: run the network once"),
+    "correct odd:leaving wrong.npy --label 3": (2, "model='odd:leaving': it raised SystemExit"),
+    "correct broken:make wrong.npy --label 3": (2, "it raised SyntaxError.* while broken was imported"),
+    "correct odd:single wrong.npy --label 0": (2, "gives one number for an input"),
+    "effects fix.safetensors odd:single other.npz:x": (2, "fix.safetensors does not start from the model"),
+    "checks odd:single wrong.npy": (1, "gives one number for an input"),
 }  # fmt: skip
 
 
@@ -172,6 +226,9 @@ def odd_files(folder, model, tmp_path_factory):
     path = tmp_path_factory.mktemp("odd")
     x = np.load(folder / "wrong.npy")
     (path / "odd.py").write_text(ODD)
+    (path / "birds.txt").write_text("a\nb\nc, d\ne\ncrane\ncrane\ng\nh\ni\nj\n")
+    np.save(path / "below.npy", np.arange(150) % 10 - 1)
+    (path / "broken.py").write_text("x = = 3")
     (path / "short.txt").write_text("one\ntwo\n")
     (path / "no.png").write_text("no picture")
     (path / "there.safetensors").write_text("kept")
@@ -179,11 +236,15 @@ def odd_files(folder, model, tmp_path_factory):
         {**made().state_dict(), "3.weight": torch.zeros(5, 12), "3.bias": torch.zeros(5)}, path / "small.pt"
     )
     torch.save(made(seed=1).state_dict(), path / "other.pt")
+    torch.save(made().double().state_dict(), path / "wide.pt")
+    (path / "kept.stack").write_text("kept")
+    Image.new("LAB", (8, 8)).save(path / "lab.tif")
     for name, values in {
         "short": x[..., :7, :7],
         "wide": x.astype("d"),
         "whole": x.astype("l"),
         "nan": x * np.nan,
+        "gaps": np.concatenate([2 * x, x * np.nan]),
         "empty": x[:0],
         "twins": np.concatenate([x, x]),
         "holding": np.concatenate([np.load(folder / "many.npy")[:2], x]),
@@ -194,6 +255,15 @@ def odd_files(folder, model, tmp_path_factory):
     for name, base in (("fix", model), ("other", made(seed=1))):
         found = library.correct(base, x, 3, "output_bias")
         found.patch.save(path / f"{name}.safetensors", base=base)
+    changed = made()
+    library.Patch.load(path / "fix.safetensors").apply_(changed)
+    torch.save(changed.state_dict(), path / "fixed.pt")
+    deeper = made()
+    with torch.no_grad():
+        deeper[1].weight[0, 0] += 1
+    before, after = (parameters_to_vector(each.parameters()).detach() for each in (model, deeper))
+    hidden = library.Patch.between(ParameterSpace.of(model), before, after)
+    hidden.save(path / "hidden.safetensors", base=model)
     return path
 
 

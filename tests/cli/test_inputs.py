@@ -154,3 +154,10 @@ def test_names_that_are_none(text, tmp_path):
     (tmp_path / "n.json").write_text(text)
     with pytest.raises(ValueError, match="holds no names of classes"):
         Classes.of(str(tmp_path / "n.json"))
+
+
+def test_a_name_may_have_commas_and_a_file_a_mark_of_its_encoding(tmp_path):
+    (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbftench, Tinca tinca\ncrane\ncrane\n")
+    classes = Classes.of(str(tmp_path / "names.txt"))
+    assert classes.numbers("tench, Tinca tinca", "--label") == [0]
+    assert classes.numbers("2,0", "--label") == [2, 0]

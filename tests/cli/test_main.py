@@ -117,6 +117,23 @@ def test_whoever_stops_reading_gets_no_traceback(here):
     assert (found.returncode, found.stderr) == (0, "")
 
 
+def test_the_status_stays_where_whoever_read_the_answer_has_gone(here):
+    """As in `bgd correct ... | head -0`, where there was nothing to correct."""
+    read, write = os.pipe()
+    os.close(read)
+    line = [sys.executable, "-m", "bgd.cli", "inspect", "none.safetensors", "--json"]
+    found = subprocess.run(line, stdout=write, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(write)
+    assert (found.returncode, found.stderr) == (2, "")
+
+
+def test_what_the_users_code_prints_is_no_part_of_the_answer(bgd, here):
+    (here / "odd.py").write_text("from net import make\nprint('imported')\nmodel = make()\n")
+    said = bgd(*BASE.replace("net:make", "odd:model").split(), "--json")
+    assert said.out["status"] == 0
+    assert "imported" in said.err
+
+
 def test_what_is_no_json_becomes_text():
     given = {"a": [float("nan"), -float("inf"), 1.5], "b": ({"c": float("inf")}, None), 3: True}
     assert plain(given) == {"a": ["nan", "-inf", 1.5], "b": [{"c": "inf"}, None], "3": True}

@@ -36,6 +36,39 @@ def files(tmp_path):
     return tmp_path
 
 
+class Shuffled(nn.Module):
+    """Takes its inputs in an order, and some of them, that it keeps in buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("order", torch.randperm(6))
+        self.register_buffer("mask", torch.rand(6) > 0.5)
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.last(x[:, self.order] * self.mask)
+
+
+def test_tensors_of_whole_numbers_are_read_too(tmp_path):
+    network, x = Shuffled(), torch.randn(4, 6)
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "state")
+    save_file(network.state_dict(), tmp_path / "safe")
+    for name in ("state", "safe"):
+        found = load(f"{__name__}:Shuffled", tmp_path / name).network
+        torch.testing.assert_close(found(x), network(x))
+
+
+def test_what_a_file_of_weights_has_not_or_in_another_type_is_said(tmp_path):
+    torch.save(
+        {name: each for name, each in Shuffled().state_dict().items() if name != "order"}, tmp_path / "less"
+    )
+    torch.save(Shuffled().double().state_dict(), tmp_path / "wide")
+    with pytest.warns(match="holds no 'order': it stays as the factory makes it"):
+        load(f"{__name__}:Shuffled", tmp_path / "less")
+    with pytest.warns(match="holds float64, and the network float32"):
+        load(f"{__name__}:Shuffled", tmp_path / "wide")
+
+
 KINDS = {
     "state": "state dict",
     "safe": "safetensors",
@@ -152,7 +185,7 @@ def test_weights_that_do_not_fit_are_refused(files, tmp_path):
         load(files / "graph", files / "state")
     with pytest.raises(ConfigError, match="no such file"):
         load(FACTORY, files / "stat")
-    with pytest.raises(ConfigError, match="head='w': a head is named of an ONNX file"):
+    with pytest.raises(ConfigError, match="head='w': it is of an ONNX file"):
         load(FACTORY, head="w")
     (tmp_path / "w.pt").write_bytes(b"\xff\xd8\xff a picture")
     for given in ((FACTORY, tmp_path / "w.pt"), (tmp_path / "w.pt",)):
