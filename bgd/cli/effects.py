@@ -9,7 +9,6 @@ from bgd.cli.asked import Asked
 from bgd.cli.inputs import Inputs
 from bgd.cli.outcome import Outcome
 from bgd.cli.words import table
-from bgd.evaluation import MarginEvaluation
 from bgd.patch import Patch
 from bgd.progress import followed
 from bgd.side_effects import Effects, Evaluator
@@ -36,13 +35,7 @@ def measured(asked: Asked, patch: Patch, inputs: Inputs, labels: torch.Tensor | 
         own = None if labels is None else labels[lot]
         evaluator = Evaluator(asked.model.network, values[lot], own, classes=asked.classes.names)
         lots.append(evaluator.effects(patch))
-    return Effects(
-        MarginEvaluation.cat([each.before for each in lots]),
-        MarginEvaluation.cat([each.after for each in lots]),
-        torch.cat([each.labels for each in lots]),
-        labels is not None,
-        asked.classes.names,
-    )
+    return Effects.cat(lots)
 
 
 def record(found: Effects, inputs: Inputs) -> dict[str, Any]:
