@@ -43,7 +43,7 @@ class _Operation:
         leaves: Its arguments one by one; parameters and constants as they are, values of the tape as `_Read`.
         form: How they hang together.
         writes: Whether it writes into its first argument.
-        parameters: Names of those it reads.
+        parameters: Names of the weights that it reads: what a correction may change.
         reads: Values of the tape that it reads.
         gives: Numbers of the values that come out; None for what is no tensor.
     """
@@ -55,6 +55,11 @@ class _Operation:
     parameters: frozenset[str]
     reads: frozenset[int]
     gives: tuple[int | None, ...]
+
+    @property
+    def keeps(self) -> frozenset[int]:
+        """Values that it may have to read again as they were: not its only source, with which alone it runs again."""
+        return self.reads if self.parameters or len(self.reads) > 1 else frozenset()
 
 
 class Tape:
@@ -81,11 +86,13 @@ class Tape:
         self.logits: torch.Tensor = outputs
         self._end = recorder.place_of(outputs)
         self.holds = recorder.holds and self._end is not None
-        self._operations, self._values = recorder.operations, recorder.values
+        self._operations = recorder.operations
+        kept = frozenset().union(*(each.keeps for each in self._operations))
+        self._values = {place: value for place, value in recorder.values.items() if place in kept}
 
     @torch.no_grad()
     def again(self, tensors: Collection[str]) -> tuple[torch.Tensor, Places]:
-        """Go through the pass again with other values of some parameter tensors, which are in the vector now.
+        """Go through the pass again with other values of some weights, which are in the vector now.
 
         Returns:
             The logits (1, C), and every value that was computed anew. The tape stays as it is: see `keep`.
@@ -107,7 +114,7 @@ class Tape:
 
     def keep(self, logits: torch.Tensor, places: Places) -> None:
         """Make what `again` gave the pass of the tape."""
-        self._values.update(places)
+        self._values.update((place, value) for place, value in places.items() if place in self._values)
         self.logits = logits
 
     def _read(self, leaf: _Read, fresh: Places) -> torch.Tensor:
@@ -148,6 +155,7 @@ class _Recorder(TorchDispatchMode):
         self.holds = True
         self.operations: list[_Operation] = []
         self.values: Places = {}
+        self._weights = set(space.weights)
         self._space, self._memory = space, flat.untyped_storage().data_ptr()
         self._places: dict[int, int] = {}  # by identity of the tensor; `_alive` keeps these apart
         self._alive: list[torch.Tensor] = []
@@ -167,7 +175,8 @@ class _Recorder(TorchDispatchMode):
             return func(*args, **kwargs)
         leaves, form = tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-        parameters = frozenset(name for tensor in tensors for name in self._parameters_in(tensor))
+        named = {name for tensor in tensors for name in self._parameters_in(tensor)}
+        parameters = frozenset(named & self._weights)
         noted = tuple(
             _Read(place)
             if isinstance(leaf, torch.Tensor) and (place := self.place_of(leaf)) is not None
@@ -178,7 +187,7 @@ class _Recorder(TorchDispatchMode):
         written = _written(func, args, kwargs)
         self.holds = reads.isdisjoint(self._spoilt) and self._can_write(written, noted)
         if written and self.holds:
-            self._set_aside(written[0])
+            self._set_aside(written[0], alone=not parameters and len(reads) == 1)
         found = func(*args, **kwargs)
         if not self.holds:
             return found
@@ -208,11 +217,18 @@ class _Recorder(TorchDispatchMode):
             len(written) == 1 and isinstance(noted[0], _Read) and noted[0].place == self.place_of(written[0])
         )
 
-    def _set_aside(self, tensor: torch.Tensor) -> None:
-        """Keep a value, and those that share its memory, as they are before it is written over."""
+    def _set_aside(self, tensor: torch.Tensor, alone: bool) -> None:
+        """Keep a value, and those that share its memory, as they are before it is written over.
+
+        Args:
+            tensor: The value.
+            alone: Whether the operation that writes has no other source.
+        """
         place = self.place_of(tensor)
+        kept = frozenset().union(*(each.keeps for each in self.operations))
         for other in self._sharing.pop(tensor.untyped_storage().data_ptr(), ()):
-            self.values[other] = self.values[other].clone()
+            if other in kept or not alone:
+                self.values[other] = self.values[other].clone()
             if other != place:
                 self._spoilt.add(other)
 

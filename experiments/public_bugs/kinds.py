@@ -1,4 +1,4 @@
-"""magika: the type of a file by its bytes (magika #1249, #1414, #705, #1132)."""
+"""magika: the type of a file by its bytes (magika #1249, #1414, #1132)."""
 
 import importlib
 import json
@@ -17,7 +17,7 @@ from torch import nn
 from bgd import Goal, Patch, rng
 from bgd.deployed import OnnxModel, apply_to_file
 from experiments.public_bugs.files import split_files
-from experiments.public_bugs.scripts import cue_sheet, eicar, shell_script
+from experiments.public_bugs.scripts import cue_sheet, shell_script
 from experiments.public_bugs.subject import Inputs, Mistake, Say, Source
 from experiments.public_bugs.words import mash
 
@@ -48,7 +48,6 @@ class Kinds:
         self._reports: dict[str, tuple[str, Callable[[np.random.Generator], bytes]]] = {
             "mash_1249": ("txt", mash),
             "scripts_1414": ("shell", shell_script),
-            "eicar_705": ("txt", eicar),
             "cue_1132": ("cue", cue_sheet),
         }
 

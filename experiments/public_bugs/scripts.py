@@ -5,8 +5,6 @@ import numpy as np
 from experiments.public_bugs.words import name, sentence
 
 WIDTH = 8  # words of a line of comment
-# The standard test string of virus scanners, turned round: a scanner would complain about this file.
-EICAR = b"*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE$}7)CC7)^P(45XZP\\4[PA@%P!O5X"
 BODIES = (
     'for {a} in "$@"\ndo\n  case "${a}" in\n  -*) {b}="$ {b} ${a}" ;;\n  *) {c}="${a}" ;;\n  esac\ndone\n',
     'test -z "${a}" && {a}={b}\nif test -r "${a}"; then\n  {c} < "${a}" | more\nelse\n'
@@ -25,11 +23,6 @@ def shell_script(stream: np.random.Generator) -> bytes:
     parts = [str(stream.choice(BODIES)) for _ in range(int(stream.integers(1, 4)))]
     body = "\n".join(part.format(a=name(stream), b=name(stream), c=name(stream)) for part in parts)
     return f"{comment}\n{body}".encode()
-
-
-def eicar(stream: np.random.Generator) -> bytes:
-    """Give the test string alone, whatever is drawn."""
-    return EICAR[::-1]
 
 
 def cue_sheet(stream: np.random.Generator) -> bytes:
