@@ -27,6 +27,7 @@ def results(folder):
     return json.loads((folder / "check.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_cpu_agrees_with_itself(call, tmp_path):
     assert call() == 0
     items = results(tmp_path)["items"]

@@ -144,6 +144,7 @@ def test_the_thesis_profile_is_at_the_thesis_scale(every_run):
         assert samples_in(spec) > 100
 
 
+@pytest.mark.slow
 def test_the_laptop_profile_has_the_mlp_at_the_thesis_scale(every_run):
     thesis, laptop = (
         {spec.run_id for spec in every_run(profile, "every_method") if spec.network["name"] == "mlp"}

@@ -77,6 +77,7 @@ def test_the_named_cells_and_the_effect_of_each_value():
     assert "Samples without a solution there: BGD-II 3 of 4 (default: 2 of 4)." in text
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_any_order_in_every_file_named():
     part, runs = Sensitivity(), [*grid(), *grid("bgd_i")]
     files = part.files(runs)
