@@ -32,7 +32,14 @@ from experiments.run import CONF
 TINY = Path(__file__).parent / "data" / "tiny"
 NOT_NUMERIC = (  # records in, text out; programs; what reads code or counts calls
     *("report", "experiments", "cli", "public_bugs", "test_examples.py", "test_readme.py", "test_smoke.py"),
-    *("test_compare.py", "test_anywhere.py", "test_bench.py", "test_layers.py", "test_store.py", "test_archive.py"),
+    *(
+        "test_compare.py",
+        "test_anywhere.py",
+        "test_bench.py",
+        "test_layers.py",
+        "test_store.py",
+        "test_archive.py",
+    ),
 )
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
