@@ -49,7 +49,7 @@ patch.save(folder / "fix.safetensors", base=model, overwrite=True)
 fresh = mobilenet_v3_small(num_classes=10).eval()
 patch = bgd.Patch.load(folder / "fix.safetensors")
 print(f"A copy with other weights: {patch.verify(fresh).state}.")
-fresh.load_state_dict(torch.load(folder / "model.pt"))
+fresh.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
 print(f"With the same weights: {patch.verify(fresh).state}.")
 patch.apply_(fresh)
 print(

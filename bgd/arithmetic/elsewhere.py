@@ -77,7 +77,7 @@ class Elsewhere:
         self._stale: dict[str, set[str]] = {}
 
     def outputs(self, arithmetic: str, inputs: torch.Tensor) -> Any:
-        """Return what the network as it is gives for inputs (N, ...), in the model's own form.
+        """Return the outputs of the network as it is for inputs (N, ...), in the model's own form.
 
         Raises:
             ConfigError: There is no such arithmetic.

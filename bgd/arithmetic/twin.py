@@ -39,7 +39,7 @@ class Runtime(Protocol):
         ...
 
     def outputs(self, inputs: torch.Tensor) -> Any:
-        """Return what it gives for inputs (N, ...), in the model's own form."""
+        """Return the outputs for inputs (N, ...), in the model's own form."""
         ...
 
 

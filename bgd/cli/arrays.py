@@ -65,7 +65,7 @@ def split(text: str) -> tuple[Path, str]:
 
 
 def _opened(path: Path, where: str) -> Any:
-    """Return what a file holds: an array, or arrays by name."""
+    """Return the content of a file: an array, or arrays by name."""
     try:
         if path.suffix == ".safetensors":
             file = open_tensors(path)
