@@ -1,9 +1,11 @@
 """What a method gets and what it gives back: `Method.correct(trial, sample, stream) -> Correction`."""
 
-from collections.abc import Callable, Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,7 +21,17 @@ from bgd.parameters import wide
 from bgd.patch import Patch, bits
 from bgd.restore import ModuleState
 
-__all__ = ["Answer", "Correction", "Method", "NamedMethod", "Problem", "Sample", "Trial", "TrialError"]
+__all__ = [
+    "Answer",
+    "Correction",
+    "Method",
+    "NamedMethod",
+    "Problem",
+    "Sample",
+    "Together",
+    "Trial",
+    "TrialError",
+]
 
 PART = 1 << 16  # parameters that are compared after a trial that says which ones it altered
 
@@ -155,6 +167,51 @@ class Problem:
             raise TrialError(f"{type(method).__name__}, sample {sample.index}: {error}") from None
         return correction, trial
 
+    def attempt_many(
+        self, method: "Method", samples: Sequence[Sample], streams: Sequence[np.random.Generator]
+    ) -> Iterator[Correction]:
+        """Have a method correct samples that the network gets wrong, each from the network as it is now.
+
+        What comes out is what `attempt` gives for one after another, with its passes and its share of the time. A
+        method that can look at many samples at once does (`Together`). Between two corrections the network is as it
+        is now, and must be so when the next one is asked for.
+
+        Args:
+            method: How.
+            samples: The samples.
+            streams: The method's random numbers for each.
+
+        Raises:
+            TrialError: See `attempt`.
+        """
+        lot = method.at_once(self.current.module) if isinstance(method, Together) else 1
+        for start in range(0, len(samples), lot):
+            chosen, own = samples[start : start + lot], streams[start : start + lot]
+            began = time.perf_counter()
+            if isinstance(method, Together) and lot > 1:
+                found = self._together(method, chosen, own)
+            else:
+                found = [self._alone(method, *each) for each in zip(chosen, own, strict=True)]
+            seconds = (time.perf_counter() - began) / len(chosen)
+            yield from (replace(correction, seconds=seconds) for correction in found)
+
+    def _together(
+        self, method: "Together", samples: Sequence[Sample], streams: Sequence[np.random.Generator]
+    ) -> Sequence[Correction]:
+        try:
+            with self.trying() as trial:
+                found = method.correct_many(trial, samples, streams)
+            for correction in found:
+                self._check(correction.patch)
+        except TrialError as error:
+            indices = f"{samples[0].index} to {samples[-1].index}"
+            raise TrialError(f"{type(method).__name__}, samples {indices}: {error}") from None
+        return found
+
+    def _alone(self, method: "Method", sample: Sample, stream: np.random.Generator) -> Correction:
+        correction, trial = self.attempt(method, sample, stream)
+        return replace(correction, forward_passes=trial.forward_passes, backward_passes=trial.backward_passes)
+
     def _check(self, patch: Patch | None) -> None:
         if patch is None:
             return
@@ -243,6 +300,33 @@ class Method(Protocol):
             trial: A copy of the network to try on. The caller undoes whatever is done to it.
             sample: The sample, which the network gets wrong.
             stream: The method's random numbers for this sample.
+        """
+        ...
+
+
+@runtime_checkable
+class Together(Protocol):
+    """A method that can correct many samples at once, each from the same network."""
+
+    def at_once(self, network: nn.Module) -> int:
+        """Return how many samples a call is to have, at the most: 1 where one by one is best on this network.
+
+        Their corrections are in memory together, and so are dense patches.
+        """
+        ...
+
+    def correct_many(
+        self, trial: Trial, samples: Sequence[Sample], streams: Sequence[np.random.Generator]
+    ) -> Sequence[Correction]:
+        """Correct samples as `Method.correct` would one after another, with the same random numbers for each.
+
+        Args:
+            trial: A copy of the network, as for one sample; its counts of passes are not read.
+            samples: The samples, which the network gets wrong, no more than `at_once`.
+            streams: The method's random numbers for each sample.
+
+        Returns:
+            A correction for each sample, with its own `forward_passes` and `backward_passes`.
         """
         ...
 

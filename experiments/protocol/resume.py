@@ -62,7 +62,7 @@ class Return:
     accumulation: Accumulation
     method: Method
     samples: Sequence[Sample]
-    search: Callable[[Sample], tuple[Correction, float]]
+    search: Callable[[Sample], Correction]
     rows: Sequence[Row]
     saved: Snapshot | None
 
@@ -133,7 +133,7 @@ class Return:
     def _again(self, row: Row) -> Correction:
         """Look for a row's correction again."""
         sample, recorded = self.samples[row.position], self._patch(row)
-        correction, _ = self.search(sample)
+        correction = self.search(sample)
         outcome = UNCORRECTED if correction.patch is None else CORRECTED
         found = (sample.index, outcome, correction.altered, correction.steps, correction.forward_passes)
         wanted = (row.index, row.outcome, row.altered, row.steps, row.forward_passes)

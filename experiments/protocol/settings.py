@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 
 from bgd import rng
@@ -104,8 +105,10 @@ class Stage:
                 done,
                 saved,
             ).go()
-        for position in range(len(done), len(self.samples)):
-            yield self._row(position, self.samples[position])
+        rest = range(len(done), len(self.samples))
+        many = self._many(self.samples[rest.start :])
+        for position in rest:
+            yield self._row(position, self.samples[position], many)
 
     def snapshot(self, rows: int) -> Snapshot | None:
         """Return the state that resuming after so many rows needs; None where the rows alone are enough.
@@ -128,24 +131,29 @@ class Stage:
             return None
         return float(right_of(self.problem.current, self.samples).double().mean())
 
-    def _correct(self, sample: Sample) -> tuple[Correction, float]:
+    def _many(self, samples: Sequence[Sample]) -> Iterator[Correction] | None:
+        """Yield the correction of each sample, many at once; None where each must wait for the one before."""
+        if self.setting.accumulate or self.goal != PLAIN:
+            return None
+        streams = [self._stream(sample) for sample in samples]
+        return map(_usable, self.problem.attempt_many(self.method, samples, streams))
+
+    def _stream(self, sample: Sample) -> np.random.Generator:
+        return rng.stream(self.seed, "method", sample.index)
+
+    def _correct(self, sample: Sample) -> Correction:
         started = time.perf_counter()
         if self.setting.accumulate:
             self._reach.elsewhere.touch(self.problem.current.space.names)  # by what led to this sample
         if self.goal == PLAIN:
-            stream = rng.stream(self.seed, "method", sample.index)
-            correction, trial = self.problem.attempt(self.method, sample, stream)
-            forward, backward = trial.forward_passes, trial.backward_passes
-            correction = replace(correction, forward_passes=forward, backward_passes=backward)
+            (correction,) = self.problem.attempt_many(self.method, [sample], [self._stream(sample)])
         else:
             correction = self._reach.correct(sample.index, sample.image, int(sample.label), self.goal)
         if self.setting.accumulate:
             self.problem.carry = correction.carry
-        if correction.patch is not None and not torch.isfinite(correction.patch.new).all():
-            correction = replace(correction, patch=None, altered=0, reason="a changed value is not finite")
-        return correction, time.perf_counter() - started
+        return _usable(replace(correction, seconds=time.perf_counter() - started))
 
-    def _row(self, position: int, sample: Sample) -> Row:
+    def _row(self, position: int, sample: Sample, many: Iterator[Correction] | None) -> Row:
         before = _said(self.problem, sample)
         if before.answer.right:
             if not self.setting.accumulate:
@@ -155,7 +163,7 @@ class Stage:
                 )
             nothing = Correction.unneeded()
             return self._describe(position, sample, before, before, nothing, self.summaries.base)
-        correction, seconds = self._correct(sample)
+        correction = self._correct(sample) if many is None else next(many)
         survival = self._survival(sample, correction.patch)
         after, summary, started = before, self.summaries.base, time.perf_counter()
         if correction.patch is not None:
@@ -172,7 +180,6 @@ class Stage:
             after,
             correction,
             summary,
-            seconds,
             time.perf_counter() - started,
             self._generality(sample, before, correction.patch, summary),
             survival,
@@ -225,7 +232,6 @@ class Stage:
         after: "_Said",
         correction: Correction,
         summary: Summary,
-        search_seconds: float = 0.0,
         evaluation_seconds: float = 0.0,
         generality: Generality | None = None,
         survival: dict[str, float | None] | None = None,
@@ -250,7 +256,7 @@ class Stage:
             steps=correction.steps,
             forward_passes=correction.forward_passes,
             backward_passes=correction.backward_passes,
-            search_seconds=round(search_seconds, 6),
+            search_seconds=round(correction.seconds, 6),
             evaluation_seconds=round(evaluation_seconds, 6),
             sample_loss_before=finite(before.answer.loss),
             sample_loss_after=finite(after.answer.loss),
@@ -262,6 +268,13 @@ class Stage:
             generality=generality,
             survival=survival,
         )
+
+
+def _usable(correction: Correction) -> Correction:
+    """Return a correction, without its patch where a value of that is not finite."""
+    if correction.patch is None or torch.isfinite(correction.patch.new).all():
+        return correction
+    return replace(correction, patch=None, altered=0, reason="a changed value is not finite")
 
 
 def _values(patch: Patch | None) -> dict[str, list[float]] | None:

@@ -42,7 +42,9 @@ LAST = {  # with options that keep a search to the last layer
     "least_change": {"scope": 1},
     "least_harm": {"scope": 1},
 }
-SEARCHED = 0.05  # relative: least harm ends where a step lowers harm by less than a thousandth, wherever that is
+SEARCHED = (
+    0.05  # relative: least harm ends where a step lowers harm by less than a thousandth, wherever that is
+)
 HIDDEN = ("fine_tune", "rank_one", "rank_one_statistic")  # by default of the last but one layer
 
 
