@@ -29,6 +29,7 @@ HARNESS = {  # what each room may use besides itself
     "thesis": {"report", "config", "records"},
     "jobs": {"config", "protocol", "mnist", "records"},
     "public_bugs": {"jobs", "config", "report", "mnist", "records"},
+    "companions": {"jobs", "config", "report", "mnist", "records"},
 }
 DOORS = ("run", "reproduce", "from_records")  # nobody imports them, but a door what shows through another
 NEEDED = {"torch", "numpy", "scipy"}  # by the library
