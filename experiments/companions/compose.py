@@ -22,6 +22,7 @@ AIDS = ("rates",)  # what others refer to; no part of a training
 def composing() -> Iterator[None]:
     """Have Hydra read the configuration inside the block."""
     OmegaConf.register_new_resolver("divide", lambda above, below: above / below, replace=True)
+    OmegaConf.register_new_resolver("times", lambda one, other: one * other, replace=True)
     with initialize_config_dir(str(FOLDER), version_base="1.3"):
         yield
 

@@ -5,19 +5,21 @@ from typing import Protocol
 
 import torch
 
+from experiments.companions.curvature import Parameters
 from experiments.companions.optimizers import is_weight
 
 
 class Constraint(Protocol):
     """A bound on the weights of each lane."""
 
-    def hold(self, parameters: dict[str, torch.Tensor], state: torch.Tensor, rates: torch.Tensor) -> None:
+    def hold(self, parameters: Parameters, state: torch.Tensor, rates: torch.Tensor, gone: float) -> None:
         """Bring stacked parameters within it, in place.
 
         Args:
             parameters: (L, ...) by name.
             state: Multipliers of the lanes (L,), 0 at the start; for a constraint that has some.
             rates: Learning rates of the lanes (L,).
+            gone: Share of the training that is over.
         """
         ...
 
@@ -28,7 +30,7 @@ class MaxNorm:
 
     most: float
 
-    def hold(self, parameters: dict[str, torch.Tensor], state: torch.Tensor, rates: torch.Tensor) -> None:
+    def hold(self, parameters: Parameters, state: torch.Tensor, rates: torch.Tensor, gone: float) -> None:
         """See `Constraint.hold`."""
         for name, value in parameters.items():
             if is_weight(name):
@@ -42,7 +44,7 @@ class Ball:
 
     most: float
 
-    def hold(self, parameters: dict[str, torch.Tensor], state: torch.Tensor, rates: torch.Tensor) -> None:
+    def hold(self, parameters: Parameters, state: torch.Tensor, rates: torch.Tensor, gone: float) -> None:
         """See `Constraint.hold`."""
         norms = squares(parameters).sqrt()
         factors = (self.most / norms).clamp_max(1.0)
@@ -63,7 +65,7 @@ class Lagrange:
     most: float
     ascent: float = 0.01
 
-    def hold(self, parameters: dict[str, torch.Tensor], state: torch.Tensor, rates: torch.Tensor) -> None:
+    def hold(self, parameters: Parameters, state: torch.Tensor, rates: torch.Tensor, gone: float) -> None:
         """See `Constraint.hold`."""
         state.add_(self.ascent * (squares(parameters) - self.most)).clamp_min_(0)
         for name, value in parameters.items():
@@ -71,7 +73,28 @@ class Lagrange:
                 value.mul_(_beside(1 - 2 * rates * state, value))
 
 
-def squares(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+@dataclass(frozen=True)
+class Pruned:
+    """The smallest weights are 0, more and more of them: gradual decay and retraining, toward a bound on L0.
+
+    Attributes:
+        share: Of all weights, at the end; it grows evenly until three quarters of the training.
+    """
+
+    share: float = 0.5
+
+    def hold(self, parameters: Parameters, state: torch.Tensor, rates: torch.Tensor, gone: float) -> None:
+        """See `Constraint.hold`."""
+        weights = [value for name, value in parameters.items() if is_weight(name)]
+        sizes = torch.cat([value.abs().flatten(1) for value in weights], 1)
+        count = round(self.share * min(1.0, gone / 0.75) * sizes.shape[1])
+        if count:
+            edges = sizes.kthvalue(count, dim=1).values
+            for value in weights:
+                value.mul_(value.abs() > _beside(edges, value))
+
+
+def squares(parameters: Parameters) -> torch.Tensor:
     """Give the squared norm of all weights of each lane (L,)."""
     return torch.stack(
         [value.square().flatten(1).sum(1) for name, value in parameters.items() if is_weight(name)]

@@ -60,17 +60,17 @@ def train(
     return Run(trainings, root, starts).through(ended)
 
 
-def banks(trainings: Sequence[Training], most: int) -> list[list[Training]]:
-    """Put trainings that are alike together, at most so many in one bank."""
-    found: list[list[Training]] = []
-    for training in trainings:
+def banks(trainings: Sequence[Training], most: int) -> list[list[int]]:
+    """Put trainings that are alike together, at most so many in one bank: their places in the list."""
+    found: list[list[int]] = []
+    for place, training in enumerate(trainings):
         size = 1 if training.optimizer.alone else most
-        fitting = (bank for bank in found if len(bank) < size and bank[0].alike(training))
+        fitting = (bank for bank in found if len(bank) < size and trainings[bank[0]].alike(training))
         bank = next(fitting, None)
         if bank is None:
-            found.append([training])
+            found.append([place])
         else:
-            bank.append(training)
+            bank.append(place)
     return found
 
 
@@ -96,9 +96,7 @@ class Run:
         rates = [training.optimizer.rate * training.stretch for training in self.trainings]
         self.rates = torch.tensor(rates)
         self._stepper = Stepper(self._first.optimizer, self.bank.parameters, rates)
-        self._taken = torch.tensor(
-            [each.update.rate * each.stretch if each.update else 0.0 for each in self.trainings]
-        )
+        self._taken = torch.tensor([training.taken for training in self.trainings])
         self._state = torch.zeros(len(self.trainings))
 
     @property
@@ -149,7 +147,7 @@ class Run:
             for name, change in taken.items():
                 bank.parameters[name].sub_(self._taken.view(-1, *(1,) * (change.ndim - 1)) * change)
             if first.constraint:
-                first.constraint.hold(bank.parameters, self._state, factor * self.rates)
+                first.constraint.hold(bank.parameters, self._state, factor * self.rates, step / total)
 
     def _closure(self, batch: Batch) -> Callable[[], torch.Tensor]:
         """Give what computes the gradients of a batch and leaves them with the parameters."""

@@ -29,7 +29,8 @@ class Training:
         constraint, noise: Where there are some.
         batch_size: Samples of a step; 0 for all.
         drop_last: Whether an incomplete last batch is left out.
-        stretch: Factor on the rates of optimizer and update, for a training with so many times fewer steps.
+        stretch: For a training with so many times fewer steps: the factor on the learning rate.
+        decay_stretch: The same for the update's rate, see `Update.stretched`; 0 for `stretch`.
         bootstrap: Whether rows are drawn with replacement, as for bagging.
         evaluate: How often there is an evaluation, in all, beside those of the start.
         batch_statistics: Rows of a batch at evaluation where batch normalization uses the batch's own moments there
@@ -51,10 +52,16 @@ class Training:
     batch_size: int = 0
     drop_last: bool = False
     stretch: float = 1.0
+    decay_stretch: float = 0.0
     bootstrap: bool = False
     evaluate: int = 10
     batch_statistics: int = 0
     seed: int = 0
+
+    @property
+    def taken(self) -> float:
+        """The rate of the update, for this many steps."""
+        return self.update.stretched(self.decay_stretch or self.stretch, self.stretch) if self.update else 0.0
 
     def alike(self, other: "Training") -> bool:
         """Tell whether two can be lanes of one bank: they differ in seeds and in numbers of lanes alone."""

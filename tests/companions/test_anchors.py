@@ -116,7 +116,7 @@ def test_xor():
 
 
 def test_synthetic_has_the_variance_that_its_formula_gives():
-    """Labels are centred over all samples; their expected variance is 29.9, the dissertation's sets have 29.66 and 30.98."""
+    """Their expected variance is 29.9; the two sets of the dissertation have 29.66 and 30.98."""
     task = Synthetic()
     variances = [float(Synthetic(drawn=drawn).pool(ROOT).targets.var()) for drawn in range(4)]
     assert np.mean(variances) == pytest.approx(29.9, rel=0.08)

@@ -13,7 +13,7 @@ from bgd.errors import ConfigError
 from bgd.rng import stream
 from experiments.companions.bank import Bank
 from experiments.companions.batches import Feeder
-from experiments.companions.constraints import Ball, Lagrange, MaxNorm
+from experiments.companions.constraints import Ball, Lagrange, MaxNorm, Pruned
 from experiments.companions.curvature import Hessian, dense, flattened, product, shaped
 from experiments.companions.optimizers import Curved, Lbfgs, Stepper, Torch
 from experiments.companions.stops import Steps
@@ -74,6 +74,16 @@ def test_l2_decays_until_tau_by_k():
         flattened(Decay(1.0, k=1.0, until=0.7).change(quadratic, THETA, 0.69)), flattened(THETA)
     )
     assert not flattened(Decay(1.0, until=0.7).change(quadratic, THETA, 0.7)).any()
+
+
+def test_fewer_steps_decay_as_much():
+    """(1 - 2 lambda)^n is what n steps leave; Metric acts like the gradient and takes the learning rate's factor."""
+    rate = Decay(0.1).stretched(5.0, 2.0)
+    assert 1 - 2 * rate == pytest.approx((1 - 2 * 0.1) ** 5)
+    assert Selective(0.1).stretched(5.0, 2.0) == rate
+    assert Metric(0.1).stretched(5.0, 2.0) == pytest.approx(0.2)
+    assert replace(XOR, update=Decay(0.1), stretch=2.0, decay_stretch=5.0).taken == rate
+    assert replace(XOR, update=Decay(0.1)).taken == pytest.approx(0.1)
 
 
 def test_l2_is_torchs_coupled_weight_decay():
@@ -167,7 +177,7 @@ def test_an_update_may_be_the_whole_step_in_lanes():
 def test_max_norm_projects_each_unit_and_leaves_short_ones():
     value = torch.tensor([[[3.0, 4.0], [0.3, 0.4]], [[6.0, 8.0], [0.0, 1.0]]])
     held = {"head.weight": value.clone(), "head.bias": torch.full((2, 2), 9.0)}
-    MaxNorm(1.0).hold(held, torch.zeros(2), torch.zeros(2))
+    MaxNorm(1.0).hold(held, torch.zeros(2), torch.zeros(2), 1.0)
     torch.testing.assert_close(
         held["head.weight"], torch.tensor([[[0.6, 0.8], [0.3, 0.4]], [[0.6, 0.8], [0.0, 1.0]]])
     )
@@ -176,16 +186,25 @@ def test_max_norm_projects_each_unit_and_leaves_short_ones():
 
 def test_a_ball_projects_all_weights_together():
     held = {"a.weight": torch.tensor([[[3.0]], [[0.1]]]), "b.weight": torch.tensor([[[4.0]], [[0.1]]])}
-    Ball(1.0).hold(held, torch.zeros(2), torch.zeros(2))
+    Ball(1.0).hold(held, torch.zeros(2), torch.zeros(2), 1.0)
     torch.testing.assert_close(held["a.weight"].flatten(), torch.tensor([0.6, 0.1]))
 
 
 def test_a_lagrange_multiplier_grows_outside_and_shrinks_weights():
     held = {"a.weight": torch.tensor([[[3.0]], [[0.1]]])}
     state = torch.zeros(2)
-    Lagrange(1.0, ascent=0.1).hold(held, state, torch.tensor([0.1, 0.1]))
+    Lagrange(1.0, ascent=0.1).hold(held, state, torch.tensor([0.1, 0.1]), 1.0)
     torch.testing.assert_close(state, torch.tensor([0.8, 0.0]))
     torch.testing.assert_close(held["a.weight"].flatten(), torch.tensor([3.0 * (1 - 2 * 0.1 * 0.8), 0.1]))
+
+
+def test_pruning_sets_the_smallest_weights_of_each_lane_to_zero_more_and_more():
+    weights = torch.tensor([[[1.0, -2.0, 3.0, 4.0]], [[9.0, 0.1, -0.2, 0.3]]])
+    for gone, zeros in ((0.0, 0), (0.375, 1), (1.0, 2)):
+        held = {"a.weight": weights.clone()}
+        Pruned(0.5).hold(held, torch.zeros(2), torch.zeros(2), gone)
+        assert (held["a.weight"] == 0).flatten(1).sum(1).tolist() == [zeros, zeros]
+    assert held["a.weight"][1].flatten().tolist() == pytest.approx([9, 0, 0, 0.3])
 
 
 def test_weights_alone_decay_in_the_optimizer():

@@ -20,6 +20,10 @@ class Update:
 
     rate: float = lane()
 
+    def stretched(self, decay: float, learning: float) -> float:
+        """Give the rate for a training of fewer steps: factors of a decay, and of what acts like the gradient."""
+        return self.rate * learning
+
     def change(self, loss: LossOf, parameters: Parameters, gone: float) -> Parameters:
         """Give what is taken, without the factor.
 
@@ -29,6 +33,11 @@ class Update:
             gone: Share of the training that is over.
         """
         raise NotImplementedError
+
+
+def compounded(rate: float, k: float, times: float) -> float:
+    """Give the rate of one step that shrinks weights as so many steps of (1 - k rate) do."""
+    return float((1 - (1 - k * rate) ** times) / k)
 
 
 def nothing(parameters: Parameters) -> Parameters:

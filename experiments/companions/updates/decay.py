@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from experiments.companions.curvature import LossOf, Parameters
-from experiments.companions.updates.base import Update, nothing
+from experiments.companions.updates.base import Update, compounded, nothing
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,10 @@ class Decay(Update):
 
     k: float = 2.0
     until: float = 1.0
+
+    def stretched(self, decay: float, learning: float) -> float:
+        """See `Update.stretched`: the decay of several steps compounds."""
+        return compounded(self.rate, self.k, decay)
 
     def change(self, loss: LossOf, parameters: Parameters, gone: float) -> Parameters:
         """See `Update.change`."""

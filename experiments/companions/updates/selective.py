@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from experiments.companions.curvature import LossOf, Parameters, product
-from experiments.companions.updates.base import Update
+from experiments.companions.updates.base import Update, compounded
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Selective(Update):
     inverted: bool = False
     since: float = 0.0
     before: float = 1.0
+
+    def stretched(self, decay: float, learning: float) -> float:
+        """See `Update.stretched`: the decay of several steps compounds."""
+        return compounded(self.rate, self.k, decay)
 
     def change(self, loss: LossOf, parameters: Parameters, gone: float) -> Parameters:
         """See `Update.change`."""

@@ -1,0 +1,124 @@
+"""The companion studies: `python -m experiments.companions [key=value ...]`, or one training: `... train [key=value ...]`.
+
+Does what is not done, then writes the records of each study, and the tables and figures of them all.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bgd.errors import ConfigError, first_line
+from experiments.companions.compose import composing, content_of, training_of
+from experiments.companions.plan import Lane, Settings, Work, rows_of, work_of
+from experiments.companions.train import train
+from experiments.companions.work import work
+from experiments.jobs.ending import ended
+from experiments.records.companions import COMMITTED, study_file, write_rows
+from experiments.report.build import write_all
+from experiments.report.companions import PARTS
+
+ONE = "train"  # the word for one training
+
+
+def settings_of(overrides: Sequence[str]) -> Settings:
+    """Compose conf/companions/config.yaml, inside `composing`.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        content: Any = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(first_line(error)) from error
+    return Settings.of(content)
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Do what a command line asks for. Return the exit status."""
+    with composing():
+        if arguments[:1] == [ONE]:
+            return one(arguments[1:])
+        settings = settings_of(arguments)
+        works = [work_of(settings, name) for name in settings.studies]
+    for each in works:
+        print(
+            f"{each.name:16} {len(each.lanes):4} trainings, {len(each.todo):4} to do, about {each.minutes_left:.0f} min"
+        )
+    print(f"all of it: about {sum(each.minutes_left for each in works):.0f} min on two cores", flush=True)
+    if settings.plan:
+        return 0
+    failed = done(settings, works)
+    records = Path(settings.output_dir) / COMMITTED.relative_to(COMMITTED.parents[1])
+    for name, rows in rows_of(settings, works).items():
+        write_rows(study_file(records, name), rows)
+    for part in PARTS:
+        for path in write_all(Path(settings.output_dir), part(records=records).files(())):
+            print(f"wrote {path}")
+    for line in failed:
+        print(line, file=sys.stderr)
+    return 1 if failed else 0
+
+
+def one(overrides: Sequence[str]) -> int:
+    """Train once and print the evaluations, a line of JSON each."""
+    training = training_of(content_of(overrides))
+    (trained,) = train([training], Path(os.environ.get("BGD_DATA", "data")))
+    for number, step in enumerate(trained.history["step"]):
+        told = {name: round(values[number], 5) for name, values in trained.history.items() if name != "step"}
+        print(json.dumps({"step": round(step), **told}))
+    return 0
+
+
+def done(settings: Settings, works: Sequence[Work]) -> list[str]:
+    """Do what is not done, saying how far it is. Return a line for each bank that failed."""
+    todo = [(each, bank) for each in works for bank in each.banks()]
+    # A bank counts by its share of its study's minutes, so that the time left is told from the first on.
+    cost = {id(bank): each.minutes * len(bank) / len(each.lanes) for each, bank in todo}
+    total, gone, began, failed = sum(cost.values()), 0.0, time.perf_counter(), []
+    with pool(settings.jobs or os.cpu_count() or 1) as processes:
+        futures = {processes.submit(work, settings, bank): (each, bank) for each, bank in todo}
+        for number, future in enumerate(as_completed(futures), 1):
+            each, bank = futures[future]
+            gone += cost[id(bank)]
+            elapsed = time.perf_counter() - began
+            left = elapsed / gone * (total - gone) / 60 if gone else 0.0
+            said = f"{each.name} {bank[0].job.arm}"
+            print(
+                f"{number} of {len(todo)} banks, {said}, {elapsed:.0f} s gone, about {left:.0f} min left",
+                flush=True,
+            )
+            failed += _failure(future, bank)
+    return failed
+
+
+def _failure(future: "Future[float]", bank: Sequence[Lane]) -> list[str]:
+    error = future.exception()
+    if error is None:
+        return []
+    return [f"{bank[0].job.study} {bank[0].job.arm} failed: {type(error).__name__}: {first_line(error)}"]
+
+
+@contextmanager
+def pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Give processes that end with this one: what has not begun is dropped when it is stopped."""
+    executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(ended(lambda: command(sys.argv[1:])))

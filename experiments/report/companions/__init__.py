@@ -1,0 +1,3 @@
+"""The companion studies in the report."""
+
+PARTS = ()
