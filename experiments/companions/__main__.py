@@ -1,4 +1,4 @@
-"""The companion studies: `python -m experiments.companions [key=value ...]`, or one training: `... train [key=value ...]`.
+"""The companion studies: `python -m experiments.companions [key=value ...]`; one training: `... train [key=value ...]`.
 
 Does what is not done, then writes the records of each study, and the tables and figures of them all.
 """
@@ -27,7 +27,7 @@ from experiments.companions.work import work
 from experiments.jobs.ending import ended
 from experiments.records.companions import COMMITTED, study_file, write_rows
 from experiments.report.build import write_all
-from experiments.report.companions import PARTS
+from experiments.report.companions import Companions
 
 ONE = "train"  # the word for one training
 
@@ -63,9 +63,8 @@ def command(arguments: Sequence[str]) -> int:
     records = Path(settings.output_dir) / COMMITTED.relative_to(COMMITTED.parents[1])
     for name, rows in rows_of(settings, works).items():
         write_rows(study_file(records, name), rows)
-    for part in PARTS:
-        for path in write_all(Path(settings.output_dir), part(records=records).files(())):
-            print(f"wrote {path}")
+    for path in write_all(Path(settings.output_dir), Companions(records=records).files(())):
+        print(f"wrote {path}")
     for line in failed:
         print(line, file=sys.stderr)
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""What corrections of a trained network cost: a few misclassified samples, each from the network itself, and in a row."""
+"""What corrections of a trained network cost: misclassified samples, each from the network itself, and in a row."""
 
 import copy
 from collections.abc import Mapping
@@ -41,7 +41,8 @@ def correct(
 
     Args:
         network: In eval mode; gives logits.
-        x, y: Test images and their labels.
+        x: Test images.
+        y: Their labels.
         keep: Images on which predictions should stay what they are.
         count: Samples at most, the first misclassified ones.
         seed: Of the methods.

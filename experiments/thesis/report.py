@@ -4,6 +4,7 @@ from experiments.records.strict import build_as, read_yaml
 from experiments.report.accumulation import Accumulation
 from experiments.report.assemble import Report
 from experiments.report.claims import Claims
+from experiments.report.companions import Companions
 from experiments.report.comparison import Comparison
 from experiments.report.gallery.part import Gallery
 from experiments.report.one_correction import Distributions, SideEffects
@@ -31,6 +32,7 @@ REPORT = Report(
         Accumulation(THESIS, methods=TABLE_METHODS),
         Headline(THESIS, OVERVIEW.presets),
         PublicBugs(),
+        Companions(),
     ),
     build_as(Document, read_yaml(FOLDER / "report.yaml"), "report"),
 )

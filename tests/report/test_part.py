@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
+from experiments.report.companions import Companions
 from experiments.report.part import WORDS, Study, Text, Thesis
 from experiments.report.public_bugs import PublicBugs
 from experiments.report.sheet import Block
@@ -57,4 +58,4 @@ def test_every_table_has_words_and_every_word_a_table():
 def test_a_study_is_known_by_its_definition_in_another_process(study):
     again = pickle.loads(pickle.dumps(study))
     assert {study: 1}[again] == 1
-    assert study.presets or isinstance(study, PublicBugs)  # which has records of its own
+    assert study.presets or isinstance(study, (PublicBugs, Companions))  # which have records of their own

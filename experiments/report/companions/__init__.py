@@ -1,3 +1,5 @@
-"""The companion studies in the report."""
+"""The companion studies in the report: tables, figures and claims, made from their records alone."""
 
-PARTS = ()
+from experiments.report.companions.part import Companions
+
+__all__ = ["Companions"]

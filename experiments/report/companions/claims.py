@@ -1,0 +1,212 @@
+"""Claims of the two works on training, by the ledger's rule of verdict: tests on differences over the same seeds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from scipy.stats import spearmanr, ttest_1samp
+
+from experiments.records.strict import build_as, read_yaml
+from experiments.report.claims.evidence import Missing, Outcome, within
+from experiments.report.claims.verdicts import ABSENT, ALPHA, DIRECTION, FAILS, HOLDS, NOT_COMPARABLE
+from experiments.report.companions.evidence import Evidence, gap_of
+from experiments.report.numbers import format_number
+from experiments.report.statistics import holm
+
+CLAIMS = Path(__file__).with_name("claims.yaml")
+WORST = (FAILS, ABSENT, DIRECTION, HOLDS)
+VERDICT_OF = {
+    FAILS: "not reproduced",
+    ABSENT: NOT_COMPARABLE,
+    DIRECTION: "direction only",
+    HOLDS: "reproduced",
+}
+Side = Literal["more", "less", "same", "falling"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm has more or less of something than another, or as much within a margin; or two things fall together.
+
+    Direction: the mean difference over common seeds is on the stated side, or within the margin. Size and
+    significance: for more and less, a two-sided t test, corrected by Holm within the study; for the same, the 95 %
+    interval lies within the margin. Falling: Spearman's correlation of norm and test error over the rules of a set is
+    negative (norm with accuracy) and its p value below the level.
+
+    Attributes:
+        study: Whose records.
+        first, second: Arms; for `falling` the beginning of the arms' names, and nothing.
+        name: Of the value.
+        side: Of the first.
+        margin: Of `same`, in the value's unit.
+        factor: To that unit.
+        other: Name of the value of `second`, where it is another.
+    """
+
+    study: str
+    first: str
+    name: str
+    side: Side
+    second: str = ""
+    margin: float = 0.0
+    factor: float = 1.0
+    other: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The test in words."""
+        if self.side == "falling":
+            return f"{self.study} {self.first}: the smaller the norm over the rules, the better {self.name}"
+        words = "as much" if self.side == "same" else self.side
+        against = f"{self.second} {self.other}".strip()
+        return f"{self.study}: {self.first} has {words} {self.name} {'as' if self.side == 'same' else 'than'} {against}"
+
+    def evaluate(self, evidence: Evidence) -> Outcome:
+        """Give the finding of the records.
+
+        Raises:
+            Missing: There are none.
+        """
+        if not evidence.rows(self.study):
+            raise Missing(f"missing: no records of {self.study} at this scale")
+        return self._falling(evidence) if self.side == "falling" else self._of_two(evidence)
+
+    def _of_two(self, evidence: Evidence) -> Outcome:
+        names = ((self.first, self.name), (self.second, self.other or self.name))
+        ours, theirs = (evidence.by_seed(self.study, *each, self.factor) for each in names)
+        gap = gap_of(ours, theirs)
+        if gap.n < 2 or gap.interval is None:
+            raise Missing(f"missing: fewer than 2 seeds of {self.first} and {self.second} at this scale")
+        first, second = (evidence.spread(self.study, *each, self.factor).mean for each in names)
+        told = {
+            "n": gap.n,
+            "seeds": gap.n,
+            "against": second,
+            "difference": gap.mean,
+            "interval": gap.interval,
+        }
+        if self.side == "same":
+            return Outcome(first, *within(gap.mean, gap.interval, -self.margin, self.margin), **told)  # type: ignore[arg-type]
+        toward = gap.mean > 0 if self.side == "more" else gap.mean < 0
+        apart = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+        p = float(ttest_1samp([value for value in apart if math.isfinite(value)], 0).pvalue)
+        return Outcome(first, toward, toward, p=1.0 if math.isnan(p) else p, **told)  # type: ignore[arg-type]
+
+    def _falling(self, evidence: Evidence) -> Outcome:
+        arms = dict.fromkeys(
+            row.job.arm for row in evidence.rows(self.study) if row.job.arm.startswith(f"{self.first}/")
+        )
+        pairs = [
+            tuple(evidence.spread(self.study, arm, name).mean for name in ("norm", self.name)) for arm in arms
+        ]
+        known = [pair for pair in pairs if all(map(math.isfinite, pair))]
+        if len(known) < 4:
+            raise Missing(f"missing: fewer than 4 rules of {self.study} came out")
+        sign = -1.0 if self.name.endswith("accuracy") else 1.0
+        found = spearmanr([norm for norm, _ in known], [sign * value for _, value in known])
+        return Outcome(float(found.statistic), found.statistic > 0, True, len(known), p=float(found.pvalue))
+
+
+Outcomes = Mapping[Comparison, Outcome | Missing]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of a source.
+
+    Attributes:
+        id, claim, where: In our words, and where it stands.
+        tests: All must hold.
+        note: What a reader should know.
+    """
+
+    id: str
+    claim: str
+    where: str
+    tests: tuple[Comparison, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """A claim with its verdict and the findings behind it."""
+
+    claim: Claim
+    verdict: str
+    findings: tuple[str, ...]
+    records: tuple[list[object], ...]
+
+
+@dataclass(frozen=True)
+class _Ledger:
+    claims: tuple[Claim, ...]
+
+
+def read_claims(path: Path = CLAIMS) -> tuple[Claim, ...]:
+    """Read the claims."""
+    ledger: _Ledger = build_as(_Ledger, read_yaml(path), "claims")
+    return ledger.claims
+
+
+def rule(claims: Sequence[Claim], evidence: Evidence) -> list[Ruled]:
+    """Give each claim its verdict: that of its worst test, p values corrected by Holm within a study."""
+    tests = dict.fromkeys(test for claim in claims for test in claim.tests)
+    outcomes = {test: _outcome(test, evidence) for test in tests}
+    adjusted: dict[Comparison, float] = {}
+    for study in dict.fromkeys(test.study for test in tests):
+        family = {
+            test: found.p
+            for test, found in outcomes.items()
+            if test.study == study and isinstance(found, Outcome) and found.p is not None
+        }
+        adjusted |= zip(family, holm(list(family.values())), strict=True)
+    return [_ruled(claim, outcomes, adjusted) for claim in claims]
+
+
+def _outcome(test: Comparison, evidence: Evidence) -> Outcome | Missing:
+    try:
+        return test.evaluate(evidence)
+    except Missing as missing:
+        return missing
+
+
+def grade(outcome: Outcome | Missing, p: float | None) -> str:
+    """Grade a test as the ledger of the thesis does."""
+    if isinstance(outcome, Missing):
+        return ABSENT
+    if not outcome.direction:
+        return FAILS
+    return HOLDS if outcome.size and (p is None or p <= ALPHA) else DIRECTION
+
+
+def _ruled(
+    claim: Claim, outcomes: Mapping[Comparison, Outcome | Missing], adjusted: Mapping[Comparison, float]
+) -> Ruled:
+    findings, records, grades = [], [], []
+    for test in claim.tests:
+        outcome, p = outcomes[test], adjusted.get(test)
+        grades.append(grade(outcome, p))
+        findings.append(f"{test.subject}: {_finding(outcome, p)}")
+        numbers = (
+            (None,) * 6
+            if isinstance(outcome, Missing)
+            else (
+                *(outcome.ours, outcome.against, outcome.difference),
+                *((outcome.interval.low, outcome.interval.high) if outcome.interval else (None, None)),
+                p,
+            )
+        )
+        records.append([claim.id, claim.claim, test.subject, grades[-1], *numbers])
+    return Ruled(claim, VERDICT_OF[min(grades, key=WORST.index)], tuple(findings), tuple(records))
+
+
+def _finding(outcome: Outcome | Missing, p: float | None) -> str:
+    if isinstance(outcome, Missing):
+        return str(outcome)
+    ends = ""
+    if outcome.interval:
+        ends = f" [{format_number(outcome.interval.low)}, {format_number(outcome.interval.high)}]"
+    said = "" if p is None else f", p {format_number(round(p, 4))}"
+    return f"{format_number(outcome.value)}{ends}{said}"

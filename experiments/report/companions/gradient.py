@@ -1,0 +1,67 @@
+"""Tables C2, C4 and C6 of the first report: penalties on gradients by inputs, printed values beside ours."""
+
+from collections.abc import Iterator, Sequence
+
+from experiments.report.companions.evidence import Evidence, Gap, number, printed
+from experiments.report.numbers import format_printed
+from experiments.report.sheet import Block
+
+ACCURACY, PERCENT = "test_accuracy", 100.0
+HEADER = ("arm", "lambda", "expected", "printed", "ours", "less the reference", "n")
+REFERENCES = {
+    "c2": "{first}/none",
+    "c4": "{first}/doubleback",
+    "c6": "frobreg",
+}  # what an arm is compared with
+Cell = tuple[list[str], list[object]]
+
+
+def block(evidence: Evidence, study: str) -> tuple[Block, list[list[object]]]:
+    """Lay out a table of the report: lines for people, and records."""
+    found = list(_cells(evidence, study))
+    return Block(f"Table {study.upper()}.", HEADER, [line for line, _ in found]), [each for _, each in found]
+
+
+def _cells(evidence: Evidence, study: str) -> Iterator[Cell]:
+    for cell in _with_ours_alone(evidence, study):
+        arm = cell["arm"]
+        ours = evidence.spread(study, arm, ACCURACY, PERCENT)
+        if not ours.n and not ours.failed and evidence.rows(study):
+            continue  # a size that this scale leaves out
+        gap = _gap(evidence, study, arm)
+        expected, said = (
+            (number(cell.get(name, "")), number(cell.get(f"{name}_sd", "")))
+            for name in ("expected", "printed")
+        )
+        texts = [format_printed(*expected), format_printed(*said), ours.text]
+        yield (
+            [arm, cell["weight"], *texts, "" if gap is None else gap.text, str(ours.n)],
+            [study, arm, cell["weight"], *expected, *said, ours.mean, ours.sd, ours.n, *_ends(gap)],
+        )
+
+
+def _with_ours_alone(evidence: Evidence, study: str) -> Sequence[dict[str, str]]:
+    """Give the printed cells, and arms that no source prints."""
+    cells = printed(study)
+    known = {cell["arm"] for cell in cells}
+    more = dict.fromkeys(row.job.arm for row in evidence.rows(study) if row.job.arm not in known)
+    return [*cells, *({"arm": arm, "weight": ""} for arm in more)]
+
+
+def _gap(evidence: Evidence, study: str, arm: str) -> Gap | None:
+    reference = REFERENCES[study].format(first=arm.partition("/")[0])
+    return None if arm == reference else evidence.gap(study, arm, reference, ACCURACY, PERCENT)
+
+
+def _ends(gap: Gap | None) -> tuple[object, object, object]:
+    if gap is None:
+        return None, None, None
+    ends = (None, None) if gap.interval is None else (gap.interval.low, gap.interval.high)
+    return gap.mean, *ends
+
+
+def left_on(evidence: Evidence) -> str:
+    """Say what C2's network with dropout gives where dropout stays on at evaluation."""
+    on = evidence.spread("c2", "dropout/none", "test_accuracy_dropout_on", PERCENT)
+    off = evidence.spread("c2", "dropout/none", ACCURACY, PERCENT)
+    return f"With dropout on at evaluation our C2 network with dropout has {on.text} %, off {off.text} %."
