@@ -1,6 +1,7 @@
-"""The companion studies: `python -m experiments.companions [key=value ...]`; one training: `... train [key=value ...]`.
+"""The companion studies: `python -m experiments.companions [key=value ...]`.
 
-Does what is not done, then writes the records of each study, and the tables and figures of them all.
+Does what is not done, then writes the records of each study, and the tables and figures of them all. Two words come
+first instead: `train [key=value ...]` trains once, `speed` measures lanes together against one by one.
 """
 
 import json
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -22,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bgd.errors import ConfigError, first_line
 from experiments.companions.compose import composing, content_of, training_of
 from experiments.companions.plan import Lane, Settings, Work, rows_of, work_of
+from experiments.companions.speed import ratios
 from experiments.companions.train import train
 from experiments.companions.work import work
 from experiments.jobs.ending import ended
@@ -29,7 +32,7 @@ from experiments.records.companions import COMMITTED, study_file, write_rows
 from experiments.report.build import write_all
 from experiments.report.companions import Companions
 
-ONE = "train"  # the word for one training
+ONE, SPEED = "train", "speed"  # words
 
 
 def settings_of(overrides: Sequence[str]) -> Settings:
@@ -50,6 +53,8 @@ def command(arguments: Sequence[str]) -> int:
     with composing():
         if arguments[:1] == [ONE]:
             return one(arguments[1:])
+        if arguments[:1] == [SPEED]:
+            return speed()
         settings = settings_of(arguments)
         works = [work_of(settings, name) for name in settings.studies]
     for each in works:
@@ -77,6 +82,17 @@ def one(overrides: Sequence[str]) -> int:
     for number, step in enumerate(trained.history["step"]):
         told = {name: round(values[number], 5) for name, values in trained.history.items() if name != "step"}
         print(json.dumps({"step": round(step), **told}))
+    return 0
+
+
+def speed() -> int:
+    """Print how much sooner lanes are trained together."""
+    torch.set_num_threads(1)
+    for name, alone, together in ratios(Path("data")):
+        print(
+            f"{name}: 10 lanes one by one {alone:.1f} s, together {together:.1f} s: {alone / together:.1f} times",
+            flush=True,
+        )
     return 0
 
 

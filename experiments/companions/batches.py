@@ -79,29 +79,41 @@ class Feeder:
         self._orders = [
             rows_in_order(training, len(part.rows)) for training, part in zip(trainings, parts, strict=True)
         ]
+        self._shifts, self._scales = (
+            torch.tensor([getattr(part, name) for part in parts]) for name in ("shift", "scale")
+        )
 
     def next(self) -> Batch:
         """Give the batch of the next step, of all lanes."""
-        lanes = [self._of_lane(number) for number in range(len(self._trainings))]
-        return stacked(lanes)
+        lanes = zip(self._parts, self._orders, strict=True)
+        rows = torch.stack([part.rows[next(order)] for part, order in lanes])
+        x = self._pool.take(rows)
+        beside = (-1, *(1,) * (x.ndim - 1))
+        x = (x - self._shifts.view(beside)) / self._scales.view(beside)
+        shape = Shape(x.shape[1], tuple(x.shape[2:]), self._outputs, self._hidden)
+        drawn = stacked([self._drawn(number, shape) for number in range(len(self._trainings))])
+        return {"x": self._noisy(x), "y": self._pool.targets[rows], **drawn}
 
-    def _of_lane(self, number: int) -> Batch:
-        training, part, draws = self._trainings[number], self._parts[number], self._draws[number]
-        rows = part.rows[next(self._orders[number])]
-        x = (self._pool.take(rows) - part.shift) / part.scale
-        shape = Shape(len(rows), tuple(x.shape[1:]), self._outputs, self._hidden)
-        x = training.noise.augmented(x, draws.of("augment"))
-        if training.noise.inputs:
-            x = x + torch.from_numpy(normal(draws.of("inputs"), tuple(x.shape), training.noise.inputs))
-        found: Batch = {"x": x, "y": self._pool.targets[rows], "draws": {}}
-        for name, penalty in training.penalty.items():
-            found["draws"][name] = torch.from_numpy(penalty.draw(draws.of(f"penalty {name}"), shape))
-        return found | self._inside(training, draws, shape)
+    def _noisy(self, x: torch.Tensor) -> torch.Tensor:
+        """Augment the inputs of the lanes and add noise to them."""
+        if not self._trainings[0].noise.augment and not self._trainings[0].noise.inputs:
+            return x
+        found = []
+        for training, draws, few in zip(self._trainings, self._draws, x, strict=True):
+            few = training.noise.augmented(few, draws.of("augment"))
+            found.append(
+                few + torch.from_numpy(normal(draws.of("inputs"), tuple(few.shape), training.noise.inputs))
+            )
+        return torch.stack(found)
 
-    def _inside(self, training: Training, draws: LaneDraws, shape: Shape) -> Batch:
-        """Draw what happens inside the network: dropout of each pass, noise of hidden vectors and weights."""
-        found: Batch = {}
-        units = (shape.batch, self._hidden)
+    def _drawn(self, number: int, shape: Shape) -> Batch:
+        """Draw a lane's numbers: of penalties, of dropout in each pass, of noise on hidden vectors and weights."""
+        training, draws = self._trainings[number], self._draws[number]
+        units, found = (shape.batch, self._hidden), Batch()
+        found["draws"] = {
+            name: torch.from_numpy(penalty.draw(draws.of(f"penalty {name}"), shape))
+            for name, penalty in training.penalty.items()
+        }
         if training.model.dropout:
             passes = ["loss", *(name for name, penalty in training.penalty.items() if penalty.own_pass)]
             found["keep"] = {

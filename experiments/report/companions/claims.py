@@ -13,9 +13,11 @@ from experiments.report.claims.evidence import Missing, Outcome, within
 from experiments.report.claims.verdicts import ABSENT, ALPHA, DIRECTION, FAILS, HOLDS, NOT_COMPARABLE
 from experiments.report.companions.evidence import Evidence, gap_of
 from experiments.report.numbers import format_number
+from experiments.report.sheet import bracketed
 from experiments.report.statistics import holm
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
+SMALLEST = 1e-4  # a p value below it is shown as such
 WORST = (FAILS, ABSENT, DIRECTION, HOLDS)
 VERDICT_OF = {
     FAILS: "not reproduced",
@@ -131,11 +133,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Ruled:
-    """A claim with its verdict and the findings behind it."""
+    """A claim with its verdict and the tests behind it, as lines for people and as records."""
 
     claim: Claim
     verdict: str
-    findings: tuple[str, ...]
+    lines: tuple[list[str], ...]
     records: tuple[list[object], ...]
 
 
@@ -184,11 +186,11 @@ def grade(outcome: Outcome | Missing, p: float | None) -> str:
 def _ruled(
     claim: Claim, outcomes: Mapping[Comparison, Outcome | Missing], adjusted: Mapping[Comparison, float]
 ) -> Ruled:
-    findings, records, grades = [], [], []
+    lines, records, grades = [], [], []
     for test in claim.tests:
         outcome, p = outcomes[test], adjusted.get(test)
         grades.append(grade(outcome, p))
-        findings.append(f"{test.subject}: {_finding(outcome, p)}")
+        lines.append([claim.id, test.subject, grades[-1], *_cells(outcome, p)])
         numbers = (
             (None,) * 6
             if isinstance(outcome, Missing)
@@ -199,14 +201,22 @@ def _ruled(
             )
         )
         records.append([claim.id, claim.claim, test.subject, grades[-1], *numbers])
-    return Ruled(claim, VERDICT_OF[min(grades, key=WORST.index)], tuple(findings), tuple(records))
+    return Ruled(claim, VERDICT_OF[min(grades, key=WORST.index)], tuple(lines), tuple(records))
 
 
-def _finding(outcome: Outcome | Missing, p: float | None) -> str:
+def _cells(outcome: Outcome | Missing, p: float | None) -> list[str]:
+    """Give ours, against, difference and p for people."""
     if isinstance(outcome, Missing):
-        return str(outcome)
-    ends = ""
-    if outcome.interval:
-        ends = f" [{format_number(outcome.interval.low)}, {format_number(outcome.interval.high)}]"
-    said = "" if p is None else f", p {format_number(round(p, 4))}"
-    return f"{format_number(outcome.value)}{ends}{said}"
+        return [str(outcome), "", "", ""]
+    apart = ""
+    if outcome.difference is not None and outcome.interval:
+        ends = format_number(outcome.interval.low), format_number(outcome.interval.high)
+        apart = bracketed(format_number(outcome.difference), *ends)
+    against = "" if outcome.against is None else format_number(outcome.against)
+    return [format_number(outcome.ours), against, apart, _chance(p)]
+
+
+def _chance(p: float | None) -> str:
+    if p is None:
+        return ""
+    return "< 0.0001" if p < SMALLEST else format_number(round(p, 4))

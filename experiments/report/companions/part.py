@@ -58,8 +58,10 @@ class Companions(Study):
         ruled = rule(read_claims(), evidence)
         lines = [_line(each) for each in ruled]
         claims = [record for each in ruled for record in each.records]
-        header = words("companions_claims")["header"]
-        yield self.sheet([], [], [Block("Claims.", header, lines)], claims, "companions_claims")
+        told = words("companions_claims")
+        blocks = [Block("Verdicts.", told["header"], lines)]
+        blocks.append(Block("Tests.", told["tests"], [line for each in ruled for line in each.lines]))
+        yield self.sheet([], [], blocks, claims, "companions_claims")
         studies = [gradient.block(evidence, study) for study in gradient.REFERENCES]
         records = [record for _, each in studies for record in each]
         about = [f"{_scales(evidence, *gradient.REFERENCES)}.", gradient.left_on(evidence)]
@@ -80,7 +82,7 @@ def _scales(evidence: Evidence, *studies: str) -> str:
 
 def _line(ruled: Ruled) -> list[str]:
     claim = ruled.claim
-    return [claim.id, claim.claim, claim.where, ruled.verdict, "; ".join(ruled.findings), claim.note]
+    return [f"{claim.id}: {claim.claim} {claim.note}".strip(), claim.where, ruled.verdict]
 
 
 def _painted(paint: Paint, evidence: Evidence, figure: Figure) -> Sequence[str]:

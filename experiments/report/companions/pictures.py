@@ -60,8 +60,8 @@ def _band(axes: Axes, evidence: Evidence, study: str, arm: str, name: str, facto
     with np.errstate(invalid="ignore"):
         mean, sd = values.mean(0), values.std(0)
     axes.plot(steps, mean, color=COLOURS[rule], linewidth=1, label=RULES[rule])
-    low = np.maximum(mean - 2 * sd, 1e-6) if name.endswith(("loss", "norm")) else mean - 2 * sd
-    axes.fill_between(steps, low, mean + 2 * sd, color=COLOURS[rule], alpha=0.15, linewidth=0)
+    low, high = np.maximum(mean - 2 * sd, values.min(0)), np.minimum(mean + 2 * sd, values.max(0))
+    axes.fill_between(steps, low, high, color=COLOURS[rule], alpha=0.15, linewidth=0)
 
 
 def draw_scatter(figure: Figure, evidence: Evidence) -> Sequence[str]:
@@ -137,7 +137,7 @@ def draw_quivers(figure: Figure, evidence: Evidence) -> Sequence[str]:
     for _, axes, activation, rule in grid(
         figure, (DOUBLE_COLUMN, 3.2), ("tanh", "relu"), ("small_sgd", "large_sgd", *SHOWN[3:])
     ):
-        axes.set_title(f"{RULES[rule]}, {activation}", fontsize=7)
+        axes.set_title(f"{RULES[rule]},\n{activation}", fontsize=7)
         rows = evidence.rows("xor", f"{activation}/{rule}")
         vectors = rows[0].vectors.get("weights_0", ()) if rows else ()
         if not vectors or None in vectors:
