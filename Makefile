@@ -14,7 +14,7 @@ from_records := $(python) -m experiments.from_records
 partial := $(if $(PARTIAL),--partial)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan tables report verify reference public-bugs test test-slow test-anywhere smoke examples lint format bench clean
+.PHONY: help setup reproduce plan tables report verify reference public-bugs companions test test-slow test-anywhere smoke examples lint format bench clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ reference: $(ready) ## Make this clone's records the committed reference, and th
 public-bugs: $(ready) ## Correct reported mistakes of packages that pip fetches; ARGS='seed=1 ~reports.magika'
 	@OMP_NUM_THREADS=1 $(python) -m experiments.public_bugs $(ARGS)
 
+companions: $(ready) ## Train the companion studies, 30 minutes at laptop scale; ARGS='studies=[xor] scale=document plan=true'
+	@OMP_NUM_THREADS=1 $(python) -m experiments.companions $(ARGS)
+
 # One thread each: torch's own threads, one a core in every process, would fight for them.
 test: $(ready) ## Run the tests
 	@OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses auto --dist worksteal
@@ -80,4 +83,4 @@ bench: $(ready) ## Measure where the time goes, against the obvious way; ARGS=--
 	@$(python) -m scripts.bench $(ARGS)
 
 clean: ## Remove what was run here: runs, base networks, smoke. The committed outputs stay
-	rm -rf outputs/runs outputs/bases outputs/smoke outputs/public_bugs outputs/hydra .pytest_cache .mypy_cache .ruff_cache
+	rm -rf outputs/runs outputs/bases outputs/smoke outputs/public_bugs outputs/companions outputs/hydra .pytest_cache .mypy_cache .ruff_cache

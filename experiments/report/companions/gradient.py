@@ -7,6 +7,7 @@ from experiments.report.numbers import format_printed
 from experiments.report.sheet import Block
 
 ACCURACY, PERCENT = "test_accuracy", 100.0
+COLLAPSED = 20.0  # % of ten classes below which a run has learnt next to nothing: its units are dead
 HEADER = ("arm", "lambda", "expected", "printed", "ours", "less the reference", "n")
 REFERENCES = {
     "c2": "{first}/none",
@@ -33,7 +34,9 @@ def _cells(evidence: Evidence, study: str) -> Iterator[Cell]:
             (number(cell.get(name, "")), number(cell.get(f"{name}_sd", "")))
             for name in ("expected", "printed")
         )
-        texts = [format_printed(*expected), format_printed(*said), ours.text]
+        collapsed = sum(value < COLLAPSED for value in ours.values)
+        text = f"{ours.text}, {collapsed} collapsed" if collapsed else ours.text
+        texts = [format_printed(*expected), format_printed(*said), text]
         yield (
             [arm, cell["weight"], *texts, "" if gap is None else gap.text, str(ours.n)],
             [study, arm, cell["weight"], *expected, *said, ours.mean, ours.sd, ours.n, *_ends(gap)],
