@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,10 +10,11 @@ from torch.utils._pytree import tree_map
 
 from bgd.progress import followed
 from experiments.companions.bank import Bank
-from experiments.companions.batches import Batch, Feeder, batches_in
+from experiments.companions.batches import Batch, batches_in
 from experiments.companions.curvature import Parameters
 from experiments.companions.data.pool import Part
 from experiments.companions.evaluation import evaluate
+from experiments.companions.feeder import Feeder
 from experiments.companions.optimizers import Stepper
 from experiments.companions.stops import Keeper
 from experiments.companions.training import Training
@@ -74,30 +75,24 @@ def banks(trainings: Sequence[Training], most: int) -> list[list[int]]:
     return found
 
 
-@dataclass
 class Run:
-    """A bank on its way through its training."""
+    """A bank on its way through its training; see `train`."""
 
-    trainings: Sequence[Training]
-    root: Path
-    starts: Sequence[Parameters] = ()
-    _aside: list[Part] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.bank = Bank(self.trainings, self.root)
+    def __init__(self, trainings: Sequence[Training], root: Path, starts: Sequence[Parameters] = ()) -> None:
+        self.trainings, self.bank = trainings, Bank(trainings, root)
         for name, value in self.bank.parameters.items():
-            if self.starts:
-                value.copy_(torch.stack([start[name] for start in self.starts]))
+            if starts:
+                value.copy_(torch.stack([start[name] for start in starts]))
             value.requires_grad_(self._first.optimizer.graph)
-        share = self._first.stop.share
-        if share:
+        self._aside: list[Part] = []
+        if share := self._first.stop.share:
             self._aside = [_last(part, share) for part in self.bank.train]
             self.bank.train = [_all_but_last(part, share) for part in self.bank.train]
-        rates = [training.optimizer.rate * training.stretch for training in self.trainings]
-        self.rates = torch.tensor(rates)
+        rates = [training.optimizer.rate * training.stretch for training in trainings]
+        self._rates = torch.tensor(rates)
         self._stepper = Stepper(self._first.optimizer, self.bank.parameters, rates)
-        self._taken = torch.tensor([training.taken for training in self.trainings])
-        self._state = torch.zeros(len(self.trainings))
+        self._taken = torch.tensor([training.taken for training in trainings])
+        self._multipliers = torch.zeros(len(trainings))  # of a constraint
 
     @property
     def _first(self) -> Training:
@@ -109,8 +104,7 @@ class Run:
         bank, first = self.bank, self._first
         total = first.stop.steps(batches_in(first, len(bank.train[0].rows)))
         when = {round(total * place / first.evaluate) for place in range(1, first.evaluate + 1)}
-        shapes = {name: tuple(value.shape[1:]) for name, value in bank.parameters.items()}
-        feeder = Feeder(bank.trainings, bank.pool, bank.train, shapes, bank.hidden, bank.outputs)
+        feeder = Feeder(bank)
         start, histories, last = self._copies(), self._empty(), 0
         self._note(histories, 0)
         keepers, kept = [first.stop.keeper() for _ in bank.trainings], self._copies()
@@ -147,7 +141,7 @@ class Run:
             for name, change in taken.items():
                 bank.parameters[name].sub_(self._taken.view(-1, *(1,) * (change.ndim - 1)) * change)
             if first.constraint:
-                first.constraint.hold(bank.parameters, self._state, factor * self.rates, step / total)
+                first.constraint.hold(bank.parameters, self._multipliers, factor * self._rates, step / total)
 
     def _closure(self, batch: Batch) -> Callable[[], torch.Tensor]:
         """Give what computes the gradients of a batch and leaves them with the parameters."""

@@ -12,9 +12,9 @@ from small import CLOUDS, ROOT, XOR, seeds
 from bgd.errors import ConfigError
 from bgd.rng import stream
 from experiments.companions.bank import Bank
-from experiments.companions.batches import Feeder
 from experiments.companions.constraints import Ball, Lagrange, MaxNorm, Pruned
 from experiments.companions.curvature import Hessian, dense, flattened, product, shaped
+from experiments.companions.feeder import Feeder
 from experiments.companions.optimizers import Curved, Lbfgs, Stepper, Torch
 from experiments.companions.stops import Steps
 from experiments.companions.train import banks, train
@@ -93,8 +93,7 @@ def test_l2_is_torchs_coupled_weight_decay():
     bank = Bank([XOR], ROOT)
     values = [value.requires_grad_() for value in bank.parameters.values()]
     step = torch.optim.SGD(values, lr=XOR.optimizer.rate, weight_decay=2 * 0.01 / XOR.optimizer.rate)
-    shapes = {name: tuple(value.shape[1:]) for name, value in bank.parameters.items()}
-    feeder = Feeder(bank.trainings, bank.pool, bank.train, shapes, bank.hidden, bank.outputs)
+    feeder = Feeder(bank)
     for _ in range(4):
         gradients, _ = bank.gradients(feeder.next())
         for value, gradient in zip(values, gradients.values(), strict=True):
