@@ -156,8 +156,9 @@ def test_as_much_is_an_interval_within_the_margin(evidence):
 def test_norm_and_test_fall_together(evidence):
     arms = [row("xord", f"relu/{number}", norm=float(number), test_loss=2.0 * number) for number in range(6)]
     falling = Comparison("xord", "relu", "test_loss", "falling")
-    (ruled,) = rule([Claim("x", "", "", (falling,))], evidence(*arms))
-    assert ruled.verdict == "reproduced"
+    unrelated = Comparison("xord", "relu", "test_loss", "unrelated")
+    ruled = rule([Claim("x", "", "", (falling,)), Claim("y", "", "", (unrelated,))], evidence(*arms))
+    assert [each.verdict for each in ruled] == ["reproduced", "not reproduced"]
 
 
 def test_without_records_nothing_is_comparable(tmp_path):

@@ -25,7 +25,8 @@ VERDICT_OF = {
     DIRECTION: "direction only",
     HOLDS: "reproduced",
 }
-Side = Literal["more", "less", "same", "falling"]
+Side = Literal["more", "less", "same", "falling", "unrelated"]
+WEAK = 0.5  # a rank correlation below it is none to rank anything by
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,18 @@ class Comparison:
 
     Direction: the mean difference over common seeds is on the stated side, or within the margin. Size and
     significance: for more and less, a two-sided t test, corrected by Holm within the study; for the same, the 95 %
-    interval lies within the margin. Falling: Spearman's correlation of norm and test error over the rules of a set is
-    negative (norm with accuracy) and its p value below the level.
+    interval lies within the margin. Falling: over the rules of a set a smaller norm, or what `by` names, goes with a
+    better value: the sign of Spearman's correlation, and its p value. Unrelated: that correlation is below `WEAK`.
 
     Attributes:
         study: Whose records.
-        first, second: Arms; for `falling` the beginning of the arms' names, and nothing.
+        first, second: Arms; over rules the beginning of the arms' names, and nothing.
         name: Of the value.
         side: Of the first.
         margin: Of `same`, in the value's unit.
         factor: To that unit.
         other: Name of the value of `second`, where it is another.
+        by: What the rules are ranked by.
     """
 
     study: str
@@ -55,12 +57,15 @@ class Comparison:
     margin: float = 0.0
     factor: float = 1.0
     other: str = ""
+    by: str = "norm"
 
     @property
     def subject(self) -> str:
         """The test in words."""
         if self.side == "falling":
-            return f"{self.study} {self.first}: the smaller the norm over the rules, the better {self.name}"
+            return f"{self.study} {self.first}: over the rules, the smaller {self.by}, the better {self.name}"
+        if self.side == "unrelated":
+            return f"{self.study} {self.first}: over the rules, {self.by} does not rank {self.name}"
         words = "as much" if self.side == "same" else self.side
         against = f"{self.second} {self.other}".strip()
         return f"{self.study}: {self.first} has {words} {self.name} {'as' if self.side == 'same' else 'than'} {against}"
@@ -73,7 +78,8 @@ class Comparison:
         """
         if not evidence.rows(self.study):
             raise Missing(f"missing: no records of {self.study} at this scale")
-        return self._falling(evidence) if self.side == "falling" else self._of_two(evidence)
+        over_rules = self.side in ("falling", "unrelated")
+        return self._over_rules(evidence) if over_rules else self._of_two(evidence)
 
     def _of_two(self, evidence: Evidence) -> Outcome:
         names = ((self.first, self.name), (self.second, self.other or self.name))
@@ -96,19 +102,24 @@ class Comparison:
         p = float(ttest_1samp([value for value in apart if math.isfinite(value)], 0).pvalue)
         return Outcome(first, toward, toward, p=1.0 if math.isnan(p) else p, **told)  # type: ignore[arg-type]
 
-    def _falling(self, evidence: Evidence) -> Outcome:
+    def _over_rules(self, evidence: Evidence) -> Outcome:
         arms = dict.fromkeys(
             row.job.arm for row in evidence.rows(self.study) if row.job.arm.startswith(f"{self.first}/")
         )
         pairs = [
-            tuple(evidence.spread(self.study, arm, name).mean for name in ("norm", self.name)) for arm in arms
+            tuple(evidence.spread(self.study, arm, name).mean for name in (self.by, self.name))
+            for arm in arms
         ]
         known = [pair for pair in pairs if all(map(math.isfinite, pair))]
         if len(known) < 4:
             raise Missing(f"missing: fewer than 4 rules of {self.study} came out")
         sign = -1.0 if self.name.endswith("accuracy") else 1.0
         found = spearmanr([norm for norm, _ in known], [sign * value for _, value in known])
-        return Outcome(float(found.statistic), found.statistic > 0, True, len(known), p=float(found.pvalue))
+        correlation = float(found.statistic)
+        if self.side == "unrelated":
+            weak = abs(correlation) < WEAK
+            return Outcome(correlation, weak, weak, len(known))
+        return Outcome(correlation, correlation > 0, True, len(known), p=float(found.pvalue))
 
 
 Outcomes = Mapping[Comparison, Outcome | Missing]
