@@ -168,7 +168,7 @@ def test_without_records_nothing_is_comparable(tmp_path):
 
 
 def test_corrections_are_compared_with_plain_training(evidence):
-    values = {f"bgd_ii.{name}": 0.5 for name in others.COLUMNS}
+    values = {f"bgd_ii.{name}": place for place, name in enumerate(others.COLUMNS)}
     found = evidence(
         *(
             row("corrections", arm, seed, test_accuracy=0.9, **values)
@@ -178,6 +178,10 @@ def test_corrections_are_compared_with_plain_training(evidence):
     )
     blocks, records = others.corrections(found)
     assert [line[0] for line in blocks[0].lines] == ["none", "l2"]
+    cells = dict(zip(others.HEADER, blocks[0].lines[1], strict=True))
+    assert cells["ΔTA (points)"] == "2 ± 0"
+    assert cells["ΔTA less plain training's"].startswith("+0.00")
+    assert cells["worst ΔTA"] == "3 ± 0"
     assert all(len(line) == len(others.HEADER) for line in blocks[0].lines)
     assert len(records[0]) == len(words("companions_corrections")["columns"])
 

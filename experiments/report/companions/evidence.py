@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from experiments.records.companions import CompanionRow, read_rows, study_file
-from experiments.report.numbers import format_number, format_spread
+from experiments.report.numbers import counted, format_number, format_spread
 from experiments.report.statistics import Interval
 
 PRINTED = Path(__file__).with_name("printed")
@@ -124,9 +124,7 @@ class Evidence:
             return f"{study}: no records (make companions)"
         job, seeds = rows[0].job, len({row.job.seed for row in rows})
         steps = max(row.value("steps") for row in rows)
-        return (
-            f"{study}: scale {job.scale}, profile {job.profile}, {seeds} seeds, {format_number(steps)} steps"
-        )
+        return f"{study}: scale {job.scale}, profile {job.profile}, {counted(seeds, 'seed')}, {format_number(steps)} steps"
 
 
 def printed(name: str) -> list[dict[str, str]]:

@@ -63,6 +63,7 @@ def corrections(evidence: Evidence) -> Table:
     return blocks, records
 
 
+PLACE = 4  # of the difference, after ΔTA
 HEADER = (
     *(
         "trained with",
@@ -87,7 +88,7 @@ def _lines(evidence: Evidence, method: str, records: list[list[object]]) -> Iter
         ]
         gap = evidence.gap("corrections", arm, BASE, f"{method}.accuracy")
         texts = [format_spread(each.mean, each.sd) if each.n else each.text for each in (accuracy, *found)]
-        texts.insert(4 + 1, "" if arm == BASE else gap.text)
+        texts.insert(PLACE, "" if arm == BASE else gap.text)
         yield [arm, *texts]
         ends = (None, None) if gap.interval is None else (gap.interval.low, gap.interval.high)
         records.append([method, arm, accuracy.mean, *(each.mean for each in found), gap.mean, *ends, gap.n])
