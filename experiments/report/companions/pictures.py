@@ -133,12 +133,12 @@ def _bars(axes: Axes, evidence: Evidence) -> None:
 
 
 def draw_quivers(figure: Figure, evidence: Evidence) -> Sequence[str]:
-    """Draw the vectors from inputs to hidden units on XOR, one network a panel."""
-    for _, axes, activation, rule in grid(
-        figure, (DOUBLE_COLUMN, 3.2), ("tanh", "relu"), ("small_sgd", "large_sgd", *SHOWN[3:])
-    ):
-        axes.set_title(f"{RULES[rule]},\n{activation}", fontsize=7)
-        rows = evidence.rows("xor", f"{activation}/{rule}")
+    """Draw the vectors from a pair of inputs to hidden units on XOR and XORD, one network a panel."""
+    sides = [(study, activation) for study in ("xor", "xord") for activation in ("tanh", "relu")]
+    rules = ("small_sgd", "large_sgd", *SHOWN[3:])
+    for _, axes, (study, activation), rule in grid(figure, (DOUBLE_COLUMN, 6.4), sides, rules):
+        axes.set_title(f"{RULES[rule]},\n{SETS[study]}, {activation}", fontsize=7)
+        rows = evidence.rows(study, f"{activation}/{rule}")
         vectors = rows[0].vectors.get("weights_0", ()) if rows else ()
         if not vectors or None in vectors:
             blank(axes, NONE)
