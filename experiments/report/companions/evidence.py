@@ -124,7 +124,8 @@ class Evidence:
             return f"{study}: no records (make companions)"
         job, seeds = rows[0].job, len({row.job.seed for row in rows})
         steps = max(row.value("steps") for row in rows)
-        return f"{study}: scale {job.scale}, profile {job.profile}, {counted(seeds, 'seed')}, {format_number(steps)} steps"
+        much = f"{counted(seeds, 'seed')}, {format_number(steps)} steps"
+        return f"{study}: scale {job.scale}, profile {job.profile}, {much}"
 
 
 def printed(name: str) -> list[dict[str, str]]:
