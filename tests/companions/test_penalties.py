@@ -94,6 +94,16 @@ def test_spectreg_over_many_draws_is_frobreg(network, batch):
     assert one.abs().sum() > 0
 
 
+@pytest.mark.parametrize("penalty", [SpectReg(1.0), FrobReg(1.0)])
+def test_just_after_batch_normalization_the_jacobian_of_a_batch_is_zero(penalty, batch):
+    """One r for all samples: the sum of normalized units over a batch is constant, so table C2's SpectReg is none."""
+    with torch_seeded(stream(0, "network")):
+        network = Mlp((4, 5, 3), norm=True).build()
+    view = view_of(penalty, network, *batch, draw=torch.ones(3))
+    assert float(penalty.value(view).detach()) == pytest.approx(0, abs=1e-6)
+    assert float(DoubleBack(1.0).value(view).detach()) > 1e-3
+
+
 def test_on_standardized_inputs_a_weight_is_less_by_the_squared_scale(network, batch):
     """x' = x / s: the penalty on x' is s^2 of that on x, s = 0.308 on MNIST."""
     x, scale = batch[0], 0.308
