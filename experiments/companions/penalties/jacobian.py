@@ -31,8 +31,8 @@ def jacobian_rows(view: View) -> tuple[torch.Tensor, torch.Tensor]:
 class SpectReg(Penalty):
     """(1/B) sum_i |d (r . g(x_i)) / d x_i|^2, r normal, not normalized, one for a whole batch (Varga et al. 2018).
 
-    Over r its mean is the squared Frobenius norm of the Jacobian of the logits g, FrobReg. The derivative is taken of the
-    sum over the batch: where batch normalization stands just before the last layer that sum is constant, and the term 0.
+    Over r its mean is the squared Frobenius norm of the Jacobian of the logits g, FrobReg. The derivative is of the sum
+    over the batch: where batch normalization stands just before the last layer, that is constant and the term 0.
     """
 
     own_pass: ClassVar[bool] = True
