@@ -65,10 +65,10 @@ def command(arguments: Sequence[str]) -> int:
     if settings.plan:
         return 0
     failed = done(settings, works)
-    records = Path(settings.output_dir) / COMMITTED.relative_to(COMMITTED.parents[1])
+    records = settings.output / COMMITTED.relative_to(COMMITTED.parents[1])
     for name, rows in rows_of(settings, works).items():
         write_rows(study_file(records, name), rows)
-    for path in write_all(Path(settings.output_dir), Companions(records=records).files(())):
+    for path in write_all(settings.output, Companions(records=records).files(())):
         print(f"wrote {path}")
     for line in failed:
         print(line, file=sys.stderr)

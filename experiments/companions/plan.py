@@ -13,6 +13,7 @@ from experiments.records.companions import CompanionJob, CompanionRow, read_rows
 from experiments.records.identity import digest
 from experiments.records.strict import build_as
 
+SMOKE = "smoke"
 DONE = "companions"  # folder of rows that are done, under the output folder
 TINY = Path("tests") / "data" / "tiny"  # where the committed subset of MNIST is, for the scale smoke
 
@@ -52,6 +53,11 @@ class Settings:
         return settings
 
     @property
+    def output(self) -> Path:
+        """The folder of records, tables and figures; the scale smoke has one aside, not over the committed ones."""
+        return Path(self.output_dir) / SMOKE if self.scale == SMOKE else Path(self.output_dir)
+
+    @property
     def done(self) -> Path:
         """The folder of rows that are done."""
         return Path(self.output_dir) / DONE
@@ -59,7 +65,7 @@ class Settings:
     @property
     def data(self) -> Path:
         """The folder of data; the scale smoke has the committed subset."""
-        return TINY if self.scale == "smoke" else Path(self.data_dir)
+        return TINY if self.scale == SMOKE else Path(self.data_dir)
 
 
 @dataclass(frozen=True)

@@ -155,10 +155,10 @@ def test_the_command(tmp_path, composed, monkeypatch, capsys):
     asked = ["studies=[toy]", "scale=smoke", f"output_dir={tmp_path}"]
     assert door.command([*asked, "plan=true"]) == 0
     assert "2 trainings,    2 to do" in capsys.readouterr().out
-    assert not (tmp_path / "reference").exists()
+    assert not (tmp_path / "smoke").exists()
     assert door.command(asked) == 0
     assert "min left" in capsys.readouterr().out
-    rows = read_rows(study_file(tmp_path / "reference" / "companions", "toy"))
+    rows = read_rows(study_file(tmp_path / "smoke" / "reference" / "companions", "toy"))
     assert [row.job.arm for row in rows] == ["squares"] * 2
 
 
