@@ -24,10 +24,13 @@ from experiments.report.standings import (
     standings,
 )
 from experiments.report.style import network_label
+from experiments.report.survivors import looked_elsewhere, survived
 
+SURVIVAL = "survival"  # the preset that looks at every method's corrections in other arithmetics
 BY_CONSTRUCTION = "by construction, not measured"
 BUDGETS = ("1", "2", "5", "10", "20", "50", "200", ALL)  # of which curves are made
 
+BESIDE = ("survived", "seconds")  # the aims
 QUANTITIES = [  # of the csv file
     item.name for item in fields(Standing) if item.name not in ("contender", "level", "dTA_interval")
 ]
@@ -41,11 +44,15 @@ class Contest(Study):
     aims: tuple[Aim, ...] = ()
 
     def standings(self, runs: Sequence[Run]) -> tuple[dict[str, list[Standing]], list[str], list[str]]:
-        """Return the standings of each network, what they are over, and what is wrong with an N0."""
-        frames, _ = frames_of(runs, "reloading", self.networks)
+        """Return the standings of each network, what they are over, and what is wrong with an N0.
+
+        Of runs that looked at their corrections in other arithmetics, how many survived there is told alone.
+        """
+        frames, _ = frames_of([run for run in runs if not looked_elsewhere(run)], "reloading", self.networks)
         scope = Scope("reloading", self.networks, self.methods)
+        elsewhere = survived(runs)
         found = {
-            network: standings(same_samples(frames.select(network=network)), self.thesis.knowledge)
+            network: standings(same_samples(frames.select(network=network)), self.thesis.knowledge, elsewhere)
             for network in self.networks
         }
         return found, describe_same_samples(scope, frames), scope.warnings(frames)
@@ -59,7 +66,7 @@ class Contest(Study):
 class Frontier(Contest):
     """A table and a figure of all numbers."""
 
-    presets: tuple[str, ...] = FRONTIER
+    presets: tuple[str, ...] = (*FRONTIER, SURVIVAL)
     tables = ("frontier",)
     figures = ("frontier",)
 
@@ -89,6 +96,8 @@ def _cell(item: Standing, name: str) -> str:
     value = getattr(item, name)
     if name == "dTA_mean" and item.dTA_interval:
         return bracketed(*map(format_number, (value, item.dTA_interval.low, item.dTA_interval.high)))
+    if name == "survived" and value is None:
+        return ""  # nobody looked
     return format_count(value) if name == "corrected" else number_text(value)
 
 
@@ -106,7 +115,7 @@ def _records(network: str, items: Sequence[Standing]) -> Iterator[tuple[object, 
 class Aims(Contest):
     """A table of every method against the aims."""
 
-    presets: tuple[str, ...] = ("every_error_mlp", "every_error_alexnet")
+    presets: tuple[str, ...] = ("every_error_mlp", "every_error_alexnet", SURVIVAL)
     tables = ("aims",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
@@ -124,14 +133,14 @@ class Aims(Contest):
     def _block(self, network: str, items: Sequence[Standing]) -> Block:
         columns, own = list(dict.fromkeys(aim.quantity for aim in self.aims)), self.aims_of(network)
         wanted = [f"{own[name].kind} {own[name].bound:g}" if name in own else "no aim" for name in columns]
-        lines = [["aim", "", *wanted, "", ""]]
+        lines = [["aim", "", *wanted, *("" for _ in BESIDE), ""]]
         for item in items:
             cells = [f"{number_text(getattr(item, name))}{_mark(item, own.get(name))}" for name in columns]
             count = f"{met(item, list(own.values()))} of {len(own)}"
             label, knows = item.contender.label, LEVELS[item.level].label
-            lines.append([label, knows, *cells, number_text(item.seconds), count])
+            lines.append([label, knows, *cells, *(_cell(item, name) for name in BESIDE), count])
         labels = words("frontier")["labels"]
-        header = ["method", "knows", *(labels[name] for name in columns), "seconds", "aims met"]
+        header = ["method", "knows", *(labels[name] for name in (*columns, *BESIDE)), "aims met"]
         return Block(f"{network_label(network)}.", header, lines)
 
 

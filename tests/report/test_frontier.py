@@ -178,14 +178,20 @@ def test_aims_are_met_on_their_edge_and_not_beyond():
 
 def test_the_table_of_aims_holds_every_method_against_them():
     part = Aims(TOLD, aims=AIMS)
-    files = part.files(example())
+    looked = [{"own": 1.0, "bfloat16": 1.0, "int8": lead} for lead in (1.0, 0.0, None, 2.0)]
+    rows = [row(place, CORRECTED, survival=each, l0=999) for place, each in enumerate(looked)]
+    there = run(tuple(rows), method="least_harm", options={"budget": 1})
+    elsewhere = replace(
+        there, header=replace(there.header, spec=there.header.spec | {"survival": ["int8"]}, run_id="there")
+    )
+    files = part.files([*example(), elsewhere])
     assert sorted(files) == sorted(part.names)
     text = files["tables/aims.md"].decode()
-    assert "| aim |  | at least 100 | at most 5 | at least -0.0006 | at least -0.001 |  |  |" in text
+    assert "| aim |  | at least 100 | at most 5 | at least -0.0006 | at least -0.001 |  |  |  |" in text
     lines = [line for line in text.splitlines() if line.startswith("| Least harm")]
     assert len(lines) == 4
-    assert lines[0] == "| Least harm | a keep-set | 100 ✓ | 1 ✓ | -3.3e-05 ✓ | -1.0e-04 ✓ | 1 | 4 of 4 |"
-    assert lines[1] == "| Least harm | a keep-set | 100 ✓ | 3 ✓ | -1.7e-04 ✓ | -3.0e-04 ✓ | 1 | 4 of 4 |"
+    assert lines[0] == "| Least harm | a keep-set | 100 ✓ | 1 ✓ | -3.3e-05 ✓ | -1.0e-04 ✓ | 50 | 1 | 4 of 4 |"
+    assert lines[1] == "| Least harm | a keep-set | 100 ✓ | 3 ✓ | -1.7e-04 ✓ | -3.0e-04 ✓ |  | 1 | 4 of 4 |"
     every = [line for line in rows_of(files["tables/aims.csv"]) if line["network"] == "mlp"]
     assert len(every) == 6 * len(AIMS)
     assert sum(line["met"] == "True" for line in every if line["budget"] == "all") == 1
