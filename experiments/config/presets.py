@@ -9,7 +9,7 @@ from operator import getitem
 from typing import Any
 
 from hydra import initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bgd.errors import ConfigError
 from experiments.config.groups import CONF, FILES
@@ -24,6 +24,7 @@ from experiments.config.overrides import (
 from experiments.config.spec import RunSpec, resolved
 
 PUT_IN = ("method", "setting")  # groups whose files nothing else chooses by
+NOT_MERGED = ("hydra", FILES)  # of a preset: they say what is run and made of it
 Choice = tuple[tuple[str, Any], ...]  # overrides: key and value
 
 
@@ -69,14 +70,15 @@ def planned(spec: RunSpec) -> dict[str, tuple[int, ...]]:
 class _Composer:
     """Composes configurations as Hydra does, each choice of groups once.
 
-    Composing takes 100 ms and a sweep has hundreds of runs that differ in values, method or setting alone. These two
-    are put into what was composed with others, unless something composed later changes them. Values are set last, in
-    a copy of what came out, unless something refers to them.
+    Composing takes 100 ms and there are hundreds of runs that differ in values, method, setting or preset alone. What
+    these say is put into what was composed with the others, a preset's content as the last, unless something composed
+    later changes it. Values are set last, in a copy of what came out, unless something refers to them.
     """
 
     def __init__(self, profile: str) -> None:
         self._profile = profile
         self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._open: dict[tuple[str, ...], DictConfig] = {}
         self._resolved: dict[tuple[str, ...], dict[str, Any]] = {}
         self._specs: dict[tuple[str, ...], RunSpec] = {}
 
@@ -92,7 +94,7 @@ class _Composer:
     def _values(self, groups: Choice, values: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         """Return the values of one run's configuration."""
         if any(_touches(key, reference) for key, _ in values for reference in _references()):
-            config = self._config(groups)
+            config = copy.deepcopy(self._config(groups))
             for key, value in values:
                 OmegaConf.update(config, key, value)
             return resolved(config)
@@ -108,15 +110,34 @@ class _Composer:
         return plain
 
     def _config(self, groups: Choice) -> DictConfig:
-        """Return a copy of Hydra's configuration, to be changed."""
-        put = {key: value for key, value in groups if key in PUT_IN and not _is_changed(key, dict(groups))}
-        name = tuple(f"{key}={value}" for key, value in groups if key not in put)
-        if name not in self._composed:
-            self._composed[name] = composed([f"profile={self._profile}", *name])
-        config = copy.deepcopy(self._composed[name])
+        """Give the configuration of a choice of groups, until the next one is asked for."""
+        chosen = dict(groups)
+        put = {key: value for key, value in groups if key in PUT_IN and not _is_changed(key, chosen)}
+        preset = str(chosen.get("experiment"))
+        merged = "experiment" in chosen and "defaults" not in _component("experiment", preset)
+        others = tuple(
+            f"{key}={value}"
+            for key, value in groups
+            if key not in put and not (merged and key == "experiment")
+        )
+        name = (*others, *put, *([preset] if merged else []))  # each time all of `put` is put in anew
+        if name not in self._open:
+            if others not in self._composed:
+                self._composed[others] = composed([f"profile={self._profile}", *others])
+            config = copy.deepcopy(self._composed[others])
+            if merged:
+                _merge_preset(config, preset)
+            self._open[name] = config
         for key, value in put.items():
-            config[key] = _component(key, value)
-        return config
+            self._open[name][key] = _component(key, value)
+        return self._open[name]
+
+
+def _merge_preset(config: DictConfig, preset: str) -> None:
+    """Merge a preset's content, whose package is the whole configuration, into a configuration."""
+    content = _component("experiment", preset)
+    with open_dict(config):
+        config.merge_with(OmegaConf.masked_copy(content, [key for key in content if key not in NOT_MERGED]))
 
 
 @cache
@@ -152,7 +173,7 @@ def _component(group: str, name: str) -> Any:
 
 def _choices(preset: str) -> Iterator[Choice]:
     """Yield the overrides of each run of a preset."""
-    fixed = [("experiment", preset)] if set(_component("experiment", preset)) - {"hydra", FILES} else []
+    fixed = [("experiment", preset)] if set(_component("experiment", preset)) - set(NOT_MERGED) else []
     axes = []
     for override in parsed([f"{key}={value}" for key, value in preset_params(preset).items()]):
         key = override.get_key_element()

@@ -39,12 +39,8 @@ ALWAYS = (
 def sources(spec: "RunSpec") -> dict[str, str]:
     """Return the start of the SHA-256 of the code of each module behind a run's components, by its path."""
     parts = [spec.network, spec.probe] if spec.probe else [spec.network, spec.method, spec.setting]
-    return _sources(frozenset(name for part in parts for name in _modules(part)))
-
-
-@cache
-def _sources(modules: frozenset[str]) -> dict[str, str]:
-    paths = sorted({path for name in (*modules, *ALWAYS) for path in _room(name)})
+    modules = {name for part in parts for name in _modules(part)} | set(ALWAYS)
+    paths = sorted({path for name in modules for path in _room(name)})
     return {_name(path): _hash(path) for path in paths}
 
 
@@ -136,6 +132,7 @@ def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
 
 
+@cache
 def _room(name: str) -> frozenset[Path]:
     """Return the files of a module and of what it imports of its own room."""
     room, todo, found = ".".join(name.split(".")[:2]), [name], dict[str, Path]()

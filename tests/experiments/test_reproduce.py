@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from experiments import reproduce
+from experiments.jobs import making
 from experiments.jobs.ending import Terminated
 from experiments.records.store import Store
 from experiments.report.assemble import Report
@@ -117,7 +118,7 @@ def test_r16_a_failing_run_leaves_committed_tables_as_they_are(
     )
     monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: [failing, sound]})
     monkeypatch.setattr(reproduce, "is_committed", lambda output: True)
-    monkeypatch.setattr(reproduce, "run_all", lambda *_: [f"{failing.title}: no"])
+    monkeypatch.setattr(making, "run_all", lambda *_: [f"{failing.title}: no"])
     assert call("run", "--jobs", "1") == 1
     said = capsys.readouterr().out
     assert "tables, figures and report stay as they are, 1 runs are missing" in said
