@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,23 +151,19 @@ class Tree:
             Ended: With another status than 0.
         """
         environment = os.environ | {"PYTHONPATH": str(self.path), "OMP_NUM_THREADS": "1"}
-        with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complaint:
-            started = time.perf_counter()
-            process = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                cwd=self.path,
-                env=environment,
-                stdout=said,
-                stderr=complaint,
-            )
-            _, status, used = os.wait4(process.pid, 0)
-            wall = time.perf_counter() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
-            said.seek(0)
-            complaint.seek(0)
-            if status:
-                raise Ended(f"{self.path}: {' '.join(command)}: {complaint.read()[-2000:]}")
-            return Measured(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, said.read())
+        measured = self.folder / "measured.json"
+        small = [sys.executable, "-S", str(ROOT / "scripts/bench/one_process.py"), str(measured)]
+        done = subprocess.run(
+            [*small, sys.executable, "-m", *command],
+            cwd=self.path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Ended(f"{self.path}: {' '.join(command)}: {done.stderr[-2000:]}")
+        return Measured(said=done.stdout, **json.loads(measured.read_text()))
 
     def run(self, overrides: Sequence[str]) -> Measured:
         """Make a run anew; its records go when they are read."""
