@@ -21,9 +21,9 @@ from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem
 from bgd.parameters import ParameterSpace
 from experiments.config.overrides import composed
+from experiments.config.presets import specs_of_presets
 from experiments.config.spec import RunSpec
 from experiments.jobs.arithmetic import WORKSPACE, WORKSPACES
-from experiments.jobs.plan import specs_of_presets
 from experiments.mnist import data, training
 from experiments.mnist.networks import MLP, AlexNet
 from experiments.protocol.samples import samples_of

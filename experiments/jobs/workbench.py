@@ -12,7 +12,6 @@ from torch import nn
 from bgd import curvature, rng
 from bgd.curvature.base import Curvature, Estimator
 from bgd.curvature.gradient import mean_gradient
-from bgd.errors import ConfigError
 from bgd.evaluation import Evaluation, FullEvaluator, IncrementalEvaluator
 from bgd.evaluation.incremental import MEMORY
 from bgd.evaluation.shelf import Shelf
@@ -68,19 +67,6 @@ class Place:
     def own_memory(self) -> int:
         """Bytes for what one run keeps of a network that has gone its own way: half of `memory` for all jobs."""
         return self.memory // (2 * self.jobs)
-
-
-def choose_device(name: str) -> str:
-    """Return the device for `auto`, `cpu` or `cuda`.
-
-    Raises:
-        ConfigError: It is none of them, or there is no such device here.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device={name!r}: must be one of auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device='cuda': torch sees no such device here; use device=cpu")
-    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from experiments.report.one_correction import Distributions, SideEffects
 from experiments.report.opening import Opening
 from experiments.report.overview import Headline
 from experiments.report.page import Document
+from experiments.report.part import Part
 from experiments.report.public_bugs import PublicBugs
 from experiments.report.training_loss import TrainingLoss
 from experiments.thesis.tables import OVERVIEW, RANKS, REFERENCE, TABLE_METHODS, TABLES, THESIS
@@ -19,18 +20,17 @@ VERDICTS = REFERENCE.with_name("verdicts.json")  # what `make verify` holds the 
 
 LEDGER = Claims(path=FOLDER / "claims.yaml")
 
+# What is said of the thesis' chapter: its claims, its numbers beside ours, and what its methods do.
+ON_CHAPTER_4: tuple[Part, ...] = (
+    LEDGER,
+    Comparison(TABLES, RANKS, REFERENCE),
+    TrainingLoss(THESIS, methods=TABLE_METHODS),
+    Distributions(THESIS, methods=TABLE_METHODS),
+    SideEffects(THESIS, methods=TABLE_METHODS),
+    Accumulation(THESIS, methods=TABLE_METHODS),
+    Headline(THESIS, OVERVIEW.presets),
+)
 REPORT = Report(
-    (
-        Gallery(),  # takes longest
-        Opening(),
-        LEDGER,
-        Comparison(TABLES, RANKS, REFERENCE),
-        TrainingLoss(THESIS, methods=TABLE_METHODS),
-        Distributions(THESIS, methods=TABLE_METHODS),
-        SideEffects(THESIS, methods=TABLE_METHODS),
-        Accumulation(THESIS, methods=TABLE_METHODS),
-        Headline(THESIS, OVERVIEW.presets),
-        PublicBugs(),
-    ),
+    (Gallery(), Opening(), *ON_CHAPTER_4, PublicBugs()),  # the gallery takes longest
     build_as(Document, read_yaml(FOLDER / "report.yaml"), "report"),
 )

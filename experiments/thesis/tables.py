@@ -80,10 +80,16 @@ RANKS = (
 )
 
 OVERVIEW = Overview(THESIS, (MAIN, *REPLICAS))
-STUDIES: tuple[Part, ...] = (
+# What chapter 4 of the thesis shows.
+CHAPTER_4: tuple[Part, ...] = (
+    *TABLES,
+    OVERVIEW,
+    *FIGURES,
     LossChangePart(THESIS),
     LayerGradientsPart(THESIS),
     *RANKS,
+)
+STUDIES: tuple[Part, ...] = (
     # What goes beyond the thesis: what a correction must cost, by what a method may know and change.
     Frontier(THESIS, methods=FRONTIER_METHODS, aims=CHAPTER.aims),
     Aims(THESIS, aims=CHAPTER.aims),
@@ -101,4 +107,4 @@ STUDIES: tuple[Part, ...] = (
     Rounding(THESIS),
 )
 
-PAPER: tuple[Part, ...] = (*TABLES, OVERVIEW, *FIGURES, *STUDIES)
+PAPER: tuple[Part, ...] = (*CHAPTER_4, *STUDIES)

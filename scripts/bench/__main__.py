@@ -10,7 +10,7 @@ import torch
 
 from bgd.errors import ConfigError
 from experiments.mnist.data import DataError
-from scripts.bench import evaluation, growth, large, methods, search, thesis
+from scripts.bench import against, evaluation, growth, large, methods, search, thesis
 from scripts.bench.machine import Machine
 from scripts.bench.options import Options, parse
 from scripts.bench.subjects import Subject, subject
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     try:
         _run(options)
-    except (ConfigError, DataError, evaluation.Different) as error:
+    except (ConfigError, DataError, evaluation.Different, against.Ended) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -40,9 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: Options) -> None:
     machine = Machine.measure(options.threads)
     print(f"\n{machine.text()}\n", flush=True)
+    if against.PART in options.parts:
+        _against(options, machine)
+    parts = [part for part in options.parts if part != against.PART]
+    if not parts:
+        return
     subjects = [subject(name, options) for name in options.networks]
     found: dict[str, list[dict[str, object]]] = {}
-    for part in options.parts:
+    for part in parts:
         if part == "large":
             path = options.folder / "large.json"
             networks = large.bench(options.against, options.corrections)
@@ -57,6 +62,20 @@ def _run(options: Options) -> None:
         say(f"written: {path}")
     if "growth" in options.parts:
         say(f"written: {growth.draw(found['growth'], machine, options.folder)}")
+
+
+def _against(options: Options, machine: Machine) -> None:
+    """Compare with an earlier commit; lines of another look at the same commit stay where these have none."""
+    path, found = options.folder / "against.json", against.bench(options)
+    kept = json.loads(path.read_text()) if path.exists() else {"against": None, "rows": []}
+    if kept["against"] == options.against:
+        found["rows"] = [
+            *(row for row in kept["rows"] if row["name"] not in options.rows),
+            *found["rows"],
+        ]
+    head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    write(path, head | {"machine": machine.json()} | found)
+    say(f"written: {path}")
 
 
 def _others(path: Path, options: Options) -> list[dict[str, object]]:

@@ -13,8 +13,8 @@ from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem, Sample
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
+from experiments.config.presets import specs
 from experiments.config.spec import RunSpec
-from experiments.jobs.plan import specs
 from experiments.jobs.workbench import TINY, Place, Workbench
 from experiments.mnist import data, training
 from experiments.mnist.networks import MLP, AlexNet

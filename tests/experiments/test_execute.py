@@ -11,8 +11,9 @@ import pytest
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from experiments.jobs import execute as executing, stale as staleness
+from experiments.jobs.device import choose_device
 from experiments.jobs.execute import execute
-from experiments.jobs.workbench import Place, Workbenches, choose_device
+from experiments.jobs.workbench import Place, Workbenches
 from experiments.records.files import BusyError
 from experiments.records.schema import RecordError
 from experiments.records.store import Store

@@ -12,8 +12,9 @@ from bgd.methods.bgd import search
 from experiments.config import spec as spec_module
 from experiments.config.build import build
 from experiments.config.overrides import CONF, jobs_of
+from experiments.config.presets import _choices, _Composer, presets, specs
 from experiments.jobs.costs import kind_of, samples_in
-from experiments.jobs.plan import Plan, _choices, _Composer, presets, specs
+from experiments.jobs.plan import Plan
 from experiments.mnist import training
 from experiments.mnist.data import SOURCES
 from experiments.protocol import figures, settings

@@ -1,8 +1,8 @@
 """A report as data: its files in reading order, and the words between."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 # What stands before the stem in an item's anchor: a table and a figure may have the same stem.
@@ -74,3 +74,11 @@ class Document:
     def items(self) -> tuple[Item, ...]:
         """The items of every chapter, in reading order."""
         return tuple(item for chapter in self.chapters for item in chapter.items)
+
+    def of(self, names: Collection[str]) -> "Document":
+        """Leave out the items of other names, and the chapters that have none left."""
+        kept = [
+            replace(chapter, items=tuple(item for item in chapter.items if item.name in names))
+            for chapter in self.chapters
+        ]
+        return replace(self, chapters=tuple(chapter for chapter in kept if chapter.items))
