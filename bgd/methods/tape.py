@@ -25,6 +25,7 @@ BEYOND = (
     torch.Tag.dynamic_output_shape,
     torch.Tag.nondeterministic_seeded,
 )
+OUTSIDE = -1  # among values that share memory: it was there before the pass
 GROWN = 1.5  # by which the first parameters are multiplied, to compare a tape with the network
 
 Places = dict[int, torch.Tensor]  # values by their number on the tape
@@ -45,7 +46,7 @@ class _Operation:
         function: Of torch, as it is dispatched.
         given: Its arguments by place; parameters and constants as they are, values of the tape as `_Read`.
         named: Its arguments by name, likewise.
-        writes: Whether it writes into its first argument.
+        copies: Whether it writes into its first argument, and into a copy of it when it runs again.
         parameters: Names of the weights that it reads: what a correction may change.
         reads: Values of the tape that it reads.
         gives: Numbers of the values that come out; None for what is no tensor.
@@ -54,7 +55,7 @@ class _Operation:
     function: Any
     given: tuple[Any, ...]
     named: dict[str, Any]
-    writes: bool
+    copies: bool
     parameters: frozenset[str]
     reads: frozenset[int]
     gives: tuple[int | None, ...]
@@ -62,7 +63,7 @@ class _Operation:
     def run(self, read: Callable[[_Read], torch.Tensor]) -> tuple[Any, ...]:
         """Run it again on values of the tape, and return what comes out."""
         given = [_replaced(each, _Read, read) for each in self.given]
-        if self.writes:
+        if self.copies:
             given[0] = given[0].clone()
         named = {name: _replaced(each, _Read, read) for name, each in self.named.items()}
         return tuple(_leaves(self.function(*given, **named)))
@@ -188,37 +189,34 @@ class _Recorder(TorchDispatchMode):
         self.holds &= not _is_beyond(func)
         if not self.holds:
             return func(*args, **kwargs)
-        read, parameters, memory = dict[int, torch.Tensor](), set[str](), set[int]()
-        for tensor in _leaves((args, tuple(kwargs.values()))):
-            if isinstance(tensor, torch.Tensor):
-                place = self.place_of(tensor)
-                if place is None:
-                    parameters.update(self._parameters_in(tensor))
-                else:
-                    read[place] = tensor
-                memory.add(tensor.untyped_storage().data_ptr())
-        parameters &= self._weights
+        tensors = list(_tensors((args, tuple(kwargs.values()))))
+        places = {id(tensor): self.place_of(tensor) for tensor in tensors}
+        read = {place: tensor for tensor in tensors if (place := places[id(tensor)]) is not None}
+        outside = (tensor for tensor in tensors if places[id(tensor)] is None)
+        parameters = self._weights.intersection(
+            name for each in outside for name in self._parameters_in(each)
+        )
         written = _written(func, args, kwargs)
         self.holds &= self._spoilt.isdisjoint(read) and self._can_write(written, args)
         if not self.holds:
             return func(*args, **kwargs)
         if parameters or len(read) > 1:  # else it runs again with its only source alone, which is then new
             self.values.update(read)
-        given = tuple(_replaced(each, torch.Tensor, self._noted) for each in args)
-        named = {name: _replaced(each, torch.Tensor, self._noted) for name, each in kwargs.items()}
-        if written:
-            self._set_aside(written[0])
+
+        def noted(tensor: torch.Tensor) -> torch.Tensor | _Read:
+            place = places[id(tensor)]
+            return tensor if place is None else _Read(place)
+
+        given = tuple(_replaced(each, torch.Tensor, noted) for each in args)
+        named = {name: _replaced(each, torch.Tensor, noted) for name, each in kwargs.items()}
+        copies = bool(written) and self._set_aside(written[0])
+        memory = {tensor.untyped_storage().data_ptr() for tensor in tensors}
         found = func(*args, **kwargs)
         gives = tuple(self._note(value, memory) for value in _leaves(found))
         self.operations.append(
-            _Operation(func, given, named, bool(written), frozenset(parameters), frozenset(read), gives)
+            _Operation(func, given, named, copies, frozenset(parameters), frozenset(read), gives)
         )
         return found
-
-    def _noted(self, tensor: torch.Tensor) -> "torch.Tensor | _Read":
-        """Return what stands for a tensor in an operation's arguments."""
-        place = self.place_of(tensor)
-        return tensor if place is None else _Read(place)
 
     def _parameters_in(self, tensor: torch.Tensor) -> Sequence[str]:
         """Return the parameters whose memory a tensor is in, where it is no value of the tape."""
@@ -240,14 +238,21 @@ class _Recorder(TorchDispatchMode):
             return True
         return len(written) == 1 and written[0] is args[0] and self.place_of(args[0]) is not None
 
-    def _set_aside(self, tensor: torch.Tensor) -> None:
-        """Hold a value, and those that share its memory, as they are before it is written over."""
-        place = self.place_of(tensor)
-        for other in self._sharing.pop(tensor.untyped_storage().data_ptr(), ()):
+    def _set_aside(self, tensor: torch.Tensor) -> bool:
+        """Hold a value, and those that share its memory, as they are before it is written over.
+
+        Returns:
+            Whether there are any, so that only a copy may be written to when the operation runs again.
+        """
+        place, memory = self.place_of(tensor), tensor.untyped_storage().data_ptr()
+        sharing = self._sharing.get(memory, [])
+        for other in sharing:
             if other in self.values:
                 self.values[other] = self.values[other].clone()
             if other != place:
                 self._spoilt.add(other)
+        self._sharing[memory] = [OUTSIDE] if OUTSIDE in sharing else []
+        return sharing != [place] or place in self.values
 
     def _note(self, value: Any, memory: Collection[int]) -> int | None:
         """Number a value that came out, of an operation on what lies in some memory."""
@@ -258,10 +263,20 @@ class _Recorder(TorchDispatchMode):
         self._places[value] = place
         if value.numel():
             own = value.untyped_storage().data_ptr()
-            if own not in memory:  # whatever lay there before is gone
-                self._sharing.pop(own, None)
-            self._sharing.setdefault(own, []).append(place)
+            if own not in memory:
+                self._sharing[own] = []  # whatever lay there before is gone
+            self._sharing.setdefault(own, [OUTSIDE]).append(place)
         return place
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors among arguments, those in lists too."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            if not isinstance(each, (int, float)):
+                yield from _tensors(each)
 
 
 def _leaves(value: Any) -> Iterator[Any]:
