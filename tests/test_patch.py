@@ -152,6 +152,14 @@ def test_apply_says_that_a_model_goes_to_its_sister(network):
         random_patch(network, 0).apply(network)
 
 
+@pytest.mark.parametrize("thing", [None, "model", torch.zeros(3)])
+def test_what_is_no_model_is_refused(thing, network):
+    patch = random_patch(network, 0)
+    for call in (patch.apply_, patch.revert_, patch.verify, patch.hashed):
+        with pytest.raises(TypeError, match=f"a {type(thing).__name__}, and an nn.Module is wanted"):
+            call(thing)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(SEVERAL))
 def test_a_model_is_patched_and_reverted_bit_for_bit(kind, seed):

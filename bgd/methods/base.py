@@ -13,6 +13,7 @@ from torch import nn
 
 from bgd.flat import FlatNetwork, NetworkError
 from bgd.knowledge import Knowledge
+from bgd.methods.ending import ending
 from bgd.methods.sample import Answer, Sample, checked_image, checked_logits
 from bgd.methods.steady import check_steady
 from bgd.methods.trial import Correction, Trial
@@ -125,13 +126,12 @@ class Problem:
             NetworkError: A pass changes the network or its input; see `check_steady`.
         """
         image = checked_image(sample, self.original)
-        if not self._seen_outputs:
-            check_steady(self.current, self.original, image)
-        with torch.set_grad_enabled(
-            not self._seen_outputs
-        ):  # once: the last operation is known by its gradient
-            outputs = self.current.module(image)
-        logits = checked_logits(self.current.module, outputs, sample)
+        if self._seen_outputs:
+            with torch.no_grad():
+                return checked_logits(self.current.module, self.current.module(image), sample)
+        check_steady(self.current, self.original, image)
+        outputs, last = ending(self.current.module, image)
+        logits = checked_logits(self.current.module, outputs, sample, last)
         self._seen_outputs = True
         return logits
 

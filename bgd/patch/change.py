@@ -110,6 +110,9 @@ class Patch:
         """Number of parameters whose value differs: L0 of the change."""
         return len(self.indices)
 
+    def __repr__(self) -> str:
+        return f"Patch({len(self):,} parameters of {', '.join(self.tensors) or 'nothing'})"
+
     @property
     def tensors(self) -> list[str]:
         """Names of the tensors with a changed value."""

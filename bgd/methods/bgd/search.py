@@ -164,6 +164,7 @@ class _Search:
 
     def attempt(self, subset: list[int]) -> Answer:
         """Look at the sample with exactly this subset updated, without a change to the network at hand."""
+        self._tried = None  # its memory is free before the next look takes some
         step = self._network.step(*self.edits(subset))
         self._tried = subset, step
         return Answer.of(step.logits, self.sample)
