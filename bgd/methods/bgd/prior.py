@@ -51,9 +51,13 @@ class Magnitude:
     def __init__(self, gradient: torch.Tensor, space: ParameterSpace) -> None:
         self._gradient, self.space = gradient, space
         self._others = [space.span(name) for name in space.names if name not in space.weights]
+        self._all = self._made(0, space.size) if space.size <= ROUND else None
 
     def part(self, start: int, stop: int) -> torch.Tensor:
-        """Return the magnitudes from a flat index to before another one."""
+        """Return the magnitudes from a flat index to before another one, to be written over."""
+        return self._made(start, stop) if self._all is None else self._all[start:stop].clone()
+
+    def _made(self, start: int, stop: int) -> torch.Tensor:
         found = self._gradient[start:stop].abs()
         for span in self._others:
             if span.start < stop and start < span.stop:

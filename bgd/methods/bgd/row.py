@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import nn
 from bgd.methods.layers import known_layers
 from bgd.methods.sample import Sample
 from bgd.parameters import ParameterSpace
+
+Singles = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,40 +67,40 @@ def layers_of(network: nn.Module, space: ParameterSpace, flat: torch.Tensor) -> 
     return found
 
 
-def places_of(layers: Sequence[Layer], image: torch.Tensor) -> list[torch.Tensor]:
-    """Return what goes into each layer, and at the end the logits, for an image (1, ...): each (1, units)."""
+def logits_of(layers: Sequence[Layer], image: torch.Tensor) -> torch.Tensor:
+    """Return the logits (1, C) for an image (1, ...)."""
     values = image.reshape(1, -1)
-    places = [values]
     for layer in layers:
         values = F.linear(values, layer.weight, layer.bias)
         if layer.rectified:
             values = values.relu_()
-        places.append(values)
-    return places
+    return values
 
 
-def write_gradient(
-    layers: Sequence[Layer], sample: Sample, out: np.ndarray[tuple[int], np.dtype[np.float32]]
-) -> None:
-    """Write the gradient of a sample's cross-entropy (|W|,), bit for bit as `bgd.methods.gradient` does.
+def gradients(layers: Sequence[Layer], samples: Sequence[Sample], out: Singles) -> None:
+    """Write the gradient of each sample's cross-entropy (n, |W|), bit for bit as `bgd.methods.gradient` does.
 
-    What is frozen is written too.
+    A product has other bits for a batch than for one sample, and so each is taken for one sample. The same operation
+    for one sample after another takes a fraction of one operation after another for the same sample.
     """
-    places = places_of(layers, sample.image)
-    logits = F.log_softmax(sample.judged(places[-1]), dim=1)
-    wanted = torch.zeros_like(logits)
-    wanted[0, sample.label] = -1.0
-    moved = torch.ops.aten._log_softmax_backward_data(wanted, logits, 1, logits.dtype)
+    values = [sample.image.reshape(1, -1) for sample in samples]
+    places = [values]
+    for layer in layers:
+        values = [F.linear(each, layer.weight, layer.bias) for each in values]
+        if layer.rectified:
+            values = [each.relu_() for each in values]
+        places.append(values)
+    said = [F.log_softmax(sample.judged(each), dim=1) for sample, each in zip(samples, values, strict=True)]
+    wanted = -F.one_hot(torch.cat([sample.label for sample in samples]), said[0].shape[1]).float()
+    backward = torch.ops.aten._log_softmax_backward_data.default
+    moved = [backward(want, each, 1, torch.float32) for want, each in zip(wanted.split(1), said, strict=True)]
     for layer, before, after in reversed(list(zip(layers, places, places[1:], strict=False))):
         if layer.rectified:
-            moved = torch.ops.aten.threshold_backward(moved, after, 0)
-        by, into = moved.numpy()[0], before.numpy()[0]
-        np.multiply.outer(
-            by,
-            into,
-            out=out[layer.first_weight : layer.first_weight + by.size * into.size].reshape(by.size, -1),
-        )
-        if layer.first_bias >= 0:
-            out[layer.first_bias : layer.first_bias + by.size] = by
+            moved = [each.where(on > 0, 0.0) for each, on in zip(moved, after, strict=True)]
+        by, into = torch.cat(moved).numpy(), torch.cat(before).numpy()
+        weight = out[:, layer.first_weight : layer.first_weight + layer.weight.numel()]
+        np.multiply(by[:, :, None], into[:, None, :], out=weight.reshape(-1, *layer.weight.shape))
+        if layer.bias is not None:
+            out[:, layer.first_bias : layer.first_bias + by.shape[1]] = by
         if layer is not layers[0]:
-            moved = moved.mm(layer.weight)
+            moved = [each.mm(layer.weight) for each in moved]

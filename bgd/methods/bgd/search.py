@@ -24,7 +24,7 @@ from bgd.progress import followed
 
 VERSION = 3  # raised whenever the same search may give another correction
 DEAR = 100_000  # parameters from which a candidate is followed; measured for glimpses, which it was before, not anew
-MANY = 256  # samples of a call to compiled code: what a call costs beside them is then nothing
+MANY = 64  # samples of a call to compiled code: their gradients stay in the cache
 PROBABILITY_UPDATES = ("drawn_to_zero", "printed")
 
 

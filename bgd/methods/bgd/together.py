@@ -5,7 +5,6 @@ decision is close, are by the same operations of torch on the same numbers; all 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +13,9 @@ import torch
 from bgd.curvature.base import CurvatureError
 from bgd.methods.base import Answer, Correction, Sample, Trial
 from bgd.methods.bgd import compiled
-from bgd.methods.bgd.compiled import Case, Desk, Doubles, How, Row
-from bgd.methods.bgd.prior import Magnitude, prior_at
-from bgd.methods.bgd.row import Layer, layers_of, places_of, write_gradient
+from bgd.methods.bgd.compiled import Booleans, Case, Desk, Doubles, How, Row, Singles
+from bgd.methods.bgd.prior import InformedPrior, Magnitude, prior_at
+from bgd.methods.bgd.row import Layer, gradients, layers_of, logits_of
 from bgd.methods.bgd.update import FirstOrder
 from bgd.patch import Patch
 
@@ -42,18 +41,51 @@ class Searches:
         )
         self._original, self._flat = trial.original.numpy(), trial.flat.numpy()
         self._row = _described(self._layers, self._original)
-        self._gradient = trial.scratch("gradient")
+        self._informed = isinstance(options.prior, InformedPrior)  # of a protocol: takes some time
+        self._no_offset = np.zeros(self._row.widths[-1])
         self._desk = Desk.of(options.subset_size + options.iterations * options.expansion)
-        if trial.space.frozen:
-            self._gradient.zero_()
 
     def correct(self, samples: Sequence[Sample], streams: Sequence[np.random.Generator]) -> list[Correction]:
         """Correct each sample; see `Together`."""
+        gradients = self._gradients(samples)
+        drawn = [self._prior(*each) for each in zip(samples, gradients, strict=True)]
+        harmful = [self._harmful(each) for each in gradients]
         images = torch.cat([sample.image.reshape(1, -1) for sample in samples]).double().numpy()
-        first, gross = self._first_layer(images)
-        found = list(map(self._correct, samples, streams, images, first, gross))
+        found = []
+        for each in zip(
+            samples, streams, gradients, drawn, harmful, images, *self._first_layer(images), strict=True
+        ):
+            found.append(self._correct(*each))
         self._trial.altered = torch.empty(0, dtype=torch.long)  # all is put back
         return found
+
+    def _gradients(self, samples: Sequence[Sample]) -> torch.Tensor:
+        """Return the gradient of each sample (n, |W|), 0 at what is frozen."""
+        space = self._trial.space
+        found = torch.empty(len(samples), space.size)
+        gradients(self._layers, samples, found.numpy())
+        for name in space.frozen:
+            found[:, space.span(name)] = 0
+        return found
+
+    def _prior(self, sample: Sample, gradient: torch.Tensor) -> tuple[Singles | str, int]:
+        """Return the weights (|W|,) to draw by, or in words why there are none, and the forward passes it took."""
+        magnitude = Magnitude(gradient, self._trial.space)
+        if not torch.isfinite(magnitude.total):
+            return "the gradient is not finite", 0
+        if not magnitude.total:
+            return "the gradient is zero", 0
+        prior, passes = self._options.prior, self._trial.forward_passes
+        if self._informed:
+            try:
+                prior = prior_at(prior, self._trial, sample)
+            except CurvatureError as error:
+                return str(error), 0
+        return prior.weights(magnitude).whole().numpy(), self._trial.forward_passes - passes
+
+    def _harmful(self, gradient: torch.Tensor) -> Booleans:
+        guard = self._options.guard
+        return NONE_HARMFUL if guard is None else guard.harmful(self._trial, gradient).numpy()
 
     def _first_layer(self, images: Doubles) -> tuple[Doubles, Doubles]:
         """Return what comes out of the first layer for images (n, inputs), and the sums of magnitudes there."""
@@ -63,73 +95,68 @@ class Searches:
         return images @ weight.T + bias, np.abs(images) @ np.abs(weight).T + np.abs(bias)
 
     def _correct(
-        self, sample: Sample, stream: np.random.Generator, image: Doubles, first: Doubles, gross: Doubles
+        self,
+        sample: Sample,
+        stream: np.random.Generator,
+        gradient: torch.Tensor,
+        drawn: tuple[Singles | str, int],
+        *given: Any,
     ) -> Correction:
         """Correct one sample; see `SubsetSearch.correct`."""
-        options, trial, gradient = self._options, self._trial, self._gradient
-        trial.forward_passes = trial.backward_passes = 1
-        write_gradient(self._layers, sample, gradient.numpy())
-        for name in trial.space.frozen:
-            gradient[trial.space.span(name)] = 0
-        magnitude = Magnitude(gradient, trial.space)
-        if not torch.isfinite(magnitude.total):
-            return self._counted(Correction.failed("the gradient is not finite"))
-        if not magnitude.total:
-            return self._counted(Correction.failed("the gradient is zero"))
-        try:
-            prior = prior_at(options.prior, trial, sample)
-        except CurvatureError as error:
-            return self._counted(Correction.failed(str(error)))
+        weights, passes = drawn
+        if isinstance(weights, str):
+            return Correction(None, 0, 0, weights, forward_passes=1 + passes, backward_passes=1)
+        harmful, image, first, gross = given
+        offset = self._no_offset if sample.offset is None else sample.offset.double().numpy()
         case = Case(
             image,
             first,
             gross,
-            np.zeros(self._row.widths[-1]) if sample.offset is None else sample.offset.double().numpy(),
+            offset,
             int(sample.label),
             gradient.numpy(),
-            prior.weights(magnitude).whole().numpy(),
-            options.guard.harmful(trial, gradient).numpy() if options.guard else NONE_HARMFUL,
+            weights,
+            harmful,
             stream.random(NUMBERS),
         )
         self._searched(sample, stream, case)
-        trial.forward_passes += int(self._desk.end[3])
-        return self._counted(self._outcome())
+        return self._outcome(1 + passes)
 
     def _searched(self, sample: Sample, stream: np.random.Generator, case: Case) -> None:
         """Search, and answer what the search asks of the network; how it ended stands on the desk."""
-        desk, how = self._desk, _how(self._options, self._gradient)
+        desk, how = self._desk, _how(self._options, case.gradient)
         for count in compiled.search(*self._row, *case, *how, *desk):
             chosen = desk.indices[:count]
             self._flat[chosen] = desk.values[:count]
-            answer = Answer.of(places_of(self._layers, sample.image)[-1], sample)
+            answer = Answer.of(logits_of(self._layers, sample.image), sample)
             self._flat[chosen] = self._original[chosen]
             desk.said[:] = answer.loss, answer.right
         if desk.end[0] == compiled.SHORT:
             more = stream.random(len(case.numbers))
             self._searched(sample, stream, case._replace(numbers=np.concatenate([case.numbers, more])))
 
-    def _outcome(self) -> Correction:
-        desk = self._desk
-        state, steps, count, _ = desk.end.tolist()
-        if state == compiled.INFINITE:
-            return Correction.failed("the prior is not finite")
-        if state == compiled.NOTHING:
-            return Correction.failed("the prior leaves no weight to draw")
-        if state == compiled.WRONG:
-            return Correction.failed(f"wrong after {steps} iterations", steps)
+    def _outcome(self, passes: int) -> Correction:
+        """Return what stands on the desk, with the forward passes before the search added."""
+        desk, state = self._desk, self._desk.end[0]
+        steps, count, searched = desk.end[1:].tolist()
+        passes += searched
+        if state != compiled.CORRECTED:
+            reason = {
+                compiled.INFINITE: "the prior is not finite",
+                compiled.NOTHING: "the prior leaves no weight to draw",
+                compiled.WRONG: f"wrong after {steps} iterations",
+            }[state]
+            return Correction(None, 0, steps, reason, forward_passes=passes, backward_passes=1)
         order = desk.indices[:count].argsort()
         indices, values = desk.indices[:count][order], desk.values[:count][order]
         old = self._original[indices]
         kept = old != values
-        parts = (torch.from_numpy(each[kept]) for each in (indices, old, values))
-        return Correction(Patch(self._trial.space, *parts), altered=count, steps=steps)
-
-    def _counted(self, found: Correction) -> Correction:
-        passes = self._trial.forward_passes, self._trial.backward_passes
-        return replace(found, forward_passes=passes[0], backward_passes=passes[1])
+        parts = [torch.from_numpy(each[kept]) for each in (indices, old, values)]
+        patch = Patch(self._trial.space, parts[0], parts[1], parts[2])
+        return Correction(patch, count, steps, forward_passes=passes, backward_passes=1)
 
 
-def _described(layers: Sequence[Layer], original: np.ndarray[Any, np.dtype[np.float32]]) -> Row:
+def _described(layers: Sequence[Layer], original: Singles) -> Row:
     return Row(
         np.array([layers[0].weight.shape[1], *(len(layer.weight) for layer in layers)]),
         np.array([layer.first_weight for layer in layers]),
@@ -139,13 +166,13 @@ def _described(layers: Sequence[Layer], original: np.ndarray[Any, np.dtype[np.fl
     )
 
 
-def _how(options: "SubsetSearch", gradient: torch.Tensor) -> How:
+def _how(options: "SubsetSearch", gradient: Singles) -> How:
     """Return the options of a search for a sample's gradient (|W|,)."""
     rule, number = compiled.INVERSE, 0.0
     if isinstance(options.update, FirstOrder):
         rule, number = compiled.RATE, -options.update.step
     elif options.update.form == "full_norm":
-        rule, number = compiled.SHARE, float(gradient.square().sum())
+        rule, number = compiled.SHARE, float(torch.from_numpy(gradient).square().sum())
     return How(
         rule,
         np.float32(number),
