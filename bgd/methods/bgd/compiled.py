@@ -10,6 +10,7 @@ own numbers, and it needs a C++ compiler where it runs. Compiling takes some 10 
 `__pycache__`, or where `NUMBA_CACHE_DIR` says, and loaded from there in about 0.1 s.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from numba import njit
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Singles = np.ndarray[Any, np.dtype[np.float32]]
 Doubles = np.ndarray[Any, np.dtype[np.float64]]
+Flags = np.ndarray[Any, np.dtype[np.int8]]
 Booleans = np.ndarray[Any, np.dtype[np.bool_]]
 
 BLOCK = 64  # weights; a draw searches the sums of all blocks, and adds up one
@@ -25,6 +27,7 @@ BLOCK = 64  # weights; a draw searches the sums of all blocks, and adds up one
 UNITS = 2 * float(np.finfo(np.float32).eps)
 LIMIT = float(np.finfo(np.float32).max) ** 0.5  # larger values may overflow on the way
 RATE, INVERSE, SHARE = range(3)  # a parameter moves by a * g, by -1 / g, by -g / a
+DRAWN, OUT = 1, 2
 # How a search ends: besides, the prior is not finite, leaves no weight to draw, or more random numbers are needed.
 CORRECTED, WRONG, INFINITE, NOTHING, SHORT = range(5)
 
@@ -102,7 +105,7 @@ class Desk(NamedTuple):
         indices: The subset, in the order it came in; more room than it takes.
         values: Its values, updated.
         said: Loss of the network with that subset, and whether it is right, 1 or 0: the caller's answer (2,).
-        end: How it ended, iterations, size of the subset, forward passes (4,).
+        end: How it ended, iterations, size of the subset, forward passes, how many values differ (5,).
     """
 
     indices: Integers
@@ -113,7 +116,7 @@ class Desk(NamedTuple):
     @classmethod
     def of(cls, room: int) -> "Desk":
         """Return one with room for so many parameters."""
-        return cls(np.empty(room, np.int64), np.empty(room, np.float32), np.empty(2), np.empty(4, np.int64))
+        return cls(np.empty(room, np.int64), np.empty(room, np.float32), np.empty(2), np.empty(5, np.int64))
 
 
 class Place(NamedTuple):
@@ -123,11 +126,15 @@ class Place(NamedTuple):
         starts: Where each layer's units start (L,).
         sums: What comes out.
         errors: How far float32 may be off there; infinite where it may overflow.
+        gross: Sums of the magnitudes of what is added up, on the way.
+        noise: Squares of the errors that come with it, on the way.
     """
 
     starts: Integers
     sums: Doubles
     errors: Doubles
+    gross: Doubles
+    noise: Doubles
 
 
 class _Table(NamedTuple):
@@ -135,7 +142,7 @@ class _Table(NamedTuple):
 
     Attributes:
         weights: Of the distribution (|W|,).
-        state: 0 for a parameter that was not drawn, 1 for one drawn since the table was made, 2 before (|W|,).
+        state: 0, or `DRAWN` since the table was made, or `OUT` of it (|W|,).
         sums: Cumulative weights at the end of each block.
         left: The sum when the table was made, and what is left of it (2,).
         numbers: Random numbers.
@@ -143,7 +150,7 @@ class _Table(NamedTuple):
     """
 
     weights: Singles
-    state: np.ndarray[Any, np.dtype[np.int8]]
+    state: Flags
     sums: Doubles
     left: Doubles
     numbers: Doubles
@@ -160,38 +167,44 @@ def _uniform(table: _Table) -> float:
 @compiled
 def _short(table: _Table) -> bool:
     """Return whether there were too few random numbers."""
-    return table.used[0] > len(table.numbers)
+    return bool(table.used[0] > len(table.numbers))
+
+
+@njit(
+    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"}
+)  # in float64: 1e-16 of a draw hangs on it
+def _left_of(weights: Singles, state: Flags) -> float:
+    """Return the sum of the weights that were not drawn."""
+    total = 0.0
+    for index in range(len(weights)):
+        total += np.float64(weights[index]) if state[index] == 0 else 0.0
+    return total
 
 
 @compiled
 def _tabulate(table: _Table) -> None:
     """Make the table anew, without what was drawn."""
-    weights, state, sums = table.weights, table.state, table.sums
     before = 0.0
-    for block in range(len(sums)):
-        total = 0.0
-        for index in range(block * BLOCK, min((block + 1) * BLOCK, len(weights))):
-            if state[index]:
-                state[index] = 2
-            else:
-                total += np.float64(weights[index])
-        before += total
-        sums[block] = before
+    for block in range(len(table.sums)):
+        part = slice(block * BLOCK, (block + 1) * BLOCK)
+        before += _left_of(table.weights[part], table.state[part])
+        table.sums[block] = before
     table.left[:] = before
+    table.state[table.state == DRAWN] = OUT
 
 
 @compiled
 def _at(table: _Table, target: float) -> int:
     """Return the first index at which the cumulative weight is above the target."""
     sums, weights = table.sums, table.weights
-    block = np.searchsorted(sums, target, side="right")
+    block = int(np.searchsorted(sums, target, side="right"))
     if block == len(sums):  # rounding leaves none: the last that adds anything
-        block = np.searchsorted(sums, sums[-1])
+        block = int(np.searchsorted(sums, sums[-1]))
     reached = sums[block - 1] if block else 0.0
     target -= reached
     reached, last = 0.0, block * BLOCK
     for index in range(block * BLOCK, min((block + 1) * BLOCK, len(weights))):
-        if table.state[index] < 2 and weights[index] > 0:
+        if table.state[index] != OUT and weights[index] > 0:
             reached += np.float64(weights[index])
             last = index
             if reached > target:
@@ -211,7 +224,7 @@ def _draw(table: _Table) -> int:
         if _short(table):
             return -1
         if table.weights[index] > 0 and table.state[index] == 0:
-            table.state[index] = 1
+            table.state[index] = DRAWN
             table.left[1] -= np.float64(table.weights[index])
             return index
 
@@ -245,7 +258,7 @@ def _updated(row: Row, case: Case, how: How, index: int) -> np.float32:
             change = np.float32(0)
     else:
         change = -gradient / how.number if how.number > 0 else np.float32(0)
-    return np.float32(row.values[index]) + change
+    return np.float32(np.float32(row.values[index]) + change)
 
 
 @compiled
@@ -260,7 +273,8 @@ def _layer_of(row: Row, index: int) -> int:
 @compiled
 def _place(row: Row) -> Place:
     units = row.widths[1:]
-    return Place(np.cumsum(units) - units, np.empty(units.sum()), np.empty(units.sum()))
+    room = np.empty((4, units.sum()))
+    return Place(np.cumsum(units) - units, room[0], room[1], room[2], room[3])
 
 
 @compiled
@@ -289,58 +303,46 @@ def _look(row: Row, case: Case, desk: Desk, count: int, place: Place) -> tuple[f
     Returns:
         Loss; margin of the label's logit over the others; how far float32 may be off in either.
     """
-    layers = len(row.weights)
-    for layer in range(layers):
-        fan_in, units = row.widths[layer], row.widths[layer + 1]
-        gross, noise = (
-            np.zeros(units),
-            np.zeros(units),
-        )  # magnitudes added up; squared errors that come with them
-        sums = place.sums[place.starts[layer] :]
-        if layer == 0:
-            sums[:units], gross[:] = case.first, case.gross
-        else:
-            _pass(row, case, layer, place, sums, gross, noise)
+    for layer in range(len(row.weights)):
+        fan_in, start, units = row.widths[layer], place.starts[layer], row.widths[layer + 1]
+        _before(row, case, layer, place)
         for edit in range(count):
             inside = desk.indices[edit] - row.weights[layer]
             if 0 <= inside < units * fan_in:
-                unit = inside // fan_in
+                unit = start + inside // fan_in
                 value, error = _into(row, case, layer, inside % fan_in, place)
                 change = np.float64(desk.values[edit]) - row.values[desk.indices[edit]]
-                sums[unit] += change * value
-                gross[unit] += abs(change * value)
-                noise[unit] += (change * error) ** 2
-        for unit in range(units):
-            error = np.sqrt((UNITS * gross[unit]) ** 2 + noise[unit])
-            place.errors[place.starts[layer] + unit] = (
-                error if error < LIMIT else np.inf
-            )  # also where it is NaN
-    last = place.starts[layers - 1]
-    loss, margin = _judged(place.sums[last:], case)
-    return loss, margin, 2 * place.errors[last:].max()
+                place.sums[unit] += change * value
+                place.gross[unit] += abs(change * value)
+                place.noise[unit] += (change * error) ** 2
+        for unit in range(start, start + units):
+            error = np.sqrt((UNITS * place.gross[unit]) ** 2 + place.noise[unit])
+            place.errors[unit] = error if error < LIMIT else np.inf  # also where it is NaN
+    loss, margin = _judged(place.sums[start:], case)
+    return loss, margin, 2 * place.errors[start:].max()
 
 
 @compiled
-def _pass(
-    row: Row, case: Case, layer: int, place: Place, sums: Doubles, gross: Doubles, noise: Doubles
-) -> None:
-    """Pass what comes out of the layer before through a layer as it was before the search."""
-    fan_in = row.widths[layer]
-    if row.biases[layer] >= 0:
-        for unit in range(len(gross)):
-            sums[unit] = row.values[row.biases[layer] + unit]
-            gross[unit] = abs(sums[unit])
-    else:
-        sums[: len(gross)] = 0.0
-    for source in range(fan_in):
+def _before(row: Row, case: Case, layer: int, place: Place) -> None:
+    """Write what comes out of a layer with its weights as they were before the search."""
+    start, fan_in, units = place.starts[layer], row.widths[layer], row.widths[layer + 1]
+    for unit in range(units):
+        at = start + unit
+        place.noise[at] = 0.0
+        if layer == 0:
+            place.sums[at], place.gross[at] = case.first[unit], case.gross[unit]
+        else:
+            bias = row.values[row.biases[layer] + unit] if row.biases[layer] >= 0 else 0.0
+            place.sums[at], place.gross[at] = bias, abs(bias)
+    for source in range(fan_in if layer else 0):
         value, error = _into(row, case, layer, source, place)
         if value == 0 and error == 0:
             continue
-        for unit in range(len(gross)):
+        for unit in range(units):
             weight = row.values[row.weights[layer] + unit * fan_in + source]
-            sums[unit] += weight * value
-            gross[unit] += abs(weight * value)
-            noise[unit] += (weight * error) ** 2
+            place.sums[start + unit] += weight * value
+            place.gross[start + unit] += abs(weight * value)
+            place.noise[start + unit] += (weight * error) ** 2
 
 
 @compiled
@@ -374,12 +376,30 @@ def _moot(row: Row, case: Case, index: int, value: np.float32, place: Place) -> 
 
 
 @compiled
+def _sorted(row: Row, desk: Desk, count: int) -> int:
+    """Have the parameters whose values differ come first on the desk, by index; return how many they are."""
+    found = 0
+    for place in range(count):
+        index, value = desk.indices[place], desk.values[place]
+        if np.float64(value) != row.values[index]:
+            at = found
+            while at > 0 and desk.indices[at - 1] > index:
+                desk.indices[at], desk.values[at] = desk.indices[at - 1], desk.values[at - 1]
+                at -= 1
+            desk.indices[at], desk.values[at] = index, value
+            found += 1
+    return found
+
+
+@compiled
 def search(
-    widths, weights, biases, rectified, before,
-    image, first, gross, offset, label, gradient, prior, harmful, numbers,
-    rule, number, redraws, subset_size, iterations, expansion, replace_probability, prune,
-    indices, updated, said, ends,
-):  # fmt: skip
+    widths: Integers, weights: Integers, biases: Integers, rectified: Booleans, before: Doubles,
+    image: Doubles, first: Doubles, gross: Doubles, offset: Doubles, label: int, gradient: Singles, prior: Singles,
+    harmful: Booleans, numbers: Doubles,
+    rule: int, number: np.float32, redraws: int, subset_size: int, iterations: int, expansion: int,
+    replace_probability: float, prune: bool,
+    indices: Integers, updated: Singles, said: Doubles, ends: Integers,
+) -> Iterator[int]:  # fmt: skip
     """Search and prune; see `SubsetSearch.correct` and `_Search`, which this follows line by line.
 
     Args: those of a `Row`, a `Case`, a `How` and a `Desk`, in order; numba takes half as long over them one by one.
@@ -483,4 +503,4 @@ def search(
             subset[place], values[place] = index, value
             place += 1
     end[0] = SHORT if _short(table) else CORRECTED if right else WRONG
-    end[1], end[2], end[3] = step, count, passes
+    end[1], end[2], end[3], end[4] = step, count, passes, _sorted(row, desk, count)

@@ -93,14 +93,18 @@ def gradients(layers: Sequence[Layer], samples: Sequence[Sample], out: Singles) 
     said = [F.log_softmax(sample.judged(each), dim=1) for sample, each in zip(samples, values, strict=True)]
     wanted = -F.one_hot(torch.cat([sample.label for sample in samples]), said[0].shape[1]).float()
     backward = torch.ops.aten._log_softmax_backward_data.default
-    moved = [backward(want, each, 1, torch.float32) for want, each in zip(wanted.split(1), said, strict=True)]
+    moved = [
+        backward(want, each, 1, torch.float32)
+        for want, each in zip(wanted[:, None].unbind(), said, strict=True)
+    ]
     for layer, before, after in reversed(list(zip(layers, places, places[1:], strict=False))):
+        by, into = torch.cat(moved), torch.cat(before).numpy()
         if layer.rectified:
-            moved = [each.where(on > 0, 0.0) for each, on in zip(moved, after, strict=True)]
-        by, into = torch.cat(moved).numpy(), torch.cat(before).numpy()
+            by = by.where(torch.cat(after) > 0, 0.0)
+        by_unit = by.numpy()
         weight = out[:, layer.first_weight : layer.first_weight + layer.weight.numel()]
-        np.multiply(by[:, :, None], into[:, None, :], out=weight.reshape(-1, *layer.weight.shape))
+        np.multiply(by_unit[:, :, None], into[:, None, :], out=weight.reshape(-1, *layer.weight.shape))
         if layer.bias is not None:
-            out[:, layer.first_bias : layer.first_bias + by.shape[1]] = by
+            out[:, layer.first_bias : layer.first_bias + len(layer.bias)] = by_unit
         if layer is not layers[0]:
-            moved = [each.mm(layer.weight) for each in moved]
+            moved = [each.mm(layer.weight) for each in by[:, None].unbind()]

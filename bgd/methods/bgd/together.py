@@ -4,6 +4,7 @@ What comes out is what `SubsetSearch.correct` gives, bit for bit. The gradient, 
 decision is close, are by the same operations of torch on the same numbers; all else is `bgd.methods.bgd.compiled`.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from bgd.methods.bgd import compiled
 from bgd.methods.bgd.compiled import Booleans, Case, Desk, Doubles, How, Row, Singles
 from bgd.methods.bgd.prior import InformedPrior, Magnitude, prior_at
 from bgd.methods.bgd.row import Layer, gradients, layers_of, logits_of
-from bgd.methods.bgd.update import FirstOrder
+from bgd.methods.bgd.update import FirstOrder, SecondOrder
 from bgd.patch import Patch
 
 if TYPE_CHECKING:
@@ -41,23 +42,23 @@ class Searches:
         )
         self._original, self._flat = trial.original.numpy(), trial.flat.numpy()
         self._row = _described(self._layers, self._original)
-        self._informed = isinstance(options.prior, InformedPrior)  # of a protocol: takes some time
+        self._plain = None if isinstance(options.prior, InformedPrior) else options.prior
         self._no_offset = np.zeros(self._row.widths[-1])
         self._desk = Desk.of(options.subset_size + options.iterations * options.expansion)
 
+    @np.errstate(all="ignore")  # what is not finite is found later
     def correct(self, samples: Sequence[Sample], streams: Sequence[np.random.Generator]) -> list[Correction]:
         """Correct each sample; see `Together`."""
-        gradients = self._gradients(samples)
-        drawn = [self._prior(*each) for each in zip(samples, gradients, strict=True)]
-        harmful = [self._harmful(each) for each in gradients]
+        found = self._gradients(samples)
+        magnitudes = Magnitude.each(found, self._trial.space)
+        drawn = [self._prior(*each) for each in zip(samples, magnitudes, strict=True)]
+        harmful = [self._harmful(*each) for each in zip(found, drawn, strict=True)]
         images = torch.cat([sample.image.reshape(1, -1) for sample in samples]).double().numpy()
-        found = []
-        for each in zip(
-            samples, streams, gradients, drawn, harmful, images, *self._first_layer(images), strict=True
-        ):
-            found.append(self._correct(*each))
+        first, gross = self._first_layer(images)
+        stages = zip(samples, streams, found, drawn, harmful, images, first, gross, strict=True)
+        corrections = [self._correct(*each) for each in stages]
         self._trial.altered = torch.empty(0, dtype=torch.long)  # all is put back
-        return found
+        return corrections
 
     def _gradients(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Return the gradient of each sample (n, |W|), 0 at what is frozen."""
@@ -68,24 +69,25 @@ class Searches:
             found[:, space.span(name)] = 0
         return found
 
-    def _prior(self, sample: Sample, gradient: torch.Tensor) -> tuple[Singles | str, int]:
+    def _prior(self, sample: Sample, magnitude: Magnitude) -> tuple[Singles | str, int]:
         """Return the weights (|W|,) to draw by, or in words why there are none, and the forward passes it took."""
-        magnitude = Magnitude(gradient, self._trial.space)
-        if not torch.isfinite(magnitude.total):
+        total = float(magnitude.total)
+        if not math.isfinite(total):
             return "the gradient is not finite", 0
-        if not magnitude.total:
+        if not total:
             return "the gradient is zero", 0
-        prior, passes = self._options.prior, self._trial.forward_passes
-        if self._informed:
-            try:
-                prior = prior_at(prior, self._trial, sample)
-            except CurvatureError as error:
-                return str(error), 0
+        passes = self._trial.forward_passes
+        try:
+            prior = self._plain or prior_at(self._options.prior, self._trial, sample)
+        except CurvatureError as error:
+            return str(error), 0
         return prior.weights(magnitude).whole().numpy(), self._trial.forward_passes - passes
 
-    def _harmful(self, gradient: torch.Tensor) -> Booleans:
+    def _harmful(self, gradient: torch.Tensor, drawn: tuple[Singles | str, int]) -> Booleans:
         guard = self._options.guard
-        return NONE_HARMFUL if guard is None else guard.harmful(self._trial, gradient).numpy()
+        if guard is None or isinstance(drawn[0], str):
+            return NONE_HARMFUL
+        return guard.harmful(self._trial, gradient).numpy()
 
     def _first_layer(self, images: Doubles) -> tuple[Doubles, Doubles]:
         """Return what comes out of the first layer for images (n, inputs), and the sums of magnitudes there."""
@@ -100,32 +102,26 @@ class Searches:
         stream: np.random.Generator,
         gradient: torch.Tensor,
         drawn: tuple[Singles | str, int],
-        *given: Any,
+        harmful: Booleans,
+        image: Doubles,
+        first: Doubles,
+        gross: Doubles,
     ) -> Correction:
-        """Correct one sample; see `SubsetSearch.correct`."""
+        """Correct one sample; see `SubsetSearch.correct` and, for what is given, `Case`."""
         weights, passes = drawn
         if isinstance(weights, str):
             return Correction(None, 0, 0, weights, forward_passes=1 + passes, backward_passes=1)
-        harmful, image, first, gross = given
         offset = self._no_offset if sample.offset is None else sample.offset.double().numpy()
-        case = Case(
-            image,
-            first,
-            gross,
-            offset,
-            int(sample.label),
-            gradient.numpy(),
-            weights,
-            harmful,
-            stream.random(NUMBERS),
-        )
+        label, numbers = int(sample.label), stream.random(NUMBERS)
+        case = Case(image, first, gross, offset, label, gradient.numpy(), weights, harmful, numbers)
         self._searched(sample, stream, case)
         return self._outcome(1 + passes)
 
     def _searched(self, sample: Sample, stream: np.random.Generator, case: Case) -> None:
         """Search, and answer what the search asks of the network; how it ended stands on the desk."""
-        desk, how = self._desk, _how(self._options, case.gradient)
-        for count in compiled.search(*self._row, *case, *how, *desk):
+        desk = self._desk
+        given: tuple[Any, ...] = (*self._row, *case, *_how(self._options, case.gradient), *desk)
+        for count in compiled.search(*given):
             chosen = desk.indices[:count]
             self._flat[chosen] = desk.values[:count]
             answer = Answer.of(logits_of(self._layers, sample.image), sample)
@@ -137,8 +133,8 @@ class Searches:
 
     def _outcome(self, passes: int) -> Correction:
         """Return what stands on the desk, with the forward passes before the search added."""
-        desk, state = self._desk, self._desk.end[0]
-        steps, count, searched = desk.end[1:].tolist()
+        desk = self._desk
+        state, steps, count, searched, kept = desk.end.tolist()
         passes += searched
         if state != compiled.CORRECTED:
             reason = {
@@ -147,11 +143,9 @@ class Searches:
                 compiled.WRONG: f"wrong after {steps} iterations",
             }[state]
             return Correction(None, 0, steps, reason, forward_passes=passes, backward_passes=1)
-        order = desk.indices[:count].argsort()
-        indices, values = desk.indices[:count][order], desk.values[:count][order]
+        indices, new = desk.indices[:kept].copy(), desk.values[:kept].copy()
         old = self._original[indices]
-        kept = old != values
-        parts = [torch.from_numpy(each[kept]) for each in (indices, old, values)]
+        parts = [torch.from_numpy(each) for each in (indices, old, new)]
         patch = Patch(self._trial.space, parts[0], parts[1], parts[2])
         return Correction(patch, count, steps, forward_passes=passes, backward_passes=1)
 
@@ -168,10 +162,10 @@ def _described(layers: Sequence[Layer], original: Singles) -> Row:
 
 def _how(options: "SubsetSearch", gradient: Singles) -> How:
     """Return the options of a search for a sample's gradient (|W|,)."""
-    rule, number = compiled.INVERSE, 0.0
-    if isinstance(options.update, FirstOrder):
-        rule, number = compiled.RATE, -options.update.step
-    elif options.update.form == "full_norm":
+    rule, number, update = compiled.INVERSE, 0.0, options.update
+    if isinstance(update, FirstOrder):
+        rule, number = compiled.RATE, -update.step
+    elif isinstance(update, SecondOrder) and update.form == "full_norm":
         rule, number = compiled.SHARE, float(torch.from_numpy(gradient).square().sum())
     return How(
         rule,
