@@ -30,13 +30,9 @@ HARNESS = {  # what each room may use besides itself
     "jobs": {"config", "protocol", "mnist", "records"},
     "public_bugs": {"jobs", "config", "report", "mnist", "records"},
 }
-DOORS = (
-    "run",
-    "command",
-    "reproduce",
-    "from_records",
-)  # nobody imports them, but a door what shows through another
-NEEDED = {"torch", "numpy", "scipy"}  # by the library
+# Nobody imports a door, but a door what shows through another.
+DOORS = ("run", "command", "reproduce", "from_records")
+NEEDED = {"torch", "numpy", "scipy", "numba"}  # by the library
 OFFERED = {  # not when a module is imported
     (f"bgd.{module}", package)
     for package, offering in {
