@@ -41,7 +41,7 @@ OFFERED = {  # not when a module is imported
         "PIL": ("cli.pictures",),
         "onnx": ("arithmetic.exported", "deployed.graph", "deployed.places", "deployed.onnx_file"),
         "onnxscript": ("arithmetic.exported",),
-        "onnxruntime": ("arithmetic.exported", "deployed.session"),
+        "onnxruntime": ("arithmetic.exported",),
     }.items()
     for module in offering
 }
