@@ -102,7 +102,7 @@ SHAPES = [(20, 6, 5, 4), (9, 3), (30, 20, 3), (5, 2, 2, 2, 2, 3), (12, 8, 8, 8, 
 LOOKS = [{}, {"bias": False}, {"relu": False}, {"scale": 30.0}, {"scale": 0.1}]
 
 
-@pytest.mark.parametrize(("shape", "look"), zip(SHAPES, LOOKS, strict=True))
+@pytest.mark.parametrize(("shape", "look"), list(zip(SHAPES, LOOKS, strict=True)))
 def test_together_is_one_by_one_on_random_networks(shape, look):
     check_random_network(1, shape, look, 1)
 
