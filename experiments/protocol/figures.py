@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bgd.evaluation import Evaluation, Evaluator, FullEvaluator, IncrementalEvaluator
+from bgd.evaluation import Evaluation, Evaluator, ForkingEvaluator, FullEvaluator
 from bgd.patch import Patch
 from experiments.mnist.data import Data
 from experiments.records.schema import Figures, finite
@@ -105,8 +105,8 @@ class Summaries:
         self._evaluator.advance(patch)
 
     def fork(self, memory: int) -> "Summaries":
-        """Return summaries of the same network that go their own way: see `IncrementalEvaluator.fork`."""
-        assert isinstance(self._evaluator, IncrementalEvaluator), "no other has anything to share"
+        """Return summaries of the same network that go their own way: see `ForkingEvaluator.fork`."""
+        assert isinstance(self._evaluator, ForkingEvaluator), "no other has anything to share"
         return Summaries(self._evaluator.fork(memory), self._images)
 
 

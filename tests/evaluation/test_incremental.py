@@ -183,7 +183,7 @@ def random_patch(network, seed, kind="weights"):
             after[place] = {
                 "sign": -before[place],
                 "huge": value * 1e12,
-                "overflow": value * torch.finfo(before.dtype).max,
+                "overflow": math.tanh(value) * torch.finfo(before.dtype).max,
                 "not finite": (math.inf, -math.inf, math.nan)[draw(3)],
             }.get(kind, before[place] + value)
     return Patch.between(space, before, after)
