@@ -119,18 +119,15 @@ def summarised(evaluation: Evaluation, images: Images) -> Summary:
     """Return the figures of an evaluation; losses are summed in float64."""
     size = images.size
     losses, right = evaluation.losses, evaluation.predictions == images.labels
-    train_losses = losses[:size]
     last = size - (size - 1) % RELEASED_BATCH - 1  # where the last batch begins
-    batch_means = [
-        *train_losses[:last].view(-1, RELEASED_BATCH).mean(1).tolist(),
-        float(train_losses[last:].mean()),
-    ]
+    batches, rest = losses[:last].view(-1, RELEASED_BATCH).sum(1), float(losses[last:size].sum())
+    whole, final = float(batches.sum()), rest / (size - last)
     figures = Figures(
-        train_loss=finite(float(train_losses.mean())),
-        train_accuracy=float(right[:size].double().mean()),
+        train_loss=finite((whole + rest) / size),
+        train_accuracy=int(right[:size].count_nonzero()) / size,
         test_loss=finite(float(losses[size:].mean())),
-        test_accuracy=float(right[size:].double().mean()),
-        released_before=finite(sum(batch_means) / size),
-        released_after=finite(batch_means[-1] / size),
+        test_accuracy=int(right[size:].count_nonzero()) / (len(right) - size),
+        released_before=finite((whole / RELEASED_BATCH + final) / size),
+        released_after=finite(final / size),
     )
     return Summary(figures, evaluation.predictions[size:])
