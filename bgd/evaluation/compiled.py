@@ -60,44 +60,32 @@ def logarithm_of_more(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def edited(
+def _edit(
     values: Floats,
+    before: Floats,
     inputs: Floats,
-    rows: Places,
     units: Places,
     columns: Places,
     changes: Floats,
-    result: Floats,
+    start: int,
+    count: int,
 ) -> bool:
-    """Write the pre-activations of a layer's edited units; return whether no difference was too large to be added.
-
-    Args:
-        values: Unpatched pre-activations of all the layer's units (F, N).
-        inputs: Of the layer (J, N); those of the edit's columns have to be there.
-        rows: Edited units (u,).
-        units: For each changed number its unit's place among `rows` (k,).
-        columns: The input that it belongs to, -1 for a bias (k,).
-        changes: New minus old number (k,).
-        result: Where to (u, N).
-    """
+    """Add an edit to a block of pre-activations (F, LANES); return whether no difference was too large to be added."""
+    for number in range(len(changes)):
+        row, change = values[units[number]], changes[number]
+        if columns[number] < 0:
+            for image in range(count):
+                row[image] += change
+        else:
+            column = inputs[columns[number], start : start + count]
+            for image in range(count):
+                row[image] += change * column[image]
     largest = _f(0.0)
-    for unit in range(len(rows)):
-        added, before = result[unit], values[rows[unit]]
-        added[:] = _f(0.0)
-        for number in range(len(changes)):
-            if units[number] == unit:
-                change = changes[number]
-                if columns[number] < 0:
-                    for image in range(len(added)):
-                        added[image] += change
-                else:
-                    column = inputs[columns[number]]
-                    for image in range(len(added)):
-                        added[image] += change * column[image]
-        for image in range(len(added)):
-            size = abs(added[image])
-            largest = size if not size <= largest else largest  # NaN stays
-            added[image] += before[image]
+    for number in range(len(changes)):
+        row, old = values[units[number]], before[units[number], start : start + count]
+        for image in range(count):
+            size = abs(row[image] - old[image])
+            largest = largest if size <= largest else size  # NaN stays
     return bool(largest <= _f(LIMIT))
 
 
@@ -191,13 +179,16 @@ def finish(
     biases: Places,
     rectified: NDArray[np.bool_],
     first: int,
+    values: Floats,
+    inputs: Floats,
+    units: Places,
+    columns: Places,
+    changes: Floats,
     kept: Floats,
-    rows: Places,
-    changed: Floats,
+    write: bool,
     labels: Places,
     losses: NDArray[np.float64],
     predictions: Places,
-    write: bool,
 ) -> bool:
     """Run every image from the pre-activations of a layer to its loss and class.
 
@@ -207,51 +198,44 @@ def finish(
         widths: Inputs of the first layer, and units of each (D + 1,).
         biases: Where each layer's biases begin, -1 where it has none (D,).
         rectified: Whether a ReLU lies behind each layer (D,).
-        first: The layer whose pre-activations are given.
-        kept: Those of all layers, one after the other (units of all, N).
-        rows: Units of the first layer that have other ones (u,).
-        changed: Those (u, N).
+        first: The layer whose pre-activations are given; all behind it is computed.
+        values: Those, before an edit of that layer (F, N).
+        inputs: Of that layer (J, N); those in `columns` have to be there.
+        units: The unit of each edited number (k,).
+        columns: The input that it belongs to, -1 for a bias (k,).
+        changes: New minus old number (k,).
+        kept: Pre-activations of all layers, one after the other (units of all, N).
+        write: Whether to make those of the layers from the first on what is computed.
         labels: Of the images (N,).
         losses: Where the losses go, in nats (N,).
         predictions: Where the classes go (N,).
-        write: Whether to make `kept` that of the network, from the first layer on.
 
     Returns:
-        Whether all logits are finite; where they are not, losses and classes mean nothing.
+        Whether all logits are finite and no difference too large. If not, what was written means nothing.
     """
-    depth, images = len(starts), kept.shape[1]
+    depth, images = len(starts), len(labels)
     widest = widths[1:].max()
     now, then = np.empty((widest, LANES), np.float32), np.empty((widest, LANES), np.float32)
     offset = widths[1 : first + 1].sum()
-    replaced = np.full(widths[first + 1], -1)
-    for number in range(len(rows)):
-        replaced[rows[number]] = number
     sound = True
     for start in range(0, images, LANES):
         stop = min(start + LANES, images)
-        count = stop - start
-        for unit in range(len(replaced)):
-            source = kept[offset + unit] if replaced[unit] < 0 else changed[replaced[unit]]
-            now[unit, :count] = source[start:stop]
-            if write and replaced[unit] >= 0:
-                kept[offset + unit, start:stop] = source[start:stop]
-        at = offset
-        for layer in range(first + 1, depth):
-            at += widths[layer]
-            if rectified[layer - 1]:
-                _rectify(now[: widths[layer]], count)
-            units = widths[layer + 1]
-            for unit in range(units):
-                then[unit, :count] = flat[biases[layer] + unit] if biases[layer] >= 0 else _f(0.0)
-            weights = flat[starts[layer] : starts[layer] + units * widths[layer]].reshape(
-                units, widths[layer]
-            )
-            _layer(weights, now, then, count)
-            now, then = then, now
+        count, at = stop - start, offset
+        for unit in range(len(values)):
+            now[unit, :count] = values[unit, start:stop]
+        sound &= _edit(now, values, inputs, units, columns, changes, start, count)
+        for layer in range(first, depth):
+            outputs = widths[layer + 1]
+            if layer > first:
+                for unit in range(outputs):
+                    then[unit, :count] = flat[biases[layer] + unit] if biases[layer] >= 0 else _f(0.0)
+                end = starts[layer] + outputs * widths[layer]
+                _layer(flat[starts[layer] : end].reshape(outputs, widths[layer]), now, then, count)
+                now, then = then, now
             if write:
-                kept[at : at + units, start:stop] = now[:units, :count]
-        classes = now[: widths[depth]]
-        if rectified[depth - 1]:
-            _rectify(classes, count)
-        sound &= _judge(classes, labels[start:stop], losses[start:stop], predictions[start:stop])
-    return bool(sound)
+                kept[at : at + outputs, start:stop] = now[:outputs, :count]
+            if rectified[layer]:
+                _rectify(now[:outputs], count)
+            at += outputs
+        sound &= _judge(now[: widths[depth]], labels[start:stop], losses[start:stop], predictions[start:stop])
+    return sound

@@ -5,7 +5,9 @@ Most pixels of most images have one value, the background's. Products run over t
 
 import warnings
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 PATIENCE = 5  # products before the others are looked for, which takes as long as some twenty of them
 SPARSE = 0.4  # share of values beside the background up to which a product over them alone is the quicker one
@@ -24,16 +26,17 @@ class Inputs:
 
     def __init__(self, values: torch.Tensor) -> None:
         self._values = values
-        self.columns = torch.empty(values.shape[::-1])  # memory is taken by what is written alone
-        self._there = torch.zeros(values.shape[1], dtype=torch.bool)
+        self.columns = np.empty(values.shape[::-1], np.float32)  # memory is taken by what is written alone
+        self._there = np.zeros(values.shape[1], dtype=bool)
         self._others: torch.Tensor | None = None
         self._background = 0.0
         self._products = 0
 
-    def require(self, columns: torch.Tensor) -> None:
-        """Fill in some columns (k,)."""
-        for column in columns[~self._there[columns]].unique().tolist():
-            self.columns[column] = self._values[:, column]
+    def require(self, columns: NDArray[np.int64]) -> None:
+        """Fill in some columns (k,); numbers below 0 stand for none."""
+        wanted = columns[columns >= 0]
+        for column in np.unique(wanted[~self._there[wanted]]):
+            self.columns[column] = self._values[:, column].numpy()
             self._there[column] = True
 
     def product(self, weight: torch.Tensor) -> torch.Tensor:

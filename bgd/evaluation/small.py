@@ -29,9 +29,10 @@ Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
 WIDEST = 64  # units of a layer: wider ones are products that a library for matrices runs faster
-FEW = 0.06  # of the first layer's weights; if more are edited, its product with the images is taken anew
+FEW = 64  # edited numbers of the first layer; its product with the images takes no longer than more of them
 
-NONE, NOTHING = np.empty(0, np.int64), np.empty((0, 0), np.float32)
+Edit = tuple[Numbers, Numbers, Floats]
+NONE: Edit = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,14 @@ class Row:
     def layer(self, index: int) -> int:
         """Return the number of the layer that a position in the flat vector belongs to."""
         return int(np.searchsorted(self.starts, index, side="right")) - 1
+
+    def places(self, indices: Numbers) -> tuple[Numbers, Numbers]:
+        """Return the unit and the input that parameters of the first layer belong to (k,); -1 for a bias' input."""
+        units, inputs = np.divmod(indices - self.starts[0], self.widths[0])
+        if self.biases[0] >= 0:
+            biases = indices >= self.biases[0]
+            units[biases], inputs[biases] = indices[biases] - self.biases[0], -1
+        return units, inputs
 
 
 class SmallEvaluator:
@@ -187,7 +196,7 @@ class SmallEvaluator:
         """Return what is kept, made where it is not there; the network is unpatched."""
         if self._kept is None:
             self._kept = Kept(np.empty((int(self._row.widths[1:].sum()), len(self._labels)), np.float32))
-            self._finished(self._kept, 0, *self._anew(), write=True)
+            self._finished(self._kept, 0, self._product(), write=True)
         return self._kept
 
     def _slowly(self) -> Evaluation:
@@ -196,73 +205,55 @@ class SmallEvaluator:
 
     def _passed(self, kept: "Kept", patch: Patch, write: bool = False) -> Evaluation | None:
         """Evaluate the network as it is: what is kept and a patch. None where that is inaccurate."""
-        indices, new = patch.indices.numpy(), patch.new.numpy()
+        indices, old, new = patch.indices.numpy(), patch.old.numpy(), patch.new.numpy()
         if not np.abs(new).max() <= LIMIT:
             return None
         first = self._row.layer(indices[0])
         if first:
             return self._finished(kept, first - 1, write=write)
-        own = slice(0, int(np.searchsorted(indices, self._row.end)))
-        if own.stop > FEW * self._row.widths[0] * self._row.widths[1]:
-            rows, changed = self._anew()
-            kept.added -= kept.added if write else 0
-        else:
-            rows, changed, accurate = self._edited(kept, indices[own], new[own] - patch.old.numpy()[own])
-            kept.added += write
-            if not accurate:
-                return None
-        return self._finished(kept, 0, rows, changed, write)
+        own = int(np.searchsorted(indices, self._row.end))
+        if own > FEW:
+            kept.added = 0 if write else kept.added
+            return self._finished(kept, 0, self._product(), write=write)
+        kept.added += write
+        edit = (*self._row.places(indices[:own]), new[:own] - old[:own])
+        return self._finished(kept, 0, edit=edit, write=write)
 
-    def _anew(self) -> tuple[Numbers, Floats]:
-        """Compute the first layer's pre-activations (F, N) from the images; return all its units and those."""
+    def _product(self) -> Floats:
+        """Return the first layer's pre-activations (F, N), computed from the images."""
         start, (inputs, units) = self._row.starts[0], self._row.widths[:2]
         flat, bias = self._network.flat, self._row.biases[0]
         values = self._inputs.product(flat[start : start + inputs * units].view(units, inputs))
         if bias >= 0:
             values += flat[bias : bias + units, None]
-        return np.arange(units), values.numpy()
-
-    def _edited(self, kept: "Kept", indices: Numbers, changes: Floats) -> tuple[Numbers, Floats, bool]:
-        """Carry an edit of the first layer; return its units (u,), their pre-activations (u, N), and whether they hold.
-
-        Args:
-            kept: Of the unpatched network.
-            indices: The edited parameters (k,).
-            changes: New minus old values (k,).
-        """
-        units, columns = np.divmod(indices - self._row.starts[0], self._row.widths[0])
-        if self._row.biases[0] >= 0:
-            biases = indices >= self._row.biases[0]
-            units[biases], columns[biases] = indices[biases] - self._row.biases[0], -1
-        rows, places = np.unique(units, return_inverse=True)
-        self._inputs.require(torch.from_numpy(columns[columns >= 0]))
-        changed = np.empty((len(rows), len(self._labels)), np.float32)
-        inputs = self._inputs.columns.numpy()
-        accurate = self._compiled.edited(kept.values, inputs, rows, places, columns, changes, changed)
-        return rows, changed, accurate
+        return values.numpy()
 
     def _finished(
         self,
         kept: "Kept",
         first: int,
-        rows: Numbers = NONE,
-        changed: Floats = NOTHING,
+        values: Floats | None = None,
+        edit: Edit = NONE,
         write: bool = False,
     ) -> Evaluation | None:
-        """Run all images from a layer's pre-activations on; None where a logit is not finite.
+        """Run all images from a layer's pre-activations on; None where that is inaccurate.
 
         Args:
             kept: Of the unpatched network.
             first: The layer.
-            rows: Its units with other pre-activations than the kept ones (u,).
-            changed: Those (u, N).
+            values: Its pre-activations (F, N); None for the kept ones.
+            edit: Of this layer: units, inputs (-1 for a bias) and new minus old values of the edited numbers.
             write: Make what is kept that of the network as it is.
         """
         row, count = self._row, len(self._labels)
+        self._inputs.require(edit[1])
+        if values is None:
+            begin = int(row.widths[1 : first + 1].sum())
+            values = kept.values[begin : begin + row.widths[first + 1]]
         losses, predictions = torch.empty(count, dtype=torch.float64), torch.empty(count, dtype=torch.int64)
         sound = self._compiled.finish(
-            self._network.flat.numpy(), row.starts, row.widths, row.biases, row.rectified, first,
-            kept.values, rows, changed, self._labels.numpy(), losses.numpy(), predictions.numpy(), write,
+            self._network.flat.numpy(), row.starts, row.widths, row.biases, row.rectified, first, values,
+            self._inputs.columns, *edit, kept.values, write, self._labels.numpy(), losses.numpy(), predictions.numpy(),
         )  # fmt: skip
         return Evaluation(losses, predictions) if sound else None
 
