@@ -9,7 +9,7 @@ import torch
 from oracles import differ, flat, mean_loss
 from torch import nn
 
-from bgd.evaluation import Evaluation, FullEvaluator, IncrementalEvaluator, activations, sweep
+from bgd.evaluation import Evaluation, FullEvaluator, IncrementalEvaluator, activations, flow, sweep
 from bgd.evaluation.flow import channels_last
 from bgd.evaluation.low_rank import factors_of
 from bgd.evaluation.shelf import Shelf
@@ -183,7 +183,7 @@ def random_patch(network, seed, kind="weights"):
             after[place] = {
                 "sign": -before[place],
                 "huge": value * 1e12,
-                "overflow": value * torch.finfo(before.dtype).max,
+                "overflow": math.tanh(value) * torch.finfo(before.dtype).max,
                 "not finite": (math.inf, -math.inf, math.nan)[draw(3)],
             }.get(kind, before[place] + value)
     return Patch.between(space, before, after)
@@ -680,3 +680,18 @@ def test_convolutions_keep_the_channels_of_a_pixel_together(channels):
     made = nn.Conv2d(channels, 4, 3)(ordered)
     assert made.is_contiguous(memory_format=torch.channels_last)
     assert not made.is_contiguous()
+
+
+def test_layers_whose_values_nobody_sees_give_what_they_give_one_by_one():
+    """Also where a value is not finite; what goes in stays as it is."""
+    modules = [
+        nn.ReLU(), nn.MaxPool2d(2, stride=1, padding=1), nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Dropout().eval(), nn.ReLU(), nn.Linear(27, 4), nn.ReLU(),
+    ]  # fmt: skip
+    values = torch.randn(6, 2, 7, 7, generator=torch.Generator().manual_seed(0))
+    values[0, 0, 0, 0], values[1, 1, 3, 3], values[2, 0, 2, 2] = math.nan, math.inf, -math.inf
+    before = values.clone()
+    with torch.no_grad():
+        found = flow._unseen(flow._swapped(modules), values)
+        torch.testing.assert_close(found, nn.Sequential(*modules)(values), equal_nan=True)
+    assert torch.equal(values.nan_to_num(7.0), before.nan_to_num(7.0))
