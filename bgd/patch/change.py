@@ -17,7 +17,7 @@ from bgd.parameters import ParameterSpace
 from bgd.patch import file, model as models
 from bgd.patch.merge import Changes, Conflict, joint_hashes
 from bgd.patch.model import Verdict
-from bgd.patch.parts import Part, PatchError, bits, positions, sha256, taken
+from bgd.patch.parts import Part, PatchError, bits, differing, sha256
 from bgd.patch.table import table
 
 if TYPE_CHECKING:
@@ -53,12 +53,7 @@ class Patch:
     @classmethod
     def between(cls, space: ParameterSpace, before: torch.Tensor, after: torch.Tensor) -> "Patch":
         """Return the patch that leads from one flat parameter vector (|W|,) to another."""
-        indices = positions(before != after)
-        old, new = taken(before, indices), taken(after, indices)
-        kept = bits(old) != bits(new)  # NaN that stays NaN is no change
-        if not kept.all():
-            indices, old, new = indices[kept], old[kept], new[kept]
-        return cls(space, indices, old, new)
+        return cls(space, *differing(before, after))
 
     @classmethod
     def sparse(

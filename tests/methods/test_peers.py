@@ -16,6 +16,7 @@ from bgd.curvature.base import CurvatureError
 from bgd.curvature.second_moments import InputMoments
 from bgd.errors import ConfigError
 from bgd.knowledge import Knowledge
+from bgd.methods import lora
 from bgd.methods.anchored import (
     AnchoredDescent,
     ElasticWeightConsolidation,
@@ -295,8 +296,11 @@ def plain_lora(network, sample, names, method, stream):
     return None, method.steps
 
 
+@pytest.mark.parametrize("row", [True, False])
 @pytest.mark.parametrize("layers", [None, ("lin2",), ("lin3", "lin1")])
-def test_lora_is_adam_on_the_factors(layers, trained, problem, samples):
+def test_lora_is_adam_on_the_factors(layers, row, trained, problem, samples, monkeypatch):
+    if not row:
+        monkeypatch.setattr(lora, "known_layers", lambda network, space: {})
     method, outcomes = LoRA(steps=30, learning_rate=0.003, scale=2.0, layers=layers), set()
     for sample in samples[:6]:
         correction, trial = correct(method, problem, sample)
@@ -334,8 +338,9 @@ def test_a_lora_patch_has_rank_one_in_every_linear_layer_and_nothing_elsewhere(t
 
 def test_what_factors_add_is_their_product_times_the_input():
     factors = Factors(torch.randn(5), torch.randn(3), 0.5)
-    inputs = torch.randn(2, 4, 5)
-    assert torch.allclose(factors.output(inputs), inputs @ factors.product().T, atol=1e-6)
+    inputs, product = torch.randn(2, 4, 5), torch.ones(15)
+    factors.add_product(torch.ones(15), out=product)
+    assert torch.allclose(factors.output(inputs), inputs @ (product.view(3, 5) - 1).T, atol=1e-5)
     assert factors.output(inputs).shape == (2, 4, 3)
 
 
