@@ -161,7 +161,7 @@ def adapted_row(
         own = layer(entering)
 
     def logits() -> torch.Tensor:
-        value = own + factors[name].output(entering)
+        value: torch.Tensor = own + factors[name].output(entering)
         for other, layer in row[first + 1 :]:
             out = layer(value)
             value = out + factors[other].output(value) if other in factors else out

@@ -35,11 +35,11 @@ def _count(before: Array, after: Array, before_bits: Array, after_bits: Array, c
     for block in range(counts.size):
         part = slice(BLOCK * block, min(BLOCK * (block + 1), before.size))
         x, y, x_bits, y_bits = before[part], after[part], before_bits[part], after_bits[part]
-        count = np.int32(0)
+        count: np.int32 = np.int32(0)
         for at in range(x.size):
             count += np.int32((x[at] != y[at]) & (x_bits[at] != y_bits[at]))
         counts[block] = count
-        total += count
+        total += int(count)
     return total
 
 
