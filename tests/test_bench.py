@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bgd import rng
 from bgd.errors import ConfigError
+from bgd.methods import momentum
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from bgd.methods.top_k import TopK
@@ -16,6 +17,7 @@ from experiments.mnist.networks import MLP, AlexNet
 from scripts.bench import (
     against,
     checkout,
+    descents,
     evaluation,
     growth,
     large,
@@ -88,6 +90,15 @@ def test_evaluation_finds_every_layer_and_leaves_the_network_alone(narrow, capsy
     )
     assert all(torch.equal(*pair) for pair in zip(before, narrow.network.parameters(), strict=True))
     assert "targets are of 64,000 images; these are 64" in capsys.readouterr().out
+
+
+def test_descents_take_the_same_steps_as_the_plain_way(narrow, monkeypatch, capsys):
+    monkeypatch.setattr(momentum, "SMALLEST", 0)
+    monkeypatch.setattr(descents, "METHODS", ("l2_sp", "lora"))
+    found = descents.bench(narrow, None)["methods"]
+    assert list(found) == ["l2_sp", "lora"]
+    assert all(one["same"] == one["samples"] == 2 and one["ratio"] > 0 for one in found.values())
+    assert "2 of 2" in capsys.readouterr().out
 
 
 def test_a_difference_between_the_two_ways_is_an_error(narrow):
