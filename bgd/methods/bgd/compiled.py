@@ -6,8 +6,9 @@ nearer to a tie is torch's: the search stops there, says which network it asks a
 every decision is the one that the network itself leads to.
 
 numba, not torch.compile: that compiles graphs of tensor operations, no loop of draws and decisions on a network's
-own numbers, and it needs a C++ compiler where it runs. Compiling takes some 10 s, once: the code is kept in
-`__pycache__`, or where `NUMBA_CACHE_DIR` says, and loaded from there in about 0.1 s.
+own numbers, and it needs a C++ compiler where it runs. Compiling takes some 15 s of processor, once. The code is kept
+in `__pycache__`, or where `NUMBA_CACHE_DIR` says, and loaded from there in a second. It is one module, for numba does
+not see that what is compiled here is of an older version of another one.
 """
 
 from collections.abc import Iterator

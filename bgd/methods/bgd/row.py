@@ -91,7 +91,8 @@ def gradients(layers: Sequence[Layer], samples: Sequence[Sample], out: Singles) 
             values = [each.relu_() for each in values]
         places.append(values)
     said = [F.log_softmax(sample.judged(each), dim=1) for sample, each in zip(samples, values, strict=True)]
-    wanted = -F.one_hot(torch.cat([sample.label for sample in samples]), said[0].shape[1]).float()
+    wanted = torch.zeros(len(samples), said[0].shape[1])
+    wanted[torch.arange(len(samples)), torch.cat([sample.label for sample in samples])] = -1.0
     backward = torch.ops.aten._log_softmax_backward_data.default
     moved = [
         backward(want, each, 1, torch.float32)
