@@ -10,12 +10,20 @@ import torch
 
 from bgd.errors import ConfigError
 from experiments.mnist.data import DataError
-from scripts.bench import against, evaluation, growth, large, methods, search, thesis
+from scripts.bench import against, descents, evaluation, growth, large, methods, search, small, thesis
 from scripts.bench.machine import Machine
 from scripts.bench.options import Options, parse
 from scripts.bench.subjects import Subject, subject
 from scripts.bench.tables import write
 from scripts.bench.timing import say
+
+BENCHES = {  # of a network
+    "evaluation": evaluation.bench,
+    "search": search.bench,
+    "descents": descents.bench,
+    "methods": methods.bench,
+    "growth": growth.bench,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,14 +100,10 @@ def _measure(
     found: dict[str, list[dict[str, object]]],
 ) -> list[dict[str, object]]:
     """Return a part's results, for each network."""
-    if part == "evaluation":
-        return [evaluation.bench(one, machine) for one in subjects]
-    if part == "search":
-        return [search.bench(one, machine) for one in subjects]
-    if part == "methods":
-        return [methods.bench(one, machine) for one in subjects]
-    if part == "growth":
-        return [growth.bench(one, machine) for one in subjects]
+    if part == "small":
+        return [small.bench(one) for one in subjects if one.name == "mlp"]
+    if part in BENCHES:
+        return [BENCHES[part](one, machine) for one in subjects]
     return thesis.estimate(found["methods"], subjects, machine)
 
 

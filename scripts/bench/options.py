@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bgd.errors import nearest
 
-PARTS = ("evaluation", "search", "large", "methods", "growth", "thesis", "against")
+PARTS = ("evaluation", "search", "small", "descents", "large", "methods", "growth", "thesis", "against")
 ALONE = "against"  # hours: only where it is asked for
 ROWS = ("search", "in_a_row", "least_harm", "dense", "descents", "start", "profile")  # of `against`
 NETWORKS = ("mlp", "alexnet")
