@@ -211,10 +211,28 @@ class Divergence:
         inputs = trial.kept(f"inputs of {name}", lambda: tail.inputs(self._chosen(trial)), of=tail.before)
         # Made at the first sample and kept through all changes: what the outputs were before any correction.
         before = trial.kept(f"outputs before {name}", lambda: Activations(inputs, weights).logits)
-        activations = trial.kept(
-            f"activations of {name}", lambda: Activations(inputs, weights), of=tail.tensors
-        )
-        return DivergenceHarm(tail, weights, activations, before, self.active)
+
+        def make() -> Harm:
+            return divergence_of(tail, weights, Activations(inputs, weights), before, self.active)
+
+        harm: Harm = trial.kept(f"harm of {name}", make, of=(*tail.before, *tail.tensors))
+        return harm
+
+
+def divergence_of(
+    tail: Tail, weights: list[torch.Tensor], activations: Activations, before: torch.Tensor, active: int
+) -> Harm:
+    """Return `DivergenceHarm` with these arguments, or the same in compiled code."""
+    if not is_compiled(weights):
+        return DivergenceHarm(tail, weights, activations, before, active)
+    from bgd.methods.least_harm.compiled import CompiledDivergence
+
+    return CompiledDivergence(tail, weights, activations, before, active)
+
+
+def is_compiled(weights: list[torch.Tensor]) -> bool:
+    """Return whether there is compiled code for a tail with these weights: in float32, on the CPU."""
+    return all(weight.dtype == torch.float32 and weight.device.type == "cpu" for weight in weights)
 
 
 class DivergenceHarm:
