@@ -50,16 +50,25 @@ class _Kept(OrderedDict[bytes, Any]):
         super().__init__()
         self._most = most
 
-    def at(self, support: Support, change: torch.Tensor, make: Callable[[], Any]) -> Any:
+    def at(
+        self,
+        support: Support,
+        change: torch.Tensor,
+        make: Callable[[], Any],
+        is_kept: Callable[[Any], bool] = lambda made: True,
+    ) -> Any:
+        """Return what is kept for a change, or what `make` makes."""
         indices, values = support.indices.numpy(), change.double().numpy()
         moved = values != 0
         key = indices[moved].tobytes() + values[moved].tobytes()
-        if key not in self:
-            self[key] = make()
-            if len(self) > self._most:
-                self.popitem(last=False)
-        self.move_to_end(key)
-        return self[key]
+        made = self.get(key)
+        if made is None:
+            made = make()
+            if is_kept(made):
+                self[key] = made
+                if len(self) > self._most:
+                    self.popitem(last=False)
+        return made
 
 
 class CompiledDivergence:
@@ -74,14 +83,19 @@ class CompiledDivergence:
         active: int,
     ) -> None:
         """See `DivergenceHarm`."""
-        self.tail, self.images = tail, activations.images
+        self.tail = tail
         self._plain = DivergenceHarm(tail, weights, activations, before, active)
         self.net = net_of(tail, weights)
-        self.inputs, self.base = activations.inputs[0].numpy(), torch.cat(activations.outputs).numpy()
-        q = before.log_softmax(0)
-        self.wanted = q.exp().numpy()
-        self._entropy = float((q.exp() * q).sum(dtype=torch.float64))
-        self._predicted = before.argmax(0).to(torch.int32).numpy()
+        log_q = before.log_softmax(0)
+        q = log_q.exp()
+        # The least certain first: most of a change's harm is there, so that too much of it is seen early.
+        order = (q * (1 - q)).sum(0).argsort(descending=True, stable=True)
+        self.images = activations.images[order]
+        self.inputs = activations.inputs[0][:, order].numpy()
+        self.base = torch.cat(activations.outputs)[:, order].numpy()
+        self.wanted = q[:, order].numpy()
+        self._entropy = (q * log_q).sum(0)[order].numpy()
+        self._predicted = before.argmax(0)[order].to(torch.int32).numpy()
         self.active = min(active, self.count)
         self._costs, self._models = _Kept(COSTS), _Kept(POINTS)
 
@@ -90,20 +104,26 @@ class CompiledDivergence:
         """Number of images n."""
         return len(self.images)
 
-    def cost(self, support: Support, change: torch.Tensor) -> Cost:
-        """Return the harm of a change (k,) of a support's parameters; infinite where a logit is not finite."""
+    def cost(self, support: Support, change: torch.Tensor, most: float = np.inf) -> Cost:
+        """Return the harm of a change (k,) of a support's parameters; see `Harm.cost`."""
         if len(support) > FEW:
             return self._plain.cost(support, change)
 
         def make() -> Cost:
-            edit = edit_of(support, change)
-            crossed, flipped = lanes.divergence(
-                self.net, edit, self.inputs, self.base, self.wanted, self._predicted
+            total, flipped = lanes.divergence(
+                self.net,
+                edit_of(support, change),
+                self.inputs,
+                self.base,
+                self.wanted,
+                self._entropy,
+                self._predicted,
+                most * self.count,
             )
-            value = (self._entropy - crossed) / self.count
-            return Cost(value, flipped / self.count) if value < float("inf") else Cost(float("inf"), 1.0)
+            value = total / self.count
+            return Cost(value, flipped / self.count) if value < np.inf else Cost(np.inf, 1.0)
 
-        cost: Cost = self._costs.at(support, change, make)
+        cost: Cost = self._costs.at(support, change, make, lambda cost: cost.value <= most)
         return cost
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
@@ -167,6 +187,10 @@ class CompiledModel:
 
     def gradient(self) -> torch.Tensor:
         """Return g (P,)."""
+        return self._gradient
+
+    @cached_property
+    def _gradient(self) -> torch.Tensor:
         return self._backward(self._residual[None])[0] * self._scale
 
     def columns(self, support: Support) -> torch.Tensor:
@@ -176,6 +200,10 @@ class CompiledModel:
 
     def diagonal(self) -> torch.Tensor:
         """Return the diagonal of H, above 0 (P,)."""
+        return self._diagonal
+
+    @cached_property
+    def _diagonal(self) -> torch.Tensor:
         curvature = np.empty_like(self._values)
         lanes.curvature(self._net, self._values, self._p, curvature)
         pairs = zip(self._of_layers(curvature), self._into, strict=True)

@@ -37,6 +37,10 @@ class CompiledTarget(Target):
         offset = self._sample.offset
         return np.zeros(self._tail.classes) if offset is None else offset.double().flatten().numpy()
 
+    @cached_property
+    def _starts(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return np.array([*(layer.start for layer in self._tail.layers), self._tail.size])
+
     def _softened(self, edit: Edit) -> tuple[float, np.ndarray, np.ndarray]:
         values, slope = np.empty_like(self._still), np.empty(self._tail.classes)
         single.follow(self._net, edit, self._image, self._still, values)
@@ -59,35 +63,29 @@ class CompiledTarget(Target):
         edit = edit_of(support, change)
         margin, slope, values = self._softened(edit)
         gradient = np.empty(self._tail.size, np.float32)
-        starts = np.array([*(layer.start for layer in self._tail.layers), self._tail.size])
-        single.descend(edited(self._net, edit), starts, self._image, values, slope, gradient)
+        single.descend(edited(self._net, edit), self._starts, self._image, values, slope, gradient)
         return margin, torch.from_numpy(gradient)
 
     def smallest(self, support: Support, change: torch.Tensor) -> torch.Tensor | None:
         """Return the smallest multiple of a change (k,) that makes the sample right; None where none up to 30 does."""
         if len(support) > FEW:
             return super().smallest(support, change)
-        factor = self._first_right(support, change)
+        factor = self._first_right(support.indices, edit_of(support, change), change)
         return change * factor if factor < float("inf") else None
 
     def smallest_alone(self, indices: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
         """Return the smallest changes (K,) of single parameters (K,) that make the sample right; infinite for none."""
-        pairs = zip(indices.split(1), changes.split(1), strict=True)
-        factors = [self._first_right(self._tail.support(index), change) for index, change in pairs]
+        edit = edit_of(self._tail.support(indices), changes)
+        factors = []
+        for place in range(len(indices)):
+            one = slice(place, place + 1)
+            factors.append(self._first_right(indices[one], Edit(*(each[one] for each in edit)), changes[one]))
         return changes * torch.tensor(factors, dtype=torch.float64)
 
-    def _first_right(self, support: Support, change: torch.Tensor) -> float:
+    def _first_right(self, indices: torch.Tensor, edit: Edit, change: torch.Tensor) -> float:
         self._trial.forward_passes += LOOKS
-        old = self._trial.original[self._tail.places[support.indices]].numpy()
-        return single.first_right(
-            self._net,
-            edit_of(support, torch.zeros_like(change)),
-            old,
-            change.double().numpy(),
-            self._image,
-            self._still,
-            self._offset,
-            self._label,
-            GRIDS,
-            MARGIN,
-        )
+        old = self._trial.original[self._tail.places[indices]].numpy()
+        deltas = edit._replace(delta=np.empty_like(edit.delta))  # to be written over
+        changes = change.double().numpy()
+        sample = (self._image, self._still, self._offset, self._label)
+        return float(single.first_right(self._net, deltas, old, changes, *sample, GRIDS, MARGIN))

@@ -18,7 +18,6 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 LANES = 512
-PRODUCTS = 16  # lots whose sums of exponentials are multiplied before one logarithm is taken: below 1e308
 
 # exp(x) = 2^n exp(r), |r| <= log(2) / 2, by the polynomial of Cephes' expf (S. Moshier): 2 units in the last place.
 LOWEST = np.float32(-86.0)  # exp of less than that counts as exp of that: 4.5e-38
@@ -192,53 +191,94 @@ def edit_lot(
 
 @compiled
 def divergence(
-    net: Net, edit: Edit, images: Floats, base: Floats, wanted: Floats, predicted: NDArray[np.int32]
+    net: Net,
+    edit: Edit,
+    images: Floats,
+    base: Floats,
+    wanted: Floats,
+    entropy: Floats,
+    predicted: NDArray[np.int32],
+    most: float,
 ) -> tuple[float, int]:
-    """Return sum_n sum_c q log p, over images n and classes c, and how many images change class.
+    """Return sum_n KL(q_n || p_n) over images n, and how many change class; p are the edited tail's probabilities.
 
-    p are the edited tail's probabilities.
+    Each term is 0 or more: once the sum is above `most`, it is returned as it is.
 
     Args:
         net, edit, images, base: See `edit_lot`.
         wanted: q (C, n).
+        entropy: sum_c q log q of each image (n,).
         predicted: The largest class of each image so far (n,). Where it is as large as another, nothing changes.
+        most: No larger sum is of interest.
     """
     count, classes, row = images.shape[1], net.sizes[-1], net.rows[-2]
     values = np.empty((net.rows[-1], LANES), np.float32)
     scratch = np.empty((7, LANES), np.float32)
-    sums, products, flipped = np.zeros(LANES), np.ones(LANES), np.zeros(LANES, np.int32)
-    lots = 0
+    total, flipped, products = 0.0, 0, np.empty(LANES)
     for start in range(0, count, LANES):
         width = min(LANES, count - start)
         edit_lot(net, edit, images, base, start, width, values, 0)
         # By name, not unpacked: numba takes what is unpacked for strided, and makes no vector code of it.
-        top, own, crossed, total = scratch[0, :width], scratch[1, :width], scratch[2, :width], scratch[3, :width]
+        top, own, crossed, powers = scratch[0, :width], scratch[1, :width], scratch[2, :width], scratch[3, :width]
         less, power, turns = scratch[4, :width], scratch[5, :width], scratch[6, :width]
         _copy(values[row], top)
         _fill(ZERO, crossed)
-        _fill(ZERO, total)
+        _fill(ZERO, powers)
         mine = predicted[start : start + width]
         for c in range(classes):
-            logits = values[row + c]
-            _largest(logits, top)
-            for i in range(width):
-                value, other = logits[i], own[i]
-                own[i] = value if mine[i] == np.int32(c) else other
+            _largest(values[row + c], top)
+            _where(mine, np.int32(c), values[row + c], own)
         for c in range(classes):
-            logits, q = values[row + c], wanted[c, start : start + width]
-            _less(logits, top, less)
-            _add_product(q, less, crossed)
+            _less(values[row + c], top, less)
+            _add_product(wanted[c, start : start + width], less, crossed)
             _exp(less, power, turns)
-            _add(ONE, power, total)
+            _add(ONE, power, powers)
+        _less(entropy[start : start + width], crossed, crossed)
         for i in range(width):
-            sums[i] += crossed[i]
-            products[i] *= total[i]
-            flipped[i] += 1 if own[i] < top[i] else 0
-        lots += 1
-        if lots % PRODUCTS == 0:
-            sums -= np.log(products)
-            products[:] = 1.0
-    return (sums - np.log(products)).sum(), flipped.sum()
+            flipped += own[i] < top[i]
+        total += _sum(crossed) + _log_product(powers, products[:width])
+        if total > most:
+            break
+    return total, flipped
+
+
+@compiled
+def _where(x: NDArray[np.int32], equal: np.int32, y: Floats, out: Floats) -> None:
+    for i in range(len(out)):
+        value, other = y[i], out[i]
+        out[i] = value if x[i] == equal else other
+
+
+@compiled
+def _sum(x: Floats) -> float:
+    """Add up in float64, four sums side by side."""
+    one = two = three = four = 0.0
+    whole = len(x) // 4 * 4
+    for i in range(0, whole, 4):
+        one += x[i]
+        two += x[i + 1]
+        three += x[i + 2]
+        four += x[i + 3]
+    for i in range(whole, len(x)):
+        one += x[i]
+    return (one + two) + (three + four)
+
+
+@compiled
+def _log_product(x: Floats, products: NDArray[np.float64]) -> float:
+    """Return sum log x of numbers from 1 to 1e15: a logarithm for each 16, of their product."""
+    total = 0.0
+    for i in range(len(x)):
+        products[i] = x[i]
+    count = len(x)
+    for _ in range(4):
+        half = count // 2
+        for i in range(half):
+            products[i] *= products[count - half + i]
+        count -= half
+    for i in range(count):
+        total += np.log(products[i])
+    return total
 
 
 @compiled
