@@ -31,7 +31,7 @@ HARNESS = {  # what each room may use besides itself
     "public_bugs": {"jobs", "config", "report", "mnist", "records"},
 }
 DOORS = ("run", "reproduce", "from_records")  # nobody imports them, but a door what shows through another
-NEEDED = {"torch", "numpy", "scipy"}  # by the library
+NEEDED = {"torch", "numpy", "scipy", "numba"}  # by the library
 OFFERED = {  # not when a module is imported
     (f"bgd.{module}", package)
     for package, offering in {

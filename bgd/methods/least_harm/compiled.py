@@ -83,14 +83,13 @@ class CompiledDivergence:
         active: int,
     ) -> None:
         """See `DivergenceHarm`."""
-        self.tail = tail
-        self._plain = DivergenceHarm(tail, weights, activations, before, active)
+        self.tail, self._weights, self._before = tail, weights, before
         self.net = net_of(tail, weights)
         log_q = before.log_softmax(0)
         q = log_q.exp()
         # The least certain first: most of a change's harm is there, so that too much of it is seen early.
         order = (q * (1 - q)).sum(0).argsort(descending=True, stable=True)
-        self.images = activations.images[order]
+        self.images, self.order = activations.images, order.numpy()
         self.inputs = activations.inputs[0][:, order].numpy()
         self.base = torch.cat(activations.outputs)[:, order].numpy()
         self.wanted = q[:, order].numpy()
@@ -98,6 +97,11 @@ class CompiledDivergence:
         self._predicted = before.argmax(0)[order].to(torch.int32).numpy()
         self.active = min(active, self.count)
         self._costs, self._models = _Kept(COSTS), _Kept(POINTS)
+
+    @cached_property
+    def _plain(self) -> DivergenceHarm:
+        activations = Activations(self.images, self._weights)
+        return DivergenceHarm(self.tail, self._weights, activations, self._before, self.active)
 
     @property
     def count(self) -> int:
@@ -246,14 +250,16 @@ class CompiledModel:
     @cached_property
     def _into(self) -> list[torch.Tensor]:
         """What goes into each layer, image by image (m, inputs + 1)."""
-        into = [self._harm.images.index_select(0, torch.from_numpy(self._chosen))]
+        chosen = torch.from_numpy(self._harm.order[self._chosen])
+        into = [self._harm.images.index_select(0, chosen)]
         for outputs in self._of_layers(self._values)[:-1]:
             into.append(torch.cat([outputs.relu(), outputs.new_ones(1, outputs.shape[1])]).T)
         return into
 
 
 def _largest(weight: Floats, count: int) -> NDArray[np.int64]:
-    """Return the places of the largest values, ascending; of some that are equal, the first."""
+    """Return the places of the largest values, ascending; of equal ones the first. No number is the largest."""
+    weight = np.nan_to_num(weight, nan=np.inf, posinf=np.inf)
     least = np.partition(weight, -count)[-count]
     more = weight > least
     tied = np.flatnonzero(weight == least)[: count - int(np.count_nonzero(more))]

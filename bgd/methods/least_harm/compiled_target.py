@@ -79,7 +79,8 @@ class CompiledTarget(Target):
         factors = []
         for place in range(len(indices)):
             one = slice(place, place + 1)
-            factors.append(self._first_right(indices[one], Edit(*(each[one] for each in edit)), changes[one]))
+            own = Edit(edit.layer[one], edit.unit[one], edit.column[one], edit.delta[one])
+            factors.append(self._first_right(indices[one], own, changes[one]))
         return changes * torch.tensor(factors, dtype=torch.float64)
 
     def _first_right(self, indices: torch.Tensor, edit: Edit, change: torch.Tensor) -> float:

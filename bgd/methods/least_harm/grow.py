@@ -47,7 +47,7 @@ def _in_truth(
         return []
     changes = target.smallest_alone(indices, step[indices].double())
     found, least = [], INFINITE
-    for index, change in zip(indices.split(1), changes.split(1), strict=True):
+    for index, change in zip(torch.split(indices, 1), torch.split(changes, 1), strict=True):
         if torch.isfinite(change):
             support, value = tail.support(index), change.float()
             cost = harm.cost(support, value, least)
@@ -108,5 +108,5 @@ def _coupling(
     matrix = 0.5 * (matrix + matrix.T)
     matrix.diagonal().add_(DAMPING * matrix.diagonal().abs() + 1e-30)
     right = torch.cat([a[support.indices, None], g[support.indices, None], columns], dim=1)
-    found = solved(matrix, right)
+    found = solved(matrix, torch.eye(len(support)).to(matrix)) @ right  # far fewer unknowns than columns
     return support.indices, found[:, 0], found[:, 1], columns, found[:, 2:]

@@ -63,6 +63,10 @@ class KroneckerHarm:
         self.tail = tail
         self.blocks = blocks
         self._drift: torch.Tensor | None = None
+        self._last: tuple[Support | None, torch.Tensor] = (
+            None,
+            torch.empty(0),
+        )  # many costs are of one support
         diagonal = tail.pack([torch.outer(b.outputs.diagonal(), _with_bias(b).diagonal()) for b in blocks])
         self.ridge = FLOOR * float(diagonal.mean()) or 1.0
         self.diagonal = diagonal + self.ridge
@@ -97,11 +101,14 @@ class KroneckerHarm:
 
     def among(self, support: Support) -> torch.Tensor:
         """Return H of a support's parameters alone (k, k), float64: 0 between layers."""
+        if support is self._last[0]:
+            return self._last[1].clone()
         matrix = self.ridge * torch.eye(len(support), dtype=torch.float64, device=self.diagonal.device)
         for place, part in support.parts.items():
             block, rows = self.blocks[place], part.rows[part.to]
             inputs = self._inputs[place][part.columns[:, None], part.columns]
             matrix[part.which[:, None], part.which] += (block.outputs[rows[:, None], rows] * inputs).double()
+        self._last = support, matrix.clone()
         return matrix
 
     @cached_property

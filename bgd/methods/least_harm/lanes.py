@@ -8,7 +8,8 @@ numba compiles it: LLVM turns the plain loops over images into vector instructio
 `torch.compile` would need a C++ compiler on every machine, and one compilation for each size of a support.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
@@ -17,18 +18,26 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-LANES = 512
+LANES = 512  # images in a lot: what a lot needs stays in the nearest caches
 
 # exp(x) = 2^n exp(r), |r| <= log(2) / 2, by the polynomial of Cephes' expf (S. Moshier): 2 units in the last place.
 LOWEST = np.float32(-86.0)  # exp of less than that counts as exp of that: 4.5e-38
 TURNS = np.float32(1.44269504088896341)  # 1 / log(2)
-WHOLE = np.float32(12582912.0)  # 1.5 * 2^23: what is added to it is rounded to a whole number, in its lowest bits
+WHOLE = np.float32(
+    12582912.0
+)  # 1.5 * 2^23: what is added to it is rounded to a whole number, in its lowest bits
 HIGH, LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)  # log(2) in two parts
 P0, P1, P2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
 P3, P4, P5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
-compiled: Any = numba.njit(cache=True, nogil=True, fastmath={"contract"})  # a * b + c in one rounding, nothing else
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function; of fast arithmetic it may use a * b + c in one rounding, nothing that reorders a sum."""
+    jit = numba.njit(cache=True, nogil=True, fastmath={"contract"})
+    return cast(Function, jit(function))
 
 
 class Net(NamedTuple):
@@ -146,7 +155,8 @@ def edit_lot(
         edit: What is changed.
         images: What goes into the first layer (inputs + 1, n).
         base: Outputs of all layers without the edit (rows, n).
-        start, width: Which images.
+        start: First image of the lot.
+        width: How many images.
         values: Is written to, from column `at` on (rows, ...).
         at: A column.
     """
@@ -179,14 +189,14 @@ def edit_lot(
         for j in range(len(edit.layer)):
             if edit.layer[j] != place:
                 continue
-            to = values[here + edit.unit[j], at : at + width]
+            moved = values[here + edit.unit[j], at : at + width]
             if edit.column[j] == inputs:
-                to += edit.delta[j]
+                moved += edit.delta[j]
             elif place == 0:
-                _add(edit.delta[j], images[edit.column[j], start : start + width], to)
+                _add(edit.delta[j], images[edit.column[j], start : start + width], moved)
             else:
                 _relu(values[below + edit.column[j], at : at + width], entering)
-                _add(edit.delta[j], entering, to)
+                _add(edit.delta[j], entering, moved)
 
 
 @compiled
@@ -205,7 +215,10 @@ def divergence(
     Each term is 0 or more: once the sum is above `most`, it is returned as it is.
 
     Args:
-        net, edit, images, base: See `edit_lot`.
+        net: The tail.
+        edit: What is changed.
+        images: What goes into the first layer (inputs + 1, n).
+        base: Outputs of all layers without the edit (rows, n).
         wanted: q (C, n).
         entropy: sum_c q log q of each image (n,).
         predicted: The largest class of each image so far (n,). Where it is as large as another, nothing changes.
@@ -219,7 +232,12 @@ def divergence(
         width = min(LANES, count - start)
         edit_lot(net, edit, images, base, start, width, values, 0)
         # By name, not unpacked: numba takes what is unpacked for strided, and makes no vector code of it.
-        top, own, crossed, powers = scratch[0, :width], scratch[1, :width], scratch[2, :width], scratch[3, :width]
+        top, own, crossed, powers = (
+            scratch[0, :width],
+            scratch[1, :width],
+            scratch[2, :width],
+            scratch[3, :width],
+        )
         less, power, turns = scratch[4, :width], scratch[5, :width], scratch[6, :width]
         _copy(values[row], top)
         _fill(ZERO, crossed)
@@ -295,7 +313,11 @@ def expand(
     """Write what a model of the divergence near an edit starts from.
 
     Args:
-        net, edit, images, base, wanted: See `divergence`.
+        net: The tail.
+        edit: What is changed.
+        images: What goes into the first layer (inputs + 1, n).
+        base: Outputs of all layers without the edit (rows, n).
+        wanted: q (C, n).
         values: Every layer's outputs, before ReLU (rows, n), written.
         outputs: Probabilities p (C, n), written.
         weight: Of each image, sum_c |p - q| + p (1 - p) (n,), written.
@@ -305,7 +327,12 @@ def expand(
     for start in range(0, count, LANES):
         width = min(LANES, count - start)
         edit_lot(net, edit, images, base, start, width, values, start)
-        top, total, less, turns = scratch[0, :width], scratch[1, :width], scratch[2, :width], scratch[3, :width]
+        top, total, less, turns = (
+            scratch[0, :width],
+            scratch[1, :width],
+            scratch[2, :width],
+            scratch[3, :width],
+        )
         own = weight[start : start + width]
         _copy(values[row, start : start + width], top)
         _fill(ZERO, total)
@@ -335,7 +362,8 @@ def push(
         net: The tail, with its edit.
         values: Every layer's outputs, before ReLU (rows, m).
         start: First image of the lot.
-        place, unit: Which layer and which of its outputs.
+        place: Which layer.
+        unit: Which of its outputs.
         moved: By how much it moves, image by image (w,).
         tangents: By how much every output of the layers above moves, and at the end each logit (rows, w); written.
     """
@@ -371,9 +399,13 @@ def columns(
     """Write half of the Gauss-Newton matrix of some parameters, and the slope of each.
 
     Args:
-        net, values: See `push`.
-        probabilities, roots, residual: p, its square root and p - q of the images (C, m).
-        layer, unit: Of each parameter (k,).
+        net: The tail, with its edit.
+        values: Every layer's outputs, before ReLU (rows, m).
+        probabilities: p of the images (C, m).
+        roots: Its square root (C, m).
+        residual: p - q (C, m).
+        layer: Of each parameter (k,).
+        unit: The output that each leads to (k,).
         into: What it weighs (k, m).
         rows: sqrt(p) (a - p'a) for a = dz / dw (k, C, m), written: the matrix is the product of the rows.
         slopes: sum_n a'(p - q) (k,), written.
@@ -403,10 +435,10 @@ def pull(net: Net, values: Floats, deltas: Floats) -> None:
     """Carry derivatives with respect to the logits down to every layer's outputs, in place.
 
     Args:
-        net, values: See `push`.
+        net: The tail, with its edit.
+        values: Every layer's outputs, before ReLU (rows, m).
         deltas: (rows, m), of which the last layer's are given.
     """
-    count = deltas.shape[1]
     for place in range(len(net.starts) - 1, 0, -1):
         inputs, units = net.sizes[place], net.sizes[place + 1]
         for unit in range(inputs):
@@ -423,7 +455,8 @@ def curvature(net: Net, values: Floats, probabilities: Floats, out: Floats) -> N
     """Write the second derivative, by Gauss-Newton, with respect to every layer's outputs (rows, m).
 
     Args:
-        net, values: See `push`.
+        net: The tail, with its edit.
+        values: Every layer's outputs, before ReLU (rows, m).
         probabilities: Of the images (C, m).
         out: Written.
     """

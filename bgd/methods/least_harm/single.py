@@ -1,4 +1,4 @@
-"""Compiled arithmetic of one sample through an edited tail, in float64: how far a change must go, and where margins rise."""
+"""Compiled arithmetic of one sample through an edited tail, in float64: its margin, how it rises, how far to go."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,9 @@ def first_right(
     """Return the smallest multiple of a change at which the sample is right, as `target._first_right` does.
 
     Args:
-        net, image, base: See `follow`.
+        net: The tail.
+        image: What goes into the first layer (inputs + 1,).
+        base: Outputs of all layers without the edit (rows,).
         edit: The parameters; the deltas are written over.
         old: Their values (k,).
         changes: What is added to them (k,).
@@ -114,7 +116,7 @@ def lead(logits: Doubles, offset: Doubles, label: int) -> float:
             return -np.inf
         if c != label:
             rival = max(rival, logits[c] + offset[c])
-    return logits[label] + offset[label] - rival
+    return float(logits[label] + offset[label] - rival)
 
 
 @compiled
@@ -130,7 +132,7 @@ def soften(logits: Doubles, offset: Doubles, label: int, temperature: float, slo
         total += slope[c]
     for c in range(len(logits)):
         slope[c] = 1.0 if c == label else -slope[c] / total
-    return logits[label] + offset[label] - top - temperature * np.log(total)
+    return float(logits[label] + offset[label] - top - temperature * np.log(total))
 
 
 @compiled
