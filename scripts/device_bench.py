@@ -6,7 +6,8 @@
 
 Each method in each setting is a process of its own (`scripts/device/one_run.py`), which makes no more of either tree
 than both have. Needs torch, numpy, scipy, numba, hydra-core, omegaconf and MNIST in --data, with --tiny no data
-besides those of the repository. N0 is trained for one epoch: these are times, and no table. Writes bench.json into the output folder.
+besides those of the repository. N0 is trained for one epoch: these are times, and no table. Writes bench.json into the
+output folder.
 """
 
 import argparse
