@@ -20,7 +20,7 @@ from bgd.methods import lora, momentum
 from bgd.methods.base import Correction, Method, Problem
 from bgd.patch import parts
 from experiments.config.build import build
-from experiments.jobs.plan import specs
+from experiments.config.presets import specs
 from scripts.bench import tables
 from scripts.bench.machine import Machine
 from scripts.bench.options import parse
