@@ -140,13 +140,15 @@ def test_the_whole_bench(tmp_path, monkeypatch, spec_of, capsys):
     ]
     members = {"every_method": runs[:4], "others": [runs[0], runs[4]]}
     monkeypatch.setattr(thesis, "specs_of_presets", lambda profile: members)
-    parts = [part for part in options.PARTS if part not in ("large", "against")]  # these take a checkout
+    parts = [
+        part for part in options.PARTS if part not in ("large", "against", "descents")
+    ]  # a checkout; AlexNet
     arguments = ["--networks", "mlp", "--images", "64", "--samples", "2", "--threads", "1"]
     arguments += ["--parts", ",".join(parts)]
     assert main([*arguments, "--data", str(tmp_path), "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(
-        "plan: evaluation, search, methods, growth, thesis; mlp on 64 images, 2 samples"
+        "plan: evaluation, search, small, methods, growth, thesis; mlp on 64 images, 2 samples"
     )
     assert "mlp: what PROFILE=thesis would take on this machine" in printed
     for part in parts:

@@ -14,8 +14,8 @@ from torch import nn
 
 from bgd.evaluation.layers import Layers
 
-# Images in the convolutions together in a pass from the images on. On the CPU what they make stays in the cache: 92 %
-# of the rate of a matrix product with 25, 85 % with 100 (docs/performance.md). A card wants to be full.
+# Images in the convolutions together in a pass from the images on. On the CPU what they make stays in the cache; a card
+# wants to be full (docs/performance.md).
 DENSE = {"cpu": 25, "cuda": 4000}
 BATCH = 100  # images in the convolutions together: what they make stays in the cache (scripts/bench)
 LOT = 1000  # images in the fully connected layers together: the weights are read once for all of them

@@ -20,7 +20,6 @@ from scripts.bench.timing import say
 BENCHES = {  # of a network
     "evaluation": evaluation.bench,
     "search": search.bench,
-    "descents": descents.bench,
     "methods": methods.bench,
     "growth": growth.bench,
 }
@@ -102,6 +101,8 @@ def _measure(
     """Return a part's results, for each network."""
     if part == "small":
         return [small.bench(one) for one in subjects if one.name == "mlp"]
+    if part == "descents":
+        return [descents.bench(one, machine) for one in subjects if one.name == "alexnet"]
     if part in BENCHES:
         return [BENCHES[part](one, machine) for one in subjects]
     return thesis.estimate(found["methods"], subjects, machine)

@@ -182,6 +182,7 @@ def crash(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(SubsetSearch, "correct", fail)
+    monkeypatch.setattr(SubsetSearch, "correct_many", fail)
 
 
 R7 = {

@@ -25,6 +25,12 @@ def workbenches(tmp_path):
     return Workbenches(Place(tmp_path / "data", tmp_path, "cpu", 1))
 
 
+@pytest.fixture(autouse=True)
+def _one_by_one(monkeypatch):
+    """Have searches go one by one, so that one of them can be stopped."""
+    monkeypatch.setattr(SubsetSearch, "at_once", lambda *_: 1)
+
+
 def untimed(run):
     return [replace(row, search_seconds=0.0, evaluation_seconds=0.0) for row in run.rows]
 
