@@ -78,6 +78,8 @@ def is_rounded_once(name, operand, *others):
 
 def bits_of(values):
     """A number that the values, their order included, decide."""
+    if values.layout == torch.sparse_csr:
+        values = values.values()
     whole = {torch.float32: torch.int32, torch.float64: torch.int64}.get(values.dtype)
     if whole is None:
         return values.numel()
