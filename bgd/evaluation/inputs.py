@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 PATIENCE = 5  # products before the others are looked for, which takes as long as some twenty of them
 SPARSE = 0.4  # share of values beside the background up to which a product over them alone is the quicker one
-LINE = 16  # float32 values that are read from memory together
-AT_ONCE = 8192  # images whose other values are looked for together
+LINE = (
+    4  # columns filled in together: more would cost no more time, and memory for those that nobody asks for
+)
+AT_ONCE = 2048  # images whose other values are looked for together
 
 
 class Inputs:
@@ -59,18 +61,18 @@ def _split(values: torch.Tensor) -> tuple[float, torch.Tensor | None]:
     """
     kinds, counts = values[0].unique(return_counts=True)
     background = kinds[counts.argmax()]
-    others = values != background
-    numbers = others.sum(1)
+    blocks = values.split(AT_ONCE)
+    numbers = torch.cat([torch.count_nonzero(block != background, 1) for block in blocks])
     total = int(numbers.sum())
     if not total <= SPARSE * values.numel() or not torch.isfinite(background):
         return 0.0, None
     starts = torch.cat([numbers.new_zeros(1), numbers.cumsum(0)]).int()
     where, what = torch.empty(total, dtype=torch.int32), torch.empty(total)
-    for at in range(0, len(values), AT_ONCE):
-        block, there = values[at : at + AT_ONCE], others[at : at + AT_ONCE]
-        span = slice(int(starts[at]), int(starts[min(at + AT_ONCE, len(values))]))
-        where[span] = there.nonzero()[:, 1].int()
-        what[span] = block[there] - background
+    at = 0
+    for block in blocks:
+        there = (block != background).nonzero(as_tuple=True)
+        span = slice(at, at := at + len(there[0]))
+        where[span], what[span] = there[1], block[there] - background
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that torch's sparse rows are new
         return float(background), torch.sparse_csr_tensor(starts, where, what, values.shape)

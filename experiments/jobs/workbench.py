@@ -12,7 +12,7 @@ from torch import nn
 from bgd import curvature, rng
 from bgd.curvature.base import Curvature, Estimator
 from bgd.curvature.gradient import mean_gradient
-from bgd.evaluation import Evaluation, FullEvaluator, IncrementalEvaluator, SmallEvaluator
+from bgd.evaluation import Evaluation, FullEvaluator, fast_evaluator
 from bgd.evaluation.incremental import MEMORY
 from bgd.evaluation.shelf import Shelf
 from bgd.flat import FlatNetwork
@@ -133,8 +133,9 @@ class Workbench:
             name = f"{self.base.sha256[:16]}-{len(self.images.train)}-{len(self.images.test)}"
             memory, shelf = self.place.memory, Shelf(self.place.shared / name)
         images, on_n0 = self.images, self._on_n0[0]
-        known = (self.base.network, images.images, images.labels, self.batch_size, on_n0)
-        evaluator = SmallEvaluator.of(*known) or IncrementalEvaluator(*known, memory, shelf)
+        evaluator = fast_evaluator(
+            self.base.network, images.images, images.labels, self.batch_size, on_n0, memory, shelf
+        )
         return Summaries(evaluator, images)
 
     @property
