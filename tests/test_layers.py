@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = [  # from the ground up; a module imports from its own line or the lines above
-    {"rng", "errors", "options", "parameters", "modes", "markdown", "bounds", "progress"},
+    {"rng", "errors", "compiling", "options", "parameters", "modes", "markdown", "bounds", "progress"},
     {"layers", "patch", "restore"},
     {"flat"},
     {"curvature", "outputs"},

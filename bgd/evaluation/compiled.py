@@ -7,11 +7,11 @@ loop around them. Importing this module takes numba, half a second.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from bgd.evaluation.sweep import LIMIT
+from bgd.compiling import FUSED, compiled
 
+LIMIT = np.float32(1e3)  # that of `bgd.evaluation.sweep`
 LANES = 512  # images in a block: 2 KiB a unit, so that a hundred units stay in a cache of 256 KiB
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
@@ -22,7 +22,7 @@ _LEAST = _f(-87.0)  # below it the exponential leaves the normal numbers; added 
 _ROOT = _i(0x3F3504F3)  # sqrt(1/2) as bits: mantissas are taken between it and its double
 
 
-@njit(cache=True, nogil=True, inline="always", error_model="numpy", fastmath={"contract"})
+@compiled(inline="always", error_model="numpy", fastmath=FUSED)
 def exponential(x):  # type: ignore[no-untyped-def]
     """Exponential of a float32 of at most 0, within 1e-7 of itself; that of what lies below -87 is that of -87."""
     x = max(x, _LEAST)
@@ -37,7 +37,7 @@ def exponential(x):  # type: ignore[no-untyped-def]
     return (series * rest * rest + rest + _f(1.0)) * _i((_i(power) + _i(127)) << _i(23)).view(np.float32)
 
 
-@njit(cache=True, nogil=True, inline="always", error_model="numpy", fastmath={"contract"})
+@compiled(inline="always", error_model="numpy", fastmath=FUSED)
 def logarithm_of_more(x):  # type: ignore[no-untyped-def]
     """Logarithm of 1 + x for a float32 x from 0 on, within 1e-7 of itself, however small x is."""
     above = x + _f(1.0)
@@ -59,7 +59,7 @@ def logarithm_of_more(x):  # type: ignore[no-untyped-def]
     return small + rest + power * _LN2_HIGH
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath=FUSED)
 def _edit(
     values: Floats,
     before: Floats,
@@ -84,11 +84,11 @@ def _edit(
     for number in range(len(changes)):
         row, old = values[units[number]], before[units[number], start : start + count]
         for image in range(count):  # counted, for a sum of whole numbers runs in all lanes
-            large += 0 if abs(row[image] - old[image]) <= _f(LIMIT) else 1  # NaN is not
+            large += 0 if abs(row[image] - old[image]) <= LIMIT else 1  # NaN is not
     return large == 0
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath=FUSED)
 def _layer(weights: Floats, inputs: Floats, outputs: Floats, count: int) -> None:
     """Add a layer's product to `outputs` (F, LANES), four inputs at a time, for the first `count` images."""
     units, wide = weights.shape
@@ -111,7 +111,7 @@ def _layer(weights: Floats, inputs: Floats, outputs: Floats, count: int) -> None
                 row[image] += w0 * h0[image]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath=FUSED)
 def _rectify(values: Floats, count: int) -> None:
     for unit in range(len(values)):  # by number: numba takes a row that it iterates over to lie anyhow
         row = values[unit]
@@ -120,7 +120,7 @@ def _rectify(values: Floats, count: int) -> None:
             row[image] = _f(0.0) if value < _f(0.0) else value  # NaN stays
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@compiled(error_model="numpy", fastmath=FUSED)
 def _judge(
     logits: Floats,
     labels: Places,
@@ -170,7 +170,7 @@ def _judge(
     return bool(sound == _f(0.0))
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath=FUSED)
 def finish(
     flat: Floats,
     starts: Places,

@@ -8,7 +8,8 @@ each kind of step, once: numba keeps the code in `__pycache__`, or where `NUMBA_
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from bgd.compiling import FUSED, compiled
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
@@ -16,7 +17,7 @@ Booleans = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 # Contracting a product and a sum rounds once where torch's own operations do too; no sum is put in another order.
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath=FUSED)
 def step(
     weight: Floats,
     velocity: Floats,

@@ -6,7 +6,8 @@ torch makes a mask, then indices, then takes values twice: five times as long.
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from bgd.compiling import compiled
 
 Array = np.ndarray[Any, np.dtype[Any]]
 BLOCK = 64  # numbers that are looked at together: most often none of them differs, or all do
@@ -28,7 +29,7 @@ def differing(before: Array, after: Array) -> tuple[Array, Array, Array]:
     return indices[:total], old[:total], new[:total]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _count(before: Array, after: Array, before_bits: Array, after_bits: Array, counts: Array) -> int:
     """Count what differs, in each block and in all."""
     total = 0
@@ -43,7 +44,7 @@ def _count(before: Array, after: Array, before_bits: Array, after_bits: Array, c
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _write(
     before: Array,
     after: Array,

@@ -11,7 +11,7 @@ from oracles import flat
 from test_incremental import KINDS, follow, images, make, mlp, random_patch
 from torch import nn
 
-from bgd.evaluation import FullEvaluator, SmallEvaluator, inputs, small
+from bgd.evaluation import FullEvaluator, SmallEvaluator, compiled, inputs, small, sweep
 from bgd.evaluation.compiled import LANES, exponential, logarithm_of_more
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
@@ -164,3 +164,7 @@ def test_the_exponential_and_the_logarithm():
     both(values, powers, logarithms)
     np.testing.assert_allclose(powers, [math.exp(-value) for value in values.tolist()], rtol=1.2e-7)
     np.testing.assert_allclose(logarithms, [math.log1p(value) for value in values.tolist()], rtol=1.2e-7)
+
+
+def test_what_is_too_large_to_be_added_is_the_same_for_both():
+    assert compiled.LIMIT == sweep.LIMIT

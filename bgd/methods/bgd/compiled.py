@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from bgd.compiling import compiled as compiling
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Singles = np.ndarray[Any, np.dtype[np.float32]]
@@ -33,7 +34,7 @@ DRAWN, OUT = 1, 2
 CORRECTED, WRONG, INFINITE, NOTHING, SHORT = range(5)
 
 
-compiled = njit(cache=True, nogil=True, error_model="numpy")
+compiled = compiling(error_model="numpy")
 
 
 class Row(NamedTuple):
@@ -171,9 +172,7 @@ def _short(table: _Table) -> bool:
     return bool(table.used[0] > len(table.numbers))
 
 
-@njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"}
-)  # in float64: 1e-16 of a draw hangs on it
+@compiling(error_model="numpy", fastmath={"reassoc"})  # in float64: 1e-16 of a draw hangs on it
 def _left_of(weights: Singles, state: Flags) -> float:
     """Return the sum of the weights that were not drawn."""
     total = 0.0

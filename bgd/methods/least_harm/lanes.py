@@ -8,12 +8,12 @@ numba compiles it: LLVM turns the plain loops over images into vector instructio
 `torch.compile` would need a C++ compiler on every machine, and one compilation for each size of a support.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from bgd.compiling import FUSED, compiled as compiling
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -31,13 +31,7 @@ P0, P1, P2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float3
 P3, P4, P5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    """Compile a function; of fast arithmetic it may use a * b + c in one rounding, nothing that reorders a sum."""
-    jit = numba.njit(cache=True, nogil=True, fastmath={"contract"})
-    return cast(Function, jit(function))
+compiled = compiling(fastmath=FUSED)
 
 
 class Net(NamedTuple):
