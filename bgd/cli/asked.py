@@ -230,7 +230,7 @@ def model_of(arguments: Namespace, **running: Any) -> Deployed:
 
 
 def goal_of(arguments: Namespace, classes: Classes) -> Goal:
-    """Return what has to hold after the change."""
+    """Return the goal that the options name."""
     accepted = classes.numbers(arguments.accept, "--accept") if arguments.accept else ()
     where = tuple(arguments.where.split(",")) if arguments.where else ()
     return Goal(labels=accepted, margin=arguments.margin, probability=arguments.probability, where=where)

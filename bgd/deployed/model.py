@@ -39,7 +39,7 @@ class Deployed(Protocol):
     source: Path | None
 
     def inputs(self, raw: torch.Tensor) -> torch.Tensor:
-        """Return what `network` takes for inputs (N, ...): these, or features of them."""
+        """Return the inputs of `network` for those of the model (N, ...): the same, or features of them."""
         ...
 
     def outputs(self, raw: torch.Tensor) -> torch.Tensor:

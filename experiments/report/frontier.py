@@ -46,7 +46,7 @@ class Contest(Study):
     def standings(self, runs: Sequence[Run]) -> tuple[dict[str, list[Standing]], list[str], list[str]]:
         """Return the standings of each network, what they are over, and what is wrong with an N0.
 
-        Of runs that looked at their corrections in other arithmetics, how many survived there is told alone.
+        Runs that looked at their corrections in other arithmetics give one number alone: how many survived there.
         """
         frames, _ = frames_of([run for run in runs if not looked_elsewhere(run)], "reloading", self.networks)
         scope = Scope("reloading", self.networks, self.methods)

@@ -149,11 +149,7 @@ def test_a_change_of_many_parameters_is_left_to_the_oracle():
     "options", [{"budget": 5}, {"budget": 3}, {"budget": 8, "growth": 1.0, "tries": 1}, {"budget": None}]
 )
 def test_a_whole_search_finds_what_it_finds_by_the_oracles(options, monkeypatch):
-    """Its parts agree to rounding (above); where a decision is a tie, it may go another way, of like harm.
-
-    One is a tie by its making: a single parameter's step is the tangent's, so that at the multiple 1 the margin is just
-    what is asked for. One way takes it, the other the next point of the grid, larger by some 1e-5.
-    """
+    """Its parts agree to rounding (above), which the iteration of `solve` multiplies: of like harm then."""
     method = LeastHarm(price=Divergence(COUNT, 100), tolerance=0.0, **options)
     same = 0
     for seed in range(3):
