@@ -44,7 +44,8 @@ _TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id
 
 
 REPLICAS = ("rounding", "rounding_alexnet")  # presets with runs from replicas of N0
-REPLICA = 2**40  # seeds are below it
+DRAWS = (*REPLICAS, "orders")  # presets with more runs of the non-reloading setting
+REPLICA, ORDER = 2**40, 2**50  # seeds are below the first, a thousand replicas below the second
 
 
 class ReportError(RecordError):
@@ -88,6 +89,7 @@ def _where(frame: pd.DataFrame, values: dict[str, object]) -> pd.DataFrame:
 _of_figures, _of_baseline = attrgetter(*FIGURES), attrgetter(*BASELINE)
 _of_sample, _of_side_effects = attrgetter(*SAMPLE), attrgetter(*SIDE_EFFECTS)
 _of_accumulated = attrgetter(*ACCUMULATED)
+_of_correction = attrgetter("index", "outcome", "altered", "l0", "l2", "sample_loss_after")
 
 
 def _sample_values(row: Row) -> tuple[Any, ...]:
@@ -115,10 +117,26 @@ def _run_values(header: Header) -> tuple[Any, ...]:
 def draws(runs: Sequence[Run]) -> list[Run]:
     """Select runs from N0 itself, and in the non-reloading setting from its replicas as well.
 
-    There a decision that rounding turns changes everything after it: a replica is as good a draw as another seed.
+    There a decision that rounding turns changes everything after it: a replica is as good a draw as another seed. Of
+    runs that differ in the seed alone and are the same to the last bit, because the method draws nothing, one is left.
     """
-    specs = ((run, run.header.spec) for run in runs)
-    return [run for run, spec in specs if not spec.get("replica") or subject(spec)[1] == NON_RELOADING]
+    chosen: dict[tuple[Any, ...], Run] = {}
+    for run in sorted(runs, key=lambda run: (run.header.spec["seed"], run.header.run_id)):
+        spec = run.header.spec
+        if not spec.get("replica") or subject(spec)[1] == NON_RELOADING:
+            others = {name: value for name, value in spec.items() if name != "seed"}
+            found = tuple((*_of_correction(row), *_of_figures(row.figures)) for row in run.rows)
+            chosen.setdefault((repr(others), found or run.header.run_id), run)
+    return list(chosen.values())
+
+
+def drawn(runs: Sequence[Run]) -> Frames:
+    """Return the frames of `draws`, in which another order of the samples is another `seed` too."""
+    frames = build_frames(draws(runs))
+    samples, about = (
+        frame.assign(seed=frame["seed"] + ORDER * frame["order"]) for frame in (frames.samples, frames.runs)
+    )
+    return Frames(samples, about)
 
 
 def option(spec: dict[str, Any], key: str) -> Any:

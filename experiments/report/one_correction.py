@@ -76,18 +76,9 @@ def close_locality(samples: pd.DataFrame) -> Values:
     return _percentage(samples, "agreeing_close", "base_close_images")
 
 
-def untouched_accuracy_change(samples: pd.DataFrame) -> Values:
-    """Return the change of the accuracy, in [0, 1], on the test images not on the work list; NaN without any."""
-    change = column(samples, "untouched_right") - column(samples, "base_untouched_right")
-    images = column(samples, "base_untouched_images")
-    return np.asarray(change / np.where(images > 0, images, np.nan), dtype=np.float64)
-
-
 NEGATIVE = Metric("negative_flip_rate", "Negative flip rate (%)", "samples", negative_flips, harm="largest")
 POSITIVE = Metric("positive_flip_rate", "Positive flip rate (%)", "samples", positive_flips, harm="smallest")
-UNTOUCHED = Metric(
-    "untouched_dTA", "ΔTA, images not on the work list", "samples", untouched_accuracy_change, harm="smallest"
-)
+UNTOUCHED = _known("untouched_dTA", "ΔTA, images not on the work list", "smallest")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from experiments.records.schema import NON_RELOADING
 from experiments.records.strict import build_as, read_yaml
 from experiments.report.ablations import Ablations, Variant
 from experiments.report.figures import FigureSpec
-from experiments.report.frames import REPLICAS
+from experiments.report.frames import DRAWS
 from experiments.report.frontier import Aims, Frontier
 from experiments.report.generality import Generality
 from experiments.report.gradient_ranks import GradientRanksPart
@@ -79,7 +79,7 @@ RANKS = (
     GradientRanksPart(THESIS, ("table_4_10", "figure_4_12"), ("mlp",)),
 )
 
-OVERVIEW = Overview(THESIS, (MAIN, *REPLICAS))
+OVERVIEW = Overview(THESIS, (MAIN, *DRAWS))
 # What chapter 4 of the thesis shows.
 CHAPTER_4: tuple[Part, ...] = (
     *TABLES,
