@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.records.archive import Records
-from experiments.report.assemble import PAGES, assemble
+from experiments.report.assemble import assemble
 from experiments.report.build import SOURCE, build, is_from, names_of
 from experiments.report.claims import compare_verdicts
 from experiments.report.frames import ReportError
@@ -70,7 +70,7 @@ def is_published(run_ids: Iterable[str], output: Path) -> bool:
 
 def is_reported(run_ids: Iterable[str], output: Path) -> bool:
     """Return whether the report is there, from the runs with these ids."""
-    return is_from(run_ids, output, REPORT.names, PAGES[0])
+    return is_from(run_ids, output, REPORT.names, REPORT.pages[0])
 
 
 def verdicts(records: Records) -> bytes:

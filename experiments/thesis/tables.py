@@ -56,6 +56,7 @@ class Chapter:
     Attributes:
         tables, figures: Of the thesis.
         aims, aims_deployed, aims_in_a_row: Of one correction, of one that is asked to survive deployment, of many.
+        names_frontier, names_in_a_row, methods_named: What figures show, and how it is called there.
     """
 
     tables: tuple[TableSpec, ...]
@@ -63,6 +64,9 @@ class Chapter:
     aims: tuple[Aim, ...]
     aims_deployed: tuple[Aim, ...]
     aims_in_a_row: tuple[Aim, ...]
+    names_frontier: tuple[tuple[str, str], ...]
+    names_in_a_row: tuple[tuple[str, str], ...]
+    methods_named: tuple[str, ...]
 
 
 DATA = read_yaml(Path(__file__).with_name("tables.yaml"))
@@ -91,11 +95,11 @@ CHAPTER_4: tuple[Part, ...] = (
 )
 STUDIES: tuple[Part, ...] = (
     # What goes beyond the thesis: what a correction must cost, by what a method may know and change.
-    Frontier(THESIS, methods=FRONTIER_METHODS, aims=CHAPTER.aims),
-    Aims(THESIS, aims=CHAPTER.aims),
+    Frontier(THESIS, methods=FRONTIER_METHODS, aims=CHAPTER.aims, names_drawn=CHAPTER.names_frontier),
+    Aims(THESIS, aims=CHAPTER.aims, methods_named=CHAPTER.methods_named),
     Survival(THESIS, methods=FRONTIER_METHODS, aims=CHAPTER.aims_deployed),
-    Generality(THESIS, methods=FRONTIER_METHODS),
-    InARow(THESIS, methods=ROW_METHODS, aims=CHAPTER.aims_in_a_row),
+    Generality(THESIS, methods=FRONTIER_METHODS, methods_drawn=CHAPTER.methods_named),
+    InARow(THESIS, methods=ROW_METHODS, aims=CHAPTER.aims_in_a_row, names_drawn=CHAPTER.names_in_a_row),
     # What the thesis asks (sections 3.1 and 3.4.1) or leaves open, and does not show.
     Idealized(THESIS),
     Sensitivity(THESIS),

@@ -62,7 +62,7 @@ def test_a_claim_counts_by_its_worst_test_on_the_network():
 def test_the_reason_is_that_of_the_verdict_or_the_deciding_test():
     line = Line("table 4.2", "what", "reloading", ("0",), "mlp", {"in part": "some words"})
     reasons = [
-        verdict_sheet([line], list(rulings(group).values()), []).records[0][4]
+        verdict_sheet([line], list(rulings(group).values()), []).records[0][3]
         for group in ([judged("direction only")], [judged("fails")], [judged("missing")], [judged("holds")])
     ]
     assert reasons == ["some words", "MLP: BGD-II corrects 100 % fails: 50 against 100", "why", ""]

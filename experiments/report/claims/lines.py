@@ -33,8 +33,9 @@ def verdict_sheet(lines: Sequence[Line], rulings: Sequence[Ruling], runs: Sequen
     for line in lines:
         verdict, held, judged = of_line(line, by_id)
         why = line.reasons.get(verdict, "") or _because(judged)
-        cells.append((line.of, line.what, scale(line, runs), verdict, why, held))
-    block = Block("", told["header"], [cell[: len(told["header"])] for cell in cells])
+        cells.append((line.of, line.what, verdict, why, scale(line, runs), held))
+    header = told["header"]
+    block = Block("", header, [cell[: len(header)] for cell in cells], len(header))
     return Sheet(NAME, told["heading"], [told["caption"]], (), [block], told["columns"], cells)
 
 
