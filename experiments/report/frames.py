@@ -43,6 +43,7 @@ _REAL |= {"sample_loss_before", "sample_loss_after", "retained"}
 _TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id"}
 
 
+KEPT = "_kept"
 REPLICAS = ("rounding", "rounding_alexnet")  # presets with runs from replicas of N0
 DRAWS = (*REPLICAS, "orders")  # presets with more runs of the non-reloading setting
 REPLICA, ORDER = 2**40, 2**50  # seeds are below the first, a thousand replicas below the second
@@ -103,11 +104,11 @@ def _run_values(header: Header) -> tuple[Any, ...]:
     spec, base = header.spec, header.base
     if PROBE in spec:
         raise ReportError(f"run {header.run_id} is of a probe: it corrects nothing")
-    network, setting, method = subject(spec)
+    network, setting, _ = subject(spec)
     network_seed = option(spec, "scale.recipe.seed") or 0
     replica = spec.get("replica", 0)
     seed = spec["seed"] + REPLICA * replica
-    identity = (network, setting, method, seed, spec.get("order", 0), network_seed)
+    identity = (network, setting, method_of(spec), seed, spec.get("order", 0), network_seed)
     scale = (header.samples, header.train_images, header.test_images)
     retained = header.summary.get("retained")
     about = (str(base.get("id", "")), replica, base["parameters"], base["errors"], *scale, retained)
@@ -137,6 +138,11 @@ def drawn(runs: Sequence[Run]) -> Frames:
         frame.assign(seed=frame["seed"] + ORDER * frame["order"]) for frame in (frames.samples, frames.runs)
     )
     return Frames(samples, about)
+
+
+def method_of(spec: dict[str, Any]) -> str:
+    """Name a run's method: one that keeps its optimizer from sample to sample is another (docs/deviations.md, D15)."""
+    return subject(spec)[2] + (KEPT if option(spec, "method.carry_momentum") else "")
 
 
 def option(spec: dict[str, Any], key: str) -> Any:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from experiments.records.schema import Header, Run, subject
 from experiments.report.captions import describe_base, describe_left_out, describe_scale, warnings
-from experiments.report.frames import Frames, ReportError, drawn
+from experiments.report.frames import Frames, ReportError, drawn, method_of
 from experiments.report.metrics import METRICS, MISSING, Summary, absent, corrected, measure
 from experiments.report.numbers import format_count, format_printed, format_summary, listing
 from experiments.report.part import UNTOLD, Thesis, words
@@ -71,7 +71,8 @@ class TableSpec:
 
     def shows(self, header: Header) -> bool:
         """Whether it is a run of the table: of replicas there are other methods too."""
-        return subject(header.spec) in {(self.network, self.setting, method) for method in self.methods}
+        about = (*subject(header.spec)[:2], method_of(header.spec))
+        return about in {(self.network, self.setting, method) for method in self.methods}
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Make the files; see `experiments.report.part.Part`."""

@@ -13,7 +13,7 @@ from experiments.records.schema import NON_RELOADING
 from experiments.records.strict import build_as, read_yaml
 from experiments.report.ablations import Ablations, Variant
 from experiments.report.figures import FigureSpec
-from experiments.report.frames import DRAWS
+from experiments.report.frames import DRAWS, KEPT
 from experiments.report.frontier import Aims, Frontier
 from experiments.report.generality import Generality
 from experiments.report.gradient_ranks import GradientRanksPart
@@ -23,6 +23,7 @@ from experiments.report.layer_gradients import LayerGradientsPart
 from experiments.report.loss_change import LossChangePart
 from experiments.report.overview import Overview
 from experiments.report.part import Part, Thesis
+from experiments.report.readings import Readings
 from experiments.report.rounding import Rounding
 from experiments.report.sensitivity import Sensitivity
 from experiments.report.standings import Aim
@@ -74,7 +75,13 @@ VARIANTS = tuple(Variant(label, tuple(values.items())) for label, values in DATA
 CHAPTER: Chapter = build_as(Chapter, DATA, "tables")
 TABLES = tuple(replace(spec, thesis=THESIS) for spec in CHAPTER.tables)
 FIGURES = CHAPTER.figures
-IN_A_ROW_METHODS = [name for spec in TABLES if spec.setting == NON_RELOADING for name in spec.methods]
+IN_A_ROW_METHODS = [
+    name
+    for spec in TABLES
+    if spec.setting == NON_RELOADING
+    for name in spec.methods
+    if not name.endswith(KEPT)
+]
 
 MAIN = "every_method"  # the preset whose runs the overview is of
 
@@ -104,6 +111,7 @@ STUDIES: tuple[Part, ...] = (
     Idealized(THESIS),
     Sensitivity(THESIS),
     FirstOrderStep(THESIS),
+    Readings(THESIS, presets=("readings_errors", "readings_momentum", "readings_random")),
     Ablations(THESIS, variants=VARIANTS),
     Orders(THESIS),
     BaseNetworks(THESIS, methods=tuple(dict.fromkeys((*IN_A_ROW_METHODS, *TABLE_METHODS)))),
