@@ -47,7 +47,7 @@ def test_the_first_table_is_that_of_the_aims():
     rows = [
         [cell.strip(" ✓✗") for cell in line.split("|")[1:-1]] for line in aims.splitlines() if line[:1] == "|"
     ]
-    found = {row[0]: (row[1], row[2], row[3], row[5], row[7]) for row in rows}
+    found = {row[0]: (row[1], row[2], row[3], row[5], row[7], row[8]) for row in rows}
     table = README.split("<!-- table:begin -->")[1].split("<!-- table:end -->")[0].strip().splitlines()[2:]
     assert 5 <= len(table) <= 8
     for line in table:
