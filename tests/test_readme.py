@@ -41,6 +41,11 @@ def test_the_verdicts_are_counted_as_in_the_report():
     assert f"[{counted.rstrip('.')}](../outputs/report/claims.md)" in RESULTS
 
 
+def test_the_two_reports_are_short():
+    pages = [(ROOT / "outputs" / "report" / name).read_text() for name in ("report.md", "beyond.md")]
+    assert sum(len(page.split()) for page in pages) <= 12_000
+
+
 def test_the_first_table_is_that_of_the_aims():
     """The README's numbers are those of outputs/tables/aims.md, cell by cell."""
     aims = (ROOT / "outputs/tables/aims.md").read_text().split("\nMLP.\n")[1]

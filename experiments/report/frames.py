@@ -90,6 +90,7 @@ def _where(frame: pd.DataFrame, values: dict[str, object]) -> pd.DataFrame:
 _of_figures, _of_baseline = attrgetter(*FIGURES), attrgetter(*BASELINE)
 _of_sample, _of_side_effects = attrgetter(*SAMPLE), attrgetter(*SIDE_EFFECTS)
 _of_accumulated = attrgetter(*ACCUMULATED)
+_of_counts = attrgetter("train_accuracy", "test_accuracy")  # without the last digits of a sum
 _of_correction = attrgetter("index", "outcome", "altered", "l0", "l2", "sample_loss_after")
 
 
@@ -126,7 +127,7 @@ def draws(runs: Sequence[Run]) -> list[Run]:
         spec = run.header.spec
         if not spec.get("replica") or subject(spec)[1] == NON_RELOADING:
             others = {name: value for name, value in spec.items() if name != "seed"}
-            found = tuple((*_of_correction(row), *_of_figures(row.figures)) for row in run.rows)
+            found = tuple((*_of_correction(row), *_of_counts(row.figures)) for row in run.rows)
             chosen.setdefault((repr(others), found or run.header.run_id), run)
     return list(chosen.values())
 

@@ -12,18 +12,18 @@ from experiments.report.captions import absent_text
 from experiments.report.contenders import EVERY, Contender, on_curves
 from experiments.report.named import Names, chosen, label_axes, legend, look
 from experiments.report.part import words
+from experiments.report.scales import Panel, set_axis
 from experiments.report.standings import Aim, Standing
-from experiments.report.strips import Panel, set_axis
 from experiments.report.style import DOUBLE_COLUMN, network_label
 
 Found = Mapping[str, Sequence[Standing]]  # by network
 Drawn = dict[Contender, list[Standing]]  # of a network: the standings of each curve and of each point
 
-CHANGED = Panel("changed_median", "parameters changed, median", "right", "log", 1.0)
+CHANGED = Panel("changed_median", "parameters changed, median", "log", 1.0)
 # What the table has as a change of accuracy is drawn as a loss: up is worse on every panel.
 MEASURES = (
-    Panel("untouched", "mean loss of untouched accuracy", "right", "symlog", 1e-4),
-    Panel("dTA_worst", "worst loss of test accuracy", "right", "symlog", 1e-4),
+    Panel("untouched", "mean loss of untouched accuracy", "symlog", 1e-4),
+    Panel("dTA_worst", "worst loss of test accuracy", "symlog", 1e-4),
 )
 HEIGHT = 2.5  # inches, of a row
 

@@ -31,14 +31,14 @@ from experiments.report.metrics import NONE_CORRECTED, Metric, Summary, Values, 
 from experiments.report.named import Names, chosen, label_axes, legend, look
 from experiments.report.part import Made, Study, Text, words
 from experiments.report.render import markdown
+from experiments.report.scales import Panel, set_axis
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block
 from experiments.report.standings import Aim
-from experiments.report.strips import Panel, set_axis
 from experiments.report.style import DOUBLE_COLUMN, network_label
 
 HEIGHT = 2.6  # inches, of a row of panels
-LOSS = Panel("untouched_loss", "loss of untouched accuracy", "right", "symlog", 1e-3)
+LOSS = Panel("untouched_loss", "loss of untouched accuracy", "symlog", 1e-3)
 
 Found = Mapping[str, Sequence[Entrant]]  # by network
 

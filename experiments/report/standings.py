@@ -15,7 +15,7 @@ from experiments.report.knowledge import Knowledge, level_rank
 from experiments.report.numbers import format_count, format_number, listing
 from experiments.report.scope import Scope, describe_listed
 from experiments.report.statistics import Interval, bootstrap_mean
-from experiments.report.strips import LOW
+from experiments.report.tails import LOW
 
 # Presets: each method as it is; those with a budget at every budget; those with a keep-set at sizes of it.
 FRONTIER = ("frontier_points", "frontier_curves", "frontier_threshold", "frontier_keep")
