@@ -111,7 +111,10 @@ STUDIES: tuple[Part, ...] = (
     Idealized(THESIS),
     Sensitivity(THESIS),
     FirstOrderStep(THESIS),
-    Readings(THESIS, presets=("readings_errors", "readings_momentum", "readings_random")),
+    Readings(
+        THESIS,
+        presets=("readings_errors", "readings_momentum", "readings_momentum_alexnet", "readings_random"),
+    ),
     Ablations(THESIS, variants=VARIANTS),
     Orders(THESIS),
     BaseNetworks(THESIS, methods=tuple(dict.fromkeys((*IN_A_ROW_METHODS, *TABLE_METHODS)))),
