@@ -167,7 +167,7 @@ def staged(call, every_run, monkeypatch):
     beyond = every_run("smoke", "ablations")[0]
     monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: [first], "ablations": [beyond]})
     monkeypatch.setattr(publish, "PAPER", (*TABLES[:2], OVERVIEW))
-    monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
+    monkeypatch.setattr(publish, "REPORT", Report((), (Document("A report"),)))
     made = []
     return first, beyond, made
 
