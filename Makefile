@@ -29,7 +29,7 @@ $(ready): pyproject.toml
 
 setup: $(ready) ## Install into .venv
 
-reproduce: $(ready) ## Run everything that is not there yet, then write tables, figures and the report
+reproduce: $(ready) ## Run what is not there yet, the thesis' part first (outputs/thesis), then write tables, figures and the report
 	@$(reproduce) run --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS) --memory $(MEMORY) $(partial)
 
 plan: $(ready) ## Say what would run, what is cached and how long it takes
@@ -38,7 +38,7 @@ plan: $(ready) ## Say what would run, what is cached and how long it takes
 tables: $(ready) ## Write tables and figures from the records that are there
 	@$(reproduce) tables --profile $(PROFILE) $(partial)
 
-report: $(ready) ## Write outputs/report (report.md, index.html) from the records that are there
+report: $(ready) ## Write outputs/report (report.md, beyond.md and three pages) from the records that are there
 	@$(from_records) report --profile $(PROFILE) $(partial)
 
 verify: $(ready) ## Fail if a verdict on a claim of the thesis is worse than the kept one
@@ -79,8 +79,8 @@ format: $(ready) ## Format the code
 	@$(python) -m ruff format .
 	@$(python) -m ruff check --fix .
 
-bench: $(ready) ## Measure where the time goes, against the obvious way; ARGS=--full for the targets
+bench: $(ready) ## Measure where the time goes, against the obvious way (ARGS=--full for the targets) or a commit (ARGS='--against REV')
 	@$(python) -m scripts.bench $(ARGS)
 
 clean: ## Remove what was run here: runs, base networks, smoke. The committed outputs stay
-	rm -rf outputs/runs outputs/bases outputs/smoke outputs/public_bugs outputs/companions outputs/hydra .pytest_cache .mypy_cache .ruff_cache
+	rm -rf outputs/runs outputs/bases outputs/smoke outputs/thesis outputs/public_bugs outputs/companions outputs/hydra .pytest_cache .mypy_cache .ruff_cache

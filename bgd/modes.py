@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
+from torch import nn
 
 LOWERED = ("cpu", "cuda")  # devices whose autocast may be on
 
@@ -21,6 +22,21 @@ def ordinary() -> Iterator[None]:
         for device in filter(torch.is_autocast_enabled, LOWERED):
             modes.enter_context(torch.autocast(device, enabled=False))
         yield
+
+
+@contextmanager
+def training_mode(network: nn.Module) -> Iterator[None]:
+    """Have a network in training mode inside the block, and in eval mode behind it.
+
+    Modules with buffers of their own stay in eval mode: batch normalisation keeps its statistics in them, which one
+    sample has not, and a patch cannot hold.
+    """
+    for module in network.modules():
+        module.training = not any(True for _ in module.buffers(recurse=False))
+    try:
+        yield
+    finally:
+        network.eval()
 
 
 def ordinary_tensor(values: torch.Tensor) -> torch.Tensor:

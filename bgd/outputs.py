@@ -12,6 +12,9 @@ from bgd.flat import NetworkError, check_model, private_copy
 from bgd.layers import tamed, unwrapped
 from bgd.modes import ordinary
 
+CLOSE = 1e-3  # relative difference of two passes over one input that rounding may make
+ROUNDING = 16  # units in the last place, likewise, of a type of 16 bits
+
 
 class InputError(ConfigError):
     """Inputs or classes are none that the model takes; the message says why."""
@@ -43,14 +46,18 @@ def readable(
         where: What the inputs are called, for messages.
 
     Raises:
-        NetworkError: The model cannot be copied.
+        NetworkError: The model cannot be copied, or its outputs for an input depend on the others.
         InputError: It does not take the inputs, or has no such classes.
     """
     check_model(model)
     check_inputs(images, labels, where)
     network = opened(private_copy(model).eval(), images[:1], where)
+    with torch.no_grad():
+        alone = logits_in(passed(network, images[:1], where))
+    if len(images) > 1 and isinstance(alone, torch.Tensor) and alone.dim() == 2:
+        check_alone(network, alone, images[:2])
     if labels is not None:
-        classes = logits_in(passed(network, images[:1], where)).shape[-1]
+        classes = alone.shape[-1]
         if int(labels.max()) >= classes:
             raise InputError(
                 f"{where}: a label is {int(labels.max())}, and the classes of the model are 0 to {classes - 1}"
@@ -113,6 +120,33 @@ def opened(network: nn.Module, image: torch.Tensor, where: str = "x") -> nn.Modu
         core = unwrapped(network)[1]
         core.__class__ = _derived(type(core))
     return tamed(network)
+
+
+@torch.no_grad()
+def check_alone(network: nn.Module, alone: torch.Tensor, images: torch.Tensor) -> None:
+    """Refuse a network whose outputs for an input depend on the others that are passed with it.
+
+    Args:
+        network: In eval mode. One that does not take so many inputs at once is not looked at.
+        alone: Its logits (1, C) for the first input alone.
+        images: That input and others (N, ...).
+
+    Raises:
+        NetworkError: Its logits for the first are others there, by more than rounding.
+    """
+    try:
+        together = logits_in(passed(network, images))
+    except InputError:
+        return
+    if not isinstance(together, torch.Tensor) or together.shape != (len(images), alone.shape[1]):
+        return  # no logits: said where they are read
+    largest = float(alone.abs().max().nan_to_num(0, 0, 0))
+    close = max(CLOSE, ROUNDING * torch.finfo(alone.dtype).eps)
+    if not torch.allclose(alone[0], together[0], close, close * largest, equal_nan=True):
+        raise NetworkError(
+            "in eval mode the model gives other outputs for an input alone than beside others, as with a BatchNorm "
+            "without running statistics: a change of its parameters could not be told from that"
+        )
 
 
 def passed(network: nn.Module, image: torch.Tensor, where: str = "x") -> Any:

@@ -29,14 +29,14 @@ def refuse_kept(x: torch.Tensor, knowledge: Knowledge) -> None:
     Raises:
         InputError: Names its place in the keep-set.
     """
-    place = None if knowledge.keep_images is None else _place_of(x, knowledge.keep_images())
+    place = None if knowledge.keep_images is None else place_of(x, knowledge.keep_images())
     if place is not None:
         raise InputError(
             f"keep: its input {place} is the sample itself, whose class cannot both change and stay: take it out"
         )
 
 
-def _place_of(x: torch.Tensor, images: torch.Tensor) -> int | None:
+def place_of(x: torch.Tensor, images: torch.Tensor) -> int | None:
     """Return the number of the first of some images (N, ...) that equals an input (1, ...); None for none."""
     if images.shape[1:] != x.shape[1:] or not x.numel():
         return None

@@ -9,23 +9,19 @@ from experiments.jobs.ending import ended
 from experiments.records.archive import Records
 from experiments.records.members import (
     PARTIAL,
+    PARTIAL_HELP,
     Members,
     count,
     is_committed,
     kept_members,
+    output_of,
     own_records,
     records_of,
 )
 from experiments.thesis.levels import check_methods
 from experiments.thesis.publish import PUBLISHED, is_published, publish, report, verdicts_of, worse_verdicts
 
-PARTIAL_HELP = "take this clone's runs even where some are missing, not the committed ones in their place"
 PROFILES = tuple(sorted(path.stem for path in (Path(__file__).parent / "conf" / "profile").glob("*.yaml")))
-
-
-def output_of(profile: str, chosen: Path | None = None) -> Path:
-    """Return the output folder of a profile."""
-    return chosen or Path("outputs", *(["smoke"] if profile == "smoke" else []))
 
 
 def main(arguments: list[str] | None = None) -> int:

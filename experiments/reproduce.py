@@ -3,62 +3,56 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bgd.errors import ConfigError, nearest
-from experiments.config.overrides import choices_in
-from experiments.config.spec import RunSpec
-from experiments.from_records import PARTIAL_HELP, output_of, records_for, write_report, write_tables
-from experiments.jobs.costs import Kind, seconds_per_sample
+from experiments.config.groups import choices_in
+from experiments.jobs.costs import Kind, Planned, seconds_per_sample
+from experiments.jobs.device import choose_device
 from experiments.jobs.ending import REFUSALS, ended
-from experiments.jobs.plan import Plan, default_jobs, specs_of_presets
-from experiments.jobs.process import THREADS, budget, every_core, prepare, shared_memory
-from experiments.jobs.progress import Progress, Stopwatch
+from experiments.jobs.known import Known, Programme, committed_costs, programme
+from experiments.jobs.plan import Plan, default_jobs
+from experiments.jobs.process import THREADS, budget
+from experiments.jobs.progress import log_to_console
 from experiments.jobs.stale import WHICH, in_words, renew, stale_runs
-from experiments.jobs.workbench import Place, Workbench, choose_device
-from experiments.jobs.workers import log_to_console, run_all
-from experiments.mnist.data import DataError
-from experiments.records.archive import export, load
+from experiments.records.archive import export
 from experiments.records.files import locked
 from experiments.records.members import (
     PARTIAL,
+    PARTIAL_HELP,
     Members,
     count,
     is_committed,
     keep_members,
+    output_of,
     own_records,
     reference_folder,
 )
 from experiments.records.store import Store
-from experiments.thesis.levels import check_methods
-from experiments.thesis.publish import (
-    PUBLISHED,
-    is_published,
-    is_reported,
-    keep_verdicts,
-    update_readme,
-    verdicts_of,
-)
-from experiments.thesis.tables import MAIN
+
+if TYPE_CHECKING:
+    from experiments.config.spec import RunSpec
 
 JOBS_A_CORE = 4  # each is a process with a torch of its own
 SHOWN = 5  # notes on what is damaged
 COMMANDS = ("run", "plan", "tables", "reference")
 
-Specs = dict[str, list[RunSpec]]  # the runs of each preset
+# A plan needs neither torch nor what draws: functions import those that run, compose or write tables themselves.
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do one of `COMMANDS`. Return the exit status."""
     options = _parse(arguments)
     log_to_console()
-    return ended(lambda: _do(options), (*REFUSALS, DataError))
+    return ended(lambda: _do(options), REFUSALS)
 
 
 def _do(options: argparse.Namespace) -> int:
-    check_methods()
     device = choose_device(options.device)
     jobs = default_jobs(device) if options.jobs == "auto" else int(options.jobs)
     most = JOBS_A_CORE * (os.cpu_count() or 1)
@@ -66,27 +60,48 @@ def _do(options: argparse.Namespace) -> int:
         raise ConfigError(f"jobs={jobs}: must be from 1 to {most}, {JOBS_A_CORE} for each core, or auto")
     output = output_of(options.profile, options.output)
     partial = options.partial or not is_committed(output)
-    members = specs_of_presets(options.profile)
+    composed = cache(lambda: specs_of_presets(options.profile))
+    runs = programme(output, options.profile, composed, first_presets)
     if options.command != "plan":
-        keep_members(_ids(members), output, options.profile)
+        keep_members(runs.ids, output, options.profile)
     if options.command == "reference":
-        return _reference(members, output, options.profile)
+        return _reference(runs.ids, output, options.profile)
     if options.command == "tables":
-        return _tables(members, output, options.profile, partial)
-    runs = list({spec.run_id: spec for each in members.values() for spec in each}.values())
+        return _tables(runs.ids, output, options.profile, partial)
     store = Store(output / "runs")
     if options.command == "run":
-        renew(runs, store, options.rerun)
-    committed = _committed_costs(options.profile)
-    plan = Plan.of(runs, output, {**committed, **seconds_per_sample(store.headers())})
+        renew(runs.runs, store, options.rerun, attrgetter("sources"))
+    committed = committed_costs(output, options.profile)
+    costs = {**committed, **seconds_per_sample(store.headers())}
+    plan = Plan.of(runs.runs, output, costs, _each(runs.first_ids))
     if options.command == "plan" and plan.todo:
-        print(plan.by_preset(members, jobs))
+        print(plan.by_preset(runs.members, jobs))
     print(plan.text(jobs), flush=True)
-    print_notes(store, runs)
+    print_notes(store, runs.runs)
     if options.command == "plan":
         return 0
-    place = Place(options.data, output, device, THREADS, options.memory)
-    return _run(plan, members, options.profile, place, jobs, committed, partial)
+    make = _maker(composed, options, device, jobs, output, committed)
+    return _run(plan, runs, options.profile, output, make, partial)
+
+
+def specs_of_presets(profile: str) -> "Mapping[str, Sequence[RunSpec]]":
+    """Compose the runs of each preset of a profile, and check what each method's yaml says of itself."""
+    from experiments.config import presets
+    from experiments.thesis.levels import check_methods
+
+    check_methods()
+    return presets.specs_of_presets(profile)
+
+
+def first_presets() -> Collection[str]:
+    """Find the presets that the thesis' tables are made from."""
+    from experiments.thesis import publish
+
+    return publish.first_presets()
+
+
+def _each(members: Members) -> set[str]:
+    return {run_id for ids in members.values() for run_id in ids}
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -123,52 +138,82 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def _committed_costs(profile: str) -> dict[Kind, float]:
-    """Return the seconds a sample takes, as the committed records have it."""
-    reference = reference_folder(profile)
-    return seconds_per_sample(load(reference).headers) if reference.is_dir() else {}
+Make = Callable[[Sequence[Planned]], list[str]]  # runs, and gives the titles of those that failed
 
 
-def _run(
-    plan: Plan,
-    members: Specs,
-    profile: str,
-    place: Place,
+def _maker(
+    composed: "Callable[[], Mapping[str, Sequence[RunSpec]]]",
+    options: argparse.Namespace,
+    device: str,
     jobs: int,
+    output: Path,
     costs: dict[Kind, float],
-    partial: bool,
-) -> int:
-    done = [spec.run_id for spec in plan.done]
-    if not plan.todo and is_published(done, place.output) and is_reported(done, place.output):
-        print(
-            f"nothing to do: every run is done, and tables, figures and report in {place.output} are from them"
-        )
+) -> Make:
+    """Return what makes some runs."""
+
+    def make(runs: Sequence[Planned]) -> list[str]:
+        from experiments.jobs import making
+        from experiments.jobs.workbench import Place
+
+        specs = {spec.run_id: spec for each in composed().values() for spec in each}
+        place = Place(options.data, output, device, THREADS, options.memory)
+        return making.make([specs[run.run_id] for run in runs], place, jobs, costs)
+
+    return make
+
+
+def _run(plan: Plan, runs: Programme, profile: str, output: Path, make: Make, partial: bool) -> int:
+    """Make the runs of the thesis' tables and write these, then the others and everything."""
+    from experiments.jobs.progress import Stopwatch
+    from experiments.thesis.publish import is_published, is_reported
+
+    done = [run.run_id for run in plan.done]
+    if not plan.todo and is_published(done, output) and is_reported(done, output):
+        print(f"nothing to do: every run is done, and tables, figures and report in {output} are from them")
         return 0
     watch, failed = Stopwatch(), list[str]()
-    if plan.todo:
-        prepare()
-        with every_core():  # trains N0 before the workers share them
-            for spec in {spec.base_id: spec for spec in plan.todo}.values():
-                Workbench(spec, place)
-        with shared_memory(jobs, place.memory) as shared:
-            place = replace(place, jobs=jobs, shared=shared)
-            failed = run_all(plan.todo, place, Progress(plan.todo, place.output, costs).say)
+    if plan.first:
+        failed += make(plan.first)
+    if plan.beyond:
+        _write_first(runs.first_ids, output, profile)
+        failed += make(plan.beyond)
     if failed and not partial:
         print(f"tables, figures and report stay as they are, {len(failed)} runs are missing: {PARTIAL}")
         status = 1
     else:
-        with locked(place.output / "runs" / "tables.lock", wait=True):  # another command may be at the same
-            status = _tables(members, place.output, profile, partial, report=True)
-    store = Store(place.output / "runs")
-    print(watch.text(store.header(spec.run_id) for spec in plan.todo if store.finished(spec.run_id)))
+        with _alone(output):
+            status = _tables(runs.ids, output, profile, partial, report=True)
+    store = Store(output / "runs")
+    print(watch.text(store.header(run.run_id) for run in plan.todo if store.finished(run.run_id)))
     for title in failed:
         print(f"failed: {title}")
     return 1 if failed else status
 
 
-def print_notes(store: Store, runs: Sequence[RunSpec]) -> None:
+def _alone(output: Path) -> AbstractContextManager[None]:
+    """Wait for other commands that write tables into the same folder."""
+    return locked(output / "runs" / "tables.lock", wait=True)
+
+
+def _write_first(members: Members, output: Path, profile: str) -> None:
+    """Write the thesis' tables, figures and their report, if they are not there from these runs."""
+    from experiments.thesis.publish import FIRST, is_first_published, publish_first
+
+    records = own_records(members, output)
+    if not records.runs or is_first_published(records.runs, output):
+        return
+    there = f"{len(records.runs)} of {count(members)} runs of profile {profile}"
+    source = f"{there} for the thesis' tables, run in this clone"
+    print(f"records: {source}", flush=True)
+    with _alone(output):
+        for line in publish_first(records, output, source):
+            print(line, flush=True)
+    print(f"the thesis' part: open {output / FIRST / 'report' / 'index.html'}", flush=True)
+
+
+def print_notes(store: Store, runs: Iterable[Known]) -> None:
     """Say which runs other source made, and what in the store is no run."""
-    found = in_words(stale_runs(runs, store))
+    found = in_words(stale_runs(runs, store, attrgetter("sources")))
     if found:
         print(f"note: {found}; --rerun changed makes them again", flush=True)
     faults = store.faults()
@@ -178,24 +223,24 @@ def print_notes(store: Store, runs: Sequence[RunSpec]) -> None:
         print(f"note: and {len(faults) - SHOWN} more like it in {store.root}", flush=True)
 
 
-def _ids(members: Specs) -> Members:
-    return {name: [spec.run_id for spec in specs] for name, specs in members.items()}
-
-
-def _tables(members: Specs, output: Path, profile: str, partial: bool, report: bool = False) -> int:
+def _tables(members: Members, output: Path, profile: str, partial: bool, report: bool = False) -> int:
     """Write tables and figures, and the report where it is asked for."""
-    records, source = records_for(_ids(members), output, profile, partial)
+    from experiments.from_records import records_for, write_report, write_tables
+
+    records, source = records_for(members, output, profile, partial)
     for failure in Store(output / "runs").failures():
         print(f"note: there is a failed run, {failure}")
     return write_tables(records, output, source) or (write_report(records, output, source) if report else 0)
 
 
-def _reference(members: Specs, output: Path, profile: str) -> int:
-    ids = _ids(members)
-    records = own_records(ids, output)
-    missing = count(ids) - len(records.runs)
+def _reference(members: Members, output: Path, profile: str) -> int:
+    from experiments.thesis.publish import PUBLISHED, keep_verdicts, update_readme, verdicts_of
+    from experiments.thesis.tables import MAIN
+
+    records = own_records(members, output)
+    missing = count(members) - len(records.runs)
     if missing:
-        print(f"error: {missing} of {count(ids)} runs are missing: make reproduce", file=sys.stderr)
+        print(f"error: {missing} of {count(members)} runs are missing: make reproduce", file=sys.stderr)
         return 2
     files = export(records, reference_folder(profile), whole=(MAIN,))
     status = _tables(members, output, profile, partial=False, report=True)

@@ -3,39 +3,10 @@
 python -m experiments.run network=mlp method=bgd_ii setting=reloading seed=0
 """
 
-import logging
-import os
-import statistics
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import hydra
-import torch
-from hydra import initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
-
-from bgd.errors import ConfigError, first_line, nearest
-from bgd.knowledge import LEVELS
-from experiments.config.build import KNOWS, build, convert
-from experiments.config.groups import CONF, files_of, presets_of
-from experiments.config.overrides import SWEEP, composed, jobs_of, preset_of
-from experiments.config.spec import RunSpec
-from experiments.jobs.ending import REFUSALS, REFUSED, complaint, ended, ends_everything
-from experiments.jobs.execute import execute, outcome, store_of
-from experiments.jobs.plan import planned
-from experiments.jobs.process import budget, every_core, machine_memory, prepare
-from experiments.jobs.stale import rerun_of
-from experiments.jobs.workbench import Place, Workbench, Workbenches, choose_device
-from experiments.jobs.workers import log_to_console
-from experiments.mnist.data import DataError
-from experiments.protocol.samples import ordered
-from experiments.records.schema import Measurement, Run
-from experiments.report.frames import build_frames
-from experiments.report.metrics import METRICS, label_of, measure
-from experiments.report.numbers import format_summary
-
-log = logging.getLogger(__name__)
+from experiments.config.groups import CONF
 
 ASKING = (
     "-h",
@@ -47,214 +18,6 @@ ASKING = (
     "-i",
     "--info",
 )  # Hydra answers, nothing runs
-COPIES = 4  # of the parameters while N0 is trained: themselves, gradient, momentum, what is kept of them
-THREADS_A_CORE = 4  # more of them only wait for each other, and a hundred thousand end the process
-WHERE = (
-    "profile",
-    "device",
-    "threads",
-    "memory",
-    "rerun",
-    "data_dir",
-    "output_dir",
-)  # a preset stays what it is
-INDICES = ("parameter",)  # columns of probes that number things: a mean of them means nothing
-
-
-class RunFailed(RuntimeError):
-    """A run came to a bad end; its traceback is kept in the store."""
-
-    status = 1
-
-
-def place_of(config: DictConfig) -> Place:
-    """Return where a configuration runs, and prepare this process for it.
-
-    Raises:
-        ConfigError: Naming the key and the value.
-    """
-    cores = os.cpu_count() or 1
-    count = cores if config.threads == "auto" else convert(config.threads, int, "threads")
-    if not 1 <= count <= THREADS_A_CORE * cores:
-        raise ConfigError(
-            f"threads={count}: must be from 1 to {THREADS_A_CORE * cores}, {THREADS_A_CORE} for each core, or auto"
-        )
-    data, output = (_folder(config, key) for key in ("data_dir", "output_dir"))
-    place = Place(data, output, choose_device(config.device), count, budget(config.memory))
-    prepare(count)
-    return place
-
-
-def prepared(config: DictConfig) -> tuple[RunSpec, Place]:
-    """Return the run that a configuration describes and where it is made, and prepare this process for it.
-
-    Raises:
-        ConfigError: Naming the key, the value and the nearest valid choice; or N0 is too large for this machine.
-    """
-    spec, place = RunSpec.of(config), place_of(config)
-    with torch.device("meta"):  # allocates nothing
-        parameters = sum(parameter.numel() for parameter in build(spec.network, "network").parameters())
-    needed, there = COPIES * 4 * parameters, machine_memory()
-    if needed > there:
-        raise ConfigError(
-            f"network: training {parameters:,} parameters takes {needed / 2**30:,.0f} GiB, this machine has"
-            f" {there / 2**30:,.0f}; choose a smaller one"
-        )
-    place.output.mkdir(parents=True, exist_ok=True)
-    return spec, place
-
-
-def _folder(config: DictConfig, key: str) -> Path:
-    name = convert(config[key], str, key)
-    if not name.strip():
-        raise ConfigError(f"{key}={name!r}: must name a folder")
-    return Path(name)
-
-
-def summary(run: Run) -> str:
-    """Return a run's metrics in a line each, as in the tables; of a probe, the means of what it measured."""
-    first = f"{run.header.run_id}: {outcome(run.rows or run.measurements)}"
-    if run.measurements:
-        return "\n".join([first, *_means(run.measurements)])
-    samples = build_frames([run]).samples
-    lines = [first]
-    for metric in METRICS.values():
-        if metric.setting in (None, run.header.spec["setting"]["name"]):
-            lines.append(f"  {label_of(metric, samples):26} {format_summary(measure(samples, metric))}")
-    return "\n".join(lines)
-
-
-def _means(measurements: Sequence[Measurement]) -> Iterator[str]:
-    """Yield the mean of each column that holds numbers, over every sample and place."""
-    for name in measurements[0].values:
-        numbers = [x for one in measurements for x in one.values[name] if isinstance(x, (int, float))]
-        if numbers and name not in INDICES:
-            yield f"  {name:32} mean {statistics.fmean(numbers):.4g} of {len(numbers)} values"
-
-
-def run(overrides: Sequence[str]) -> None:
-    """Make one run and print what came out.
-
-    Raises:
-        RunFailed: It failed; its traceback is kept.
-    """
-    config = composed(overrides)
-    spec, place = prepared(config)
-    anew = rerun_of(config.rerun)
-    workbenches = Workbenches(place)
-    with every_core():
-        bench = workbenches.bench(spec)  # trains N0, as `make reproduce` does
-    ordered(bench.base.errors, spec.scale.samples)  # refuses more samples than there are
-    _rehearse(spec, bench)
-    try:
-        execute(spec, workbenches, anew)
-    except Exception as error:
-        if isinstance(error, (*REFUSALS, DataError)) or complaint(error) or ends_everything(error):
-            raise
-        raise RunFailed(f"{type(error).__name__}: {first_line(error)}") from error
-    print(summary(store_of(place.output).read(spec.run_id)), flush=True)
-
-
-def _rehearse(spec: RunSpec, bench: Workbench) -> None:
-    """Correct one sample, and keep nothing, where a method may know less than its file says: it may need it.
-
-    Raises:
-        ConfigError: It does.
-    """
-    file = CONF / "method" / f"{spec.method['name']}.yaml"
-    if spec.probe is not None or LEVELS.index(spec.knows) >= LEVELS.index(
-        OmegaConf.select(OmegaConf.load(file), KNOWS)
-    ):
-        return
-    try:
-        next(iter(bench.stage(spec).rows()), None)
-    except LookupError as error:
-        if type(error) is not LookupError:  # a missing key or place: a fault of the method's own
-            raise
-        raise ConfigError(f"method.{KNOWS}={spec.knows}: {error}") from error
-
-
-def sweep(jobs: Sequence[Sequence[str]]) -> int:
-    """Make each run, whatever becomes of the others; list at the end what failed and return the exit status."""
-    failures, refused = [], 0
-    for number, overrides in enumerate(jobs, 1):
-        job = " ".join(overrides)
-        log.info("job %d of %d: %s", number, len(jobs), job)
-        try:
-            run(overrides)
-        except Exception as error:
-            if ends_everything(error):
-                raise
-            known = isinstance(error, (*REFUSALS, DataError))
-            said = str(error) if known or isinstance(error, RunFailed) else complaint(error)
-            if said is None:
-                log.exception("job %d failed", number)
-            failures.append(f"failed: {job}: {said or first_line(error)}")
-            refused += known
-    if failures:
-        print(f"{len(failures)} of {len(jobs)} jobs failed:", *failures, sep="\n", file=sys.stderr)
-    return REFUSED if refused == len(jobs) else min(1, len(failures))
-
-
-def _command(arguments: Sequence[str]) -> int:
-    """Do what a command line asks for and return the exit status."""
-    for argument in arguments:
-        if argument.startswith("-") and argument not in SWEEP:
-            raise ConfigError(f"{argument}: no such option; {nearest(argument, (*SWEEP, *ASKING))}")
-    log_to_console()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        jobs = jobs_of(arguments)
-        if not any(argument in SWEEP for argument in arguments):
-            run(jobs[0])
-            return 0
-        given = {argument.partition("=")[0] for argument in arguments} - {*SWEEP, "experiment"}
-        preset = preset_of(jobs[0])
-        status = sweep(_planned(jobs, given) if preset else jobs)
-        if preset and given <= {*WHERE} and not status:
-            print(whats_next(preset, composed(jobs[0])))
-        return status
-
-
-def _planned(jobs: Sequence[list[str]], given: set[str]) -> list[list[str]]:
-    """Leave out the jobs of a preset that the profile's plan does not have, as `make reproduce` does.
-
-    Args:
-        jobs: Of a preset.
-        given: Keys of the command line: what it says of seed and replica is done as it says.
-
-    Raises:
-        ConfigError: None is left.
-    """
-    found = [job for job in jobs if _is_planned(job, {"seed", "replica"} - given)]
-    if not found:
-        raise ConfigError("scale.seeds, scale.replicas: the preset has no seed and replica among them")
-    return found
-
-
-def _is_planned(job: Sequence[str], keys: set[str]) -> bool:
-    try:
-        spec = RunSpec.of(composed(job))
-    except ConfigError:  # said when it is the job's turn
-        return True
-    return all(getattr(spec, key) in values for key, values in planned(spec).items() if key in keys)
-
-
-def whats_next(preset: str, config: DictConfig) -> str:
-    """Say which tables and figures are made from a preset's runs, with which others, and how."""
-    lines = [f"{preset}: its runs are for"]
-    for name in files_of(preset):
-        others = [other for other in presets_of(name) if other != preset]
-        if not name.startswith("report/"):  # these are of nearly every preset
-            lines.append(f"  {name}" + (f", with those of {', '.join(others)}" if others else ""))
-    where = f"--partial --profile {config.profile.name} --output {config.output_dir}"
-    lines.append(f"written by: python -m experiments.reproduce tables {where}")
-    lines.append(f"and, what only the report has: python -m experiments.from_records report {where}")
-    return "\n".join(lines)
-
-
-@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
-def _answer(config: DictConfig) -> None:
-    """Let Hydra answer `--help`, `--cfg job`, `--info`: it reads the command line itself, and runs nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -263,7 +26,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if any(argument.partition("=")[0] in ASKING for argument in given):
         _answer()
         return 0
-    return ended(lambda: _command(given), (*REFUSALS, DataError, RunFailed))
+    from experiments import command  # after the questions: torch takes longer than all the answers
+
+    return command.main(given, ASKING)
+
+
+def _answer() -> None:
+    """Let Hydra answer `--help`, `--cfg job`, `--info`: it reads the command line itself, and runs nothing."""
+    import hydra
+
+    hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(_nothing)()
+
+
+def _nothing(config: object) -> None:
+    """The job of an answer."""
 
 
 if __name__ == "__main__":

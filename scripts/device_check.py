@@ -3,9 +3,9 @@
     python -m scripts.device_check                      # on the card; some minutes, and a second start goes on
     python -m scripts.device_check --device cpu         # the same against the CPU itself: shows that it works
 
-Needs torch, numpy, scipy, hydra-core and omegaconf, and no other data than what is in the repository. Writes check.json
-and check.md into the output folder, where state/ has N0 and its statistics; the exit status is 1 where something does
-not hold.
+Needs torch, numpy, scipy, numba, hydra-core and omegaconf, and no other data than what is in the repository. Writes
+check.json and check.md into the output folder, where state/ has N0 and its statistics; the exit status is 1 where
+something does not hold.
 """
 
 import argparse

@@ -15,18 +15,18 @@ import numpy as np
 from hydra import initialize_config_dir
 
 from bgd.errors import ConfigError
+from experiments.command import prepared
 from experiments.config.overrides import CONF, composed, jobs_of
 from experiments.config.spec import RunSpec
 from experiments.jobs.ending import REFUSALS, ended
 from experiments.jobs.execute import Progress, outcome
 from experiments.jobs.process import every_core
+from experiments.jobs.progress import log_to_console
 from experiments.jobs.workbench import Place, Workbench
-from experiments.jobs.workers import log_to_console
 from experiments.mnist.data import DataError
 from experiments.mnist.training import misclassified
 from experiments.protocol.settings import Stage
 from experiments.records.schema import CORRECTED, Row
-from experiments.run import prepared
 
 
 class HeldOut(Workbench):

@@ -24,14 +24,14 @@ import numpy as np
 from hydra import initialize_config_dir
 
 from bgd.errors import ConfigError
+from experiments.command import prepared
 from experiments.config.overrides import CONF, composed, jobs_of
 from experiments.jobs.ending import REFUSALS, ended
 from experiments.jobs.process import every_core
-from experiments.jobs.workers import log_to_console
+from experiments.jobs.progress import log_to_console
 from experiments.mnist.data import DataError
 from experiments.protocol.settings import Stage
 from experiments.records.schema import CORRECTED, compact
-from experiments.run import prepared
 from scripts.held_out import HeldOut
 
 MARGINS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # logits, on top of the method's own

@@ -20,13 +20,13 @@ from bgd import rng
 from bgd.arithmetic import Elsewhere
 from bgd.arithmetic.elsewhere import growth
 from bgd.patch import Patch
+from experiments.command import prepared
 from experiments.config.overrides import CONF, composed, jobs_of
 from experiments.jobs.ending import REFUSALS, ended
 from experiments.jobs.process import every_core
-from experiments.jobs.workers import log_to_console
+from experiments.jobs.progress import log_to_console
 from experiments.mnist.data import DataError
 from experiments.protocol.settings import Stage
-from experiments.run import prepared
 from scripts.held_out import HeldOut
 
 BOUNDS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, np.inf)  # of the growth; 1 is none

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiments.jobs.plan import specs_of_presets
+from experiments.config.presets import specs_of_presets
 from experiments.records.schema import ALREADY_RIGHT, CORRECTED, PROBE, UNCORRECTED, Run, subject
 from experiments.records.store import Store
 from experiments.report.build import names_of

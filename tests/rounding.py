@@ -51,7 +51,7 @@ class OtherRounding(TorchDispatchMode):
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
         operands = [*arguments, *(options or {}).values()]
         name = operation.overloadpacket.__name__
-        if name not in ROUNDED or is_rounded_once(name, arguments[0]):
+        if name not in ROUNDED or is_rounded_once(name, *arguments):
             return operation(*arguments, **(options or {}))
         key = self.seed + sum(
             (1 + place) * bits_of(each)
@@ -65,9 +65,11 @@ class OtherRounding(TorchDispatchMode):
         return found
 
 
-def is_rounded_once(name, operand):
-    """Whether every processor comes to the same: products of one term, and sums and means of whole numbers."""
+def is_rounded_once(name, operand, *others):
+    """Whether every processor comes to the same: products and sums of one term, sums and means of whole numbers."""
     if not operand.is_floating_point():
+        return True
+    if name == "sum" and others and others[0] == [0] and len(operand) == 1:
         return True
     if name in ("sum", "mean"):
         return bool((operand == operand.round()).all())
@@ -76,6 +78,8 @@ def is_rounded_once(name, operand):
 
 def bits_of(values):
     """A number that the values, their order included, decide."""
+    if values.layout == torch.sparse_csr:
+        values = values.values()
     whole = {torch.float32: torch.int32, torch.float64: torch.int64}.get(values.dtype)
     if whole is None:
         return values.numel()

@@ -2,14 +2,22 @@ import json
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from torch.utils.flop_counter import FlopCounterMode
 
 from bgd import rng
+from bgd.errors import ConfigError
+from bgd.methods import momentum
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from bgd.methods.top_k import TopK
+from experiments.config.groups import CONF
+from experiments.config.spec import RunSpec
 from experiments.mnist.networks import MLP, AlexNet
 from scripts.bench import (
+    against,
+    checkout,
+    descents,
     evaluation,
     growth,
     large,
@@ -84,6 +92,15 @@ def test_evaluation_finds_every_layer_and_leaves_the_network_alone(narrow, capsy
     assert "targets are of 64,000 images; these are 64" in capsys.readouterr().out
 
 
+def test_descents_take_the_same_steps_as_the_plain_way(narrow, monkeypatch, capsys):
+    monkeypatch.setattr(momentum, "SMALLEST", 0)
+    monkeypatch.setattr(descents, "METHODS", ("l2_sp", "lora"))
+    found = descents.bench(narrow, None)["methods"]
+    assert list(found) == ["l2_sp", "lora"]
+    assert all(one["same"] == one["samples"] == 2 and one["ratio"] > 0 for one in found.values())
+    assert "2 of 2" in capsys.readouterr().out
+
+
 def test_a_difference_between_the_two_ways_is_an_error(narrow):
     full = narrow.full()
     (one, _), (other, _) = narrow.edits("lin3", 1)[0], narrow.edits("lin3", 5)[0]
@@ -123,13 +140,15 @@ def test_the_whole_bench(tmp_path, monkeypatch, spec_of, capsys):
     ]
     members = {"every_method": runs[:4], "others": [runs[0], runs[4]]}
     monkeypatch.setattr(thesis, "specs_of_presets", lambda profile: members)
-    parts = [part for part in options.PARTS if part != "large"]  # it takes minutes, and a checkout
+    parts = [
+        part for part in options.PARTS if part not in ("large", "against", "descents")
+    ]  # a checkout; AlexNet
     arguments = ["--networks", "mlp", "--images", "64", "--samples", "2", "--threads", "1"]
     arguments += ["--parts", ",".join(parts)]
     assert main([*arguments, "--data", str(tmp_path), "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(
-        "plan: evaluation, search, methods, growth, thesis; mlp on 64 images, 2 samples"
+        "plan: evaluation, search, small, methods, growth, thesis; mlp on 64 images, 2 samples"
     )
     assert "mlp: what PROFILE=thesis would take on this machine" in printed
     for part in parts:
@@ -158,6 +177,8 @@ def test_growth_has_a_point_for_each_width(narrow, monkeypatch, tmp_path):
         (["--networks", "alexnett"], "did you mean 'alexnet'?"),
         (["--parts", ","], "--parts: choose some of evaluation"),
         (["--images", "5"], "--images 5: must be at least 10"),
+        (["--repeats", "0"], "--repeats 0: must be at least 1"),
+        (["--rows", "serch"], "did you mean 'search'?"),
         (["--samples", "0"], "--samples 0: must be at least 1"),
         (["--threads", "-1"], "--threads -1: must be at least 1"),
         (["--full", "--images", "100"], "give one of them"),
@@ -184,6 +205,73 @@ def test_numbers_are_short():
     assert [tables.percent(value) for value in (0.5, 20.0)] == ["50 %", "20.0x"]
 
 
+ROW = {"index": 3, "outcome": "corrected", "patch": None, "layers": {"lin1.weight": [2, 0.1, 0.2]}}
+
+
+def measured(search, evaluation=1.0, **changed):
+    row = ROW | {"search_seconds": search, "evaluation_seconds": evaluation} | changed
+    return against.Measured(wall=2 * search, cpu=search, peak=2**30, rows=(row, row))
+
+
+def test_a_line_compares_medians_of_the_same_rows():
+    (work,) = [work for work in against.WORKS if work.name == "search"]
+    now = [measured(0.2), measured(0.1), measured(0.9, layers={"lin1.weight": [3, 0.1, 0.2]})]
+    before = [measured(2.0, 3.0)] * 3
+    line = against._line(work, "bgd_i", "search", 15, now, before)
+    assert (line["before"], line["now"], line["ratio"], line["holds"]) == (2.0, 0.2, 10.0, False)
+    assert (line["wall_ratio"], line["peak"], line["same"]) == (10.0, 2**30, 2)
+    assert against._line(work, "bgd_i", "both", 4, now, before)["ratio"] == pytest.approx(5.0 / 1.2)
+    assert against._line(work, "bgd_i", "search", 15, now[2:], before)["same"] == 0, (
+        "another number of changes"
+    )
+    assert against.cells(line)[:3] == ("mlp reloading", "bgd_i", "search")
+
+
+def test_a_row_is_the_same_run_by_both_trees():
+    assert [work.name for work in against.WORKS] + ["start", "profile"] == list(options.ROWS)
+    for work in against.WORKS:
+        for method in work.methods:
+            RunSpec.of(composed_here(work.overrides(method)))
+
+
+def composed_here(words):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", words)
+
+
+def test_the_estimate_of_a_plan_is_read_from_what_it_says():
+    said = "5 runs: 0 cached, 5 to run\nabout 213 min with 1 jobs, by the times in the records\n"
+    assert against._planned_seconds(said) == 213 * 60
+
+
+def test_against_is_made_alone_and_only_where_it_is_asked_for():
+    assert "against" not in options.parse([]).parts
+    assert options.parse(["--against", "HEAD"]).parts == ("against",)
+    assert options.parse(["--against", "HEAD", "--parts", "large"]).parts == ("large",)
+
+
+def test_a_commit_that_is_not_there_is_said():
+    with (
+        pytest.raises(ConfigError, match="--against no-such-commit: "),
+        checkout.checked_out("no-such-commit"),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_two_trees_run_the_same_rows(tmp_path, monkeypatch):
+    """This tree beside itself: the same N0, the same changes."""
+    work = against.Work("search", "mlp", "reloading", ("bgd_ii",), (64, 64), 2, (("search", 15),), "smoke")
+    monkeypatch.setattr(against, "WORKS", (work,))
+    arguments = ["--against", "HEAD", "--rows", "search,start", "--repeats", "1", "--threads", "1"]
+    monkeypatch.setattr(against, "STARTS", dict(list(against.STARTS.items())[:1]))
+    assert main([*arguments, "--output", str(tmp_path), "--data", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "bench" / "against.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["search", "start"]
+    assert (found["rows"][0]["samples"], found["rows"][0]["same"]) == (2, 2)
+    assert found["rows"][0]["peak"] > 2**26
+
+
 MEASURED = {
     "evaluation": {
         "network": "mlp", "images": 64_000, "threads": 2, "full_pass_gflops": 61.4, "full_pass_share_of_peak": 0.25,
@@ -204,6 +292,13 @@ MEASURED = {
     "large": {
         "network": "vit_b_16", "forward_seconds": 0.5, "search_passes": 8.0, "search_passes_before": 20.0,
         "memory": 2.4, "memory_before": 5.0, "memory_of_a_gradient": 1.5,
+    },
+    "against": {
+        "against": "782a196", "repeats": 1,
+        "rows": [{"network": "mlp", "setting": "reloading", "name": "search", "method": "bgd_i", "of": "search",
+                  "samples": 2, "images": 64_000, "before": 2.0, "now": 0.2, "ratio": 10.0, "target": 15.0,
+                  "holds": False, "wall_ratio": 10.0, "cpu_ratio": 10.0, "peak": 2**30, "peak_before": 2**30,
+                  "same": 2}],
     },
     "thesis": {
         "network": "mlp", "core_hours": 1.25, "runs_without_estimate": 2,
@@ -239,7 +334,8 @@ DRAWS = {"network": "draws", "parameters": 86_000_000, "seconds": 0.2, "obvious_
 def test_the_document_is_made_from_what_was_measured(tmp_path):
     for part, network in MEASURED.items():
         networks = [network, DRAWS] if part == "large" else [network]
-        (tmp_path / f"{part}.json").write_text(json.dumps({"networks": networks}))
+        content = network if part == "against" else {"networks": networks}
+        (tmp_path / f"{part}.json").write_text(json.dumps(content))
     places = "".join(f"<!-- bench:{part} -->stale<!-- /bench:{part} -->\n" for part in report.PARTS)
     once = report.update(f"before\n{places}after\n", tmp_path)
     assert once.startswith("before\n")
@@ -247,6 +343,7 @@ def test_the_document_is_made_from_what_was_measured(tmp_path):
     assert "stale" not in once
     for line in (
         "| mlp | lin1 | 5 | ",
+        "| mlp reloading | bgd_i | search | 2 | 64,000 | 2 | 0.2 | 10.0x | 15.0x | **no** | 10.0x |",
         "| vit_b_16 | 500 | 8.0 | 20.0 | 2.4 | 5.0 | 1.5 |",
         "20 draws from 86,000,000 parameters: 0.20 s",
         "| mlp | bgd_ii | 0.5 | 0.1 | ",
@@ -259,5 +356,5 @@ def test_the_document_is_made_from_what_was_measured(tmp_path):
 def test_a_document_without_a_place_is_refused(tmp_path):
     for part in report.PARTS:
         (tmp_path / f"{part}.json").write_text("{}")
-    with pytest.raises(KeyError, match="bench:evaluation"):
+    with pytest.raises(KeyError, match="bench:against"):
         report.update("nothing", tmp_path)

@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -94,6 +95,14 @@ def test_one_sample_is_corrected_and_the_model_left_as_it_is(model, x):
     with found.patch.applied(model):
         assert int(model(x).argmax()) == label
     assert int(model(x).argmax()) != label
+
+
+def test_a_correction_is_printed_in_a_line_without_what_it_hands_on(model, x):
+    found = bgd.correct(model, x, int(wrong(model, x)[0]), "output_bias")
+    shown = repr(replace(found, carry={"momentum": torch.zeros(1000)}))
+    assert "patch=Patch(1 parameters of 2.bias), altered=1" in shown
+    assert "momentum" not in shown
+    assert "\n" not in shown
 
 
 def test_a_sample_that_is_right_needs_nothing(model, x):

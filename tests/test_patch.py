@@ -15,7 +15,8 @@ from torch import nn
 from bgd import rng
 from bgd.flat import FlatNetwork
 from bgd.parameters import ParameterSpace
-from bgd.patch import Conflict, Patch, PatchError
+from bgd.patch import Conflict, Patch, PatchError, parts
+from bgd.patch.parts import bits
 from experiments.mnist.networks import MLP, AlexNet
 
 
@@ -103,6 +104,23 @@ def test_another_network_is_refused_and_left_alone(network):
         patch.revert(flat(network))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_long_vector_is_compared_as_a_short_one(dtype, monkeypatch):
+    """Blocks that differ all, in part and not at all; and the values that equal or do not equal themselves."""
+    with rng.torch_seeded(rng.stream(0)):
+        before = torch.randn(1000, dtype=dtype)
+        after = before + torch.randn(1000, dtype=dtype) * (torch.rand(1000) < 0.4)
+    after[:130], after[200:400] = before[:130], before[200:400] + 1
+    before[500:504] = torch.tensor([0.0, torch.nan, torch.nan, 1.0], dtype=dtype)
+    after[500:504] = torch.tensor([-0.0, torch.nan, 1.0, torch.nan], dtype=dtype)
+    wanted = parts.differing(before, after)
+    monkeypatch.setattr(parts, "LONG", 0)
+    found = parts.differing(before, after)
+    assert all(torch.equal(bits(one), bits(other)) for one, other in zip(found, wanted, strict=True))
+    assert not {500, 501} & set(found[0].tolist())
+    assert {502, 503} <= set(found[0].tolist())
+
+
 def test_between_and_sparse_agree_and_leave_out_what_keeps_its_value(network):
     space, old = ParameterSpace.of(network), flat(network)
     index = torch.tensor([900, 3, 77])
@@ -150,6 +168,14 @@ def test_the_patched_network_is_as_before_even_after_an_error(network):
 def test_apply_says_that_a_model_goes_to_its_sister(network):
     with pytest.raises(TypeError, match="a model has apply_ and revert_, with an underscore"):
         random_patch(network, 0).apply(network)
+
+
+@pytest.mark.parametrize("thing", [None, "model", torch.zeros(3)])
+def test_what_is_no_model_is_refused(thing, network):
+    patch = random_patch(network, 0)
+    for call in (patch.apply_, patch.revert_, patch.verify, patch.hashed):
+        with pytest.raises(TypeError, match=f"a {type(thing).__name__}, and an nn.Module is wanted"):
+            call(thing)
 
 
 @pytest.mark.parametrize("kind", KINDS)

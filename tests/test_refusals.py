@@ -6,6 +6,7 @@ from torch import nn
 
 import bgd
 from bgd.outputs import InputError
+from bgd.refusals import place_of
 
 INPUTS = torch.randn(40, 6, generator=torch.Generator().manual_seed(2))
 
@@ -42,19 +43,17 @@ def test_a_keep_set_that_holds_the_sample_is_refused_by_its_place(method, model)
 )
 def test_the_place_is_that_of_the_first_equal_input_of_any_shape_and_type(sample):
     """Against comparing one after another; inputs share most of their numbers with the sample."""
-    from bgd.refusals import _place_of
-
     images = sample.repeat(6, *[1] * (sample.dim() - 1)).clone()
-    assert _place_of(sample, images) == 0
+    assert place_of(sample, images) == 0
     rows = images.view(6, -1)
     for place, row in enumerate(rows):
         row[place % len(row)] = 1 - int(row[place % len(row)])
     for count in range(1, 7):
         some = images[:count]
         equal = [place for place, each in enumerate(some) if torch.equal(each, sample[0])]
-        assert _place_of(sample, some) == next(iter(equal), None)
-    assert _place_of(sample, torch.zeros(3, 1)) is None
-    assert _place_of(sample[:, :0], images[:, :0]) is None
+        assert place_of(sample, some) == next(iter(equal), None)
+    assert place_of(sample, torch.zeros(3, 1)) is None
+    assert place_of(sample[:, :0], images[:, :0]) is None
 
 
 @pytest.mark.parametrize(

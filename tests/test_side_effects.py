@@ -13,6 +13,7 @@ import bgd
 from bgd.comparison import Effects
 from bgd.errors import ConfigError
 from bgd.evaluation import MarginEvaluation
+from bgd.flat import NetworkError
 from bgd.markdown import markdown
 from bgd.parameters import ParameterSpace
 
@@ -174,6 +175,16 @@ def test_each_class_has_a_name_or_none_has(names, model, patch):
     else:
         with pytest.raises(ConfigError, match="each needs a name"):
             bgd.Evaluator(model, INPUTS, classes=names)
+
+
+def test_a_model_whose_outputs_depend_on_the_batch_is_refused(model, patch):
+    class Centred(nn.Sequential):
+        def forward(self, x):
+            logits = super().forward(x)
+            return logits - 0.5 * logits.mean()
+
+    with pytest.raises(NetworkError, match="other outputs for an input alone than beside others"):
+        bgd.effects(Centred(*model), patch, INPUTS)
 
 
 def test_a_table_lines_up_and_keeps_its_bars():

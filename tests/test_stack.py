@@ -185,6 +185,8 @@ def test_undoing_one_says_whom_it_broke_and_what_it_was_for(model):
     assert stack.add(undone.patch).fix.number == 9, "a number is never given again"
     with pytest.raises(ConfigError, match="there are 1, 2, 4, 5, 6, 7, 8, 9"):
         stack.undo(3)
+    with pytest.raises(ConfigError, match="fix=True: the number of a fix is wanted"):
+        stack.undo(True)
 
 
 def test_a_squashed_stack_is_one_patch_of_the_model(model, tmp_path):

@@ -17,11 +17,26 @@ def model(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--factory", metavar="MODULE:NAME", help="what makes the model whose weights MODEL holds"
     )
+
+
+def running(parser: ArgumentParser) -> None:
+    """MODEL, and how it is run."""
+    model(parser)
     parser.add_argument(
         "--head", metavar="NODE", help="of an ONNX file, another MatMul or Gemm than the last"
     )
     parser.add_argument(
         "--cache", metavar="FOLDER", help="of an ONNX file, where features of inputs are kept"
+    )
+
+
+def device(parser: ArgumentParser) -> None:
+    """Where the model runs."""
+    parser.add_argument(
+        "--device",
+        metavar="DEVICE",
+        default="cpu",
+        help="where a model of torch runs: cpu, by default, or cuda",
     )
 
 

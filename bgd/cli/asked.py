@@ -56,7 +56,14 @@ class Asked:
         """Load the model, and what is needed to read inputs for it."""
         reader = Reader.of(arguments.transform, arguments.dtype)
         classes = Classes.of(arguments.classes)
-        return cls(model_of(arguments), reader, classes)
+        model = model_of(
+            arguments,
+            head=arguments.head,
+            cache=arguments.cache,
+            device=getattr(arguments, "device", "cpu"),
+            progress=partial(told, "inputs through ONNX Runtime"),
+        )
+        return cls(model, reader, classes)
 
     def read(self, text: str, where: str) -> Inputs:
         """Read inputs, once."""
@@ -124,7 +131,7 @@ class Asked:
             )
 
     def labels(self, text: str | None, inputs: Inputs, where: str) -> torch.Tensor | None:
-        """Read the labels of inputs (N,), None where there are none.
+        """Read the labels of inputs (N,), where the inputs are; None where there are none.
 
         Raises:
             InputError: There are more or fewer of them than inputs.
@@ -136,7 +143,7 @@ class Asked:
             raise InputError(
                 f"{where}: {text} holds {len(found)} labels, and {inputs.text} {len(inputs)} inputs"
             )
-        return found
+        return found.to(self.given(inputs).device)
 
     def patch(self, path: str) -> Patch:
         """Read a patch as one of the model's network; into an ONNX file it is carried by value.
@@ -202,8 +209,12 @@ def _takes(network: nn.Module, inputs: torch.Tensor) -> bool:
     return True
 
 
-def model_of(arguments: Namespace) -> Deployed:
+def model_of(arguments: Namespace, **running: Any) -> Deployed:
     """Load the model of a command line.
+
+    Args:
+        arguments: Of the command.
+        **running: How it is run, see `bgd.deployed.model.load`.
 
     Raises:
         UsageError: --weights and --factory say two things.
@@ -215,17 +226,11 @@ def model_of(arguments: Namespace) -> Deployed:
     made, weights = (
         (arguments.factory, arguments.model) if arguments.factory else (arguments.model, arguments.weights)
     )
-    return load(
-        made,
-        weights,
-        head=arguments.head,
-        cache=arguments.cache,
-        progress=partial(told, "inputs through ONNX Runtime"),
-    )
+    return load(made, weights, **running)
 
 
 def goal_of(arguments: Namespace, classes: Classes) -> Goal:
-    """Return what has to hold after the change."""
+    """Return the goal that the options name."""
     accepted = classes.numbers(arguments.accept, "--accept") if arguments.accept else ()
     where = tuple(arguments.where.split(",")) if arguments.where else ()
     return Goal(labels=accepted, margin=arguments.margin, probability=arguments.probability, where=where)

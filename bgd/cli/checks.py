@@ -76,7 +76,7 @@ def checks(arguments: Namespace) -> Outcome:
 
 
 def _network(problem: Problem, x: torch.Tensor, logits: torch.Tensor, asked: Asked) -> dict[str, Any]:
-    """Return what is known of a network by running it."""
+    """Return the facts of a network that running it shows."""
     space, module = problem.current.space, problem.current.module
     try:
         head = {"layer": output_layer(module, x)}

@@ -19,7 +19,9 @@ from bgd.cli.words import short
 from bgd.corrector import Corrector
 from bgd.goals import Goal
 from bgd.methods.trial import Correction
+from bgd.outputs import InputError
 from bgd.patch import Patch
+from bgd.refusals import place_of
 from bgd.side_effects import Effects
 
 KINDS = {"keep": "on the keep-set, which chose the change", "check": "on inputs that had no say"}
@@ -62,7 +64,7 @@ def correct(arguments: Namespace) -> Outcome:
     sample = asked.sample(arguments)
     labels = labels_of(arguments, asked.classes, len(sample))
     goal = goal_of(arguments, asked.classes)
-    watched = _watched(asked, arguments)
+    watched = _watched(asked, arguments, sample)
     found = _searched(asked, arguments, sample, labels, goal)
     about = _about(arguments, found, goal.in_words(labels))
     if found.already:
@@ -85,17 +87,19 @@ def correct(arguments: Namespace) -> Outcome:
     )
 
 
-def _watched(asked: Asked, arguments: Namespace) -> list[Watched]:
+def _watched(asked: Asked, arguments: Namespace, sample: Inputs) -> list[Watched]:
     """Read the inputs on which side effects are told: the last ones are those that limits are about.
 
     Raises:
         UsageError: There are none, and a limit is.
+        InputError: Those that are to have no say hold the sample.
     """
     found = []
     if arguments.keep:
         found.append(Watched("keep", asked.read(arguments.keep, "keep"), None))
     if arguments.check:
         inputs = asked.looked_at(arguments.check, "check")
+        _refuse_sample(inputs, sample)
         found.append(Watched("check", inputs, asked.labels(arguments.check_labels, inputs, "check-labels")))
     elif arguments.check_labels:
         raise UsageError(
@@ -104,6 +108,21 @@ def _watched(asked: Asked, arguments: Namespace) -> list[Watched]:
     if not found and (arguments.max_flips is not None or arguments.max_drop is not None):
         raise UsageError("--max-flips and --max-drop are about other inputs: --check INPUTS, or --keep")
     return found
+
+
+def _refuse_sample(inputs: Inputs, sample: Inputs) -> None:
+    """Refuse inputs to check by that hold the sample: its class is to change, and a limit would count it.
+
+    Raises:
+        InputError: Names its place among them.
+    """
+    for x in torch.split(sample.values, 1):
+        place = place_of(x, inputs.values)
+        if place is not None:
+            raise InputError(
+                f"check: its input {place}, {inputs.name(place)}, is the sample itself, whose class is to change: take "
+                "it out"
+            )
 
 
 def _searched(

@@ -115,7 +115,7 @@ def _frontier(of: ArgumentParser) -> None:
 
 def _stack(of: ArgumentParser) -> None:
     of.add_argument("stack", metavar="STACK", help="the stack's file; --add begins one")
-    take.model(of)
+    take.running(of)
     group = of.add_argument_group("what to do; nothing: say how each fix stands")
     group.add_argument(
         "--add", metavar="FIX", help="put a patch on top, made on top of the stack or of MODEL"
@@ -134,7 +134,8 @@ COMMANDS: dict[str, Command] = {
         "bgd.cli.correct",
         "find a small change that makes a model get an input right",
         (
-            take.model,
+            take.running,
+            take.device,
             take.sample,
             take.goal,
             take.method,
@@ -158,7 +159,7 @@ COMMANDS: dict[str, Command] = {
     "effects": Command(
         "bgd.cli.effects",
         "say which inputs change their class by a fix, from what to what",
-        (take.fix, take.model, take.inputs, take.limits, take.reading),
+        (take.fix, take.running, take.device, take.inputs, take.limits, take.reading),
         (
             "bgd effects fix.safetensors net:make other.npz:x --weights net.pt --labels other.npz:y",
             "bgd effects fix.safetensors net:make 'pictures/*.png' --weights net.pt "
@@ -197,7 +198,16 @@ COMMANDS: dict[str, Command] = {
     "frontier": Command(
         "bgd.cli.frontier",
         "set parameters changed against inputs that flip, by each method that applies",
-        (take.model, take.sample, take.goal, take.knowledge, take.check, _frontier, take.reading),
+        (
+            take.running,
+            take.device,
+            take.sample,
+            take.goal,
+            take.knowledge,
+            take.check,
+            _frontier,
+            take.reading,
+        ),
         (
             "bgd frontier net:make many.npy --weights net.pt --label 3,5,7,3 --keep keep.npz:x "
             "--methods output_bias,last_layer_weight,least_change -o frontier.png",
@@ -217,7 +227,7 @@ COMMANDS: dict[str, Command] = {
     "checks": Command(
         "bgd.cli.checks",
         "say what can be done with a model, before anything is tried",
-        (take.model, take.sample, take.knowledge, take.reading),
+        (take.running, take.sample, take.knowledge, take.reading),
         ("bgd checks net:make wrong.npy --weights net.pt --keep keep.npz:x",),
     ),
 }

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from bgd.deployed.exported import read_program
-from bgd.deployed.file import TensorFile
+from bgd.deployed.file import TensorFile, equal
 from bgd.deployed.onnx_head import OnnxModel, Progress
 from bgd.deployed.tensors import open_tensors
 from bgd.errors import ConfigError, first_line, nearest
@@ -22,6 +22,7 @@ from bgd.outputs import logits_in
 from bgd.patch import Patch
 
 BATCH = 100  # inputs at a time
+DEVICES = ("cpu", "cuda")
 WEIGHTS = ("safetensors", "state dict")  # files without a network
 FACTORY = re.compile(r"[\w.]+:[\w.]+")
 
@@ -38,7 +39,7 @@ class Deployed(Protocol):
     source: Path | None
 
     def inputs(self, raw: torch.Tensor) -> torch.Tensor:
-        """Return what `network` takes for inputs (N, ...): these, or features of them."""
+        """Return the inputs of `network` for those of the model (N, ...): the same, or features of them."""
         ...
 
     def outputs(self, raw: torch.Tensor) -> torch.Tensor:
@@ -64,19 +65,21 @@ class TorchModel:
     Attributes:
         network: Gives what its author made it give; in eval mode.
         source: The file of its weights; None for those of the factory.
+        device: Where it runs.
     """
 
-    def __init__(self, network: nn.Module, source: Path | None = None) -> None:
-        self.network, self.source = network.eval(), source
+    def __init__(self, network: nn.Module, source: Path | None = None, device: str = "cpu") -> None:
+        self.network, self.source, self.device = network.eval().to(device), source, device
 
     def inputs(self, raw: torch.Tensor) -> torch.Tensor:
-        """Return the inputs themselves."""
-        return raw
+        """Return the inputs themselves, where the network is."""
+        return raw.to(self.device)
 
     @torch.no_grad()
     def outputs(self, raw: torch.Tensor) -> torch.Tensor:
         """Return the scores (N, C) of inputs (N, ...)."""
-        return torch.cat([logits_in(self.network(some.clone())) for some in torch.split(raw, BATCH)])
+        lots = torch.split(raw, BATCH)
+        return torch.cat([logits_in(self.network(some.to(self.device, copy=True))) for some in lots]).cpu()
 
     def stored(self, patch: Patch) -> Patch:
         """Return a patch with the hashes of the tensors that it changes."""
@@ -90,7 +93,7 @@ class TorchModel:
         """Return the same model with a patch in it."""
         network = private_copy(self.network)
         patch.apply_(network)
-        return TorchModel(network, self.source)
+        return TorchModel(network, self.source, self.device)
 
 
 def load(
@@ -99,6 +102,7 @@ def load(
     *,
     head: str | None = None,
     cache: str | PathLike[str] | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> Deployed:
     """Load a model.
@@ -109,14 +113,16 @@ def load(
         weights: With a factory: its weights, a state dict or safetensors.
         head: Of an ONNX file, another MatMul or Gemm than the last: see `OnnxModel.open`.
         cache: Of an ONNX file, a folder to keep features in.
+        device: Where a network of torch runs, one of `DEVICES`.
         progress: Of an ONNX file, is told how many inputs are done, and of how many.
 
     Raises:
-        ConfigError: There is no such factory or file, it gives no network, or the weights are another's.
+        ConfigError: There is no such factory, file or device, it gives no network, or the weights are another's.
         FormatError: A file is none of these formats, or has no weights that can be changed.
         NetworkError: An ONNX file has no head that a patch can change.
         ModuleNotFoundError: A package that the file needs is not installed.
     """
+    _check_device(device)
     path = Path(text)
     if path.is_file():
         kind = open_tensors(path).kind
@@ -130,9 +136,11 @@ def load(
                 f"weights={str(weights)!r}: {path} has its own; weights go with package.module:factory"
             )
         if kind == "ONNX":
+            if device != "cpu":
+                raise ConfigError(f"device={device!r}: ONNX Runtime runs {path} on the CPU here")
             return OnnxModel.open(path, head, cache=cache, progress=progress)
         _refuse_onnx(text, head=head, cache=cache)
-        return TorchModel(_network_of(path, kind), path)
+        return TorchModel(_network_of(path, kind), path, device)
     _refuse_onnx(text, head=head, cache=cache)
     if not FACTORY.fullmatch(str(text)):
         raise ConfigError(
@@ -141,9 +149,38 @@ def load(
         )
     network = _made(str(text))
     if weights is None:
-        return TorchModel(network)
+        _warn_of_chance(network, str(text))
+        return TorchModel(network, device=device)
     _fill(network, Path(weights))
-    return TorchModel(network, Path(weights))
+    return TorchModel(network, Path(weights), device)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that is not here.
+
+    Raises:
+        ConfigError: It says what is.
+    """
+    if device not in DEVICES:
+        raise ConfigError(f"device={device!r}: no such device; {nearest(device, DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device='cuda': torch finds no CUDA device here; device='cpu' runs anywhere")
+
+
+def _warn_of_chance(network: nn.Module, text: str) -> None:
+    """Warn where a factory gives other weights each time: a patch would be of a model that nobody sees again."""
+    try:
+        again = _made(text)
+    except ConfigError:  # it may be called once
+        return
+    mine, theirs = (dict(each.named_parameters()) for each in (network, again))
+    other = [name for name, value in mine.items() if name not in theirs or not equal(value, theirs[name])]
+    if other:
+        warnings.warn(
+            f"{text} gives other weights each time, {other[0]} for one: a patch of these fits no other; where trained "
+            "ones are meant, give their file as weights",
+            stacklevel=3,
+        )
 
 
 def _refuse_onnx(text: str | PathLike[str], **given: str | PathLike[str] | None) -> None:

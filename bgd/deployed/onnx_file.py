@@ -16,6 +16,7 @@ import torch
 from bgd.deployed.file import Changes, FormatError, TensorFile, synced
 from bgd.deployed.graph import embed, named, tensors
 from bgd.deployed.numbers import mapped, writable
+from bgd.deployed.packages import needed
 from bgd.deployed.places import beside, places
 from bgd.errors import first_line
 
@@ -118,12 +119,9 @@ def _parsed(path: Path) -> "onnx.ModelProto":
         FormatError: It is none.
         ModuleNotFoundError: The package onnx is not installed.
     """
+    package = needed("onnx")
     try:
-        import onnx
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{path} needs the package onnx: pip install 'bgd[onnx]'") from error
-    try:
-        model = onnx.load(os.fspath(path), format="protobuf", load_external_data=False)
+        model: onnx.ModelProto = package.load(os.fspath(path), format="protobuf", load_external_data=False)
     except OSError:
         raise
     except Exception as error:  # of the protobuf library's own kinds

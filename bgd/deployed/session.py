@@ -14,6 +14,7 @@ from typing import Any
 from bgd.deployed.carry import carried
 from bgd.deployed.file import FormatError
 from bgd.deployed.onnx_file import OnnxFile
+from bgd.deployed.packages import needed
 from bgd.deployed.tensors import open_tensors
 from bgd.patch import Patch
 
@@ -51,10 +52,7 @@ def session(
         OSError: It cannot be read.
         ModuleNotFoundError: The package onnx or onnxruntime is not installed.
     """
-    try:
-        import onnxruntime  # type: ignore[import-untyped, unused-ignore]
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{path} needs the package onnxruntime: pip install 'bgd[onnx]'") from error
+    onnxruntime = needed("onnxruntime")
     options = onnxruntime.SessionOptions()
     if threads is not None:
         options.intra_op_num_threads = threads

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from bgd.evaluation.flow import BATCH, BLOCK, LOT, Part, channels_last, flow, put
+from bgd.evaluation.flow import BATCH, BLOCK, DENSE, LOT, Part, channels_last, flow, put
 from bgd.evaluation.full import Evaluation
 from bgd.evaluation.layers import Layers, product
 from bgd.evaluation.shelf import Shelf
@@ -100,15 +100,16 @@ class Activations:
 
     def _at(self, place: int) -> Iterator[Part]:
         """Yield all images with their values at a kept place, or 0."""
-        if place and self.layers.all_known:
+        if not self.layers.all_known:
+            for block, images in self.batches():
+                yield block, self.values[place][block] if place else images
+        elif place:
             for block in self.blocks(place):
                 yield block, self.values[place][block]
-            return
-        for block, images in self.batches():
-            yield block, self.values[place][block] if place else self._ordered(images)
-
-    def _ordered(self, images: torch.Tensor) -> torch.Tensor:
-        return channels_last(images) if self.layers.all_known else images
+        else:
+            step = DENSE.get(self._images.device.type, BATCH)
+            for block in stretches(len(self), LOT if self.layers.head <= 1 else step):
+                yield block, channels_last(self._images[block])
 
     def batches(self) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield the images in the batches of the full evaluator."""
@@ -126,8 +127,7 @@ class Activations:
         if place >= self.layers.head:
             widest = max(self.layers.sizes[place:]) * self._images.element_size()
             step = max(LOT, BLOCK // widest)
-        for start in range(0, len(self), step):
-            yield slice(start, min(start + step, len(self)))
+        yield from stretches(len(self), step)
 
     @torch.no_grad()
     def some(self, place: int, rows: torch.Tensor, block: slice) -> torch.Tensor:
@@ -139,7 +139,7 @@ class Activations:
             return units(self.values[place][block], rows)
         stage = self.layers.before(place)
         assert stage is not None, "a place that is not kept is cheap"
-        values = self._ordered(self._images[block])
+        values = channels_last(self._images[block])
         for module in self.layers.modules[: stage.at]:
             values = module(values)
         layer = self.layers.layer(stage)
@@ -174,6 +174,12 @@ class Activations:
     def nearest(self, place: int) -> int:
         """Return the last kept place up to `place`; 0 where there is none."""
         return max((kept for kept in self.values if kept <= place), default=0)
+
+
+def stretches(count: int, step: int) -> Iterator[slice]:
+    """Yield `count` images in stretches of `step`."""
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
 
 
 def _empty(count: int, like: torch.Tensor) -> torch.Tensor:

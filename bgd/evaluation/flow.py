@@ -1,8 +1,10 @@
 """Running layers over many images, as fast as the machine does it.
 
 Where every layer is known, convolutions take few images at a time, with the channels of a pixel side by side, and fully
-connected layers many, with the values of a unit side by side. Where one is not, the layers get the batches that the
-full evaluator gives them, in the usual order of memory: such a layer may look across images.
+connected layers many, with the values of a unit side by side. Where nobody asks for what lies between, a maximum over
+pixels comes before the ReLU in front of it, which then has fewer values to look at, and a ReLU writes over its input.
+Where a layer is not known, the layers get the batches that the full evaluator gives them, in the usual order of memory:
+such a layer may look across images.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +14,9 @@ from torch import nn
 
 from bgd.evaluation.layers import Layers
 
+# Images in the convolutions together in a pass from the images on. On the CPU what they make stays in the cache; a card
+# wants to be full (docs/performance.md).
+DENSE = {"cpu": 25, "cuda": 4000}
 BATCH = 100  # images in the convolutions together: what they make stays in the cache (scripts/bench)
 LOT = 1000  # images in the fully connected layers together: the weights are read once for all of them
 BLOCK = (
@@ -56,16 +61,45 @@ def flow(
 def _through(
     layers: Layers, places: range, numbers: Numbers, values: torch.Tensor, visit: Visit | None
 ) -> torch.Tensor:
+    if visit is None and layers.all_known:
+        return _unseen(_swapped([layers.modules[place] for place in places]), values)
     for place in places:
         module = layers.modules[place]
-        if isinstance(module, nn.Linear) and layers.all_known:  # unit by unit, whatever the order so far
-            product = module.weight @ values.t()
-            values = (product if module.bias is None else product.add_(module.bias[:, None])).t()
-        else:
-            values = layers.run(place, values)
+        linear = isinstance(module, nn.Linear) and layers.all_known
+        values = _linear(module, values) if linear else layers.run(place, values)
         if visit:
             visit(place + 1, numbers, values)
     return values
+
+
+def _unseen(modules: Sequence[nn.Module], values: torch.Tensor) -> torch.Tensor:
+    """Run known layers one after the other; nobody sees what lies between them."""
+    own = False  # whether the values were made here, and may be written over
+    for module in modules:
+        if isinstance(module, nn.ReLU) and own:
+            values.relu_()
+            continue
+        values = _linear(module, values) if isinstance(module, nn.Linear) else module(values)
+        own |= not isinstance(
+            module, nn.Flatten | nn.Dropout | nn.Identity
+        )  # those give a view, or what they got
+    return values
+
+
+def _swapped(modules: list[nn.Module]) -> list[nn.Module]:
+    """Return layers with each maximum over pixels before the ReLU in front of it: the same values come out."""
+    modules = [*modules]
+    for at in range(len(modules) - 1):
+        if isinstance(modules[at], nn.ReLU) and isinstance(modules[at + 1], nn.MaxPool2d):
+            modules[at : at + 2] = modules[at + 1], modules[at]
+    return modules
+
+
+def _linear(module: nn.Module, values: torch.Tensor) -> torch.Tensor:
+    """Run a fully connected layer; what comes out lies unit by unit, whatever the order so far."""
+    assert isinstance(module, nn.Linear)
+    product = module.weight @ values.t()
+    return (product if module.bias is None else product.add_(module.bias[:, None])).t()
 
 
 def _together(parts: Iterable[Part]) -> Iterator[Part]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -65,6 +65,19 @@ class Evaluator(Protocol):
 
     def advance(self, patch: Patch) -> None:
         """Make the patched network the new base."""
+        ...
+
+
+@runtime_checkable
+class ForkingEvaluator(Evaluator, Protocol):
+    """An evaluator that keeps things of its network, which others of the same network may share."""
+
+    def fork(self, memory: int | None = None) -> Self:
+        """Return an evaluator of the same network; the two share what is kept until one of them advances.
+
+        Args:
+            memory: Bytes for what the other keeps for itself once it advances; None for as much as this one.
+        """
         ...
 
 

@@ -11,7 +11,8 @@ from torch import nn
 from bgd.curvature.base import CurvatureError, Estimator
 from bgd.curvature.diagonal import EmpiricalFisher
 from bgd.methods.base import Correction, Sample, Trial
-from bgd.methods.gradient import gradients
+from bgd.methods.gradient import Gradient, Pass, linear_layers_of, unfrozen
+from bgd.methods.momentum import NOTHING, Hold, RowSteps, Steps, WholeSteps, by_rows
 from bgd.progress import followed
 
 VERSION = 1  # raised whenever the same options may give another correction
@@ -29,22 +30,16 @@ class Penalty(Protocol):
         """Return whether it draws random numbers."""
         ...
 
-    def prepare(self, trial: Trial) -> None:
-        """Ask for what is to be known, before the copy is moved.
+    def hold(self, trial: Trial) -> Hold:
+        """Return what holds each parameter back, having asked for whatever is to be known.
 
         Raises:
             CurvatureError: The network has no usable curvature.
         """
         ...
 
-    def add_gradient(self, trial: Trial, stream: np.random.Generator, out: torch.Tensor) -> None:
-        """Add the penalty's gradient at the copy as it is now to a vector (|W|,).
-
-        Args:
-            trial: The copy, and the network that it started from.
-            stream: Random numbers.
-            out: What to add to (|W|,).
-        """
+    def gradient(self, trial: Trial, stream: np.random.Generator) -> Gradient:
+        """Return the gradient of the rest of the penalty at the copy as it is now, of every parameter or of none."""
         ...
 
 
@@ -70,22 +65,17 @@ class ElasticWeightConsolidation:
         """No."""
         return False
 
-    def prepare(self, trial: Trial) -> None:
-        """Have F made; see `Penalty.prepare`."""
-        self._diagonal(trial)
+    def hold(self, trial: Trial) -> Hold:
+        """Return the pull strength * F (w - w0)."""
 
-    def _diagonal(self, trial: Trial) -> torch.Tensor:
         def make() -> torch.Tensor:
             return trial.curvature(self.estimator).diagonal()
 
-        diagonal: torch.Tensor = trial.kept(f"diagonal of {self.estimator}", make)
-        return diagonal
+        return Hold(self.strength, trial.kept(f"diagonal of {self.estimator}", make))
 
-    def add_gradient(self, trial: Trial, stream: np.random.Generator, out: torch.Tensor) -> None:
-        """Add strength * F (w - w0); see `Penalty.add_gradient`."""
-        diagonal = self._diagonal(trial)
-        change = torch.sub(trial.flat, trial.original, out=trial.scratch("change"))
-        out.addcmul_(diagonal, change, value=self.strength)
+    def gradient(self, trial: Trial, stream: np.random.Generator) -> Gradient:
+        """Nothing is left."""
+        return NOTHING
 
 
 @dataclass(frozen=True)
@@ -108,12 +98,13 @@ class StartingPoint:
         """No."""
         return False
 
-    def prepare(self, trial: Trial) -> None:
-        """Nothing is to be known; see `Penalty.prepare`."""
+    def hold(self, trial: Trial) -> Hold:
+        """Return the pull strength * (w - w0)."""
+        return Hold(self.strength)
 
-    def add_gradient(self, trial: Trial, stream: np.random.Generator, out: torch.Tensor) -> None:
-        """Add strength * (w - w0); see `Penalty.add_gradient`."""
-        out.add_(trial.flat, alpha=self.strength).sub_(trial.original, alpha=self.strength)
+    def gradient(self, trial: Trial, stream: np.random.Generator) -> Gradient:
+        """Nothing is left."""
+        return NOTHING
 
 
 @dataclass(frozen=True)
@@ -145,9 +136,10 @@ class KeepSetDivergence:
         """Which images a step is over, where it is not over all."""
         return self.batch is not None
 
-    def prepare(self, trial: Trial) -> None:
-        """Have the network's answers noted; see `Penalty.prepare`."""
+    def hold(self, trial: Trial) -> Hold:
+        """Nothing pulls at a parameter; have the network's answers noted, before the copy is moved."""
         self._reference(trial)
+        return Hold()
 
     def _reference(self, trial: Trial) -> torch.Tensor:
         """Return the log-probabilities (n, C) of the network that is to be corrected."""
@@ -158,18 +150,18 @@ class KeepSetDivergence:
         reference: torch.Tensor = trial.kept(f"answers to {self.keep} keep images", make, trial.space.names)
         return reference
 
-    def add_gradient(self, trial: Trial, stream: np.random.Generator, out: torch.Tensor) -> None:
-        """Add strength * the gradient of the divergence on a batch; see `Penalty.add_gradient`."""
+    def gradient(self, trial: Trial, stream: np.random.Generator) -> Gradient:
+        """Return strength * the gradient of the divergence on a batch; see `Penalty.gradient`."""
         images, reference = trial.keep_images(self.keep), self._reference(trial)
         if self.batch is not None and self.batch < len(images):
             drawn = torch.from_numpy(stream.choice(len(images), self.batch, replace=False))
             images, reference = images[drawn.to(images.device)], reference[drawn.to(images.device)]
         trial.forward_passes += len(images)
         trial.backward_passes += len(images)
-        outputs = F.log_softmax(trial.network(images), dim=1)
+        run = Pass(trial.network, images, linear_layers_of(trial.network, trial.space))
+        outputs = F.log_softmax(run.outputs, dim=1)
         divergence = F.kl_div(outputs, reference, reduction="batchmean", log_target=True)
-        for name, gradient in gradients(divergence, trial.network, trial.space).items():
-            out[trial.space.span(name)].add_(gradient.reshape(-1), alpha=self.strength)
+        return run.gradient(self.strength * divergence, unfrozen(trial.network, trial.space))
 
 
 @torch.no_grad()
@@ -222,19 +214,17 @@ class AnchoredDescent:
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Take steps until the sample is right; see `Method.correct`."""
-        gradient, velocity = trial.scratch("gradient"), trial.scratch("velocity").zero_()
         try:
-            self.penalty.prepare(trial)
+            hold = self.penalty.hold(trial)
         except CurvatureError as error:
             return Correction.failed(str(error))
+        descent: Steps = (RowSteps if by_rows(trial) else WholeSteps)(
+            trial, self.learning_rate, self.momentum, hold
+        )
         for step in followed("steps, at the most", range(1, self.steps + 1)):
-            trial.gradient(sample, out=gradient)
-            if step > 1:
-                self.penalty.add_gradient(trial, stream, gradient)
-            if not torch.isfinite(gradient.sum()):
+            # The penalty's gradient is zero at the start.
+            if not descent.take(sample, self.penalty.gradient(trial, stream) if step > 1 else NOTHING):
                 return Correction.failed("the gradient is not finite", step - 1)
-            velocity.mul_(self.momentum).add_(gradient)
-            trial.flat.add_(velocity, alpha=-self.learning_rate)
-            if trial.answer(sample).right:
+            if descent.answer(sample).right:
                 return Correction(trial.patch(), altered=trial.space.free, steps=step)
         return Correction.failed(f"wrong after {self.steps} steps", self.steps)

@@ -13,6 +13,7 @@ from torch import nn
 
 from bgd.flat import FlatNetwork, NetworkError
 from bgd.knowledge import Knowledge
+from bgd.methods.ending import ending
 from bgd.methods.sample import Answer, Sample, checked_image, checked_logits
 from bgd.methods.steady import check_steady
 from bgd.methods.trial import Correction, Trial
@@ -72,6 +73,7 @@ class Problem:
         self.knowledge = knowledge or Knowledge()
         self._part = 0  # which part of the parameters is compared next
         self._seen_outputs = False
+        self._asked: tuple[Method, tuple[Together, int] | None] | None = None
         self._scratch: dict[str, torch.Tensor] = {}
         self._kept: dict[str, tuple[frozenset[str], Any]] = {}
 
@@ -125,13 +127,12 @@ class Problem:
             NetworkError: A pass changes the network or its input; see `check_steady`.
         """
         image = checked_image(sample, self.original)
-        if not self._seen_outputs:
-            check_steady(self.current, self.original, image)
-        with torch.set_grad_enabled(
-            not self._seen_outputs
-        ):  # once: the last operation is known by its gradient
-            outputs = self.current.module(image)
-        logits = checked_logits(self.current.module, outputs, sample)
+        if self._seen_outputs:
+            with torch.no_grad():
+                return checked_logits(self.current.module, self.current.module(image), sample)
+        check_steady(self.current, self.original, image)
+        outputs, last = ending(self.current.module, image)
+        logits = checked_logits(self.current.module, outputs, sample, last)
         self._seen_outputs = True
         return logits
 
@@ -184,16 +185,27 @@ class Problem:
         Raises:
             TrialError: See `attempt`.
         """
-        lot = method.at_once(self.current.module) if isinstance(method, Together) else 1
+        together = self._together_with(method)
+        lot = 1 if together is None else together[1]
         for start in range(0, len(samples), lot):
             chosen, own = samples[start : start + lot], streams[start : start + lot]
             began = time.perf_counter()
-            if isinstance(method, Together) and lot > 1:
-                found = self._together(method, chosen, own)
+            if together is not None and lot > 1:
+                found = self._together(together[0], chosen, own)
             else:
                 found = [self._alone(method, *each) for each in zip(chosen, own, strict=True)]
             seconds = (time.perf_counter() - began) / len(chosen)
             yield from (replace(correction, seconds=seconds) for correction in found)
+
+    def _together_with(self, method: "Method") -> tuple["Together", int] | None:
+        """Return a method that corrects many at once, and how many on this network; asked once for a method in a row.
+
+        To ask takes as long as a correction of a small network.
+        """
+        if self._asked is None or self._asked[0] is not method:
+            able: Any = method if isinstance(method, Together) else None
+            self._asked = method, None if able is None else (able, able.at_once(self.current.module))
+        return self._asked[1]
 
     def _together(
         self, method: "Together", samples: Sequence[Sample], streams: Sequence[np.random.Generator]

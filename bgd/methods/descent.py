@@ -1,5 +1,6 @@
 """Plain gradient descent on the one sample: retrain, fine-tune and L1 (sections 4.3 and 4.7)."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,8 +11,11 @@ from torch import nn
 
 from bgd import rng
 from bgd.errors import ConfigError
-from bgd.methods.base import Correction, Sample, Trial
+from bgd.methods.base import Answer, Correction, Sample, Trial
+from bgd.methods.gradient import Gradient
 from bgd.methods.linear import hidden_layer
+from bgd.methods.momentum import NOTHING, Hold, RowSteps, Steps, by_rows
+from bgd.modes import training_mode
 
 VERSION = 1  # raised whenever the same descent may give another correction
 DROPOUT = (
@@ -67,19 +71,19 @@ class SampleDescent:
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Take steps until the sample is right; see `Method.correct`."""
         chosen = self._chosen(trial, self._names(trial, sample))
-        optimizer = torch.optim.SGD(chosen.values(), lr=self.learning_rate, momentum=self.momentum)
-        if self.carry_momentum and trial.carry is not None:
-            for name, parameter in chosen.items():
-                optimizer.state[parameter]["momentum_buffer"] = trial.carry[name].clone()
+        descent: Steps
+        if by_rows(trial) and not self.carry_momentum:
+            hold = Hold(shrink=self.l1)
+            descent = RowSteps(trial, self.learning_rate, self.momentum, hold, chosen, self.training_mode)
+        else:
+            descent = plain = Optimizer(trial, self, chosen)
         altered = sum(parameter.numel() for parameter in chosen.values())
         right, step = False, 0
         with rng.torch_seeded(stream):
             while not right and step < self.steps:
-                self._step(trial, sample, optimizer, list(chosen.values()))
-                right, step = trial.answer(sample).right, step + 1
-        carry = None
-        if self.carry_momentum:
-            carry = {name: optimizer.state[p]["momentum_buffer"].clone() for name, p in chosen.items()}
+                descent.take(sample)
+                right, step = descent.answer(sample).right, step + 1
+        carry = plain.momentum() if self.carry_momentum else None
         if not right:
             return Correction.failed(f"wrong after {step} steps", step, carry)
         return Correction(trial.patch(), altered, step, carry=carry)
@@ -99,24 +103,48 @@ class SampleDescent:
             raise ConfigError(f"method.tensors={unknown}: the network has {', '.join(named)}{ruled_out}")
         return {name: named[name] for name in names}
 
-    def _step(
-        self, trial: Trial, sample: Sample, optimizer: torch.optim.Optimizer, chosen: list[nn.Parameter]
-    ) -> None:
-        for module in trial.network.modules():
-            module.training = self.training_mode and not any(True for _ in module.buffers(recurse=False))
-        try:
+
+class Optimizer:
+    """The steps as torch takes them, of any network; the oracle of `RowSteps`.
+
+    Args:
+        trial: Its copy is moved, on from the momentum that was carried there if it was.
+        options: Of the descent.
+        chosen: The parameters to move.
+    """
+
+    def __init__(self, trial: Trial, options: SampleDescent, chosen: dict[str, nn.Parameter]) -> None:
+        self._trial, self._options, self._chosen = trial, options, chosen
+        self._sgd = torch.optim.SGD(chosen.values(), lr=options.learning_rate, momentum=options.momentum)
+        if options.carry_momentum and trial.carry is not None:
+            for name, parameter in chosen.items():
+                self._sgd.state[parameter]["momentum_buffer"] = trial.carry[name].clone()
+
+    def take(self, sample: Sample, more: Gradient = NOTHING) -> bool:
+        """Take a step, whether or not the gradient is finite; see `Steps.take`."""
+        trial, chosen = self._trial, list(self._chosen.values())
+        with training_mode(trial.network) if self._options.training_mode else nullcontext():
             loss = F.cross_entropy(sample.judged(trial.network(sample.image)), sample.label)
-            if self.l1:
-                loss = loss + self.l1 * sum(parameter.abs().sum() for parameter in trial.network.parameters())
+            if self._options.l1:
+                size = sum(parameter.abs().sum() for parameter in trial.network.parameters())
+                loss = loss + self._options.l1 * size
             gradients = torch.autograd.grad(loss, chosen, materialize_grads=True)
-        finally:
-            trial.network.eval()
         trial.forward_passes += 1
         trial.backward_passes += 1
         for parameter, gradient in zip(chosen, gradients, strict=True):
             parameter.grad = gradient
-        optimizer.step()
-        optimizer.zero_grad()
+        self._sgd.step()
+        self._sgd.zero_grad()
+        return True
+
+    def answer(self, sample: Sample) -> Answer:
+        """Run the copy; see `Steps.answer`."""
+        return self._trial.answer(sample)
+
+    def momentum(self) -> dict[str, torch.Tensor]:
+        """Return a copy of the momentum, by parameter."""
+        state = self._sgd.state
+        return {name: state[each]["momentum_buffer"].clone() for name, each in self._chosen.items()}
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,9 @@ class Follower:
 
     def set(self, indices: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Write values at flat indices (m,) into the network at hand and run it; return its logits (1, C)."""
+        if self._tape is not None and self._tape.holds:
+            self.take(self._run_for(indices, values))
+            return self.logits
         self.flat[indices] = values
         return self.run()
 

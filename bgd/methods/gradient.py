@@ -1,9 +1,13 @@
-"""The gradient of one sample's loss, written into a vector that is there already.
+"""Gradients of a network's loss, those of linear layers as the products that they are.
 
-A gradient of 11.7 million parameters is 47 MB. Fresh memory of that size costs more than what is written to it, so
-the weights of linear layers, nearly all of the parameters, get theirs as the product that it is, straight into place.
+The gradient of a linear layer's weight by n images is D^T H, with what comes back to the layer (n, out) and what went
+in (n, in). A gradient of 11.7 million parameters is 47 MB, and fresh memory of that size costs more than what is
+written to it: so the product is written straight into place, or never, where its factors are enough
+(`bgd.methods.momentum`).
 """
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -16,6 +20,74 @@ from bgd.methods.sample import Sample
 from bgd.parameters import ParameterSpace
 
 Taps = dict[str, tuple[torch.Tensor, torch.Tensor]]  # by weight: what went into the layer, what came out
+
+
+@dataclass(frozen=True)
+class Product:
+    """The gradient D^T H of a linear layer's weight.
+
+    Attributes:
+        back: D, the gradient of the loss by what comes out of the layer (n, out).
+        entering: H, what went into it (n, in).
+    """
+
+    back: torch.Tensor
+    entering: torch.Tensor
+
+
+Gradient = Mapping[str, torch.Tensor | Product]  # by parameter, of its shape or factored
+
+
+def plus(one: torch.Tensor | Product, other: torch.Tensor | Product) -> torch.Tensor | Product:
+    """Return the sum of two gradients of one parameter."""
+    if isinstance(one, Product) and isinstance(other, Product):
+        return Product(torch.cat([one.back, other.back]), torch.cat([one.entering, other.entering]))
+    return whole(one) + whole(other)
+
+
+def whole(gradient: torch.Tensor | Product) -> torch.Tensor:
+    """Return the gradient of a parameter, in its shape."""
+    return gradient.back.T @ gradient.entering if isinstance(gradient, Product) else gradient
+
+
+class Pass:
+    """A forward pass that its gradient may be asked for.
+
+    Args:
+        network: Any.
+        images: Its input (n, ...).
+        linear: Names of linear layers that run once, on vectors (n, in): `linear_layers_of` gives them.
+    """
+
+    def __init__(self, network: nn.Module, images: torch.Tensor, linear: Iterable[str]) -> None:
+        self._taps: Taps = {}
+        handles = [_tap(name, network.get_submodule(name), self._taps) for name in linear]
+        try:
+            self.outputs: torch.Tensor = network(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def gradient(self, loss: torch.Tensor, named: Mapping[str, nn.Parameter]) -> Gradient:
+        """Return the gradient of a loss () of the outputs by some parameters, 0 where it does not lead there."""
+        taps = {name: tap for name, tap in self._taps.items() if name in named}
+        wanted = [taps[name][1] if name in taps else tensor for name, tensor in named.items()]
+        found = torch.autograd.grad(loss, wanted, materialize_grads=True)
+        return {
+            name: Product(gradient, taps[name][0]) if name in taps else gradient
+            for name, gradient in zip(named, found, strict=True)
+        }
+
+
+def linear_layers_of(network: nn.Module, space: ParameterSpace) -> tuple[str, ...]:
+    """Name the linear layers of a network that is a row of known layers; none of any other one."""
+    layers = known_layers(network, space)
+    return tuple(name for name, layer in layers.items() if isinstance(layer, nn.Linear))
+
+
+def unfrozen(network: nn.Module, space: ParameterSpace) -> dict[str, nn.Parameter]:
+    """Return the parameters that are not frozen, by name."""
+    return {name: tensor for name, tensor in network.named_parameters() if name not in space.frozen}
 
 
 def write_gradient(
@@ -34,33 +106,22 @@ def write_gradient(
     Returns:
         `out`.
     """
-    taps: Taps = {}
-    named = {name: tensor for name, tensor in network.named_parameters() if name not in space.frozen}
-    straight = out.dtype == next(iter(named.values())).dtype and known_layers(network, space)
-    layers = [
-        (name, layer)
-        for name, layer in (network.named_children() if straight else ())
-        if isinstance(layer, nn.Linear) and f"{name}.weight" in named
-    ]
-    handles = [_tap(name, layer, taps) for name, layer in layers]
-    try:
-        loss = F.cross_entropy(sample.judged(network(sample.image)), sample.label)
-    finally:
-        for handle in handles:
-            handle.remove()
+    named = unfrozen(network, space)
+    straight = out.dtype == next(iter(named.values())).dtype
+    linear = linear_layers_of(network, space) if straight else ()
+    run = Pass(network, sample.image, linear)
+    loss = F.cross_entropy(sample.judged(run.outputs), sample.label)
     if space.frozen or not loss.requires_grad:
         out.zero_()
     if not loss.requires_grad:
         return out
-    if not taps:
+    if not any(f"{name}.weight" in named for name in linear):
         _stream(loss, named, space, out)
         return out
-    wanted = [taps[name][1] if name in taps else tensor for name, tensor in named.items()]
-    found = torch.autograd.grad(loss, wanted, materialize_grads=True)
-    for name, gradient in zip(named, found, strict=True):
+    for name, gradient in run.gradient(loss, named).items():
         place = _place(name, space, out)
-        if name in taps:
-            torch.mm(gradient.T, taps[name][0], out=place)
+        if isinstance(gradient, Product):
+            torch.mm(gradient.back.T, gradient.entering, out=place)
         else:
             place.copy_(gradient)
     return out
@@ -99,12 +160,12 @@ def _place(name: str, space: ParameterSpace, out: torch.Tensor) -> torch.Tensor:
 
 def gradients(value: torch.Tensor, network: nn.Module, space: ParameterSpace) -> dict[str, torch.Tensor]:
     """Return the gradient of a value () by every parameter that is not frozen, 0 where it does not lead there."""
-    named = {name: tensor for name, tensor in network.named_parameters() if name not in space.frozen}
+    named = unfrozen(network, space)
     found = torch.autograd.grad(value, list(named.values()), materialize_grads=True)
     return dict(zip(named, found, strict=True))
 
 
-def _tap(name: str, layer: nn.Linear, taps: Taps) -> RemovableHandle:
+def _tap(name: str, layer: nn.Module, taps: Taps) -> RemovableHandle:
     """Have a layer note what goes through it."""
 
     def note(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:

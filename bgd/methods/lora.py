@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd.layers import entered
-from bgd.methods.base import Correction, Sample, Trial
+from bgd.methods.base import Answer, Correction, Sample, Trial
+from bgd.methods.layers import known_layers
 from bgd.methods.linear import chosen_layers
 from bgd.parameters import wide
 
@@ -60,14 +61,13 @@ class LoRA:
         factors = {name: Factors.drawn(layer, self.scale, stream) for name, layer in layers.items()}
         trained = [tensor for each in factors.values() for tensor in (each.a, each.b)]
         optimizer = torch.optim.Adam(trained, lr=self.learning_rate)
+        run = adapted_row(trial, sample, factors) or (lambda: adapted_network(trial, sample, layers, factors))
+        logits = run()
         for step in range(1, self.steps + 1):
-            with adapted(layers, factors):
-                logits = sample.judged(trial.network(sample.image))
-                gradients = torch.autograd.grad(
-                    F.cross_entropy(logits, sample.label), trained, materialize_grads=True
-                )
-            trial.forward_passes += 1
+            trial.forward_passes += 2  # the gradient's, and the one that says whether the sample is right
             trial.backward_passes += 1
+            loss = F.cross_entropy(sample.judged(logits), sample.label)
+            gradients = torch.autograd.grad(loss, trained, materialize_grads=True)
             if not all(torch.isfinite(gradient).all() for gradient in gradients):
                 return Correction.failed("the gradient is not finite", step - 1)
             if not any(gradient.any() for gradient in gradients):
@@ -75,29 +75,26 @@ class LoRA:
             for tensor, gradient in zip(trained, gradients, strict=True):
                 tensor.grad = gradient
             optimizer.step()
-            if self._right(trial, sample, layers, factors):
+            logits = run()  # the next gradient is taken of the same pass
+            if Answer.of(logits.detach(), sample).right and _merged(trial, sample, factors):
                 altered = sum(layer.weight.numel() for layer in layers.values())
                 return Correction(trial.patch(), altered, step)
         return Correction.failed(f"wrong after {self.steps} steps", self.steps)
 
-    def _right(
-        self, trial: Trial, sample: Sample, layers: dict[str, nn.Linear], factors: "dict[str, Factors]"
-    ) -> bool:
-        """Return whether the sample is right; the factors are merged then.
 
-        Merging writes to every weight, so it is looked first whether it is worth it; and looked again after it, since
-        W h + s b (a.h) and (W + s b a^T) h differ by rounding.
-        """
-        with adapted(layers, factors):
-            if not trial.answer(sample).right:
-                return False
-        for name, each in factors.items():
-            span = trial.space.span(f"{name}.weight")
-            trial.flat[span] = trial.original[span] + each.product().reshape(-1)
-        if trial.answer(sample).right:
-            return True
-        trial.flat.copy_(trial.original)
-        return False
+def _merged(trial: Trial, sample: Sample, factors: "dict[str, Factors]") -> bool:
+    """Merge the factors, with which the sample is right; return whether it is with the merged weights too.
+
+    Merging writes to every weight, so it is looked first whether it is worth it; and looked again after it, since W h +
+    s b (a.h) and (W + s b a^T) h differ by rounding.
+    """
+    for name, each in factors.items():
+        span = trial.space.span(f"{name}.weight")
+        each.add_product(trial.original[span], out=trial.flat[span])
+    if trial.answer(sample).right:
+        return True
+    trial.flat.copy_(trial.original)
+    return False
 
 
 @dataclass
@@ -126,9 +123,51 @@ class Factors:
         return (self.scale * (entering.to(self.a.dtype) @ self.a)[..., None] * self.b).to(entering.dtype)
 
     @torch.no_grad()
-    def product(self) -> torch.Tensor:
-        """Return the change of the weight (out, in)."""
-        return self.scale * torch.outer(self.b, self.a)
+    def add_product(self, weight: torch.Tensor, out: torch.Tensor) -> None:
+        """Write a weight with its change; both are flat (out * in,)."""
+        shape = len(self.b), len(self.a)
+        if weight.dtype == self.a.dtype:
+            torch.addr(weight.view(shape), self.b, self.a, alpha=self.scale, out=out.view(shape))
+        else:
+            out.copy_(weight + self.scale * torch.outer(self.b, self.a).reshape(-1))
+
+
+def adapted_network(
+    trial: Trial, sample: Sample, layers: dict[str, nn.Linear], factors: dict[str, Factors]
+) -> torch.Tensor:
+    """Return the logits of the adapted network, any network: every layer is run."""
+    with adapted(layers, factors):
+        logits: torch.Tensor = trial.network(sample.image)
+        return logits
+
+
+def adapted_row(
+    trial: Trial, sample: Sample, factors: dict[str, Factors]
+) -> Callable[[], torch.Tensor] | None:
+    """Return what gives the logits of an adapted row of known layers; None where the network is none.
+
+    What goes into the first adapted layer, and what its own weights make of that, is the same at each step: of the
+    thesis' AlexNet a tenth of the weights is left to be read.
+    """
+    row = list(known_layers(trial.network, trial.space).items())
+    first = next((at for at, (name, _) in enumerate(row) if name in factors), None)
+    if first is None:
+        return None
+    with torch.no_grad():
+        entering = sample.image
+        for _, layer in row[:first]:
+            entering = layer(entering)
+        name, layer = row[first]
+        own = layer(entering)
+
+    def logits() -> torch.Tensor:
+        value: torch.Tensor = own + factors[name].output(entering)
+        for other, layer in row[first + 1 :]:
+            out = layer(value)
+            value = out + factors[other].output(value) if other in factors else out
+        return value
+
+    return logits
 
 
 @contextmanager

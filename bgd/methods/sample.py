@@ -1,5 +1,6 @@
 """One labelled image, and what a network says of it: logits of one row, or an error that says what came instead."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +98,7 @@ class Answer:
         logits = sample.judged(logits)
         loss = float(F.cross_entropy(logits, sample.label))
         prediction = int(logits.argmax())
-        finite = bool(torch.isfinite(logits).all())
+        finite = float(logits.abs().max()) < math.inf  # also where one is NaN
         return cls(loss, prediction, finite and prediction == int(sample.label))
 
 
@@ -118,11 +119,17 @@ def checked_image(sample: Sample, parameters: torch.Tensor) -> torch.Tensor:
     return image
 
 
-def checked_logits(network: nn.Module, outputs: Any, sample: Sample) -> torch.Tensor:
+def checked_logits(network: nn.Module, outputs: Any, sample: Sample, last: str = "") -> torch.Tensor:
     """Return a network's outputs for a sample where they are logits (1, C) of classes among which its label is.
 
     Log-probabilities are logits too. Probabilities are not: their cross-entropy is that of a second softmax. They are
-    told by what they are, not negative with a sum of 1, and by the last operation, where its gradient is recorded.
+    told by what they are, not negative with a sum of 1, and by the last operation.
+
+    Args:
+        network: The network, for messages.
+        outputs: What it gives.
+        sample: The sample.
+        last: Name of the operation that the outputs come out of, see `bgd.methods.ending`; empty for unknown.
 
     Raises:
         SampleError: They are something else.
@@ -142,10 +149,9 @@ def checked_logits(network: nn.Module, outputs: Any, sample: Sample) -> torch.Te
         raise SampleError(
             f"sample {sample.index}: label={int(sample.label)}, and the classes of the network are 0 to {classes - 1}"
         )
-    last = outputs.grad_fn.name() if outputs.grad_fn is not None else ""
-    if "Sigmoid" in last:
+    if "sigmoid" in last and "log" not in last:
         raise SampleError(_not_logits(network, "Sigmoid"))
-    if ("Softmax" in last and "Log" not in last) or _are_probabilities(outputs.detach()):
+    if ("softmax" in last and "log" not in last) or _are_probabilities(outputs.detach()):
         raise SampleError(_not_logits(network, "Softmax"))
     return outputs.detach()
 

@@ -3,11 +3,11 @@
 import torch
 
 from bgd.flat import FlatNetwork, NetworkError
+from bgd.outputs import CLOSE, check_alone
 from bgd.patch import bits
 
 # Where other parameters go up to, row by row: first zeros alone; then a slope, for zeros may be what a last layer has.
 OTHERS = (0.0, 0.01)
-CLOSE = 1e-3  # relative difference of two passes over one image that rounding may make
 
 
 @torch.no_grad()
@@ -20,8 +20,8 @@ def check_steady(network: FlatNetwork, original: torch.Tensor, image: torch.Tens
         image: One input (1, ...).
 
     Raises:
-        NetworkError: A pass writes over its input, changes a buffer or a parameter, gives other outputs each time, or
-            gives outputs that do not follow the copy's own parameters.
+        NetworkError: A pass writes over its input, changes a buffer or a parameter, gives other outputs each time or
+            beside other inputs, or gives outputs that do not follow the copy's own parameters.
     """
     passed = image.clone()
     buffers = {name: value.clone() for name, value in network.module.named_buffers()}
@@ -46,6 +46,7 @@ def check_steady(network: FlatNetwork, original: torch.Tensor, image: torch.Tens
         )
     if not torch.allclose(first, network.module(image), rtol=CLOSE, atol=CLOSE, equal_nan=True):
         raise NetworkError("the network gives other outputs for one image from pass to pass in eval mode")
+    check_alone(network.module, first, torch.cat([image, _another(image)]))
     if original.any() and all(torch.equal(first, _elsewhere(network, top, image)) for top in OTHERS):
         raise NetworkError(
             "the outputs do not follow the parameters of a copy of the network: forward was replaced by a function "
@@ -65,6 +66,12 @@ def _elsewhere(network: FlatNetwork, top: float, image: torch.Tensor) -> torch.T
     finally:
         network.link()
     return outputs
+
+
+def _another(image: torch.Tensor) -> torch.Tensor:
+    """Return an input that differs, in sum and size too, and holds no number that a network could not take."""
+    turned = image.flip(tuple(range(1, image.dim())))
+    return 2 * turned if turned.is_floating_point() else turned
 
 
 def _same(now: torch.Tensor, before: torch.Tensor) -> bool:

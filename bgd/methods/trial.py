@@ -1,7 +1,7 @@
 """A trial: a private copy of the network for one method to try changes on, and the correction that comes of it."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,7 +40,7 @@ class Correction:
     altered: int
     steps: int
     reason: str = ""
-    carry: Any = None
+    carry: Any = field(default=None, repr=False)
     forward_passes: int = 0
     backward_passes: int = 0
     seconds: float = 0.0

@@ -17,7 +17,7 @@ from bgd.parameters import ParameterSpace
 from bgd.patch import file, model as models
 from bgd.patch.merge import Changes, Conflict, joint_hashes
 from bgd.patch.model import Verdict
-from bgd.patch.parts import Part, PatchError, bits, sha256
+from bgd.patch.parts import Part, PatchError, bits, differing, sha256
 from bgd.patch.table import table
 
 if TYPE_CHECKING:
@@ -53,10 +53,7 @@ class Patch:
     @classmethod
     def between(cls, space: ParameterSpace, before: torch.Tensor, after: torch.Tensor) -> "Patch":
         """Return the patch that leads from one flat parameter vector (|W|,) to another."""
-        indices = (before != after).nonzero().flatten()
-        old, new = before[indices], after[indices]
-        kept = bits(old) != bits(new)  # NaN that stays NaN is no change
-        return cls(space, indices[kept], old[kept], new[kept])
+        return cls(space, *differing(before, after))
 
     @classmethod
     def sparse(
@@ -109,6 +106,9 @@ class Patch:
     def __len__(self) -> int:
         """Number of parameters whose value differs: L0 of the change."""
         return len(self.indices)
+
+    def __repr__(self) -> str:
+        return f"Patch({len(self):,} parameters of {', '.join(self.tensors) or 'nothing'})"
 
     @property
     def tensors(self) -> list[str]:

@@ -126,7 +126,13 @@ def find(model: nn.Module, parts: Sequence[Part]) -> list[Site]:
 
     Raises:
         PatchError: A tensor is not there or cannot hold the patch's values, or two are one with different changes.
+        TypeError: It is no model.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"the model is a {type(model).__name__}, and an nn.Module is wanted; a flat vector has apply and revert, "
+            "without an underscore"
+        )
     parameters = dict(model.named_parameters(remove_duplicate=False))
     found = names([part.name for part in parts], parameters)
     sites = [Site(part, name, parameters[name]) for part, name in zip(parts, found, strict=True)]

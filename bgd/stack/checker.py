@@ -9,6 +9,7 @@ from torch import nn
 from bgd.corrector import Labels, labels_of
 from bgd.errors import ConfigError
 from bgd.flat import FlatNetwork
+from bgd.methods.ending import ending
 from bgd.methods.sample import Sample, checked_image, checked_logits
 from bgd.methods.steady import check_steady
 from bgd.modes import ordinary
@@ -100,7 +101,8 @@ class Checker:
         for place, label in enumerate(fix.labels):
             sample = _sample(place, inputs, label)
             image = checked_image(sample, self._network.flat)
-            logits = checked_logits(self.module, self.module(image), sample)
+            outputs, last = ending(self.module, image)
+            logits = checked_logits(self.module, outputs, sample, last)
             fix.goal.check(logits.shape[1])
             with torch.no_grad():
                 if not fix.goal.met(logits, label, partial(passed, self.module, image)):

@@ -109,6 +109,8 @@ class Stack:
         Raises:
             ConfigError: There is none.
         """
+        if isinstance(number, bool):  # which counts as 0 or 1
+            raise ConfigError(f"fix={number!r}: the number of a fix is wanted")
         found = [each for each in self._fixes if each.number == number]
         if not found:
             numbers = ", ".join(str(each.number) for each in self._fixes) or "none"

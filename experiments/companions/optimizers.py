@@ -152,7 +152,7 @@ class Curved:
             package = importlib.import_module("pytorch_optimizer")
         except ImportError as error:
             raise ConfigError(
-                f"optimizer.kind={self.kind!r} is of a package that is not here: pip install 'pytorch_optimizer>=4.1'"
+                f"optimizer.kind={self.kind!r} is of a package that is not here: pip install 'bgd[companions]'"
             ) from error
         chosen = getattr(package, self.kind, None)
         if chosen is None:

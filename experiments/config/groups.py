@@ -18,6 +18,12 @@ GROUPS = "groups"  # a method's: which presets run it; no argument and no part o
 FILES = "files"  # a preset's: what is made from its runs, under the output folder and without suffix
 
 
+def choices_in(group: str) -> list[str]:
+    """Return the names of a group's choices."""
+    folder = CONF / group
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+
+
 def methods_in(group: str) -> tuple[str, ...]:
     """Find the methods of a group, by name.
 

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bgd.errors import ConfigError, first_line, nearest
 from experiments.config.build import NAME
-from experiments.config.groups import CONF, FILES, methods_in
+from experiments.config.groups import CONF, FILES, choices_in, methods_in
 
 GROUPS = ("network", "method", "setting", "probe", "variant", "profile", "experiment")
 OPTIONAL = ("probe", "variant", "experiment")
@@ -26,12 +26,6 @@ NOT_CHOSEN = tuple(f"{group}=null" for group in OPTIONAL)
 COMPONENTS = ("network", "method", "setting", "probe", "scale")  # what builds them knows every key
 SWEEP = ("-m", "--multirun")
 METHOD_ONLY = ("method", "variant", "setting", "seed")  # with a probe these mean nothing
-
-
-def choices_in(group: str) -> list[str]:
-    """Return the names of a group's choices."""
-    folder = CONF / group
-    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
 
 
 def preset_params(preset: str) -> dict[str, Any]:

@@ -2,14 +2,26 @@
 
 import statistics
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
-from experiments.config.spec import RunSpec
 from experiments.records.schema import Header, subject
 from experiments.records.store import Store
 
 Kind = tuple[str, str, str, int]  # network, setting, method, how many images are evaluated
 TYPICAL_ERRORS = 700  # samples of a run that takes them all, before N0 is known
+
+
+class Planned(Protocol):
+    """What a plan asks of a run: a `RunSpec`, or what is known of one without composing it."""
+
+    @property
+    def identity(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
+    def run_id(self) -> str: ...  # noqa: D102
+    @property
+    def base_id(self) -> str: ...  # noqa: D102
+    @property
+    def bench_id(self) -> str: ...  # noqa: D102
 
 
 def kind_of(spec: dict[str, Any]) -> Kind:
@@ -26,21 +38,21 @@ def seconds_per_sample(headers: Iterable[Header]) -> dict[Kind, float]:
     return {kind: statistics.fmean(values) for kind, values in seen.items()}
 
 
-def samples_in(spec: RunSpec) -> int:
+def samples_in(run: Planned) -> int:
     """Return how many samples a run has, as far as that is known before its N0."""
-    return spec.scale.samples or TYPICAL_ERRORS
+    return run.identity["scale"]["samples"] or TYPICAL_ERRORS
 
 
-def cost_of_sample(spec: RunSpec, costs: dict[Kind, float]) -> float:
+def cost_of_sample(run: Planned, costs: dict[Kind, float]) -> float:
     """Return the seconds of one core that a sample of a run takes.
 
     By what its kind took, else by the mean over its network, else a second.
     """
-    kind = kind_of(spec.identity)
+    kind = kind_of(run.identity)
     alike = [seconds for (network, *_), seconds in costs.items() if network == kind[0]]
     return costs.get(kind, statistics.fmean(alike) if alike else 1.0)
 
 
-def cost_of(spec: RunSpec, costs: dict[Kind, float], store: Store) -> float:
+def cost_of(run: Planned, costs: dict[Kind, float], store: Store) -> float:
     """Return the seconds of one core that the rest of a run takes."""
-    return max(0, samples_in(spec) - store.done_rows(spec.run_id)) * cost_of_sample(spec, costs)
+    return max(0, samples_in(run) - store.done_rows(run.run_id)) * cost_of_sample(run, costs)

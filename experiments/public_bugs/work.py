@@ -16,7 +16,7 @@ from experiments.public_bugs.subject import Source
 from experiments.public_bugs.subjects import subject_of
 from experiments.records.public_bugs import Job, write_rows
 
-LIBRARIES = ("torch", "numpy", "scipy", "onnx", "onnxruntime")
+LIBRARIES = ("torch", "numpy", "scipy", "numba", "onnx", "onnxruntime")
 
 
 def work(package: str, jobs: Sequence[Job], settings: Settings) -> None:

@@ -17,8 +17,14 @@ log = logging.getLogger(__name__)
 REFERENCE_RECORDS = Path(__file__).parents[2] / "outputs" / "reference"
 
 PARTIAL = "--partial (PARTIAL=1 with make) for what is there"
+PARTIAL_HELP = "take this clone's runs even where some are missing, not the committed ones in their place"
 
 Members = Mapping[str, Sequence[str]]  # the run ids of each preset
+
+
+def output_of(profile: str, chosen: Path | None = None) -> Path:
+    """Return the output folder of a profile."""
+    return chosen or Path("outputs", *(["smoke"] if profile == "smoke" else []))
 
 
 def reference_folder(profile: str) -> Path:

@@ -6,7 +6,7 @@ Nothing here imports torch.
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -357,21 +357,27 @@ def plain(value: Header | Row | Measurement) -> dict[str, Any]:
 
     A row without `generality` or `survival` has no such key, so that one from before is written as it was read.
     """
-    found = asdict(value)
+    found: dict[str, Any] = _rounded(value)
     if isinstance(value, Row):
         for key in ("generality", "survival"):
             if found[key] is None:
                 del found[key]
-    rounded: dict[str, Any] = _rounded(found)
-    return rounded
+    return found
 
 
 def _rounded(value: Any) -> Any:
-    """Round every number to 10 significant digits: more than float32 and any measurement here have."""
+    """Return a record as objects of JSON, every number to 10 significant digits.
+
+    That is more than float32 and any measurement here have.
+    """
     if isinstance(value, float):
         return float(f"{value:.10g}")
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, (int, str)):
+        return value
     if isinstance(value, (list, tuple)):
         return [_rounded(item) for item in value]
+    if is_dataclass(value):
+        return {key: _rounded(item) for key, item in vars(value).items()}
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
     return value

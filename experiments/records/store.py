@@ -23,7 +23,7 @@ from experiments.records.writer import FAILED, HEADER, PARTIAL, ROWS, Writer, as
 
 log = logging.getLogger(__name__)
 
-LOCK, PRESETS = ".lock", "presets."  # what else is beside the runs
+LOCK, PRESETS, PLANS = ".lock", "presets.", "plan."  # what else is beside the runs
 Stamp = tuple[tuple[int, int, int], ...]
 
 
@@ -208,7 +208,9 @@ def _stamp(folder: Path) -> Stamp:
 
 
 def _is_known(name: str) -> bool:
-    """Return whether a name is that of something beside the runs: a failure, a lock, a list of presets."""
+    """Return whether a name is that of something beside the runs: a failure, a lock, a list of presets, a plan."""
     return (
-        name.endswith((FAILED, LOCK, PARTIAL, ".writing")) or ".damaged-" in name or name.startswith(PRESETS)
+        name.endswith((FAILED, LOCK, PARTIAL, ".writing"))
+        or ".damaged-" in name
+        or name.startswith((PRESETS, PLANS))
     )

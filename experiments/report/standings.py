@@ -1,7 +1,8 @@
 """What a correction by each contender costs, over the same samples for all of a network: numbers, and aims for them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,11 @@ from experiments.report.knowledge import Knowledge, level_rank
 from experiments.report.numbers import format_count, format_number, listing
 from experiments.report.scope import Scope, describe_listed
 from experiments.report.statistics import Interval, bootstrap_mean
-from experiments.report.strips import LOW
+from experiments.report.tails import LOW
 
 # Presets: each method as it is; those with a budget at every budget; those with a keep-set at sizes of it.
 FRONTIER = ("frontier_points", "frontier_curves", "frontier_threshold", "frontier_keep")
+NOBODY: Mapping[str, float] = MappingProxyType({})  # looked at corrections in other arithmetics
 DIGITS = 12  # of a mean of accuracies; what is beyond is rounding
 ROUNDING = 10.0**-DIGITS
 
@@ -33,7 +35,10 @@ class Standing(Levelled):
         POC: Percentage of corrections, in %, those already right included.
         changed_median, changed_max: Parameters whose value differs, over the corrections.
         dTA_mean, dTA_interval, dTA_p5, dTA_worst: Change of the test accuracy, in [-1, 1], over the corrections.
+        untouched: Change of the accuracy on images that are not on the work list, the mean over the corrections.
         broken: Test images from right to wrong, the mean over the corrections.
+        survived: How many of the corrections are right in every other arithmetic that was looked at, in %; None where
+            none was.
         seconds: Of the search, the median over all samples.
     """
 
@@ -46,7 +51,9 @@ class Standing(Levelled):
     dTA_interval: Interval | None = None
     dTA_p5: float | None = None
     dTA_worst: float | None = None
+    untouched: float | None = None
     broken: float | None = None
+    survived: float | None = None
     seconds: float | None = None
 
 
@@ -78,9 +85,15 @@ def describe_same_samples(scope: Scope, frames: Frames) -> list[str]:
     return list(scope.by_network(frames, about))
 
 
-def standings(frames: Frames, knowledge: Knowledge) -> list[Standing]:
-    """Rank the contenders of a network's `same_samples`: those that know least first, then by harm, the least first."""
-    return sorted(map(_standing, entrants(frames, knowledge)), key=_place)
+def standings(frames: Frames, knowledge: Knowledge, survived: Mapping[str, float] = NOBODY) -> list[Standing]:
+    """Rank the contenders of a network's `same_samples`: those that know least first, then by harm, the least first.
+
+    Args:
+        frames: Of the network.
+        knowledge: The level of each method.
+        survived: How many of a run's corrections survive elsewhere, in %, by run id.
+    """
+    return sorted((_standing(each, survived) for each in entrants(frames, knowledge)), key=_place)
 
 
 def _place(item: Standing) -> tuple[object, ...]:
@@ -88,11 +101,20 @@ def _place(item: Standing) -> tuple[object, ...]:
     return (level_rank(item.level), -mean, item.contender.label, item.contender.budget)
 
 
-def _standing(entrant: Entrant) -> Standing:
+def _standing(entrant: Entrant, survived: Mapping[str, float]) -> Standing:
     contender, samples = entrant.contender, entrant.part.samples
     chosen = samples[metrics.corrected(samples)]
     share, seconds = 100 * float(metrics.correct(samples).mean()), float(samples["search_seconds"].median())
-    known = Standing(contender, entrant.level, len(samples), len(chosen), share, seconds=seconds)
+    shares = [survived[each] for each in entrant.part.runs["run_id"] if each in survived]
+    known = Standing(
+        contender,
+        entrant.level,
+        len(samples),
+        len(chosen),
+        share,
+        survived=min(shares, default=None),
+        seconds=seconds,
+    )
     if chosen.empty:
         return known
     change = metrics.test_accuracy_change(chosen)
@@ -105,6 +127,7 @@ def _standing(entrant: Entrant) -> Standing:
         dTA_interval=bootstrap_mean(change, chosen["seed"], chosen["index"], *name),
         dTA_p5=float(np.percentile(change, LOW)),
         dTA_worst=float(change.min()),
+        untouched=metrics.measure(chosen, metrics.METRICS["untouched_dTA"]).mean,
         broken=float(chosen["broken"].mean()),
     )
 

@@ -18,8 +18,8 @@ from experiments.report.sheet import Block, bracketed
 from experiments.report.standings import Standing, describe_same_samples, number_text, same_samples, standings
 from experiments.report.statistics import Interval, bootstrap_mean
 from experiments.report.style import network_label
+from experiments.report.survivors import OWN
 
-OWN = "own"  # in the place of an arithmetic: the network's own
 COST = ("changed_median", "dTA_mean", "dTA_worst")  # of a standing
 AS_IT_IS = "Each method as its yaml has it"
 

@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from experiments.records.archive import Records
-from experiments.report.assemble import PAGES, assemble
+from experiments.report.assemble import Report, assemble
 from experiments.report.build import SOURCE, build, is_from, names_of
 from experiments.report.claims import compare_verdicts
 from experiments.report.frames import ReportError
 from experiments.report.overview import HEADLINE
-from experiments.thesis.report import LEDGER, REPORT, VERDICTS
-from experiments.thesis.tables import PAPER
+from experiments.report.provenance import FRAGMENT
+from experiments.thesis.report import LEDGER, ON_CHAPTER_4, REPORT, VERDICTS
+from experiments.thesis.tables import CHAPTER_4, PAPER
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+FIRST = "thesis"  # folder of what is of the thesis alone, while the other runs are being made
 PUBLISHED = "laptop"  # the profile whose table is in docs/results.md
 
 
@@ -27,6 +29,32 @@ def publish(records: Records, output: Path, source: str) -> list[str]:
 def report(records: Records, output: Path) -> list[str]:
     """Write the report under `output`, where its tables and figures are; return lines that say what was written."""
     return _counted(assemble(records, PAPER, REPORT, output))
+
+
+def first_presets() -> set[str]:
+    """Find the presets whose runs the thesis' tables are made from, and what the report says of its chapter."""
+    return {preset for part in (*CHAPTER_4, *ON_CHAPTER_4) for preset in part.presets}
+
+
+def publish_first(records: Records, output: Path, source: str) -> list[str]:
+    """Write what is of the thesis' chapter alone into `output/thesis`: tables, figures and a report of their own.
+
+    The other tables, figures and the report stay as they are until they can be made whole.
+    """
+    folder = output / FIRST
+    parts = [part for part in PAPER if part in CHAPTER_4]
+    said = tuple(part for part in REPORT.parts if part in ON_CHAPTER_4)
+    names = {*names_of(parts), *names_of(said), SOURCE, FRAGMENT}
+    documents = (document.of(names) for document in REPORT.documents)
+    report = Report(said, tuple(document for document in documents if document.chapters))
+    written = build(records, parts, folder, source)
+    return _counted([*written, *assemble(records, parts, report, folder)])
+
+
+def is_first_published(run_ids: Iterable[str], output: Path) -> bool:
+    """Return whether what is of the thesis' chapter is in `output/thesis`, from the runs with these ids."""
+    parts = [part for part in PAPER if part in CHAPTER_4]
+    return is_from(run_ids, output / FIRST, names_of(parts), REPORT.pages[0])
 
 
 def _counted(written: Iterable[Path]) -> list[str]:
@@ -42,7 +70,7 @@ def is_published(run_ids: Iterable[str], output: Path) -> bool:
 
 def is_reported(run_ids: Iterable[str], output: Path) -> bool:
     """Return whether the report is there, from the runs with these ids."""
-    return is_from(run_ids, output, REPORT.names, PAGES[0])
+    return is_from(run_ids, output, REPORT.names, REPORT.pages[0])
 
 
 def verdicts(records: Records) -> bytes:

@@ -1,5 +1,7 @@
 """What is judged beside the tables and figures, and the report of it all: `report.yaml` has its order and words."""
 
+from pathlib import Path
+
 from experiments.records.strict import build_as, read_yaml
 from experiments.report.accumulation import Accumulation
 from experiments.report.assemble import Report
@@ -11,6 +13,7 @@ from experiments.report.one_correction import Distributions, SideEffects
 from experiments.report.opening import Opening
 from experiments.report.overview import Headline
 from experiments.report.page import Document
+from experiments.report.part import Part
 from experiments.report.public_bugs import PublicBugs
 from experiments.report.training_loss import TrainingLoss
 from experiments.thesis.tables import OVERVIEW, RANKS, REFERENCE, TABLE_METHODS, TABLES, THESIS
@@ -18,21 +21,30 @@ from experiments.thesis.tables import OVERVIEW, RANKS, REFERENCE, TABLE_METHODS,
 FOLDER = REFERENCE.parents[1]
 VERDICTS = REFERENCE.with_name("verdicts.json")  # what `make verify` holds the records against
 
+
+def read_documents(path: Path) -> tuple[Document, ...]:
+    """Read the documents of the report, which share the looks of the verdicts.
+
+    Raises:
+        ConfigError: A key is unknown or missing.
+    """
+    data = read_yaml(path)
+    return tuple(build_as(Document, {**one, "badges": data["badges"]}, "report") for one in data["documents"])
+
+
 LEDGER = Claims(path=FOLDER / "claims.yaml")
 
+# What is said of the thesis' chapter: its claims, its numbers beside ours, and what its methods do.
+ON_CHAPTER_4: tuple[Part, ...] = (
+    LEDGER,
+    Comparison(TABLES, RANKS, REFERENCE),
+    TrainingLoss(THESIS, methods=TABLE_METHODS),
+    Distributions(THESIS, methods=TABLE_METHODS),
+    SideEffects(THESIS, methods=TABLE_METHODS),
+    Accumulation(THESIS, methods=TABLE_METHODS),
+    Headline(THESIS, OVERVIEW.presets),
+)
 REPORT = Report(
-    (
-        Gallery(),  # takes longest
-        Opening(),
-        LEDGER,
-        Comparison(TABLES, RANKS, REFERENCE),
-        TrainingLoss(THESIS, methods=TABLE_METHODS),
-        Distributions(THESIS, methods=TABLE_METHODS),
-        SideEffects(THESIS, methods=TABLE_METHODS),
-        Accumulation(THESIS, methods=TABLE_METHODS),
-        Headline(THESIS, OVERVIEW.presets),
-        PublicBugs(),
-        Companions(),
-    ),
-    build_as(Document, read_yaml(FOLDER / "report.yaml"), "report"),
+    (Gallery(), Opening(), *ON_CHAPTER_4, PublicBugs(), Companions()),  # the gallery takes longest
+    read_documents(FOLDER / "report.yaml"),
 )

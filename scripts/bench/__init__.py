@@ -14,7 +14,9 @@ outputs/bases, networks are trained on the tiny subset for some seconds.
 | `subjects.py` | the networks that are measured, their images and samples, their work from the layers' shapes |
 | `evaluation.py` | an edit of each layer: full pass beside incremental, reloading and accumulating, and the targets |
 | `search.py` | what a search is made of: a forward pass, a gradient, draws |
-| `large.py`, `one_search.py` | BGD-II on large networks of torchvision's, beside an earlier commit (`--against`) |
+| `large.py`, `one_search.py` | BGD-II on large networks of torchvision's, beside an earlier commit |
+| `against.py`, `one_base.py`, `one_process.py` | whole runs by this tree and by an earlier commit (`--against REV`) |
+| `checkout.py` | the tree of an earlier commit |
 | `methods.py`, `obvious.py` | each method: its search, and the evaluation of the patches it made |
 | `growth.py` | cost against the number of images and the network's width, with a figure |
 | `thesis.py` | what `make reproduce PROFILE=thesis` would take here |

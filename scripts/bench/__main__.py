@@ -10,12 +10,19 @@ import torch
 
 from bgd.errors import ConfigError
 from experiments.mnist.data import DataError
-from scripts.bench import evaluation, growth, large, methods, search, thesis
+from scripts.bench import against, descents, evaluation, growth, large, methods, search, small, thesis
 from scripts.bench.machine import Machine
 from scripts.bench.options import Options, parse
 from scripts.bench.subjects import Subject, subject
 from scripts.bench.tables import write
 from scripts.bench.timing import say
+
+BENCHES = {  # of a network
+    "evaluation": evaluation.bench,
+    "search": search.bench,
+    "methods": methods.bench,
+    "growth": growth.bench,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     try:
         _run(options)
-    except (ConfigError, DataError, evaluation.Different) as error:
+    except (ConfigError, DataError, evaluation.Different, against.Ended) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -40,9 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: Options) -> None:
     machine = Machine.measure(options.threads)
     print(f"\n{machine.text()}\n", flush=True)
+    if against.PART in options.parts:
+        _against(options, machine)
+    parts = [part for part in options.parts if part != against.PART]
+    if not parts:
+        return
     subjects = [subject(name, options) for name in options.networks]
     found: dict[str, list[dict[str, object]]] = {}
-    for part in options.parts:
+    for part in parts:
         if part == "large":
             path = options.folder / "large.json"
             networks = large.bench(options.against, options.corrections)
@@ -59,6 +71,20 @@ def _run(options: Options) -> None:
         say(f"written: {growth.draw(found['growth'], machine, options.folder)}")
 
 
+def _against(options: Options, machine: Machine) -> None:
+    """Compare with an earlier commit; lines of another look at the same commit stay where these have none."""
+    path, found = options.folder / "against.json", against.bench(options)
+    kept = json.loads(path.read_text()) if path.exists() else {"against": None, "rows": []}
+    if kept["against"] == options.against:
+        found["rows"] = [
+            *(row for row in kept["rows"] if row["name"] not in options.rows),
+            *found["rows"],
+        ]
+    head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    write(path, head | {"machine": machine.json()} | found)
+    say(f"written: {path}")
+
+
 def _others(path: Path, options: Options) -> list[dict[str, object]]:
     """Return an earlier bench's results for the networks that this one leaves out."""
     before = json.loads(path.read_text())["networks"] if path.exists() else []
@@ -73,14 +99,12 @@ def _measure(
     found: dict[str, list[dict[str, object]]],
 ) -> list[dict[str, object]]:
     """Return a part's results, for each network."""
-    if part == "evaluation":
-        return [evaluation.bench(one, machine) for one in subjects]
-    if part == "search":
-        return [search.bench(one, machine) for one in subjects]
-    if part == "methods":
-        return [methods.bench(one, machine) for one in subjects]
-    if part == "growth":
-        return [growth.bench(one, machine) for one in subjects]
+    if part == "small":
+        return [small.bench(one) for one in subjects if one.name == "mlp"]
+    if part == "descents":
+        return [descents.bench(one, machine) for one in subjects if one.name == "alexnet"]
+    if part in BENCHES:
+        return [BENCHES[part](one, machine) for one in subjects]
     return thesis.estimate(found["methods"], subjects, machine)
 
 

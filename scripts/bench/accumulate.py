@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from bgd import rng
-from bgd.evaluation import IncrementalEvaluator
+from bgd.evaluation import ForkingEvaluator
 from bgd.methods.base import Method, Problem, Sample
 from scripts.bench.subjects import Subject
 
@@ -26,7 +26,7 @@ class Chain:
     already_right: int = 0
 
 
-def chain(subject: Subject, method: Method, evaluator: IncrementalEvaluator, budget: float) -> Chain:
+def chain(subject: Subject, method: Method, evaluator: ForkingEvaluator, budget: float) -> Chain:
     """Correct the samples in turn, with an evaluator of one's own; stop when the budget in seconds is spent."""
     found, problem = Chain(), subject.problem()
     _ = problem.mean_gradient, evaluator.base
@@ -47,7 +47,7 @@ def chain(subject: Subject, method: Method, evaluator: IncrementalEvaluator, bud
 
 
 def _turn(
-    problem: Problem, method: Method, evaluator: IncrementalEvaluator, sample: Sample
+    problem: Problem, method: Method, evaluator: ForkingEvaluator, sample: Sample
 ) -> tuple[float, float, bool]:
     """Correct a sample and move to the corrected network; return the seconds of both, and whether it moved."""
     started = perf_counter()

@@ -5,7 +5,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from time import perf_counter
 
-from bgd.evaluation import Evaluation, FullEvaluator, IncrementalEvaluator
+from bgd.evaluation import Evaluation, ForkingEvaluator, FullEvaluator
 from bgd.patch import Patch
 from scripts.bench import tables, targets
 from scripts.bench.machine import Machine
@@ -68,7 +68,7 @@ def check(fast: Evaluation, full: Evaluation, what: str) -> None:
         raise Different(f"{what}: {others} of {len(full.predictions)} predictions differ from the full pass'")
 
 
-def accumulating(fast: IncrementalEvaluator, pairs: list[Pair], budget: float = BUDGET) -> float:
+def accumulating(fast: ForkingEvaluator, pairs: list[Pair], budget: float = BUDGET) -> float:
     """Return the seconds of a move to a patched network and its evaluation; the network ends as it was.
 
     The median over some edits of the least of some times of each, there and back.
@@ -89,7 +89,7 @@ def accumulating(fast: IncrementalEvaluator, pairs: list[Pair], budget: float = 
     return statistics.median_low(each)
 
 
-def reloading(fast: IncrementalEvaluator, pairs: list[Pair], budget: float = BUDGET) -> tuple[float, float]:
+def reloading(fast: ForkingEvaluator, pairs: list[Pair], budget: float = BUDGET) -> tuple[float, float]:
     """Return the seconds of an evaluation, and what the first one took besides, to keep values.
 
     The median over some edits of the least of some times of each.
@@ -135,7 +135,7 @@ def bench(subject: Subject, machine: Machine) -> dict[str, object]:
     }
 
 
-def _checked(full: FullEvaluator, fast: IncrementalEvaluator, patch: Patch, layer: str) -> float:
+def _checked(full: FullEvaluator, fast: ForkingEvaluator, patch: Patch, layer: str) -> float:
     """Compare the two ways on a patch; return the seconds of the full one."""
     found: list[Evaluation] = []
     seconds = once(lambda: found.append(full.after(patch)))
@@ -150,7 +150,7 @@ def _row(
     count: int,
     pairs: list[Pair],
     full: float,
-    fast: IncrementalEvaluator,
+    fast: ForkingEvaluator,
 ) -> Row:
     one, keeping = reloading(fast, pairs)
     moved = accumulating(fast, pairs)

@@ -5,9 +5,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from bgd import rng
 from bgd.methods.bgd.prior import GradientPrior, Magnitude, Sampler
 from bgd.parameters import ParameterSpace
 from scripts.bench import tables
+from scripts.bench.checkout import ROOT, checked_out
 from scripts.bench.tables import milliseconds, times
 from scripts.bench.targets import LARGE, word
 from scripts.bench.timing import least, say
@@ -24,7 +22,6 @@ from scripts.bench.timing import least, say
 NETWORKS = ("resnet18", "mobilenet_v3_large", "vit_b_16")
 MANY = 86_000_000  # parameters to draw from: those of ViT-B/16
 DRAWS = 20
-ROOT = Path(__file__).parents[2]
 
 
 def bench(against: str, samples: int) -> list[dict[str, Any]]:
@@ -35,7 +32,7 @@ def bench(against: str, samples: int) -> list[dict[str, Any]]:
         samples: Corrections of each network.
     """
     found, rows = [], []
-    with _checked_out(against) as earlier:
+    with checked_out(against) as earlier:
         for name in NETWORKS:
             say(f"{name}: {samples} corrections by BGD-II, here and at {against}")
             here, there = (_run(tree, name, samples) for tree in (ROOT, earlier))
@@ -125,14 +122,3 @@ def _run(tree: Path, name: str, samples: int) -> dict[str, Any]:
     done = subprocess.run(command, env=environment, cwd=tree, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-@contextmanager
-def _checked_out(commit: str) -> Iterator[Path]:
-    """Give a folder with the tree of a commit, inside the block."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        archive = subprocess.run(
-            ["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE, check=True
-        ).stdout
-        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
-        yield Path(folder)

@@ -4,7 +4,7 @@ import statistics
 from dataclasses import asdict, dataclass, field
 
 from bgd import rng
-from bgd.evaluation import FullEvaluator, IncrementalEvaluator
+from bgd.evaluation import ForkingEvaluator, FullEvaluator
 from bgd.methods.base import Method
 from bgd.patch import Patch
 from experiments.config.build import build
@@ -142,7 +142,7 @@ def _measure(
     name: str,
     method: Method,
     full: FullEvaluator,
-    fast: IncrementalEvaluator,
+    fast: ForkingEvaluator,
     verified: bool,
 ) -> Found:
     found = Found(name)

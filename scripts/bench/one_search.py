@@ -47,6 +47,9 @@ def network_of(name: str) -> torch.nn.Module:
 
 def measure(name: str, count: int) -> dict[str, Any]:
     """Return seconds of a forward pass and of each search, and the memory beyond the network."""
+    from bgd.methods.base import Problem, Sample  # the code of the library is no memory of a search
+    from bgd.methods.bgd.search import SubsetSearch
+
     network = network_of(name)
     size = sum(parameter.nbytes for parameter in network.parameters())
     image = torch.randn(1, 3, SIZE, SIZE)
@@ -58,9 +61,6 @@ def measure(name: str, count: int) -> dict[str, Any]:
     if not count:
         torch.nn.functional.cross_entropy(network(image), logits.argmin(1)).backward()
         return found | {"beyond_bytes": memory("VmHWM") - before}
-    from bgd.methods.base import Problem, Sample
-    from bgd.methods.bgd.search import SubsetSearch
-
     problem, searches = Problem(network), []
     second = logits[0].topk(2).indices[1:]
     for index in range(count):

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from bgd.errors import nearest
 
-PARTS = ("evaluation", "search", "large", "methods", "growth", "thesis")
+PARTS = ("evaluation", "search", "small", "descents", "large", "methods", "growth", "thesis", "against")
+ALONE = "against"  # hours: only where it is asked for
+ROWS = ("search", "in_a_row", "least_harm", "dense", "descents", "start", "profile")  # of `against`
 NETWORKS = ("mlp", "alexnet")
 FULL = 64_000  # images: all of D and the test set, as in the thesis
 IMAGES = {"mlp": FULL, "alexnet": 2_000}  # by default: some minutes on two cores
@@ -30,8 +32,11 @@ class Options:
         memory: Bytes that the incremental evaluator may keep.
         data: Folder of MNIST.
         output: Folder of `bases/` and `bench/`.
-        against: Commit that `large` measures beside this one.
+        against: Commit that `large` and `against` measure beside this one.
         corrections: Of each network of `large`.
+        of_each: Samples of each run of `against`; None for as many as its targets are for.
+        repeats: Of each process of `against`.
+        rows: Some of `ROWS`.
     """
 
     images: dict[str, int]
@@ -44,6 +49,9 @@ class Options:
     output: Path
     against: str = AGAINST
     corrections: int = 10
+    of_each: int | None = None
+    repeats: int = 5
+    rows: tuple[str, ...] = ROWS
 
     @property
     def folder(self) -> Path:
@@ -62,7 +70,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     """Read the command line; what is wrong with it is said with the nearest valid choice."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    for key in ("images", "samples", "threads", "memory"):
+    for key in ("images", "samples", "threads", "memory", "repeats"):
         value = getattr(given, key)
         if value is not None and value < 1:
             parser.error(f"--{key} {value}: must be at least 1")
@@ -70,7 +78,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         parser.error(f"--images {given.images}: must be at least 10, for training and test images")
     if given.full and given.images is not None:
         parser.error(f"--full is --images {FULL}: give one of them")
-    parts = _chosen(parser, "parts", given.parts, PARTS)
+    usual = [part for part in PARTS if part != ALONE] if given.against is None else [ALONE]
+    parts = _chosen(parser, "parts", given.parts or ",".join(usual), PARTS)
     if "thesis" in parts and "methods" not in parts:
         parts = tuple(part for part in PARTS if part in (*parts, "methods"))  # it scales what they took
     images = FULL if given.full else given.images
@@ -83,8 +92,11 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         memory=(given.memory or (16 if given.full else 6)) * GIB,
         data=given.data,
         output=given.output,
-        against=given.against,
+        against=given.against or AGAINST,
         corrections=given.samples or 10,
+        of_each=given.samples,
+        repeats=given.repeats,
+        rows=_chosen(parser, "rows", given.rows, ROWS),
     )
 
 
@@ -101,12 +113,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--samples", type=int, help=f"that each method corrects; default {SAMPLES}")
     parser.add_argument("--threads", type=int, help="of the evaluation; default: all cores")
-    parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
+    parser.add_argument("--parts", help=f"some of {','.join(PARTS)}; default: all but {ALONE}")
     parser.add_argument("--networks", default=",".join(NETWORKS), help=f"some of {','.join(NETWORKS)}")
     parser.add_argument(
         "--memory", type=int, help="GiB that the incremental evaluator may keep; 6, 16 with --full"
     )
-    parser.add_argument("--against", default=AGAINST, help=f"commit beside this one, of `large`; {AGAINST}")
+    parser.add_argument(
+        "--against", help=f"a commit to run the same rows as this tree ({AGAINST}); also of --parts large"
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="of each process of --against; fewer: a look")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"of --against: some of {','.join(ROWS)}")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("BGD_DATA", "data")))
     parser.add_argument("--output", type=Path, default=Path(os.environ.get("BGD_OUTPUT", "outputs")))
     return parser

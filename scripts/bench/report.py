@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report.render import markdown
+from scripts.bench.against import cells
 from scripts.bench.tables import milliseconds, percent, times
 
 FOLDER, DOCUMENT = Path("outputs", "bench"), Path("docs", "performance.md")
@@ -112,7 +113,24 @@ def thesis(found: Json) -> str:
     return f"{'; '.join(totals)}.\n\n{markdown(header, lines, texts=3)}"
 
 
+def against(found: Json) -> str:
+    """Return the table of this tree beside an earlier commit."""
+    header = ["what", "method", "seconds of", "samples", "images", f"at {found['against']}", "now", "ratio", "target",
+              "holds", "whole process", "its cores", "memory (GiB)", "before", "same change"]  # fmt: skip
+    lines = []
+    for row in found["rows"]:
+        line = list(cells(row))
+        lines.append([*line[:9], HOLDS[row["holds"]], *line[10:]])
+    repeats = f"medians of {found['repeats']}" if found["repeats"] > 1 else "once each"
+    said = (
+        f"Seconds of a sample, or of all cores where there are no samples; {repeats}. "
+        "`whole process` and `its cores`: the same ratio, of the time of the whole process and of its cores."
+    )
+    return f"{said}\n\n{markdown(header, lines, texts=3)}"
+
+
 PARTS: dict[str, Callable[[Json], str]] = {
+    "against": against,
     "evaluation": evaluation,
     "large": large,
     "methods": methods,
@@ -123,10 +141,14 @@ PARTS: dict[str, Callable[[Json], str]] = {
 def update(text: str, folder: Path) -> str:
     """Return a document with what stands between `bench:PART` and `/bench:PART` made from a folder's json.
 
+    What was not measured yet stays as it is.
+
     Raises:
         KeyError: The document has no such place for a part.
     """
     for part, table in PARTS.items():
+        if not (folder / f"{part}.json").exists():
+            continue
         found = json.loads((folder / f"{part}.json").read_text())
         first, last = f"<!-- bench:{part} -->", f"<!-- /bench:{part} -->"
         place = re.compile(f"{first}.*?{last}", re.DOTALL)
@@ -139,9 +161,8 @@ def update(text: str, folder: Path) -> str:
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Update the document."""
-    missing = [part for part in PARTS if not (FOLDER / f"{part}.json").exists()]
-    if missing:
-        print(f"error: no {FOLDER}/{missing[0]}.json: make bench", file=sys.stderr)
+    if not any((FOLDER / f"{part}.json").exists() for part in PARTS):
+        print(f"error: nothing in {FOLDER}: make bench", file=sys.stderr)
         return 2
     DOCUMENT.write_text(update(DOCUMENT.read_text(), FOLDER))
     print(f"{DOCUMENT} updated")

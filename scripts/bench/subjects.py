@@ -8,13 +8,13 @@ from torch import nn
 
 from bgd import rng
 from bgd.curvature.gradient import mean_gradient
-from bgd.evaluation import FullEvaluator, IncrementalEvaluator
+from bgd.evaluation import ForkingEvaluator, FullEvaluator, fast_evaluator
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Problem, Sample
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
+from experiments.config.presets import specs
 from experiments.config.spec import RunSpec
-from experiments.jobs.plan import specs
 from experiments.jobs.workbench import TINY, Place, Workbench
 from experiments.mnist import data, training
 from experiments.mnist.networks import MLP, AlexNet
@@ -79,12 +79,10 @@ class Subject:
         """Return the obvious evaluator."""
         return FullEvaluator(self.network, self.images.images, self.images.labels, BATCH[self.name])
 
-    def fast(self, memory: int | None = None) -> IncrementalEvaluator:
-        """Return the incremental evaluator."""
+    def fast(self, memory: int | None = None) -> ForkingEvaluator:
+        """Return the evaluator that runs use."""
         images, memory = self.images, memory or self.memory
-        return IncrementalEvaluator(
-            self.network, images.images, images.labels, BATCH[self.name], memory=memory
-        )
+        return fast_evaluator(self.network, images.images, images.labels, BATCH[self.name], memory=memory)
 
     def problem(self) -> Problem:
         """Return the problem that methods are put."""

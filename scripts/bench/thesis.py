@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from experiments.config.presets import specs_of_presets
 from experiments.config.spec import RunSpec
-from experiments.jobs.plan import specs_of_presets
 from experiments.jobs.workbench import TINY
 from experiments.mnist import data, training
 from experiments.records.schema import subject as subject_of

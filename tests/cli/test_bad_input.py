@@ -77,6 +77,10 @@ def loss():
 
 def single():
     return Odd(lambda out: out[:, :1])
+
+
+def beside():
+    return Odd(lambda out: out / out.abs().max())
 """
 
 BASE = "correct net:make wrong.npy --weights net.pt --label 3"
@@ -84,6 +88,8 @@ CASES = {  # words -> status, sentence
     # the model
     "correct odd:random wrong.npy --label 3": (2, "other outputs for one image from pass to pass"),
     "correct odd:endless wrong.npy --label 3": (2, "the model's output for class 0 is .*inf.*input itself is finite"),
+    "correct odd:beside wrong.npy --label 3": (2, "other outputs for an input alone than beside others"),
+    "effects fix.safetensors odd:beside other.npz:x": (2, "fix.safetensors does not start from the model"),
     "correct odd:squares wrong.npy --label 3": (2, r"outputs of shape \(1, 5, 2\).*not logits \(1, C\)"),
     "correct odd:probabilities wrong.npy --label 3": (2, "outputs are probabilities"),
     "correct odd:raising wrong.npy --label 3": (2, "odd:raising.*RuntimeError: no licence"),
@@ -139,6 +145,7 @@ CASES = {  # words -> status, sentence
     f"{BASE} --check other.npz:x --max-flips 5%": (2, "'5%' is no count such as 3, nor a share such as 0.01"),
     "effects fix.safetensors net:make other.npz:x --weights net.pt --labels below.npy": (2, "a label is -1: class"),
     "correct net:make wrong.npy --weights net.pt --label crane --classes birds.txt": (2, "give the number: 4, 5"),
+    f"{BASE} --check holding.npy": (2, r"check: its input 2, holding.npy\[2\], is the sample itself"),
     f"{BASE} --check short.npy": (2, r"check: the model.*does not take an input of shape \(1, 1, 7, 7\)"),
     f"{BASE} --max-flips 3": (2, "--max-flips and --max-drop are about other inputs"),
     f"{BASE} --method output_bias --check other.npz:x --max-flips 0": (1, "refused: .* inputs change class"),
@@ -151,6 +158,10 @@ CASES = {  # words -> status, sentence
     f"{BASE} --training keep.npz:x,keep.npz:y -o keep.npz --overwrite": (2, "keep.npz:x, which is read"),
     f"{BASE} -o nowhere/fix.safetensors": (2, "there is no folder nowhere"),
     f"{BASE} -o pictures --overwrite": (2, "it is a folder"),
+    # devices
+    f"{BASE} --device gpu": (2, "device='gpu': no such device; .*valid: cpu, cuda"),
+    "verify fix.safetensors net.pt --cache features": (2, "bgd verify does not take '--cache'"),
+    "apply fix.safetensors net.onnx -o out.onnx --head w2": (2, "bgd apply does not take '--head'"),
     # words
     "corect": (2, "invalid choice: 'corect'"),
     "": (2, "COMMAND"),

@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from pretended import pretended_card
 
 import bgd as library
 from bgd.cli.parser import parsed
@@ -293,3 +294,43 @@ def test_a_frontier_has_a_point_for_each_method(bgd, here):
     assert "--training" in said["refused"]["least_harm_data"]
     assert bgd("frontier", *NET, "wrong.npy", "--label", "3", "-o", "points.txt").status == 2
     assert bgd("frontier", *NET, "wrong.npy", "--label", "3", "--check-labels", "other.npz:y").status == 2
+
+
+def test_weights_by_chance_are_noted(bgd):
+    line = ["correct", "net:make", "wrong.npy", *BIAS]
+    assert "bgd: net:make gives other weights each time, 1.weight for one" in bgd(*line).err
+    assert not bgd(*line, "--weights", "net.pt").err
+
+
+CHECK = ["--check", "other.npz:x", "--check-labels", "other.npz:y"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["correct", *NET, "wrong.npy", *BIAS, *CHECK, "-o", "fix.safetensors", "--overwrite"],
+        pytest.param(
+            ["frontier", *NET, "wrong.npy", *BIAS[:2], "--keep", "keep.npz:x", *CHECK, "--training",
+             "keep.npz:x,keep.npz:y", "--methods", "last_layer_weight_statistic,least_harm,bgd_ii"],
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=lambda line: line[0],
+)  # fmt: skip
+def test_on_a_card_the_answer_is_the_same(line, bgd, here, monkeypatch):
+    """One that is pretended, whose operations refuse to mix devices; `correct` evaluates as `effects` does."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    here_said = bgd(*line, "--json")
+    with pretended_card():
+        there_said = bgd(*line, "--device", "cuda", "--json")
+    assert here_said.status == there_said.status == 0, there_said.err
+    assert told(here_said.out) == told(there_said.out)
+
+
+def told(record):
+    """What is no time, with fewer digits."""
+    if isinstance(record, dict):
+        return {key: told(each) for key, each in record.items() if key != "seconds"}
+    if isinstance(record, list):
+        return list(map(told, record))
+    return pytest.approx(record, rel=1e-4, abs=1e-5) if isinstance(record, float) else record

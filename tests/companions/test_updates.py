@@ -255,7 +255,7 @@ def test_lbfgs_trains_a_lane_alone_on_the_full_batch():
 
 def test_what_is_not_installed_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
-    with pytest.raises(ConfigError, match=r"pip install 'pytorch_optimizer>=4\.1'"):
+    with pytest.raises(ConfigError, match=r"pip install .bgd\[companions\]."):
         Curved().build({"a": torch.ones(1, 1)}, 0.1)
 
 

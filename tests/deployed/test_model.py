@@ -1,5 +1,8 @@
 """A model by its name: what a text means, and that every kind of file is corrected or refused in a sentence."""
 
+import warnings
+
+import onnx_networks
 import pytest
 import torch
 from onnx_networks import inputs, network_file, torch_network
@@ -194,3 +197,49 @@ def test_weights_that_do_not_fit_are_refused(files, tmp_path):
     torch.save({"a": state, "b": state}, tmp_path / "w.pt")
     with pytest.raises(ConfigError, match=r"several times, behind a\., b\.: save one"):
         load(FACTORY, tmp_path / "w.pt")
+
+
+def test_weights_by_chance_are_said(tmp_path, monkeypatch):
+    calls = []
+
+    def chance():
+        calls.append(1)
+        return nn.Linear(3, 2)
+
+    def once():
+        if calls:
+            raise RuntimeError("opened already")
+        return chance()
+
+    for name, made in (("chance", chance), ("once", once)):
+        monkeypatch.setattr(onnx_networks, name, made, raising=False)
+    with pytest.warns(
+        UserWarning, match="onnx_networks:chance gives other weights each time, weight for one"
+    ):
+        load("onnx_networks:chance")
+    calls.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load("onnx_networks:once")
+        load(FACTORY)
+        torch.save(torch_network().state_dict(), tmp_path / "state")
+        load(FACTORY, tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("card", "device='card': no such device; .*valid: cpu, cuda"),
+        ("cuda", "torch finds no CUDA device here; device='cpu' runs anywhere"),
+    ],
+)
+def test_a_device_that_is_not_here_is_refused(device, words, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=words):
+        load(FACTORY, device=device)
+
+
+def test_an_onnx_file_runs_on_the_cpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ConfigError, match=r"ONNX Runtime runs .*onnx on the CPU"):
+        load(network_file(tmp_path), device="cuda")

@@ -182,6 +182,7 @@ def crash(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(SubsetSearch, "correct", fail)
+    monkeypatch.setattr(SubsetSearch, "correct_many", fail)
 
 
 R7 = {
@@ -241,7 +242,7 @@ def test_a_signal_is_one_sentence_wherever_it_comes(command, monkeypatch, prefix
     def stopped(*_):
         raise stop if isinstance(stop, type) else stop()
 
-    monkeypatch.setattr(run, where, stopped)
+    monkeypatch.setattr(f"experiments.command.{where}", stopped)
     ended, _, complaint = command(*prefix, *SMALL)
     assert ended == status
     assert complaint == "stopped: the rows so far are kept, the same command goes on from there\n"

@@ -11,8 +11,9 @@ import pytest
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.descent import SampleDescent
 from experiments.jobs import execute as executing, stale as staleness
+from experiments.jobs.device import choose_device
 from experiments.jobs.execute import execute
-from experiments.jobs.workbench import Place, Workbenches, choose_device
+from experiments.jobs.workbench import Place, Workbenches
 from experiments.records.files import BusyError
 from experiments.records.schema import RecordError
 from experiments.records.store import Store
@@ -22,6 +23,12 @@ from experiments.records.sums import write_sums
 @pytest.fixture
 def workbenches(tmp_path):
     return Workbenches(Place(tmp_path / "data", tmp_path, "cpu", 1))
+
+
+@pytest.fixture(autouse=True)
+def _one_by_one(monkeypatch):
+    """Have searches go one by one, so that one of them can be stopped."""
+    monkeypatch.setattr(SubsetSearch, "at_once", lambda *_: 1)
 
 
 def untimed(run):

@@ -13,13 +13,13 @@ import records_factory as make
 from hydra import initialize_config_dir
 
 from bgd.errors import ConfigError
-from experiments import run
-from experiments.config import groups, overrides, titles
+from experiments import command
+from experiments.config import groups, overrides, presets as plan, titles
 from experiments.config.groups import CONF, GROUPS, files_of, groups_run, methods_in
 from experiments.config.overrides import jobs_of
+from experiments.config.presets import presets, specs
 from experiments.config.spec import RunSpec
-from experiments.jobs import plan
-from experiments.jobs.plan import Plan, presets, specs
+from experiments.jobs.plan import Plan
 from experiments.report.frontier import Aims
 from experiments.report.overview import Headline, Overview
 from experiments.report.variation import BaseNetworks
@@ -106,7 +106,7 @@ def test_the_command_line_makes_the_runs_of_the_plan(preset, method, axis):
     wanted = {spec.run_id for spec in specs("smoke", [preset]) if spec.method["name"] == method}
     with composing():
         jobs = jobs_of(["-m", f"experiment={preset}", "profile=smoke", f"method={method}", axis])
-        kept = run._planned(jobs, given={"method"})
+        kept = command._planned(jobs, given={"method"})
         assert {RunSpec.of(overrides.composed(job)).run_id for job in kept} == wanted
     assert len(kept) == len(wanted) < len(jobs) == 3
 
@@ -114,17 +114,17 @@ def test_the_command_line_makes_the_runs_of_the_plan(preset, method, axis):
 def test_a_seed_that_is_asked_for_is_run_and_none_at_all_is_refused():
     with composing():
         jobs = jobs_of(["-m", "experiment=table_4_12", "profile=smoke", "method=bgd_ii", "seed=7"])
-        assert run._planned(jobs, given={"seed"}) == jobs
+        assert command._planned(jobs, given={"seed"}) == jobs
         with pytest.raises(ConfigError, match=r"scale\.seeds, scale\.replicas: the preset has no seed"):
-            run._planned(jobs, given=set())
+            command._planned(jobs, given=set())
 
 
 def test_after_a_preset_stands_what_is_made_from_it():
     config = SimpleNamespace(profile=SimpleNamespace(name="smoke"), output_dir="here")
     where = "--partial --profile smoke --output here"
-    assert run.whats_next("table_4_8", config).splitlines() == [
+    assert command.whats_next("table_4_8", config).splitlines() == [
         "table_4_8: its runs are for",
-        "  tables/table_4_8, with those of rounding",
+        "  tables/table_4_8, with those of orders, readings_momentum, rounding",
         f"written by: python -m experiments.reproduce tables {where}",
         f"and, what only the report has: python -m experiments.from_records report {where}",
     ]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from experiments import reproduce
+from experiments.jobs import making
 from experiments.jobs.ending import Terminated
 from experiments.records.store import Store
 from experiments.report.assemble import Report
@@ -84,7 +85,7 @@ def test_a_failing_run_does_not_stop_the_others_and_makes_the_exit_status_1(
     obstacle, store = tmp_path / "runs" / f"{failing.run_id}.lock", Store(tmp_path / "runs")
     obstacle.mkdir(parents=True)
     monkeypatch.setattr(publish, "PAPER", (*TABLES[:2], OVERVIEW))
-    monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
+    monkeypatch.setattr(publish, "REPORT", Report((), (Document("A report"),)))
     assert call("run", "--jobs", "1") == 1
     said = capsys.readouterr().out
     assert f"failed: {failing.title}: {obstacle} cannot be written: Is a directory" in said
@@ -117,7 +118,7 @@ def test_r16_a_failing_run_leaves_committed_tables_as_they_are(
     )
     monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: [failing, sound]})
     monkeypatch.setattr(reproduce, "is_committed", lambda output: True)
-    monkeypatch.setattr(reproduce, "run_all", lambda *_: [f"{failing.title}: no"])
+    monkeypatch.setattr(making, "run_all", lambda *_: [f"{failing.title}: no"])
     assert call("run", "--jobs", "1") == 1
     said = capsys.readouterr().out
     assert "tables, figures and report stay as they are, 1 runs are missing" in said
@@ -157,3 +158,67 @@ def test_stopping_it_says_that_it_can_go_on(call, capsys, monkeypatch):
     monkeypatch.setattr(reproduce, "_run", stopped)
     assert call("run") == 130
     assert "the same command goes on from there" in capsys.readouterr().err
+
+
+@pytest.fixture
+def staged(call, every_run, monkeypatch):
+    """Two runs, one for the thesis' tables and one beyond; gives both and the runs that are made at a time."""
+    first = next(s for s in every_run("smoke", MAIN) if s.title == "mlp top_k reloading seed=0")
+    beyond = every_run("smoke", "ablations")[0]
+    monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: [first], "ablations": [beyond]})
+    monkeypatch.setattr(publish, "PAPER", (*TABLES[:2], OVERVIEW))
+    monkeypatch.setattr(publish, "REPORT", Report((), (Document("A report"),)))
+    made = []
+    return first, beyond, made
+
+
+def test_the_plan_has_minutes_for_both_parts(staged, call, capsys):
+    assert call("plan", "--jobs", "1") == 0
+    assert "first the thesis' tables: 1 run; then what lies beyond: 1 run" in capsys.readouterr().out
+
+
+def test_the_thesis_tables_are_written_before_the_rest_is_made(staged, call, capsys, monkeypatch, tmp_path):
+    """Nothing is run: what makes runs notes what it was asked for, and what was written by then."""
+    first, beyond, made = staged
+    monkeypatch.setattr(
+        reproduce, "_write_first", lambda members, *_: made.append(("written", *reproduce._each(members)))
+    )
+
+    def make(runs, *_):
+        made.append(("made", *(run.run_id for run in runs)))
+        if runs[0].run_id == beyond.run_id:
+            raise KeyboardInterrupt
+        return []
+
+    monkeypatch.setattr(making, "make", make)
+    assert call("run", "--jobs", "1") == 130
+    assert made == [("made", first.run_id), ("written", first.run_id), ("made", beyond.run_id)]
+    assert not (tmp_path / "tables").exists(), "these are written when every run is there"
+
+
+@pytest.mark.slow
+def test_ctrl_c_between_the_two_parts_loses_nothing(staged, call, capsys, monkeypatch, tmp_path):
+    first, beyond, _ = staged
+    plain = making.make
+
+    def stopped(runs, *rest):
+        if runs[0].run_id == beyond.run_id:
+            raise KeyboardInterrupt
+        return plain(runs, *rest)
+
+    monkeypatch.setattr(making, "make", stopped)
+    assert call("run", "--jobs", "1") == 130
+    table, store = tmp_path / "thesis" / "tables" / "all_methods.md", Store(tmp_path / "runs")
+    assert "Top" in table.read_text() or "top" in table.read_text()
+    assert (tmp_path / "thesis" / "report" / "index.html").exists()
+    assert (store.finished(first.run_id), store.finished(beyond.run_id)) == (True, False)
+    stamps = [path.stat().st_mtime_ns for path in (table, tmp_path / "runs" / first.run_id / "rows.jsonl")]
+    capsys.readouterr()
+
+    monkeypatch.setattr(making, "make", plain)
+    assert call("run", "--jobs", "1") == 0
+    assert "2 runs: 1 cached, 1 to run" in capsys.readouterr().out
+    assert [
+        path.stat().st_mtime_ns for path in (table, tmp_path / "runs" / first.run_id / "rows.jsonl")
+    ] == stamps
+    assert (tmp_path / "tables" / "all_methods.md").exists()

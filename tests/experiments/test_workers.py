@@ -67,7 +67,7 @@ def test_rows_are_the_same_whatever_the_number_of_processes(spec_of, monkeypatch
     ]
     monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: specs})
     monkeypatch.setattr(publish, "PAPER", (*TABLES[:1], OVERVIEW))
-    monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
+    monkeypatch.setattr(publish, "REPORT", Report((), (Document("A report"),)))
     threads = torch.get_num_threads()
     for jobs in ("1", "2"):
         options = ("--profile", "smoke", "--device", "cpu", "--jobs", jobs, "--output", str(tmp_path / jobs))
@@ -194,7 +194,7 @@ if __name__ == "__main__":
                  for name, seed in methods]
     reproduce.specs_of_presets = lambda profile: {MAIN: specs}
     publish.PAPER = (*TABLES[:1], OVERVIEW)
-    publish.REPORT = Report((), Document("A report"))
+    publish.REPORT = Report((), (Document("A report"),))
     sys.exit(reproduce.main(["run", "--profile=smoke", "--device=cpu", "--jobs=1", f"--output={sys.argv[1]}"]))
 """
 
@@ -223,7 +223,7 @@ def test_two_at_once_share_the_runs_and_both_end_well(tmp_path):
         assert "failed" not in text
         assert "records: 6 of 6 runs of profile smoke" in text
     left = {path.name for path in store.root.iterdir()} - set(store.complete())
-    assert left == {"presets.smoke.json"}, "no lock, nothing partial"
+    assert left == {"presets.smoke.json", "plan.smoke.json"}, "no lock, nothing partial"
 
 
 def test_sigterm_is_as_it_was_after_a_block_that_it_ends():

@@ -10,7 +10,7 @@ from oracles import flat, is_right, with_parameters
 from bgd import rng
 from bgd.methods.base import Problem, Sample
 from bgd.methods.hard_threshold import HardThreshold
-from bgd.methods.least_harm.harm import Distance, Divergence, DivergenceHarm
+from bgd.methods.least_harm.harm import Distance, Divergence
 from bgd.methods.least_harm.search import terms_of
 from bgd.methods.least_harm.tail import Tail
 
@@ -76,7 +76,6 @@ def harm_of_correction(problem, sample, correction):
         terms = terms_of(trial, sample, PLAIN.price, PLAIN.scope)
         places = terms.tail.places.tolist()
         indices = torch.tensor([places.index(index) for index in correction.patch.indices.tolist()])
-        assert isinstance(terms.harm, DivergenceHarm)
         change = correction.patch.new - correction.patch.old
         return terms.harm.cost(terms.tail.support(indices), change).value
 

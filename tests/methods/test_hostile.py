@@ -11,6 +11,7 @@ from torch import nn
 
 from bgd import rng
 from bgd.knowledge import Knowledge
+from bgd.methods import lora
 from bgd.methods.base import Answer, Problem
 from bgd.methods.bgd.guard import CurvatureGuard
 from bgd.methods.bgd.prior import Weights
@@ -20,10 +21,12 @@ from bgd.methods.descent import SampleDescent
 from bgd.methods.glimpse import Glimpse
 from bgd.methods.hard_threshold import HardThreshold
 from bgd.methods.idealized import IdealizedSelector
+from bgd.methods.least_harm import search
 from bgd.methods.least_harm.row import LeastHarmInARow
 from bgd.methods.least_harm.search import LeastHarm
 from bgd.methods.least_harm.tail import Tail
 from bgd.methods.least_harm.target import Target
+from bgd.methods.lora import LoRA
 from bgd.methods.top_k import TopK
 from bgd.parameters import ParameterSpace
 from experiments.config.build import build
@@ -223,6 +226,9 @@ def test_passes_of_every_method_are_counted(name, trained, tiny, samples, small_
         return forward(row, images)
 
     monkeypatch.setattr(nn.Sequential, "forward", counted)  # a hook would have the network run whole
+    monkeypatch.setattr(
+        search, "is_compiled", lambda *_: False
+    )  # least harm's: nothing in it could be watched
     for sample in samples[:4]:
         with problem.trying() as trial:
             correction = method.correct(trial, sample, rng.stream(0, "method", sample.index))
@@ -241,6 +247,12 @@ def test_passes_of_every_method_are_counted(name, trained, tiny, samples, small_
                 with pytest.MonkeyPatch.context() as watched:
                     count_looks(watched, calls)
                     method.correct(again, sample, rng.stream(0, "method", sample.index))
+            elif isinstance(method, LoRA):
+                with pytest.MonkeyPatch.context() as whole:
+                    whole.setattr(lora, "known_layers", lambda network, space: {})
+                    method.correct(again, sample, rng.stream(0, "method", sample.index))
+                # One that says whether the sample is right and gives the next gradient counts as two.
+                calls.extend([1] * (correction.steps - 1))
             else:
                 method.correct(again, sample, rng.stream(0, "method", sample.index))
         assert trial.forward_passes == len(calls) > 0

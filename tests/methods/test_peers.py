@@ -16,6 +16,7 @@ from bgd.curvature.base import CurvatureError
 from bgd.curvature.second_moments import InputMoments
 from bgd.errors import ConfigError
 from bgd.knowledge import Knowledge
+from bgd.methods import lora
 from bgd.methods.anchored import (
     AnchoredDescent,
     ElasticWeightConsolidation,
@@ -24,6 +25,7 @@ from bgd.methods.anchored import (
 )
 from bgd.methods.base import Problem, Sample
 from bgd.methods.descent import SampleDescent
+from bgd.methods.gradient import whole
 from bgd.methods.lora import Factors, LoRA
 from bgd.methods.rank_one import RankOne, SecondMoment
 from bgd.parameters import ParameterSpace
@@ -294,8 +296,11 @@ def plain_lora(network, sample, names, method, stream):
     return None, method.steps
 
 
+@pytest.mark.parametrize("row", [True, False])
 @pytest.mark.parametrize("layers", [None, ("lin2",), ("lin3", "lin1")])
-def test_lora_is_adam_on_the_factors(layers, trained, problem, samples):
+def test_lora_is_adam_on_the_factors(layers, row, trained, problem, samples, monkeypatch):
+    if not row:
+        monkeypatch.setattr(lora, "known_layers", lambda network, space: {})
     method, outcomes = LoRA(steps=30, learning_rate=0.003, scale=2.0, layers=layers), set()
     for sample in samples[:6]:
         correction, trial = correct(method, problem, sample)
@@ -333,8 +338,9 @@ def test_a_lora_patch_has_rank_one_in_every_linear_layer_and_nothing_elsewhere(t
 
 def test_what_factors_add_is_their_product_times_the_input():
     factors = Factors(torch.randn(5), torch.randn(3), 0.5)
-    inputs = torch.randn(2, 4, 5)
-    assert torch.allclose(factors.output(inputs), inputs @ factors.product().T, atol=1e-6)
+    inputs, product = torch.randn(2, 4, 5), torch.ones(15)
+    factors.add_product(torch.ones(15), out=product)
+    assert torch.allclose(factors.output(inputs), inputs @ (product.view(3, 5) - 1).T, atol=1e-5)
     assert factors.output(inputs).shape == (2, 4, 3)
 
 
@@ -406,21 +412,30 @@ PENALTIES = {
 }
 
 
+def gradient_of(penalty, trial, stream, hold):
+    """The gradient of a penalty at the copy as it is (|W|,)."""
+    found = hold.strength * (trial.flat - trial.original)
+    if hold.stiffness is not None:
+        found = found * hold.stiffness
+    for name, part in penalty.gradient(trial, stream).items():
+        found[trial.space.span(name)] += whole(part).reshape(-1)
+    return found
+
+
 @pytest.mark.parametrize("name", PENALTIES)
 def test_the_gradient_of_a_penalty_is_that_of_its_formula(name, trained, tiny, problem):
     with rng.torch_seeded(rng.stream(1)):
         step = 0.01 * torch.randn(problem.original.numel())
     with problem.trying() as trial:
-        start, found = torch.zeros_like(trial.flat), torch.ones_like(trial.flat)
-        PENALTIES[name].prepare(trial)
-        PENALTIES[name].add_gradient(trial, rng.stream(0), start)
+        hold = PENALTIES[name].hold(trial)
+        start = gradient_of(PENALTIES[name], trial, rng.stream(0), hold)
         assert start.abs().max() < 1e-6, "nothing holds back what has not moved"
         trial.flat.add_(step)
         moved = trial.flat.double().clone().requires_grad_()
-        PENALTIES[name].add_gradient(trial, rng.stream(0), found)
+        found = gradient_of(PENALTIES[name], trial, rng.stream(0), hold)
     (wanted,) = torch.autograd.grad(penalty_values(trained, moved, tiny)[name], moved)
     assert wanted.abs().max() > 1e-3
-    assert torch.allclose(found.double() - 1, wanted, rtol=1e-3, atol=1e-5)
+    assert torch.allclose(found.double(), wanted, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", PENALTIES)
@@ -470,12 +485,9 @@ def test_a_batch_of_the_keep_set_is_drawn_anew_each_step(problem, trained):
 
     def gradients(stream, penalty):
         with problem.trying() as trial:
-            penalty.prepare(trial)
+            hold = penalty.hold(trial)
             trial.flat.mul_(1.05)
-            found = [torch.zeros_like(trial.flat) for _ in range(40)]
-            for each in found:
-                penalty.add_gradient(trial, stream, each)
-            return torch.stack(found)
+            return torch.stack([gradient_of(penalty, trial, stream, hold) for _ in range(40)])
 
     one, again = gradients(rng.stream(0), drawn), gradients(rng.stream(0), drawn)
     whole = gradients(rng.stream(0), KeepSetDivergence(1.0, keep=40, batch=None))
@@ -492,9 +504,7 @@ def test_the_keep_set_is_asked_of_the_network_that_is_corrected(problem, samples
     )
     problem.advance(correction.patch)
     with problem.trying() as trial:
-        held = torch.zeros_like(trial.flat)
-        method.penalty.prepare(trial)
-        method.penalty.add_gradient(trial, rng.stream(0), held)
+        held = gradient_of(method.penalty, trial, rng.stream(0), method.penalty.hold(trial))
     assert held.abs().max() < 1e-6
 
 

@@ -58,6 +58,14 @@ class Noisy(Net):
         return self.last(F.dropout(self.features(x)))
 
 
+class Standardised(Net):
+    """By its batch, as a BatchNorm without running statistics is."""
+
+    def forward(self, x):
+        h = self.features(x)
+        return self.last((h - h.mean()) / h.std())
+
+
 class ChangesItself(Net):
     def forward(self, x):
         with torch.no_grad():
@@ -76,6 +84,7 @@ CASES = {
     "writes over its input": WritesOverItsInput,
     "changes its buffer mean": Drifts,
     "other outputs": Noisy,
+    "for an input alone than beside others": Standardised,
     "changes its own parameters": ChangesItself,
     "do not follow the parameters": held_by_a_closure,
 }
@@ -118,3 +127,12 @@ def test_a_last_layer_of_zeros_follows_its_parameters_all_the_same(after):
     problem = Problem(network)
     logits = problem.logits(Sample(0, image, torch.tensor([1])))
     torch.testing.assert_close(logits, logits[:, :1].expand_as(logits))
+
+
+def test_tokens_and_a_batch_of_one_alone_are_no_fault():
+    """Whole numbers stay those of the vocabulary; a network whose graph takes one input at a time is taken."""
+    words = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(12, 3))
+    one = nn.Sequential(nn.Unflatten(0, (1, 1)), nn.Flatten(), nn.Linear(6, 3))
+    for network, image in ((words, torch.tensor([[4, 0, 1]])), (one, torch.rand(1, 6))):
+        sample = Sample(0, image, torch.tensor([0]))
+        assert torch.equal(Problem(network).logits(sample), network(image))

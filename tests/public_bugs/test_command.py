@@ -9,7 +9,7 @@ from stand_in import Package
 from bgd.errors import ConfigError
 from experiments.config.groups import CONF, files_of
 from experiments.config.overrides import jobs_of
-from experiments.jobs.plan import presets
+from experiments.config.presets import presets
 from experiments.public_bugs import __main__ as door, work
 from experiments.public_bugs.fetch import FetchError
 from experiments.public_bugs.subjects import SUBJECTS

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from bgd.methods.base import Trial
 
 FORMS = ("gradient_product", "second_order_step")
 PART = 1 << 18  # values gone through at a time
+FEW = 20_000  # values of which numpy finds a rank faster than the bound is found
 STRIDE, MARGIN = 251, 0.01  # a bound from one value in so many, by so much of all values below the rank
 
 
@@ -61,10 +63,13 @@ class CurvatureGuard:
 
     def harmful(self, trial: Trial, gradient: torch.Tensor) -> torch.Tensor:
         """Return where the estimate is above the percentile of the candidates' estimates."""
-        estimate = self.estimate(trial, gradient)
-        for name in set(trial.space.names) - set(trial.space.weights):
-            estimate[trial.space.span(name)] = -1.0  # no candidates, and never above
-        count = sum(estimate[trial.space.span(name)].numel() for name in trial.space.weights)
+        estimate, space = self.estimate(trial, gradient), trial.space
+        count = len(estimate)
+        for name in space.names:
+            if name not in space.weights:  # no candidates, and never above
+                span = space.span(name)
+                estimate[span] = -1.0
+                count -= span.stop - span.start
         rank = max(1, round(self.percentile / 100 * count)) + len(estimate) - count
         return estimate > ranked(estimate, rank)
 
@@ -75,6 +80,8 @@ def ranked(values: torch.Tensor, rank: int) -> torch.Tensor:
     Only what is not below a bound is gone through, the bound being somewhat below the rank of a few of the values. The
     outcome is exact whatever the bound is: it is taken back where it turns out to be too high.
     """
+    if not values.is_cuda and len(values) < FEW:
+        return torch.from_numpy(np.partition(values.numpy(), rank - 1)[rank - 1 : rank])[0]
     if values.is_cuda:  # where `kthvalue` may be refused, as not deterministic, and sorting takes no time
         return values.sort().values[rank - 1]
     few = values[::STRIDE]

@@ -50,10 +50,23 @@ class Magnitude:
 
     def __init__(self, gradient: torch.Tensor, space: ParameterSpace) -> None:
         self._gradient, self.space = gradient, space
-        self._others = [space.span(name) for name in space.names if name not in space.weights]
+        self._others = _others(space)
+        self._all: torch.Tensor | None = None  # where they are made already
+
+    @classmethod
+    def each(cls, gradients: torch.Tensor, space: ParameterSpace) -> "list[Magnitude]":
+        """Return the magnitudes of several gradients (n, |W|), made at once."""
+        made, found = gradients.abs(), [cls(gradient, space) for gradient in gradients]
+        for span in _others(space):
+            made[:, span] = 0
+        for magnitude, all_of_it in zip(found, made, strict=True):
+            magnitude._all = all_of_it
+        return found
 
     def part(self, start: int, stop: int) -> torch.Tensor:
-        """Return the magnitudes from a flat index to before another one."""
+        """Return the magnitudes from a flat index to before another one, to be written over."""
+        if self._all is not None:
+            return self._all[start:stop].clone()
         found = self._gradient[start:stop].abs()
         for span in self._others:
             if span.start < stop and start < span.stop:
@@ -63,6 +76,8 @@ class Magnitude:
     @cached_property
     def total(self) -> torch.Tensor:
         """Their sum ()."""
+        if self._all is not None:
+            return self._all.sum()
         return sum((each.sum() for each in self._parts()), start=self._gradient.new_zeros(()))
 
     @cached_property
@@ -77,6 +92,11 @@ class Magnitude:
     def _parts(self) -> Iterator[torch.Tensor]:
         size = self.space.size
         return (self.part(start, min(start + PART, size)) for start in range(0, size, PART))
+
+
+def _others(space: ParameterSpace) -> list[slice]:
+    """Return where there are no candidates."""
+    return [space.span(name) for name in space.names if name not in space.weights]
 
 
 class Prior(Protocol):

@@ -1,25 +1,30 @@
 """Parameter Subset Selection (Algorithm 2, section 3.4) and its pruning step (Algorithm 1, section 3.1)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import nn
 
 from bgd.curvature.base import CurvatureError
 from bgd.methods.base import Answer, Correction, Sample, Trial
 from bgd.methods.bgd.guard import Guard
 from bgd.methods.bgd.prior import GradientPrior, InformedPrior, Magnitude, Prior, Sampler, prior_at
-from bgd.methods.bgd.update import SecondOrder, Update
+from bgd.methods.bgd.row import linear_row
+from bgd.methods.bgd.update import FirstOrder, SecondOrder, Update
 from bgd.methods.elimination import margins
 from bgd.methods.follower import Follower, Step
 from bgd.methods.layers import known_layers
 from bgd.methods.tape import is_faithful
+from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
 from bgd.progress import followed
 
 VERSION = 3  # raised whenever the same search may give another correction
 DEAR = 100_000  # parameters from which a candidate is followed; measured for glimpses, which it was before, not anew
+MANY = 64  # samples of a call to compiled code: their gradients stay in the cache
 PROBABILITY_UPDATES = ("drawn_to_zero", "printed")
 
 
@@ -89,6 +94,33 @@ class SubsetSearch:
         if not search.answer.right:
             return Correction.failed(f"wrong after {steps} iterations", steps)
         return Correction(patch, altered=len(search.subset), steps=steps)
+
+    def at_once(self, network: nn.Module) -> int:
+        """Many on a small row of linear layers, with updates that compiled code knows; see `Together`."""
+        return MANY if self._is_compiled(network) else 1
+
+    def correct_many(
+        self, trial: Trial, samples: Sequence[Sample], streams: Sequence[np.random.Generator]
+    ) -> Sequence[Correction]:
+        """Search for each sample in compiled code, with the same outcome; see `Together`."""
+        from bgd.methods.bgd.together import Searches  # numba takes a third of a second to import
+
+        return Searches(self, trial).correct(samples, streams)
+
+    def _is_compiled(self, network: nn.Module) -> bool:
+        known = type(self.update) is FirstOrder or (
+            type(self.update) is SecondOrder and self.update.elementwise
+        )
+        if (
+            not known
+            or self.probability_update != "drawn_to_zero"
+            or type(self).correct is not SubsetSearch.correct
+        ):
+            return False
+        space = ParameterSpace.of(network)
+        first = next(network.parameters())
+        plain = first.dtype == torch.float32 and first.device.type == "cpu" and space.size < DEAR
+        return plain and bool(linear_row(network, space))
 
 
 class _Search:
@@ -164,6 +196,7 @@ class _Search:
 
     def attempt(self, subset: list[int]) -> Answer:
         """Look at the sample with exactly this subset updated, without a change to the network at hand."""
+        self._tried = None  # its memory is free before the next look takes some
         step = self._network.step(*self.edits(subset))
         self._tried = subset, step
         return Answer.of(step.logits, self.sample)

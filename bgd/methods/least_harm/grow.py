@@ -2,8 +2,8 @@
 
 import torch
 
-from bgd.methods.least_harm.harm import Harm, Model
-from bgd.methods.least_harm.solve import DAMPING, Solution
+from bgd.methods.least_harm.harm import INFINITE, Harm, Model
+from bgd.methods.least_harm.solve import DAMPING, Solution, solved
 from bgd.methods.least_harm.tail import Support, Tail
 from bgd.methods.least_harm.target import MARGIN, Target
 
@@ -28,7 +28,8 @@ def alone(harm: Harm, target: Target, tail: Tail, most: int, each: int) -> list[
     cost[~torch.isfinite(cost)] = torch.inf
     chosen = [_cheapest(cost, 0, tail.size, most)]
     chosen += [_cheapest(cost, layer.start, layer.start + layer.size, each) for layer in tail.layers]
-    found = _in_truth(harm, target, tail, torch.unique(torch.cat(chosen)), step)
+    indices = torch.unique(torch.cat(chosen))
+    found = _in_truth(harm, target, tail, indices[cost[indices].argsort(stable=True)], step)
     if found:
         return found
     own = target.own
@@ -38,16 +39,20 @@ def alone(harm: Harm, target: Target, tail: Tail, most: int, each: int) -> list[
 def _in_truth(
     harm: Harm, target: Target, tail: Tail, indices: torch.Tensor, step: torch.Tensor
 ) -> list[Solution]:
-    """Return those of some parameters (K,) that make the sample right along their steps (P,), by rising harm."""
+    """Return those of some parameters (K,) that make the sample right along their steps (P,), by rising harm.
+
+    Of those that are not the first, no more is known of the harm than that it is larger.
+    """
     if not len(indices):
         return []
     changes = target.smallest_alone(indices, step[indices].double())
-    found = []
-    for index, change in zip(indices, changes, strict=True):
+    found, least = [], INFINITE
+    for index, change in zip(torch.split(indices, 1), torch.split(changes, 1), strict=True):
         if torch.isfinite(change):
-            support, value = tail.support(index[None]), change[None].float()
-            cost = harm.cost(support, value)
-            if cost.value < float("inf"):
+            support, value = tail.support(index), change.float()
+            cost = harm.cost(support, value, least)
+            least = min(least, cost.value)
+            if cost.value < INFINITE:
                 found.append(Solution(support, value, cost))
     return sorted(found, key=lambda solution: solution.cost.value)
 
@@ -103,5 +108,5 @@ def _coupling(
     matrix = 0.5 * (matrix + matrix.T)
     matrix.diagonal().add_(DAMPING * matrix.diagonal().abs() + 1e-30)
     right = torch.cat([a[support.indices, None], g[support.indices, None], columns], dim=1)
-    solved = torch.linalg.solve(matrix, right)
-    return support.indices, solved[:, 0], solved[:, 1], columns, solved[:, 2:]
+    found = solved(matrix, torch.eye(len(support)).to(matrix)) @ right  # far fewer unknowns than columns
+    return support.indices, found[:, 0], found[:, 1], columns, found[:, 2:]

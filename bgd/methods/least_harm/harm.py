@@ -15,6 +15,7 @@ from bgd.methods.base import Trial
 from bgd.methods.least_harm.local import Local, Metric, SoftmaxMetric
 from bgd.methods.least_harm.tail import Activations, Edited, Support, Tail
 
+INFINITE = float("inf")
 FLOOR = 1e-4  # of a diagonal, relative to its mean: a parameter that moved nothing so far is not free
 
 
@@ -58,8 +59,8 @@ class Model(Protocol):
 class Harm(Protocol):
     """Harm of changes of one network."""
 
-    def cost(self, support: Support, change: torch.Tensor) -> Cost:
-        """Return the harm of a change (k,) of a support's parameters."""
+    def cost(self, support: Support, change: torch.Tensor, most: float = INFINITE) -> Cost:
+        """Return the harm of a change (k,) of a support's parameters; of one above `most`, anything above it."""
         ...
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
@@ -145,7 +146,7 @@ class QuadraticHarm:
         self._slope = torch.zeros_like(diagonal) if drift is None else diagonal * drift
         self._before = 0.0 if drift is None else 0.5 * float(drift.double() @ self._slope.double())
 
-    def cost(self, support: Support, change: torch.Tensor) -> Cost:
+    def cost(self, support: Support, change: torch.Tensor, most: float = INFINITE) -> Cost:
         """Return the harm of a change (k,) of a support's parameters, with the earlier ones."""
         slope = self._slope[support.indices].double() @ change.double()
         square = self._diagonal[support.indices].double() @ change.double().square()
@@ -211,10 +212,28 @@ class Divergence:
         inputs = trial.kept(f"inputs of {name}", lambda: tail.inputs(self._chosen(trial)), of=tail.before)
         # Made at the first sample and kept through all changes: what the outputs were before any correction.
         before = trial.kept(f"outputs before {name}", lambda: Activations(inputs, weights).logits)
-        activations = trial.kept(
-            f"activations of {name}", lambda: Activations(inputs, weights), of=tail.tensors
-        )
-        return DivergenceHarm(tail, weights, activations, before, self.active)
+
+        def make() -> Harm:
+            return divergence_of(tail, weights, Activations(inputs, weights), before, self.active)
+
+        harm: Harm = trial.kept(f"harm of {name}", make, of=(*tail.before, *tail.tensors))
+        return harm
+
+
+def divergence_of(
+    tail: Tail, weights: list[torch.Tensor], activations: Activations, before: torch.Tensor, active: int
+) -> Harm:
+    """Return `DivergenceHarm` with these arguments, or the same in compiled code."""
+    if not is_compiled(weights):
+        return DivergenceHarm(tail, weights, activations, before, active)
+    from bgd.methods.least_harm.compiled import CompiledDivergence
+
+    return CompiledDivergence(tail, weights, activations, before, active)
+
+
+def is_compiled(weights: list[torch.Tensor]) -> bool:
+    """Return whether there is compiled code for a tail with these weights: in float32, on the CPU."""
+    return all(weight.dtype == torch.float32 and weight.device.type == "cpu" for weight in weights)
 
 
 class DivergenceHarm:
@@ -236,7 +255,7 @@ class DivergenceHarm:
         self._entropy = float((self._q * self._log_q).sum(dtype=torch.float64))
         self._predictions = before.argmax(0, keepdim=True)
 
-    def cost(self, support: Support, change: torch.Tensor) -> Cost:
+    def cost(self, support: Support, change: torch.Tensor, most: float = INFINITE) -> Cost:
         """Return the harm of a change (k,) of a support's parameters; infinite where a logit is not finite."""
         return self.toll_of(Edited(self.activations, self.weights, support, change).logits)
 
@@ -244,8 +263,8 @@ class DivergenceHarm:
         """Return the harm of a network with these logits (C, n)."""
         crossed = float((self._q * logits.log_softmax(0)).sum(dtype=torch.float64))
         value = (self._entropy - crossed) / logits.shape[1]
-        if not value < float("inf"):
-            return Cost(float("inf"), 1.0)
+        if not value < INFINITE:
+            return Cost(INFINITE, 1.0)
         # Two lookups are faster than the largest one's place; where two are the largest, nothing counts as flipped.
         flipped = logits.gather(0, self._predictions)[0] < logits.amax(0)
         return Cost(value, int(flipped.count_nonzero()) / logits.shape[1])

@@ -2,6 +2,7 @@
 
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
@@ -9,7 +10,7 @@ from bgd.curvature.base import Curvature, CurvatureError
 from bgd.curvature.kfac import KFAC
 from bgd.curvature.kronecker import Block, KroneckerCurvature
 from bgd.methods.base import Trial
-from bgd.methods.least_harm.harm import FLOOR, Cost, Harm, Model, drift
+from bgd.methods.least_harm.harm import FLOOR, INFINITE, Cost, Harm, Model, drift
 from bgd.methods.least_harm.tail import Support, Tail
 
 
@@ -62,6 +63,10 @@ class KroneckerHarm:
         self.tail = tail
         self.blocks = blocks
         self._drift: torch.Tensor | None = None
+        self._last: tuple[Support | None, torch.Tensor] = (
+            None,
+            torch.empty(0),
+        )  # many costs are of one support
         diagonal = tail.pack([torch.outer(b.outputs.diagonal(), _with_bias(b).diagonal()) for b in blocks])
         self.ridge = FLOOR * float(diagonal.mean()) or 1.0
         self.diagonal = diagonal + self.ridge
@@ -70,36 +75,80 @@ class KroneckerHarm:
         """Return the same with D (P,), None for no earlier change."""
         harm = copy(self)
         harm._drift = drift
+        for made in ("_pull", "_before"):
+            harm.__dict__.pop(made, None)
         return harm
 
-    def cost(self, support: Support, change: torch.Tensor) -> Cost:
+    def cost(self, support: Support, change: torch.Tensor, most: float = INFINITE) -> Cost:
         """Return the harm of a change (k,) of a support's parameters, with the earlier ones."""
-        if self._drift is None:
-            return Cost(0.5 * float(change.double() @ self.times(support, change)[support.indices].double()))
-        whole = self._whole(support, change)
-        return Cost(0.5 * float(whole.double() @ self.multiply(whole).double()))
+        own = change.double()
+        value = 0.5 * float(own @ (self.among(support) @ own))
+        if self._drift is not None:
+            value += self._before + float(own @ self._pull[support.indices].double())
+        return Cost(value)
 
-    def times(self, support: Support, change: torch.Tensor) -> torch.Tensor:
-        """Return H d (P,) for a change (k,) of a support's parameters."""
-        return self.multiply(self._placed(support, change))
+    @cached_property
+    def _pull(self) -> torch.Tensor:
+        """H D (P,)."""
+        assert self._drift is not None
+        return self.multiply(self._drift)
+
+    @cached_property
+    def _before(self) -> float:
+        """D'HD / 2."""
+        assert self._drift is not None
+        return 0.5 * float(self._drift.double() @ self._pull.double())
+
+    def among(self, support: Support) -> torch.Tensor:
+        """Return H of a support's parameters alone (k, k), float64: 0 between layers."""
+        if support is self._last[0]:
+            return self._last[1].clone()
+        matrix = self.ridge * torch.eye(len(support), dtype=torch.float64, device=self.diagonal.device)
+        for place, part in support.parts.items():
+            block, rows = self.blocks[place], part.rows[part.to]
+            inputs = self._inputs[place][part.columns[:, None], part.columns]
+            matrix[part.which[:, None], part.which] += (block.outputs[rows[:, None], rows] * inputs).double()
+        self._last = support, matrix.clone()
+        return matrix
+
+    @cached_property
+    def _inputs(self) -> list[torch.Tensor]:
+        return [_with_bias(block) for block in self.blocks]
+
+    def columns(self, support: Support) -> torch.Tensor:
+        """Return the rows of H of a support's parameters (k, P)."""
+        parts = []
+        for place, block in enumerate(self.blocks):
+            here = (support.layer == place).to(block.outputs.dtype)
+            unit, column = support.unit * (support.layer == place), support.column * (support.layer == place)
+            outputs = block.outputs[unit] * here[:, None]
+            parts.append(outputs[:, :, None] * self._inputs[place][column][:, None])
+        rows: torch.Tensor = self.tail.pack(parts)
+        rows[torch.arange(len(support)), support.indices] += self.ridge
+        return rows
 
     def _placed(self, support: Support, change: torch.Tensor) -> torch.Tensor:
         vector = torch.zeros_like(self.diagonal)
         vector[support.indices] = change.to(vector.dtype)
         return vector
 
-    def _whole(self, support: Support, change: torch.Tensor) -> torch.Tensor:
+    def whole(self, support: Support, change: torch.Tensor) -> torch.Tensor:
+        """Return D + d (P,) for a change (k,) of a support's parameters."""
         own = self._placed(support, change)
         return own if self._drift is None else self._drift + own
 
+    def slope(self, support: Support, moved: torch.Tensor) -> torch.Tensor:
+        """Return H (D + d) on a support (k,), given H d there."""
+        return moved if self._drift is None else moved + self._pull[support.indices].double()
+
     def multiply(self, vector: torch.Tensor) -> torch.Tensor:
         """Return H v (P,) for a vector (P,)."""
-        pairs = zip(self.blocks, self.tail.unpack(vector), strict=True)
-        return self.tail.pack([b.outputs @ v @ _with_bias(b) for b, v in pairs]) + self.ridge * vector
+        pairs = zip(self.blocks, self._inputs, self.tail.unpack(vector), strict=True)
+        return self.tail.pack([b.outputs @ v @ into for b, into, v in pairs]) + self.ridge * vector
 
     def model(self, support: Support, change: torch.Tensor) -> Model:
         """Return harm near a change."""
-        return _KroneckerModel(self, self.multiply(self._whole(support, change)))
+        return _KroneckerModel(self, support, change)
 
 
 def _with_bias(block: Block) -> torch.Tensor:
@@ -109,30 +158,26 @@ def _with_bias(block: Block) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _KroneckerModel:
+    """Harm near a change (k,) of a support's parameters."""
+
     _harm: KroneckerHarm
-    _gradient: torch.Tensor
+    _support: Support
+    _change: torch.Tensor
 
     def gradient(self) -> torch.Tensor:
-        return self._gradient
+        return self._harm.multiply(self._harm.whole(self._support, self._change))
 
     def diagonal(self) -> torch.Tensor:
         return self._harm.diagonal
 
     def columns(self, support: Support) -> torch.Tensor:
-        rows = self._gradient.new_empty(len(support), len(self._gradient))
-        for row, change in zip(rows, torch.eye(len(support), device=rows.device), strict=True):
-            row.copy_(self._harm.times(support, change))
-        return rows
+        return self._harm.columns(support)
 
     def multiply(self, vector: torch.Tensor) -> torch.Tensor:
         return self._harm.multiply(vector)
 
     def on(self, support: Support) -> tuple[torch.Tensor, torch.Tensor]:
-        one = torch.eye(len(support), dtype=torch.float64, device=self._gradient.device)
-        matrix = self._harm.ridge * one
-        for place, part in support.parts.items():
-            block, rows = self._harm.blocks[place], part.rows[part.to]
-            inputs = _with_bias(block)[part.columns[:, None], part.columns]
-            own = block.outputs[rows[:, None], rows] * inputs
-            matrix[part.which[:, None], part.which] += own.double()
-        return self._gradient[support.indices].double(), matrix
+        matrix = self._harm.among(support)
+        if support is self._support:
+            return self._harm.slope(support, matrix @ self._change.double()), matrix
+        return self.gradient()[support.indices].double(), matrix

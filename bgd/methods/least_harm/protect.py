@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from bgd.methods.base import Sample
-from bgd.methods.least_harm.harm import Cost, Harm, LogitModel, Model
+from bgd.methods.least_harm.harm import INFINITE, Cost, Harm, LogitModel, Model
 from bgd.methods.least_harm.local import Local, RankOneMetric
 from bgd.methods.least_harm.tail import Activations, Edited, Support, Tail
 
@@ -66,9 +66,9 @@ class ProtectedHarm:
     plain: Harm
     protection: Protection
 
-    def cost(self, support: Support, change: torch.Tensor) -> Cost:
+    def cost(self, support: Support, change: torch.Tensor, most: float = INFINITE) -> Cost:
         """Return the harm of a change (k,) of a support's parameters."""
-        cost = self.plain.cost(support, change)
+        cost = self.plain.cost(support, change, most)
         return Cost(cost.value + self.protection.value(support, change), cost.flips)
 
     def model(self, support: Support, change: torch.Tensor) -> Model:

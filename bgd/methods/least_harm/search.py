@@ -11,7 +11,7 @@ from torch import nn
 from bgd.errors import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.grow import additions, alone
-from bgd.methods.least_harm.harm import Cost, Divergence, Harm, HarmModel
+from bgd.methods.least_harm.harm import Cost, Divergence, Harm, HarmModel, is_compiled
 from bgd.methods.least_harm.solve import Solution, solve
 from bgd.methods.least_harm.tail import Support, Tail
 from bgd.methods.least_harm.target import Target
@@ -157,7 +157,16 @@ def terms_of(trial: Trial, sample: Sample, price: HarmModel, scope: int) -> Term
     """Return the tools of a search of a trial's network."""
     tail = tail_of(trial, sample, scope)
     weights = trial.kept(f"weights of {scope}", lambda: tail.weights(trial.original), of=tail.tensors)
-    return Terms(tail, Target(trial, tail, weights, sample), price.harm(trial, tail, weights))
+    return Terms(tail, target_of(trial, tail, weights, sample), price.harm(trial, tail, weights))
+
+
+def target_of(trial: Trial, tail: Tail, weights: list[torch.Tensor], sample: Sample) -> Target:
+    """Return `Target` with these arguments, or the same in compiled code."""
+    if not is_compiled([trial.original, *weights]):
+        return Target(trial, tail, weights, sample)
+    from bgd.methods.least_harm.compiled_target import CompiledTarget
+
+    return CompiledTarget(trial, tail, weights, sample)
 
 
 def cheaper(one: Solution | None, other: Solution | None) -> Solution | None:

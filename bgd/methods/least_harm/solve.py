@@ -11,6 +11,7 @@ scaled to the smallest multiple that makes the sample right: true network, true 
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from bgd.methods.least_harm.harm import Cost, Harm, Model
@@ -95,8 +96,8 @@ def _taken(
         return None
     for power in range(TRIES):
         ahead = change + SHORTER**power * step
-        short = max(0.0, MARGIN - target.softened(support, ahead))
-        lower = harm.cost(support, ahead).value + penalty * short
+        penalized = penalty * max(0.0, MARGIN - target.softened(support, ahead))
+        lower = harm.cost(support, ahead, merit - penalized).value + penalized
         if lower < merit * (1 - 1e-9):
             return ahead, lower
     return None
@@ -109,13 +110,24 @@ def _program(model: Model, support: Support, rise: torch.Tensor, need: float) ->
         g, matrix = model.on(support)
         own = matrix.diagonal()
         own += DAMPING * own + 1e-9 * own.mean() + 1e-30
-        by_g, by_a = torch.linalg.solve(matrix, torch.stack([g, a], 1)).T
+        by_g, by_a = solved(matrix, torch.stack([g, a], 1)).T
     else:
         g = model.gradient()[support.indices].double()
         by_g, by_a = (_conjugate(model, support, right) for right in (g, a))
     along = float(a @ by_a)
     price = max(0.0, (need + float(a @ by_g)) / along) if along > 0 else 0.0
     return -by_g + price * by_a, price
+
+
+def solved(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Return `torch.linalg.solve`, by numpy on the CPU: a tenth of the time for ten unknowns. NaN for no solution."""
+    if matrix.device.type != "cpu":
+        found: torch.Tensor = torch.linalg.solve(matrix, right)
+        return found
+    try:
+        return torch.from_numpy(np.linalg.solve(matrix.numpy(), right.numpy()))
+    except np.linalg.LinAlgError:
+        return torch.full_like(right, torch.nan)
 
 
 def _conjugate(model: Model, support: Support, right: torch.Tensor) -> torch.Tensor:

@@ -112,6 +112,12 @@ class Tail:
         """Number of logits C."""
         return self.layers[-1].units
 
+    @cached_property
+    def shapes(self) -> torch.Tensor:
+        """Of each layer the start, the inputs and the units (3, L)."""
+        found = [[layer.start, layer.inputs, layer.units] for layer in self.layers]
+        return torch.tensor(found, device=self.places.device).T.contiguous()
+
     @property
     def tensors(self) -> tuple[str, ...]:
         """Names of the parameter tensors in it, in the order of its vector."""
@@ -194,9 +200,7 @@ class Support:
 
     def __init__(self, tail: Tail, indices: torch.Tensor) -> None:
         self.tail, self.indices = tail, indices
-        starts, inputs, outputs = torch.tensor(
-            [[layer.start, layer.inputs, layer.units] for layer in tail.layers], device=indices.device
-        ).T.contiguous()
+        starts, inputs, outputs = tail.shapes
         self.layer = torch.searchsorted(starts, indices, right=True) - 1
         width, units = inputs[self.layer], outputs[self.layer]
         within = indices - starts[self.layer]

@@ -1,6 +1,7 @@
 """The sample that is to be made right: by how much it leads, how that rises, and how far a change must go for it."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,8 +33,14 @@ class Target:
         """Look at a sample with a trial's network, which is not to be changed while this is in use."""
         self._trial, self._tail, self._weights = trial, tail, weights
         self._sample, self._label = sample, int(sample.label)
-        self._glimpse, self._places = _glimpse(trial, tail, sample.image)
-        self._base = Activations(tail.inputs(sample.image), weights)
+
+    @cached_property
+    def _base(self) -> Activations:
+        return Activations(self._tail.inputs(self._sample.image), self._weights)
+
+    @cached_property
+    def _seen(self) -> tuple[Glimpse, torch.Tensor]:
+        return _glimpse(self._trial, self._tail, self._sample.image)
 
     @property
     def own(self) -> torch.Tensor:
@@ -51,9 +58,10 @@ class Target:
         places = self._tail.places[indices]
         values = self._trial.original[places] + changes.to(self._trial.original.dtype)
         rows = np.tile(np.arange(count), len(indices))
-        edits = Edits(count, rows, self._places[indices].flatten().cpu().numpy(), values.flatten())
+        glimpse, own = self._seen
+        edits = Edits(count, rows, own[indices].flatten().cpu().numpy(), values.flatten())
         self._trial.forward_passes += count
-        logits = self._sample.judged(self._glimpse.of(edits))
+        logits = self._sample.judged(glimpse.of(edits))
         margins = logits[:, self._label] - self._rivals(logits.T).amax(0)
         return torch.where(torch.isfinite(logits).all(1), margins, -torch.inf)
 

@@ -1,11 +1,14 @@
 """A report as data: its files in reading order, and the words between."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
+from experiments.report.render import markdown
+
 # What stands before the stem in an item's anchor: a table and a figure may have the same stem.
+ACROSS = 5  # thumbnails in a row
 KINDS = {"tables": "table", "figures": "figure"}
 
 
@@ -52,6 +55,8 @@ class Document:
     """A whole report.
 
     Attributes:
+        page: Its file in HTML, beside which the other documents stand: "index.html".
+        text: Its file in Markdown; empty for none.
         title: Plain text.
         lead: Markdown; what a reader who stops after it should know.
         chapters: In reading order.
@@ -61,6 +66,8 @@ class Document:
     title: str
     lead: str = ""
     chapters: tuple[Chapter, ...] = ()
+    page: str = "index.html"
+    text: str = "report.md"
     badges: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,6 +78,26 @@ class Document:
                 raise ValueError(f"more than once in the document: {', '.join(twice)}")
 
     @property
+    def thumbnails(self) -> str:
+        """Its figures in small, each a link to where it stands, as a Markdown table."""
+        figures = [item for item in self.items if item.folder == "figures"]
+        cells = [
+            f'[![{item.title}](../{item.name} "thumbnail")](#{item.anchor})<br>{item.title}'
+            for item in figures
+        ]
+        cells += [""] * (-len(cells) % ACROSS)
+        rows = [cells[start : start + ACROSS] for start in range(0, len(cells), ACROSS)]
+        return markdown([""] * ACROSS, rows, texts=ACROSS)
+
+    @property
     def items(self) -> tuple[Item, ...]:
         """The items of every chapter, in reading order."""
         return tuple(item for chapter in self.chapters for item in chapter.items)
+
+    def of(self, names: Collection[str]) -> "Document":
+        """Leave out the items of other names, and the chapters that have none left."""
+        kept = [
+            replace(chapter, items=tuple(item for item in chapter.items if item.name in names))
+            for chapter in self.chapters
+        ]
+        return replace(self, chapters=tuple(chapter for chapter in kept if chapter.items))

@@ -1,0 +1,78 @@
+"""The images as the first layer of a small network takes them: some pixels of all images, and products with all.
+
+Most pixels of most images have one value, the background's. Products run over the others alone where they are few.
+"""
+
+import warnings
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+PATIENCE = 5  # products before the others are looked for, which takes as long as some twenty of them
+SPARSE = 0.4  # share of values beside the background up to which a product over them alone is the quicker one
+LINE = (
+    4  # columns filled in together: more would cost no more time, and memory for those that nobody asks for
+)
+AT_ONCE = 2048  # images whose other values are looked for together
+
+
+class Inputs:
+    """Inputs of a layer, float32 on the CPU.
+
+    Args:
+        values: Of each image (N, J), contiguous.
+
+    Attributes:
+        columns: The same input by input (J, N); what `require` was not asked for has anything in it.
+    """
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self._values = values
+        self.columns = np.empty(values.shape[::-1], np.float32)  # memory is taken by what is written alone
+        self._there = np.zeros(values.shape[1], dtype=bool)
+        self._others: torch.Tensor | None = None
+        self._background = 0.0
+        self._products = 0
+
+    def require(self, columns: NDArray[np.int64]) -> None:
+        """Fill in some columns (k,), and those that lie in memory beside them; numbers below 0 stand for none."""
+        wanted = columns[columns >= 0]
+        for first in np.unique(wanted[~self._there[wanted]] // LINE * LINE):
+            line = slice(first, first + LINE)
+            torch.from_numpy(self.columns[line]).copy_(self._values[:, line].t())
+            self._there[line] = True
+
+    def product(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return weights (U, J) times all inputs: (U, N)."""
+        self._products += 1
+        if self._products == PATIENCE:
+            self._background, self._others = _split(self._values)
+        if self._others is None:
+            return weight @ self._values.t()
+        product = (self._others @ weight.t().contiguous()).t().contiguous()
+        return product.add_(weight.sum(1, dtype=torch.float64).mul_(self._background).float()[:, None])
+
+
+def _split(values: torch.Tensor) -> tuple[float, torch.Tensor | None]:
+    """Return the most frequent value of the first image, and by how much all (N, J) differ from it, as sparse rows.
+
+    None where too many do.
+    """
+    kinds, counts = values[0].unique(return_counts=True)
+    background = kinds[counts.argmax()]
+    blocks = values.split(AT_ONCE)
+    numbers = torch.cat([torch.count_nonzero(block != background, 1) for block in blocks])
+    total = int(numbers.sum())
+    if not total <= SPARSE * values.numel() or not torch.isfinite(background):
+        return 0.0, None
+    starts = torch.cat([numbers.new_zeros(1), numbers.cumsum(0)]).int()
+    where, what = torch.empty(total, dtype=torch.int32), torch.empty(total)
+    at = 0
+    for block in blocks:
+        there = (block != background).nonzero(as_tuple=True)
+        span = slice(at, at := at + len(there[0]))
+        where[span], what[span] = there[1], block[there] - background
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that torch's sparse rows are new
+        return float(background), torch.sparse_csr_tensor(starts, where, what, values.shape)

@@ -1,0 +1,179 @@
+"""Searches on a small row of linear layers, one sample after another, each from the network as it is.
+
+What comes out is what `SubsetSearch.correct` gives, bit for bit. The gradient, and what the network itself says where a
+decision is close, are by the same operations of torch on the same numbers; all else is `bgd.methods.bgd.compiled`.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bgd.curvature.base import CurvatureError
+from bgd.methods.base import Answer, Correction, Sample, Trial
+from bgd.methods.bgd import compiled
+from bgd.methods.bgd.compiled import Booleans, Case, Desk, Doubles, How, Row, Singles
+from bgd.methods.bgd.prior import InformedPrior, Magnitude, prior_at
+from bgd.methods.bgd.row import Layer, gradients, layers_of, logits_of
+from bgd.methods.bgd.update import FirstOrder, SecondOrder
+from bgd.patch import Patch
+
+if TYPE_CHECKING:
+    from bgd.methods.bgd.search import SubsetSearch
+
+NUMBERS = 512  # that a search has at first: most use less
+NONE_HARMFUL = np.empty(0, dtype=bool)
+
+
+class Searches:
+    """Searches with the same options, from the same network.
+
+    Args:
+        options: Of each search; its update is one of `bgd.methods.bgd.update`, elementwise.
+        trial: Whose network is a row of linear layers in float32 on the CPU.
+    """
+
+    def __init__(self, options: "SubsetSearch", trial: Trial) -> None:
+        self._options, self._trial = options, trial
+        self._layers: list[Layer] = trial.kept(
+            "layers of a row", lambda: layers_of(trial.network, trial.space, trial.flat)
+        )
+        self._original, self._flat = trial.original.numpy(), trial.flat.numpy()
+        self._row = _described(self._layers, self._original)
+        self._plain = None if isinstance(options.prior, InformedPrior) else options.prior
+        self._no_offset = np.zeros(self._row.widths[-1])
+        self._desk = Desk.of(options.subset_size + options.iterations * options.expansion)
+
+    @np.errstate(all="ignore")  # what is not finite is found later
+    def correct(self, samples: Sequence[Sample], streams: Sequence[np.random.Generator]) -> list[Correction]:
+        """Correct each sample; see `Together`."""
+        found = self._gradients(samples)
+        magnitudes = Magnitude.each(found, self._trial.space)
+        drawn = [self._prior(*each) for each in zip(samples, magnitudes, strict=True)]
+        harmful = [self._harmful(*each) for each in zip(found, drawn, strict=True)]
+        images = torch.cat([sample.image.reshape(1, -1) for sample in samples]).double().numpy()
+        first, gross = self._first_layer(images)
+        stages = zip(samples, streams, found, drawn, harmful, images, first, gross, strict=True)
+        corrections = [self._correct(*each) for each in stages]
+        self._trial.altered = torch.empty(0, dtype=torch.long)  # all is put back
+        return corrections
+
+    def _gradients(self, samples: Sequence[Sample]) -> torch.Tensor:
+        """Return the gradient of each sample (n, |W|), 0 at what is frozen."""
+        space = self._trial.space
+        found = torch.empty(len(samples), space.size)
+        gradients(self._layers, samples, found.numpy())
+        for name in space.frozen:
+            found[:, space.span(name)] = 0
+        return found
+
+    def _prior(self, sample: Sample, magnitude: Magnitude) -> tuple[Singles | str, int]:
+        """Return the weights (|W|,) to draw by, or in words why there are none, and the forward passes it took."""
+        total = float(magnitude.total)
+        if not math.isfinite(total):
+            return "the gradient is not finite", 0
+        if not total:
+            return "the gradient is zero", 0
+        passes = self._trial.forward_passes
+        try:
+            prior = self._plain or prior_at(self._options.prior, self._trial, sample)
+        except CurvatureError as error:
+            return str(error), 0
+        return prior.weights(magnitude).whole().numpy(), self._trial.forward_passes - passes
+
+    def _harmful(self, gradient: torch.Tensor, drawn: tuple[Singles | str, int]) -> Booleans:
+        guard = self._options.guard
+        if guard is None or isinstance(drawn[0], str):
+            return NONE_HARMFUL
+        return guard.harmful(self._trial, gradient).numpy()
+
+    def _first_layer(self, images: Doubles) -> tuple[Doubles, Doubles]:
+        """Return what comes out of the first layer for images (n, inputs), and the sums of magnitudes there."""
+        row, units = self._row, self._row.widths[1]
+        weight = row.values[row.weights[0] : row.weights[0] + units * images.shape[1]].reshape(units, -1)
+        bias = row.values[row.biases[0] : row.biases[0] + units] if row.biases[0] >= 0 else np.zeros(units)
+        return images @ weight.T + bias, np.abs(images) @ np.abs(weight).T + np.abs(bias)
+
+    def _correct(
+        self,
+        sample: Sample,
+        stream: np.random.Generator,
+        gradient: torch.Tensor,
+        drawn: tuple[Singles | str, int],
+        harmful: Booleans,
+        image: Doubles,
+        first: Doubles,
+        gross: Doubles,
+    ) -> Correction:
+        """Correct one sample; see `SubsetSearch.correct` and, for what is given, `Case`."""
+        weights, passes = drawn
+        if isinstance(weights, str):
+            return Correction(None, 0, 0, weights, forward_passes=1 + passes, backward_passes=1)
+        offset = self._no_offset if sample.offset is None else sample.offset.double().numpy()
+        label, numbers = int(sample.label), stream.random(NUMBERS)
+        case = Case(image, first, gross, offset, label, gradient.numpy(), weights, harmful, numbers)
+        self._searched(sample, stream, case)
+        return self._outcome(1 + passes)
+
+    def _searched(self, sample: Sample, stream: np.random.Generator, case: Case) -> None:
+        """Search, and answer what the search asks of the network; how it ended stands on the desk."""
+        desk = self._desk
+        given: tuple[Any, ...] = (*self._row, *case, *_how(self._options, case.gradient), *desk)
+        for count in compiled.search(*given):
+            chosen = desk.indices[:count]
+            self._flat[chosen] = desk.values[:count]
+            answer = Answer.of(logits_of(self._layers, sample.image), sample)
+            self._flat[chosen] = self._original[chosen]
+            desk.said[:] = answer.loss, answer.right
+        if desk.end[0] == compiled.SHORT:
+            more = stream.random(len(case.numbers))
+            self._searched(sample, stream, case._replace(numbers=np.concatenate([case.numbers, more])))
+
+    def _outcome(self, passes: int) -> Correction:
+        """Return what stands on the desk, with the forward passes before the search added."""
+        desk = self._desk
+        state, steps, count, searched, kept = desk.end.tolist()
+        passes += searched
+        if state != compiled.CORRECTED:
+            reason = {
+                compiled.INFINITE: "the prior is not finite",
+                compiled.NOTHING: "the prior leaves no weight to draw",
+                compiled.WRONG: f"wrong after {steps} iterations",
+            }[state]
+            return Correction(None, 0, steps, reason, forward_passes=passes, backward_passes=1)
+        indices, new = desk.indices[:kept].copy(), desk.values[:kept].copy()
+        old = self._original[indices]
+        parts = [torch.from_numpy(each) for each in (indices, old, new)]
+        patch = Patch(self._trial.space, parts[0], parts[1], parts[2])
+        return Correction(patch, count, steps, forward_passes=passes, backward_passes=1)
+
+
+def _described(layers: Sequence[Layer], original: Singles) -> Row:
+    return Row(
+        np.array([layers[0].weight.shape[1], *(len(layer.weight) for layer in layers)]),
+        np.array([layer.first_weight for layer in layers]),
+        np.array([layer.first_bias for layer in layers]),
+        np.array([layer.rectified for layer in layers]),
+        original.astype(np.float64),
+    )
+
+
+def _how(options: "SubsetSearch", gradient: Singles) -> How:
+    """Return the options of a search for a sample's gradient (|W|,)."""
+    rule, number, update = compiled.INVERSE, 0.0, options.update
+    if isinstance(update, FirstOrder):
+        rule, number = compiled.RATE, -update.step
+    elif isinstance(update, SecondOrder) and update.form == "full_norm":
+        rule, number = compiled.SHARE, float(torch.from_numpy(gradient).square().sum())
+    return How(
+        rule,
+        np.float32(number),
+        options.guard.redraws if options.guard else 0,
+        options.subset_size,
+        options.iterations,
+        options.expansion,
+        options.replace_probability,
+        options.prune,
+    )

@@ -1,0 +1,126 @@
+"""Methods that descend on one sample, beside the plain way of each: torch's operations on whole vectors.
+
+    python -m scripts.bench.descents [SAMPLES]      # AlexNet, one thread; some minutes
+
+The time is that of a correction, with its patch, as `Problem.attempt_many` takes it: of the process, so that other work
+on the machine counts little.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+from bgd import rng
+from bgd.curvature.base import Curvature, Estimator
+from bgd.knowledge import Knowledge
+from bgd.methods import lora, momentum
+from bgd.methods.base import Correction, Method, Problem
+from bgd.patch import parts
+from experiments.config.build import build
+from experiments.config.presets import specs
+from scripts.bench import tables
+from scripts.bench.machine import Machine
+from scripts.bench.options import parse
+from scripts.bench.subjects import Subject, subject
+from scripts.bench.tables import milliseconds, times
+from scripts.bench.timing import say, threads
+
+METHODS = ("ewc", "kl_retrain", "l2_sp", "lora", "retrain", "l1", "fine_tune")
+KEPT = 1000  # images, of the keep-set
+
+
+def bench(subject: Subject, machine: Machine) -> dict[str, object]:
+    """Measure on one thread, as a search runs; print the table."""
+    say(f"{subject.name}: descents on a sample")
+    found = {}
+    with threads(1):
+        for name, method in methods(subject.name).items():
+            problem = problem_of(subject)
+            next(problem.attempt_many(method, *_work(subject, 1)))  # what is made once, compiled code too
+            fast, corrections = _measured(problem, method, subject)
+            with plain():
+                slow, wanted = _measured(problem, method, subject)
+            alike = sum(same(*pair) for pair in zip(corrections, wanted, strict=True))
+            found[name] = {
+                "plain_seconds": slow,
+                "seconds": fast,
+                "ratio": slow / fast,
+                "steps": statistics.mean(each.steps for each in wanted),
+                "same": alike,
+                "samples": len(wanted),
+            }
+            say(f"{subject.name}: {name} done")
+    rows = [
+        (name, milliseconds(one["plain_seconds"]), milliseconds(one["seconds"]), times(one["ratio"]),
+         f"{one['steps']:.1f}", f"{one['same']} of {one['samples']}")
+        for name, one in found.items()
+    ]  # fmt: skip
+    print(f"\n{subject.name}: a correction by descent, one thread, median of the process' seconds")
+    print(tables.text(("method", "plain ms", "ms", "ratio", "steps", "the same"), rows))
+    return {"network": subject.name, "source": subject.source, "threads": 1, "methods": found}
+
+
+def methods(network: str) -> dict[str, Method]:
+    """Return the methods with the options of the laptop profile."""
+    every = {spec.method["name"]: spec for spec in specs("laptop", ["frontier_points"])
+             if spec.network["name"] == network}  # fmt: skip
+    return {name: build(every[name].method, "method") for name in METHODS}
+
+
+def problem_of(subject: Subject) -> Problem:
+    """Return the problem, with what the methods ask for."""
+    images, labels = subject.images.train, subject.images.train_labels
+
+    def curvature(estimator: Estimator) -> Curvature:
+        trial = Problem(subject.network).current
+        first = slice(estimator.images)
+        return estimator.estimate(
+            trial.module, trial.space, images[first], labels[first], rng.stream(0, "curvature")
+        )
+
+    return Problem(subject.network, Knowledge(curvature=curvature, keep_images=lambda: images[:KEPT]))
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Have every descent take whole steps inside the block, LoRA run every layer, and torch find what differs."""
+    with (
+        mock.patch.object(momentum, "SMALLEST", sys.maxsize),
+        mock.patch.object(lora, "known_layers", return_value={}),
+        mock.patch.object(parts, "LONG", sys.maxsize),
+    ):
+        yield
+
+
+def same(one: Correction, other: Correction) -> bool:
+    """Return whether two corrections took the same steps to the same change, but for rounding."""
+    if one.steps != other.steps or bool(one) != bool(other):
+        return False
+    if one.patch is None or other.patch is None:
+        return True
+    pairs = zip(one.patch.norms(), other.patch.norms(), strict=True)
+    return all(abs(a - b) <= 1e-5 * b for a, b in pairs)
+
+
+def _work(subject: Subject, count: int | None = None) -> tuple[list, list]:
+    samples = subject.samples[:count]
+    return samples, [rng.stream(0, "method", sample.index) for sample in samples]
+
+
+def _measured(problem: Problem, method: Method, subject: Subject) -> tuple[float, list[Correction]]:
+    """Return the median seconds of a correction, and all of them."""
+    seconds, found = [], []
+    corrections = problem.attempt_many(method, *_work(subject))
+    for _ in subject.samples:
+        began = time.process_time()
+        found.append(next(corrections))
+        seconds.append(time.process_time() - began)
+    return statistics.median(seconds), found
+
+
+if __name__ == "__main__":
+    options = parse(["--samples", sys.argv[1] if len(sys.argv) > 1 else "6"])
+    bench(subject("alexnet", options), Machine.measure(1))
