@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bgd.evaluation.flow import channels_last
 from bgd.methods.gradient import Gradient, Pass, Product, linear_layers_of, plus, unfrozen, whole
 from bgd.methods.sample import Answer, Sample
 from bgd.methods.trial import Trial
@@ -163,7 +164,7 @@ class RowSteps:
 
     def _pass(self, sample: Sample, training: bool) -> Pass:
         with training_mode(self._trial.network) if training else nullcontext():
-            return Pass(self._trial.network, sample.image, self._linear)
+            return Pass(self._trial.network, channels_last(sample.image), self._linear)
 
     def _step_layer(self, more: Gradient, name: str, own: Product, further: bool) -> torch.Tensor | None:
         """Step a linear layer; return the gradient by what went in."""
