@@ -10,7 +10,7 @@ from torch import nn
 
 from bgd.curvature.base import CurvatureError, Estimator
 from bgd.curvature.diagonal import EmpiricalFisher
-from bgd.evaluation.flow import channels_last
+from bgd.layers import channels_last
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.gradient import Gradient, Pass, linear_layers_of, unfrozen
 from bgd.methods.momentum import NOTHING, Hold, RowSteps, Steps, WholeSteps, by_rows

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bgd.evaluation.flow import channels_last
+from bgd.layers import channels_last
 from bgd.methods.gradient import Gradient, Pass, Product, linear_layers_of, plus, unfrozen, whole
 from bgd.methods.sample import Answer, Sample
 from bgd.methods.trial import Trial
