@@ -130,6 +130,17 @@ def test_products_with_the_images(background, monkeypatch):
     wanted = weight.double() @ values.double().t()
     torch.testing.assert_close(kept.product(weight).double(), wanted, rtol=1e-5, atol=1e-5)
     assert (kept._others is not None) == background
+    by_input = inputs.Inputs(values.t().contiguous().t())
+    torch.testing.assert_close(by_input.product(weight).double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_columns_are_copied_unless_they_lie_in_memory_as_such():
+    values = torch.rand(6, 9)
+    for given, shared in ((values, False), (values.t().contiguous().t(), True)):
+        kept = inputs.Inputs(given)
+        kept.require(np.array([7, 2, -1]))
+        assert (kept.columns[[2, 7]] == values.t()[[2, 7]].numpy()).all()
+        assert (kept.columns.ctypes.data == given.data_ptr()) == shared
 
 
 @pytest.mark.parametrize("name", OTHERS)
