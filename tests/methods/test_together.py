@@ -34,6 +34,9 @@ VARIANTS = [
     SubsetSearch(subset_size=1, replace_probability=1.0),
     SubsetSearch(guard=CurvatureGuard(percentile=50, form="second_order_step", redraws=2)),
     SubsetSearch(subset_size=30, iterations=3, prior=LayerNormalisedPrior()),
+    SubsetSearch(stop="never", iterations=5),
+    SubsetSearch(replace="printed", update=FirstOrder(0.3)),
+    SubsetSearch(replace="printed", stop="never", subset_size=1, prior=UniformPrior(), iterations=6),
 ]
 
 

@@ -176,4 +176,6 @@ def _how(options: "SubsetSearch", gradient: Singles) -> How:
         options.expansion,
         options.replace_probability,
         options.prune,
+        options.stop == "when_right",
+        options.replace == "printed",
     )
