@@ -106,7 +106,7 @@ class Answers:
             if layer.rectified:
                 values = values.relu_()
         logits = self._sample.judged(values)
-        loss = -float(torch.log_softmax(logits, 1)[0, self._label])
+        loss = -float(torch.log_softmax(logits, 1).numpy()[0, self._label])
         said = logits.numpy()[0]
         return loss, bool(said.argmax() == self._label and np.isfinite(said).all())
 

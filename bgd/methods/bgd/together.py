@@ -15,7 +15,7 @@ from bgd.curvature.base import CurvatureError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.bgd import compiled
 from bgd.methods.bgd.compiled import Booleans, Case, Desk, Doubles, How, Row, Singles
-from bgd.methods.bgd.prior import InformedPrior, Magnitude, prior_at
+from bgd.methods.bgd.prior import Magnitude, prior_at
 from bgd.methods.bgd.row import Answers, Layer, gradients, layers_of
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
 from bgd.patch import Patch
@@ -41,8 +41,9 @@ class Searches:
             "layers of a row", lambda: layers_of(trial.network, trial.space, trial.flat)
         )
         self._original, self._flat = trial.original.numpy(), trial.flat.numpy()
-        self._row = _described(self._layers, self._original)
-        self._plain = None if isinstance(options.prior, InformedPrior) else options.prior
+        self._row: Row = trial.kept(
+            "a row", lambda: _described(self._layers, self._original), of=trial.space.names
+        )
         self._no_offset = np.zeros(self._row.widths[-1])
         self._desk = Desk.of(options.subset_size + options.iterations * options.expansion)
 
@@ -78,7 +79,7 @@ class Searches:
             return "the gradient is zero", 0
         passes = self._trial.forward_passes
         try:
-            prior = self._plain or prior_at(self._options.prior, self._trial, sample)
+            prior = prior_at(self._options.prior, self._trial, sample)
         except CurvatureError as error:
             return str(error), 0
         return prior.weights(magnitude).whole().numpy(), self._trial.forward_passes - passes
