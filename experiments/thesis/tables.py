@@ -113,7 +113,13 @@ STUDIES: tuple[Part, ...] = (
     FirstOrderStep(THESIS),
     Readings(
         THESIS,
-        presets=("readings_errors", "readings_momentum", "readings_momentum_alexnet", "readings_random"),
+        presets=(
+            "readings_algorithm",
+            "readings_errors",
+            "readings_momentum",
+            "readings_momentum_alexnet",
+            "readings_random",
+        ),
     ),
     Ablations(THESIS, variants=VARIANTS),
     Orders(THESIS),
