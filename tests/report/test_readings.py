@@ -33,6 +33,6 @@ def test_each_reading_has_a_line_with_the_errors_of_its_network():
     assert "| MLP | BGD-I, uniform prior | reloading | 2 | 1 | 50 |" in text
     assert "| MLP | BGD-I | reloading | 952 | 1 | 50 |" in text
     assert "| MLP | Re-training, one optimizer | non-reloading | 2 | 1 | 100 |" in text
-    assert "| MLP | BGD-II, all iterations, printed Replace | reloading | 2 | 1 | 100 |" in text
+    assert "| MLP | BGD-II, all iterations, printed Replace | reloading | 1 | 1 | 100 |" in text
     assert b"mlp,reloading,952,BGD-I,POC,50.0" in files["tables/readings.csv"]
     assert sorted(PART.files([])) == sorted(PART.names)
