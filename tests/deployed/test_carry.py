@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from model_files import graph, network, onnx_raw, patch_of, safetensors, script, state_dict
+from model_files import gguf, graph, network, onnx_raw, patch_of, safetensors, script, state_dict
 from onnx import helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
@@ -247,6 +247,29 @@ def whole_numbers(path):
     save_file({"counts": torch.arange(4)}, path)
 
 
+def quantised_gguf(path):
+    """The head in float32, the rest in blocks of 32 numbers of 8 bits and a scale."""
+    head = nn.ParameterDict({"cls": nn.Parameter(torch.ones(2))})
+    gguf(head, path, [("3.weight", (3, 32), 8, bytes(3 * 34)), ("ids", (4,), 26, bytes(16))])
+
+
+def whole_gguf(path):
+    gguf(nn.Module(), path, [("ids", (4,), 26, bytes(16))])
+
+
+def other_gguf(path):
+    gguf(network(), path, version=4)
+
+
+def twice_gguf(path):
+    gguf(network(), path, [("3.bias", (1,), 0, bytes(4))])
+
+
+def short_gguf(path):
+    gguf(network(), path)
+    path.write_bytes(path.read_bytes()[:-64])
+
+
 def begins(content):
     def write(path):
         path.write_bytes(content)
@@ -276,7 +299,12 @@ REFUSED = [
     (frozen, "frozen TorchScript module, whose weights are constants of its code: write the patch into the file of"),
     (whole_module, "it holds more than tensors: save the model's state_dict() alone"),
     (whole_numbers, "has no weights that a patch could change: it holds no floating-point tensor"),
-    (begins(b"GGUF\3\0\0\0"), "is GGUF, whose weights are packed in blocks: correct the float model"),
+    (begins(b"GGUF\3\0\0\0"), "cannot be read as GGUF: its header ends behind the file"),
+    (quantised_gguf, "3.weight is quantised: correct the float model"),
+    (whole_gguf, "has no weights that a patch could change"),
+    (other_gguf, "cannot be read as GGUF: its version is 4, and 2 and 3 are known"),
+    (twice_gguf, "cannot be read as GGUF: two of its tensors have one name"),
+    (short_gguf, "cannot be read as GGUF: the numbers of 3.bias end behind the file"),
     (begins(b"\x20\0\0\0ORTM"), "is in ONNX Runtime's own format: write into the .onnx file"),
     (begins(b"\x1c\0\0\0TFL3"), "is TensorFlow Lite, whose weights are packed"),
     (begins(b"\x89HDF\r\n"), "is HDF5: save the weights as one of"),
