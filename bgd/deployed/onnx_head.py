@@ -21,6 +21,7 @@ from torch import nn
 from bgd.deployed import features as kept
 from bgd.deployed.onnx_graph import TAPS, Graph
 from bgd.deployed.onnx_layout import Layout
+from bgd.deployed.onnx_product import head_of
 from bgd.deployed.onnx_run import CPU, Runner
 from bgd.deployed.onnx_tail import Tail, apart
 from bgd.deployed.packages import needed
@@ -53,7 +54,7 @@ class OnnxModel:
 
     def __init__(self, graph: Graph, setup: Setup) -> None:
         self._graph, self._setup = graph, setup
-        self._layout = Layout(graph.head(setup.head))
+        self._layout = Layout(head_of(graph, setup.head))
         self.source: Path | None = graph.path
         self.network: nn.Module = self._layout.network(self._layout.tensors)
         self._own = self._layout.network(self._layout.tensors)  # whatever is done to `network`
@@ -149,7 +150,7 @@ class OnnxModel:
     @cached_property
     def _tapped(self) -> Runner:
         """The graph with features and logits of the head beside its own outputs."""
-        return self._runner(self._graph.tapped(self._layout.head))
+        return self._runner(self._graph.tapped(self._layout.head.features, self._layout.head.logits))
 
     def _runner(self, model: Path | bytes) -> Runner:
         return Runner(model, self._graph.path.parent, self._setup.providers)
@@ -212,7 +213,7 @@ class OnnxModel:
         if head.logits == head.scores:
             tail = Tail("nothing", None)
         else:
-            rest = self._runner(self._graph.cut(head))
+            rest = self._runner(self._graph.cut(head.logits, head.weight.value.dtype))
             tail = Tail.of(lambda probe: rest([head.scores], some, **{head.logits: probe})[0], logits)
         if self._layout.binary and tail.name != "sigmoid":
             raise self._graph.fault(
