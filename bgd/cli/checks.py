@@ -12,10 +12,11 @@ import torch
 
 from bgd import rng
 from bgd.arithmetic import ARITHMETICS, UnavailableError, logits_in
-from bgd.cli.asked import Asked, as_options
+from bgd.cli.asked import Asked
 from bgd.cli.classes import Classes
 from bgd.cli.inputs import Inputs
 from bgd.cli.outcome import Outcome
+from bgd.cli.sentences import as_options
 from bgd.cli.words import counted
 from bgd.curvature.base import CurvatureError
 from bgd.errors import ConfigError

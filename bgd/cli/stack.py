@@ -4,10 +4,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from bgd.cli.asked import Asked, goal_of, labels_of
+from bgd.cli.asked import Asked
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
 from bgd.cli.target import files_in, refuse_target
+from bgd.cli.wanted import goal_of, labels_of
 from bgd.cli.words import counted, table
 from bgd.patch import Patch
 from bgd.stack import Stack, Status, Step

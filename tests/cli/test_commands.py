@@ -124,7 +124,7 @@ def test_a_goal_asks_for_more(bgd, here, model):
     ],
 )
 def test_the_method_is_by_default_the_best_for_what_is_known(options, method):
-    from bgd.cli.asked import method_of
+    from bgd.cli.wanted import method_of
 
     words = [
         "correct",
