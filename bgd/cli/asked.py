@@ -105,8 +105,11 @@ class Asked:
         """
         found = self.read(arguments.sample, "sample")
         found = found if arguments.index is None else found.taken(arguments.index)
+        x = self.given(found)[:1]
+        with torch.no_grad():
+            passed(self.model.network, x, found.text)
         if self.classes.names:
-            self._check_names(self.given(found)[:1])
+            self._check_names(x)
         return found
 
     @torch.no_grad()
@@ -131,6 +134,18 @@ class Asked:
                 f"{where}: {text} holds {len(found)} labels, and {inputs.text} {len(inputs)} inputs"
             )
         return found.to(self.given(inputs).device)
+
+    def fix(self, path: str) -> Patch:
+        """Read a patch as one of the model's network, whatever it starts from; of an ONNX file its own names are known.
+
+        Raises:
+            PatchError: It is of tensors that the model has not.
+        """
+        patch, source = Patch.load(path), self.model.source
+        if isinstance(self.model, OnnxModel) and source is not None:
+            file = open_tensors(source)
+            patch = patch if set(patch.tensors) <= set(file.names) else carried(patch, file).patch
+        return self.model.loaded(patch)
 
     def patch(self, path: str) -> Patch:
         """Read a patch as one of the model's network; into an ONNX file it is carried by value.

@@ -70,7 +70,7 @@ def correct(arguments: Namespace) -> Outcome:
     about = _about(arguments, found, goal.in_words(labels))
     if found.already:
         what = "its goal is" if len(sample) == 1 else "the goals of all inputs are"
-        return _refused(about, f"nothing to correct: {what} met already")
+        return _refused(about, f"nothing to correct: {what} met already, {about['goal']} of {sample.text}")
     if found.patch is None:
         return _refused(about, f"no correction: {found.reason}")
     report = _reported(asked, sample, found.patch, watched)

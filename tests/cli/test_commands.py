@@ -237,6 +237,16 @@ def test_features_of_an_onnx_file_are_computed_once(bgd, monkeypatch):
     assert sorted(computed) == [1, 50]
 
 
+def test_a_stack_of_an_onnx_file_takes_a_fix_of_the_network_that_it_was_made_from(bgd):
+    bgd("correct", *NET, "wrong.npy", *BIAS, "-o", "one.safetensors")
+    first = ["--add", "one.safetensors", "--sample", "wrong.npy", "--label", "3", "--json"]
+    added = bgd("stack", "all.stack", "net.onnx", *first)
+    assert added.out["fixes"][0]["right"] is True
+    bgd("correct", "net.onnx", "many.npy", "--index", "1", "--label", "5", "-o", "two.safetensors")
+    second = bgd("stack", "all.stack", "net.onnx", "--add", "two.safetensors", "--overwrite", "--json")
+    assert [each["number"] for each in second.out["fixes"]] == [1, 2]
+
+
 def test_a_stack_says_which_later_fix_broke_which_earlier_one(bgd, here, model):
     """Two fixes that each give one bias: the second takes the first one's input back."""
     first = ["--sample", "wrong.npy", "--label", "3"]
