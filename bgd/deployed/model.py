@@ -23,7 +23,7 @@ from bgd.patch import Patch
 
 BATCH = 100  # inputs at a time
 DEVICES = ("cpu", "cuda")
-WEIGHTS = ("safetensors", "state dict")  # files without a network
+WEIGHTS = ("safetensors", "state dict", "GGUF")  # files without a network
 FACTORY = re.compile(r"[\w.]+:[\w.]+")
 
 
@@ -110,7 +110,7 @@ def load(
     Args:
         text: `package.module:factory`, what makes the network or the network itself; or a file of ONNX, torch.export or
             TorchScript, told by its content.
-        weights: With a factory: its weights, a state dict or safetensors.
+        weights: With a factory: its weights, a state dict, safetensors or GGUF under the names of the network.
         head: Of an ONNX file, another MatMul or Gemm than the last: see `OnnxModel.open`.
         cache: Of an ONNX file, a folder to keep features in.
         device: Where a network of torch runs, one of `DEVICES`.
