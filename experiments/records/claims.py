@@ -45,13 +45,15 @@ class Claim:
 
 
 def is_alive(process: int) -> bool:
-    """Return whether this machine has a process of that number."""
+    """Return whether this machine has a process of that number that has not ended."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # somebody else's
         return True
+    with contextlib.suppress(OSError):  # Linux alone tells those that their parent has not asked about yet
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True
 
 

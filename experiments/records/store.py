@@ -99,14 +99,11 @@ class Store:
         }
         return sorted(name for name in known if "." not in name)
 
-    def claims(self, run_id: str) -> list[Claim]:
-        """Read who is making a run or parts of it; of those that are gone, too."""
-        parts = self.parts(run_id)
-        found = claim_in(self.root / f"{run_id}{LOCK}")
-        return [
-            *([found] if found else []),
-            *(claim for name in parts.names() for claim in parts.claims(name)),
-        ]
+    def claims(self, run_id: str) -> dict[str, Claim]:
+        """Read who is making a run, by the empty name, and parts of it, by theirs; of those that are gone, too."""
+        parts, found = self.parts(run_id), {"": claim_in(self.root / f"{run_id}{LOCK}")}
+        found |= {name: claim_in(parts.root / f"{name}{LOCK}") for name in parts.names()}
+        return {name: claim for name, claim in found.items() if claim}
 
     def header(self, run_id: str) -> Header:
         """Read the header of a complete run.
@@ -186,6 +183,14 @@ class Store:
     def failed(self, run_id: str) -> bool:
         """Return whether there is a record of a failure of the run."""
         return (self.root / f"{run_id}{FAILED}").exists()
+
+    def failure(self, run_id: str) -> tuple[str, float]:
+        """Return the last line of a failure's traceback, and when it was; the line is empty where it cannot be read."""
+        path = self.root / f"{run_id}{FAILED}"
+        with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):
+            text = json.loads(path.read_bytes())["traceback"]
+            return str(text).strip().splitlines()[-1], path.stat().st_mtime
+        return "", 0.0
 
     def forgive(self, run_id: str) -> None:
         """Remove the record of a run's failure: it is about to be tried again."""
