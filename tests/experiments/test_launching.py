@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
 from test_shards import files
 
 from bgd.errors import ConfigError
@@ -344,3 +347,33 @@ def test_a_sweep_by_a_launcher_says_what_came_out(capsys, tmp_path, place, monke
     words += ["shard=1/2,2/2", "profile=smoke", "device=cpu", f"output_dir={tmp_path}"]
     assert run.main(words) == 0
     assert capsys.readouterr().out.count(": 6 corrected") == 1
+
+
+@pytest.mark.parametrize("name", ["joblib", "ray", "submitit", "slurm"])
+def test_a_preset_composes_with_its_plugin(name, monkeypatch, tmp_path):
+    """Started is nothing: what makes the jobs is a stand-in."""
+    extra = name.replace("slurm", "submitit")
+    if not is_there(extra):
+        pytest.skip(f"pip install 'bgd[{extra}]'")
+    launched = []
+
+    class Stand:
+        def launch(self, jobs, initial_job_idx):
+            launched.append(jobs)
+            return []
+
+    def instantiate(self, hydra_context, task_function, config):
+        sweep = hydra_context.config_loader.load_sweep_config(config, [])
+        launched.append((OmegaConf.to_container(sweep.hydra.launcher, resolve=False), sweep.hydra.job.name))
+        self._instantiate(config.hydra.launcher)
+        return Stand()
+
+    monkeypatch.setattr(Plugins, "instantiate_launcher", instantiate)
+    before = HydraConfig.instance().cfg
+    Launcher(name, 3).start(work, tmp_path / 'it\'s "here"')
+    (preset, job), jobs = launched
+    assert (job, jobs) == ("worker", [[]] * 3)
+    assert preset["_target_"].startswith(f"hydra_plugins.hydra_{extra}_launcher.")
+    assert HydraConfig.instance().cfg is before
+    with pytest.raises(ConfigError, match=r"hydra\.launcher: "):
+        Launcher(name, 3, ("hydra.launcher.nothing=1",)).start(work, tmp_path)
