@@ -132,7 +132,8 @@ class Status:
         yield f"left     {_runs(self.left)}, {_in_minutes(self.left_minutes)}{begun}"
         if self.running:
             minutes = (self.running_minutes + self.left_minutes) / len(self.running)
-            yield f"about {minutes:,.0f} min with the {len(self.running)} processes that are at it"
+            who = "process that is" if len(self.running) == 1 else f"{len(self.running)} processes that are"
+            yield f"about {minutes:,.0f} min with the {who} at it"
 
     def plain(self) -> dict[str, Any]:
         """Return it as values of JSON."""

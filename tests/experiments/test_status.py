@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from dataclasses import replace
 
@@ -93,18 +94,20 @@ def test_a_status_in_words_has_a_line_for_each_process_and_failure(plan, tmp_pat
 
 
 def test_the_command_says_it_as_json_and_writes_nothing_that_others_read(
-    every_run, monkeypatch, capsys, tmp_path
+    spec_of, monkeypatch, capsys, tmp_path
 ):
-    monkeypatch.setattr(reproduce, "specs_of_presets", every_run.members)
+    specs = [spec_of("method=bgd_c"), spec_of("method=bgd_c", "seed=1")]
+    monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {"preset": specs})
     words = ("status", "--profile", "smoke", "--device", "cpu", "--output", str(tmp_path))
     assert reproduce.main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    runs = {spec.run_id for each in every_run.members("smoke").values() for spec in each}
-    assert (found["done"], found["left"], found["running"], found["failed"]) == (0, len(runs), [], [])
-    assert reproduce.main([*words]) == 0
+    assert (found["done"], found["left"], found["running"], found["failed"]) == (0, 2, [], [])
+    with Store(tmp_path / "runs")._held(specs[1].run_id):
+        assert reproduce.main([*words]) == 0
     said = capsys.readouterr().out
-    assert f"left     {len(runs):,} runs" in said
-    assert "about" not in said, "nobody is at it"
+    assert "left     1 run, " in said
+    assert re.search(r"^about \d+ min with the process that is at it$", said, re.M)
+    assert f"  {specs[1].title}: 0 of 6 samples, {HOST} process {os.getpid()}, since " in said
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"plan.smoke.json"}
 
 
