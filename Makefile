@@ -44,7 +44,7 @@ status: $(ready) ## Say what is done, who is at what, what failed and what is le
 tables: $(ready) ## Write tables and figures from the records that are there
 	@$(reproduce) tables --profile $(PROFILE) $(partial)
 
-report: $(ready) ## Write outputs/report (report.md, index.html) from the records that are there
+report: $(ready) ## Write outputs/report (report.md, beyond.md and three pages) from the records that are there
 	@$(from_records) report --profile $(PROFILE) $(partial)
 
 verify: $(ready) ## Fail if a verdict on a claim of the thesis is worse than the kept one

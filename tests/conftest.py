@@ -27,6 +27,7 @@ from experiments.jobs.arithmetic import WORKSPACE, WORKSPACES
 from experiments.mnist import data, training
 from experiments.mnist.networks import MLP, AlexNet
 from experiments.protocol.samples import samples_of
+from experiments.report import metrics
 from experiments.run import CONF
 
 TINY = Path(__file__).parent / "data" / "tiny"
@@ -50,6 +51,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] not in NOT_NUMERIC:
             item.add_marker(pytest.mark.numeric)
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch):
+    """A report that judges on one run and on one sample."""
+    monkeypatch.setattr(metrics, "ENOUGH_RUNS", 1)
+    monkeypatch.setattr(metrics, "ENOUGH_SAMPLES", 1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,6 +24,16 @@ def test_figures_are_those_of_a_loop_over_images(trained, tiny):
     assert figures.test_accuracy == pytest.approx(accuracy)
 
 
+def test_images_are_the_same_in_either_order_of_memory(tiny):
+    one, other = Images.of(tiny, 13, 7), Images.of(tiny, 13, 7, by_pixel=True)
+    wanted = torch.cat([tiny.train.first(13).tensors()[0], tiny.test.first(7).tensors()[0]])
+    assert torch.equal(one.images, wanted)
+    assert torch.equal(other.images, wanted)
+    assert torch.equal(one.labels, other.labels)
+    assert one.images.is_contiguous()
+    assert other.images.flatten(1).t().is_contiguous()
+
+
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 128, 130])
 def test_the_released_accounting(count):
     generator = torch.Generator().manual_seed(count)

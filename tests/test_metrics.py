@@ -139,9 +139,14 @@ def test_one_value_has_no_spread():
     assert (summary.mean, summary.sd, summary.n) == (3.0, None, 1)
 
 
-def test_equal_values_have_a_spread_of_exactly_zero():
+def test_equal_values_have_no_spread():
     summary = metrics.summarize(np.full(7, 0.1), "samples")
-    assert (summary.mean, summary.sd) == (0.1, 0.0)
+    assert (summary.mean, summary.sd, summary.n) == (0.1, None, 7)
+
+
+def test_a_mean_that_one_value_carries_is_known():
+    summary = metrics.summarize(np.array([1.0, 1.0, 8.0]), "samples")
+    assert (summary.median, summary.low, summary.high, summary.carried) == (1.0, 1.0, 8.0, 0.8)
 
 
 def test_values_that_are_not_finite_are_left_out_and_counted():

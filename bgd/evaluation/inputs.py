@@ -20,7 +20,7 @@ class Inputs:
     """Inputs of a layer, float32 on the CPU.
 
     Args:
-        values: Of each image (N, J), contiguous.
+        values: Of each image (N, J). Where they lie in memory input by input, no copy is needed.
 
     Attributes:
         columns: The same input by input (J, N); what `require` was not asked for has anything in it.
@@ -28,8 +28,10 @@ class Inputs:
 
     def __init__(self, values: torch.Tensor) -> None:
         self._values = values
-        self.columns = np.empty(values.shape[::-1], np.float32)  # memory is taken by what is written alone
-        self._there = np.zeros(values.shape[1], dtype=bool)
+        by_input = values.t().is_contiguous()
+        # Memory is taken by what is written alone.
+        self.columns = values.t().numpy() if by_input else np.empty(values.shape[::-1], np.float32)
+        self._there = np.full(values.shape[1], by_input)
         self._split: tuple[float, torch.Tensor | None] | None = None
 
     def require(self, columns: NDArray[np.int64]) -> None:
@@ -66,14 +68,14 @@ def _split(values: torch.Tensor) -> tuple[float, torch.Tensor | None]:
     kinds, counts = values[0].unique(return_counts=True)
     background = kinds[counts.argmax()]
     blocks = values.split(AT_ONCE)
-    numbers = torch.cat([torch.count_nonzero(block != background, 1) for block in blocks])
+    numbers = torch.cat([torch.count_nonzero(block.contiguous() != background, 1) for block in blocks])
     total = int(numbers.sum())
     if not total <= SPARSE * values.numel() or not torch.isfinite(background):
         return 0.0, None
     starts = torch.cat([numbers.new_zeros(1), numbers.cumsum(0)]).int()
     where, what = torch.empty(total, dtype=torch.int32), torch.empty(total)
     at = 0
-    for block in blocks:
+    for block in map(torch.Tensor.contiguous, blocks):
         there = (block != background).nonzero(as_tuple=True)
         span = slice(at, at := at + len(there[0]))
         where[span], what[span] = there[1], block[there] - background

@@ -126,7 +126,7 @@ class SmallEvaluator:
 
         self._compiled, self._row, self._network = compiled, row, network
         self._images, self._labels, self._batch_size = images, labels, batch_size
-        self._inputs = Inputs(row.before(images).contiguous())
+        self._inputs = Inputs(row.before(images))
         self._base = base
         self._kept: Kept | None = None
 

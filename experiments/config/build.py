@@ -13,6 +13,8 @@ PACKAGES = ("bgd.", "experiments.")
 NAME = "name"  # a component's own name, for people; no argument
 KNOWS = "knows"  # what a method may know (bgd.knowledge): held to by whoever poses the problem; no argument
 ABOUT = (KNOWS, GROUPS)  # what a method's yaml says of it, which changes no number
+# Options that are younger than records of their class, with the values that these were made with.
+YOUNGER = {"SubsetSearch": {"stop": "when_right", "replace": "swap"}}
 
 
 def resolve(target: Any, where: str) -> Callable[..., Any]:
@@ -39,16 +41,17 @@ def named(config: Any) -> Any:
     """Return a component's description without addresses: `class`, the bare name, in the place of `_target_`.
 
     What a run is does not depend on which module a class is in; a class is found by its name alone among all that
-    descriptions name (a test).
+    descriptions name (a test). A younger option is left out where nothing has changed by it.
     """
-    if isinstance(config, Mapping):
-        return {
-            ("class" if key == "_target_" else key): value.rpartition(".")[2]
-            if key == "_target_"
-            else named(value)
-            for key, value in config.items()
-        }
-    return config
+    if not isinstance(config, Mapping):
+        return config
+    name = str(config.get("_target_", "")).rpartition(".")[2]
+    younger = YOUNGER.get(name, {})
+    return {
+        ("class" if key == "_target_" else key): name if key == "_target_" else named(value)
+        for key, value in config.items()
+        if key not in younger or value != younger[key]
+    }
 
 
 def build(config: Mapping[str, Any], where: str) -> Any:

@@ -110,7 +110,9 @@ class Workbench:
     @cached_property
     def images(self) -> Images:
         """The images that figures are over, on the device."""
-        return Images.of(self.data, self.scale.train_images, self.scale.test_images, self.place.device)
+        counts = self.scale.train_images, self.scale.test_images
+        by_pixel = self.place.device == "cpu" and not self._has_convolutions
+        return Images.of(self.data, *counts, self.place.device, by_pixel)
 
     @cached_property
     def _on_n0(self) -> tuple[Evaluation, torch.Tensor]:
@@ -141,8 +143,11 @@ class Workbench:
     @property
     def batch_size(self) -> int:
         """Images at a time that keep the activations in the cache: measured, no number depends on it."""
-        convolutions = any(isinstance(layer, nn.Conv2d) for layer in self.base.network.modules())
-        return 100 if convolutions else 1000
+        return 100 if self._has_convolutions else 1000
+
+    @cached_property
+    def _has_convolutions(self) -> bool:
+        return any(isinstance(layer, nn.Conv2d) for layer in self.base.network.modules())
 
     @cached_property
     def _gradient(self) -> torch.Tensor:

@@ -1,7 +1,9 @@
 """Evaluations in the figures of the thesis: mean loss and accuracy over D and over the test images."""
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from bgd.evaluation import Evaluation, Evaluator, ForkingEvaluator, FullEvaluator
@@ -35,9 +37,33 @@ class Images:
         return cls(torch.cat([train, test]), torch.cat([train_labels, test_labels]), len(train))
 
     @classmethod
-    def of(cls, data: Data, train: int, test: int, device: torch.device | str = "cpu") -> "Images":
-        """Take the first `train` images of D and the first `test` test images."""
-        return cls.joined(*data.train.first(train).tensors(device), *data.test.first(test).tensors(device))
+    def of(
+        cls,
+        data: Data,
+        train: int,
+        test: int,
+        device: torch.device | str = "cpu",
+        by_pixel: bool = False,
+    ) -> "Images":
+        """Take the first `train` images of D and the first `test` test images.
+
+        Args:
+            data: Where they are from.
+            train: How many.
+            test: How many.
+            device: Where they go.
+            by_pixel: Whether a pixel of all images lies in one stretch of memory, and not an image: networks without
+                convolutions are evaluated pixel by pixel, and need no copy then.
+        """
+        splits = data.train.first(train), data.test.first(test)
+        size, count, shape = len(splits[0]), sum(map(len, splits)), splits[0].images.shape[1:]
+        images = torch.empty(count, 1, *shape)
+        if by_pixel:
+            images = torch.empty(math.prod(shape), count).t().view(images.shape)
+        splits[0].write(images[:size])
+        splits[1].write(images[size:])
+        labels = torch.from_numpy(np.concatenate([split.labels for split in splits]).astype(np.int64))
+        return cls(images.to(device), labels.to(device), size)
 
     @property
     def train(self) -> torch.Tensor:

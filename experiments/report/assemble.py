@@ -13,24 +13,31 @@ from experiments.records.schema import Run
 from experiments.report.build import Source, names_of, run_ids_sha256, sources_of, write_all
 from experiments.report.frames import ReportError
 from experiments.report.numbers import format_count
-from experiments.report.page import Document, compose
+from experiments.report.page import FOLDER, THUMBNAILS, Chapter, Document, compose
 from experiments.report.part import Part
-from experiments.report.provenance import FRAGMENT, RUNS, caveats, provenance_files, refuse_mixtures
-
-PAGES = ("report/report.md", "report/index.html")
+from experiments.report.provenance import FRAGMENT, RUNS, provenance_files, refuse_mixtures
 
 
 @dataclass(frozen=True)
 class Report:
-    """Parts that are made with the report, and a document that names their files and others, in reading order."""
+    """Parts that are made with the report, and documents that name their files and others, in reading order.
+
+    A document without a Markdown text is the appendix: it alone says of each file which runs it is from.
+    """
 
     parts: tuple[Part, ...]
-    document: Document
+    documents: tuple[Document, ...]
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """The files of the documents."""
+        names = (name for document in self.documents for name in (document.text, document.page) if name)
+        return tuple(f"{FOLDER}/{name}" for name in names)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The files that it makes, under the output folder."""
-        return (*names_of(self.parts), FRAGMENT, RUNS, *PAGES)
+        return (*names_of(self.parts), FRAGMENT, RUNS, *self.pages)
 
 
 def assemble(records: Records, built: Sequence[Part], report: Report, folder: Path) -> list[Path]:
@@ -41,14 +48,17 @@ def assemble(records: Records, built: Sequence[Part], report: Report, folder: Pa
     """
     refuse_mixtures(records.headers)
     known = sources_of((*built, *report.parts), records)
-    named = [item.name for item in report.document.items]
+    named = [item.name for document in report.documents for item in document.items if item.name != THUMBNAILS]
     sources = {name: known[name] for name in named if name in known}
     files = _made(report.parts, records)
     files |= provenance_files(records.headers, {name: source.headers for name, source in sources.items()})
-    others = {name: _read(folder / name) for name in named if name not in files}
-    lead = [report.document.lead, _about(records), *(f"**{line}**" for line in caveats(records.headers))]
+    there = files | {name: _read(folder / name) for name in named if name not in files}
     notes = {name: f"{source.words} ([which](../report/provenance.md))." for name, source in sources.items()}
-    files |= compose(replace(report.document, lead="\n\n".join(lead)), files | others, notes)
+    foot = _about(records)
+    for document in report.documents:
+        others = [other for other in report.documents if other is not document]
+        own = replace(document, chapters=(*document.chapters, Chapter("Records", foot)))
+        files |= compose(own, there, {} if document.text else notes, others)
     # The pages come last: they say that all is there.
     return write_all(folder, {name: files[name] for name in report.names})
 
@@ -84,6 +94,6 @@ def _read(path: Path) -> bytes:
 def _about(records: Records) -> str:
     rows = sum(header.samples for header in records.headers)
     return (
-        f"It is from {format_count(len(records.runs))} runs with {format_count(rows)} rows; SHA-256 of the sorted run"
-        f" ids: `{run_ids_sha256(records.runs)}`."
+        f"From {format_count(len(records.runs))} runs with {format_count(rows)} rows; SHA-256 of the sorted run"
+        f" ids: `{run_ids_sha256(records.runs)}` ([which, and how they were made](provenance.md))."
     )

@@ -87,7 +87,8 @@ def footnote(lines: Sequence[str]) -> str:
 def legend_above(figure: Figure, handles: Sequence[Line2D], **look: Any) -> None:
     """Explain lines and marks above the panels; nothing where there is none."""
     if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, **look)
+        look = {"ncols": len(handles), "frameon": False, **look}
+        figure.legend(handles=handles, loc="outside upper center", **look)
 
 
 def dots(marker: str, label: str, colour: str) -> Line2D:

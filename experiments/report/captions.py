@@ -11,7 +11,8 @@ from experiments.report.style import method_order, method_style, network_label, 
 FULL_TRAIN_IMAGES, FULL_TEST_IMAGES = 54_000, 10_000  # the thesis' D and test set
 
 Sizes = tuple[int, ...]
-Draw = tuple[int, int]  # the columns `seed` and `replica` of `experiments.report.frames`
+Draw = tuple[int, int, int]  # the columns `seed`, `replica` and `order` of `experiments.report.frames`
+_DRAW = ["seed", "replica", "order"]
 _SIZES = ["run_samples", "errors", "train_images", "test_images"]
 
 
@@ -27,9 +28,10 @@ def describe_scale(runs: pd.DataFrame) -> str:
     if runs.empty:
         return "No runs."
     draws_of: dict[tuple[str, Sizes], set[Draw]] = {}
-    columns = (runs[name] for name in ("method", "seed", "replica", *_SIZES))
-    for method, seed, replica, *values in zip(*columns, strict=True):
-        draws_of.setdefault((str(method), tuple(map(int, values))), set()).add((int(seed), int(replica)))
+    columns = (runs[name] for name in ("method", *_DRAW, *_SIZES))
+    for method, seed, replica, order, *values in zip(*columns, strict=True):
+        draw = (int(seed), int(replica), int(order))
+        draws_of.setdefault((str(method), tuple(map(int, values))), set()).add(draw)
     parts: dict[tuple[Sizes, tuple[Draw, ...]], list[str]] = {}
     for (method, sizes), draws in sorted(draws_of.items()):
         parts.setdefault((sizes, tuple(sorted(draws))), []).append(method)
@@ -44,18 +46,13 @@ def describe_scale(runs: pd.DataFrame) -> str:
 def describe_scale_briefly(runs: pd.DataFrame) -> str:
     """Return the same as one phrase, with ranges instead of method by method."""
     size = "reduced scale" if is_reduced(runs) else "full scale"
-    draws = sorted(set(zip(runs["seed"].astype(int), runs["replica"].astype(int), strict=True)))
+    draws = sorted(set(runs[_DRAW].astype(int).itertuples(index=False, name=None)))
     return f"{size}, {_describe([_span(runs[name]) for name in _SIZES], draws)}"
 
 
 def _span(values: "pd.Series[int]") -> str:
     low, high = int(values.min()), int(values.max())
     return format_count(low) if low == high else f"{format_count(low)} to {format_count(high)}"
-
-
-def over_seeds(runs: pd.DataFrame) -> str:
-    """Say what the values of runs vary over: "seeds", or "seeds and replicas of N0"."""
-    return "seeds and replicas of N0" if (runs["replica"] > 0).any() else "seeds"
 
 
 def describe_sizes(sizes: Sequence[str]) -> str:
@@ -66,11 +63,12 @@ def describe_sizes(sizes: Sequence[str]) -> str:
 
 
 def _describe(sizes: Sequence[str], draws: Sequence[Draw]) -> str:
-    seeds = [str(seed) for seed, replica in draws if not replica]
+    seeds = [str(seed) for seed, replica, order in draws if not replica and not order]
     parts = [f"seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}"] if seeds else []
-    if len(seeds) < len(draws):
-        parts.append(f"{counted(len(draws) - len(seeds), 'replica')} of N0")
-    return f"{describe_sizes(sizes)}, {' and '.join(parts)}"
+    replicas, orders = (len({draw[place] for draw in draws} - {0}) for place in (1, 2))
+    parts += [f"{counted(replicas, 'replica')} of N0"] if replicas else []
+    parts += [counted(orders, "other order")] if orders else []
+    return f"{describe_sizes(sizes)}, {listing(parts)}"
 
 
 def describe_base(runs: pd.DataFrame, thesis_errors: int | None = None) -> str:

@@ -8,8 +8,8 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from experiments.records.schema import Run
-from experiments.report.frames import Frames, corrections_of, draws
+from experiments.records.schema import PROBE, Run
+from experiments.report.frames import Frames, drawn
 from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.metrics import METRICS, MISSING
 from experiments.report.numbers import format_count, format_number
@@ -63,7 +63,7 @@ class Comparison:
         Raises:
             ReportError: The thesis prints a number that no table here has.
         """
-        every = corrections_of(draws(runs), order=0)
+        every = drawn([run for run in runs if PROBE not in run.header.spec])
         known: Intervals = {}
         found: list[Compared] = []
         for spec in self.tables:

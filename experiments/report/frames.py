@@ -43,8 +43,10 @@ _REAL |= {"sample_loss_before", "sample_loss_after", "retained"}
 _TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id"}
 
 
+KEPT = "_kept"
 REPLICAS = ("rounding", "rounding_alexnet")  # presets with runs from replicas of N0
-REPLICA = 2**40  # seeds are below it
+DRAWS = (*REPLICAS, "orders")  # presets with more runs of the non-reloading setting
+REPLICA, ORDER = 2**40, 2**50  # seeds are below the first, a thousand replicas below the second
 
 
 class ReportError(RecordError):
@@ -88,6 +90,8 @@ def _where(frame: pd.DataFrame, values: dict[str, object]) -> pd.DataFrame:
 _of_figures, _of_baseline = attrgetter(*FIGURES), attrgetter(*BASELINE)
 _of_sample, _of_side_effects = attrgetter(*SAMPLE), attrgetter(*SIDE_EFFECTS)
 _of_accumulated = attrgetter(*ACCUMULATED)
+_of_counts = attrgetter("train_accuracy", "test_accuracy")  # without the last digits of a sum
+_of_correction = attrgetter("index", "outcome", "altered", "l0", "l2", "sample_loss_after")
 
 
 def _sample_values(row: Row) -> tuple[Any, ...]:
@@ -101,11 +105,11 @@ def _run_values(header: Header) -> tuple[Any, ...]:
     spec, base = header.spec, header.base
     if PROBE in spec:
         raise ReportError(f"run {header.run_id} is of a probe: it corrects nothing")
-    network, setting, method = subject(spec)
+    network, setting, _ = subject(spec)
     network_seed = option(spec, "scale.recipe.seed") or 0
     replica = spec.get("replica", 0)
     seed = spec["seed"] + REPLICA * replica
-    identity = (network, setting, method, seed, spec.get("order", 0), network_seed)
+    identity = (network, setting, method_of(spec), seed, spec.get("order", 0), network_seed)
     scale = (header.samples, header.train_images, header.test_images)
     retained = header.summary.get("retained")
     about = (str(base.get("id", "")), replica, base["parameters"], base["errors"], *scale, retained)
@@ -115,10 +119,31 @@ def _run_values(header: Header) -> tuple[Any, ...]:
 def draws(runs: Sequence[Run]) -> list[Run]:
     """Select runs from N0 itself, and in the non-reloading setting from its replicas as well.
 
-    There a decision that rounding turns changes everything after it: a replica is as good a draw as another seed.
+    There a decision that rounding turns changes everything after it: a replica is as good a draw as another seed. Of
+    runs that differ in the seed alone and are the same to the last bit, because the method draws nothing, one is left.
     """
-    specs = ((run, run.header.spec) for run in runs)
-    return [run for run, spec in specs if not spec.get("replica") or subject(spec)[1] == NON_RELOADING]
+    chosen: dict[tuple[Any, ...], Run] = {}
+    for run in sorted(runs, key=lambda run: (run.header.spec["seed"], run.header.run_id)):
+        spec = run.header.spec
+        if not spec.get("replica") or subject(spec)[1] == NON_RELOADING:
+            others = {name: value for name, value in spec.items() if name != "seed"}
+            found = tuple((*_of_correction(row), *_of_counts(row.figures)) for row in run.rows)
+            chosen.setdefault((repr(others), found or run.header.run_id), run)
+    return list(chosen.values())
+
+
+def drawn(runs: Sequence[Run]) -> Frames:
+    """Return the frames of `draws`, in which another order of the samples is another `seed` too."""
+    frames = build_frames(draws(runs))
+    samples, about = (
+        frame.assign(seed=frame["seed"] + ORDER * frame["order"]) for frame in (frames.samples, frames.runs)
+    )
+    return Frames(samples, about)
+
+
+def method_of(spec: dict[str, Any]) -> str:
+    """Name a run's method: one that keeps its optimizer from sample to sample is another (docs/deviations.md, D15)."""
+    return subject(spec)[2] + (KEPT if option(spec, "method.carry_momentum") else "")
 
 
 def option(spec: dict[str, Any], key: str) -> Any:

@@ -10,7 +10,8 @@ from experiments.report.frontier_figure import draw_frontier
 from experiments.report.knowledge import LEVELS, SET_ASIDE
 from experiments.report.metrics import NONE_CORRECTED
 from experiments.report.numbers import format_count, format_number
-from experiments.report.part import Made, Study, words
+from experiments.report.part import Made, Study, Text, words
+from experiments.report.render import markdown
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block, bracketed
 from experiments.report.standings import (
@@ -30,10 +31,11 @@ SURVIVAL = "survival"  # the preset that looks at every method's corrections in 
 BY_CONSTRUCTION = "by construction, not measured"
 BUDGETS = ("1", "2", "5", "10", "20", "50", "200", ALL)  # of which curves are made
 
-BESIDE = ("survived", "seconds")  # the aims
+BESIDE = ("untouched", "survived", "seconds")  # the aims
 QUANTITIES = [  # of the csv file
     item.name for item in fields(Standing) if item.name not in ("contender", "level", "dTA_interval")
 ]
+SHORT_NETWORK, SHORT = "mlp", ("POC", "changed_median", "dTA_mean", "untouched", "dTA_worst")
 LOOKUP = {"POC": 100, "changed_median": 0, "changed_max": 0, "broken": 0}
 
 
@@ -64,8 +66,9 @@ class Contest(Study):
 
 @dataclass(frozen=True)
 class Frontier(Contest):
-    """A table and a figure of all numbers."""
+    """A table of all numbers, and a figure of the methods with names."""
 
+    names_drawn: tuple[tuple[str, str], ...] = ()
     presets: tuple[str, ...] = (*FRONTIER, SURVIVAL)
     tables = ("frontier",)
     figures = ("frontier",)
@@ -76,8 +79,10 @@ class Frontier(Contest):
         blocks = [self._block(network, items) for network, items in found.items()]
         records = [record for network, items in found.items() for record in _records(network, items)]
         yield self.sheet([SET_ASIDE, *about], bold, blocks, records)
+        names = dict(self.names_drawn)
         yield Picture(
-            "frontier", lambda figure: [*draw_frontier(figure, found, self.aims, BUDGETS), *about, *bold]
+            "frontier",
+            lambda figure: [*draw_frontier(figure, found, self.aims, BUDGETS, names), *about, *bold],
         )
 
     def _block(self, network: str, items: Sequence[Standing]) -> Block:
@@ -113,10 +118,12 @@ def _records(network: str, items: Sequence[Standing]) -> Iterator[tuple[object, 
 
 @dataclass(frozen=True)
 class Aims(Contest):
-    """A table of every method against the aims."""
+    """A table of every method against the aims, and a short one of the methods with names, for the MLP."""
 
     presets: tuple[str, ...] = ("every_error_mlp", "every_error_alexnet", SURVIVAL)
+    methods_named: tuple[str, ...] = ()
     tables = ("aims",)
+    texts = ("report/aims_named.md",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table."""
@@ -129,6 +136,15 @@ class Aims(Contest):
             for aim in self.aims_of(network).values()
         ]
         yield self.sheet([SET_ASIDE, *about], bold, blocks, records)
+        by_name = {item.contender.method: item for item in found.get(SHORT_NETWORK, [])}
+        short = [by_name[name] for name in self.methods_named if name in by_name]
+        labels = words("frontier")["labels"]
+        lines = [
+            [item.contender.label, LEVELS[item.level].label, *(_cell(item, name) for name in SHORT)]
+            for item in short
+        ]
+        header = ["method", "knows", *(labels[name] for name in SHORT)]
+        yield Text(self.texts[0], markdown(header, lines, texts=2))
 
     def _block(self, network: str, items: Sequence[Standing]) -> Block:
         columns, own = list(dict.fromkeys(aim.quantity for aim in self.aims)), self.aims_of(network)

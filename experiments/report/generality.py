@@ -94,6 +94,7 @@ class Generality(Study):
 
     presets: tuple[str, ...] = FRONTIER
     drawn: tuple[str, ...] = ("10", ALL)
+    methods_drawn: tuple[str, ...] = ()
     tables = ("generality",)
     figures = ("generality",)
 
@@ -118,9 +119,10 @@ class Generality(Study):
         yield Picture("generality", lambda figure: [*_draw(figure, shown), *about, *bold])
 
     def _shown(self, items: Sequence[Held]) -> list[Held]:
-        """Return what the figure has: every method, of one under many budgets some."""
+        """Return what the figure has: some methods, of one under many budgets some."""
         curves = on_curves([item.contender for item in items], BUDGETS)
-        return [item for item in items if item.contender not in curves or item.contender.budget in self.drawn]
+        own = [item for item in items if item.contender.method in self.methods_drawn]
+        return [item for item in own if item.contender not in curves or item.contender.budget in self.drawn]
 
 
 def _cell(item: Held, kind: str) -> str:

@@ -191,7 +191,7 @@ def records(table: str, network: str, results: Results | None, printed: Printed)
     found = []
     for kind, name, place in product(HEADERS, CRITERIA, range(PLACES)):
         rank, share = printed.get((name, place + 1), (None, None))
-        ours: list[object] = [MISSING, *[None] * 8]
+        ours: list[object] = [MISSING, *[None] * 6]
         at_rank, count = None, 0
         if results is not None:
             ours, count = _numbers(results, kind, name, place), results.draws.shape[1]
@@ -203,14 +203,14 @@ def records(table: str, network: str, results: Results | None, printed: Printed)
 
 
 def _numbers(results: Results, kind: str, name: str, place: int) -> list[object]:
-    """Return our nine cells of a line of the csv file, shares in %."""
+    """Return our seven cells of a line of the csv file, shares in %."""
     reading, values = results.readings[kind][name], results.data.values[name]
     rank = int(reading.top[place])
     if rank == 0:
-        return ["none", *[None] * 8]
+        return ["none", *[None] * 6]
     split = shares_ties_split(results.data, name)[rank - 1] if kind == OF_SAMPLE else np.nan
     shares = [reading.shares[rank - 1], reading.low[rank - 1], reading.high[rank - 1]]
-    shares += [reading.named_again(place), reading.in_top_three(place), split]
+    shares.append(split)
     behind = int((~np.isnan(values[:, rank - 1])).sum())
     return [rank, *(100 * float(share) for share in shares), float(means(values)[rank - 1]), behind]
 
@@ -223,7 +223,7 @@ def blocks(lines: Sequence[Sequence[object]]) -> list[Block]:
         Block(
             told[kind],
             ("criterion", "place", *own, *told["header"]),
-            [_line(of, len(own) + 2) for of in named if of["reading"] == kind],
+            [_line(of, len(own)) for of in named if of["reading"] == kind],
         )
         for kind, own in HEADERS.items()
     ]
@@ -242,8 +242,7 @@ def _line(of: Mapping[str, Any], width: int) -> list[str]:
         # One of 54,000 images is 0.00002: fewer digits would make most ranks look alike.
         mean = format_number(of["mean"]) if criterion.unit else f"{of['mean']:.5f}"
         ends = (per_cent(of[name]) for name in ("percent_of_samples", "low", "high"))
-        again = (per_cent(of[f"{name}_again_percent"]) for name in ("named", "in_first_three"))
-        ours = [str(rank), *([mean] if by_mean else []), bracketed(*ends), *again]
+        ours = [str(rank), *([mean] if by_mean else []), bracketed(*ends)]
     theirs = ["", "", ""]
     if thesis_rank is not None:
         without = MISSING if rank == MISSING else "not looked at"

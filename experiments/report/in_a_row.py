@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,64 +21,43 @@ from experiments.report.accumulation import (
     summary_of,
     with_trails,
 )
-from experiments.report.canvas import Picture, blank
+from experiments.report.canvas import Picture, blank, grid
 from experiments.report.captions import absent_text
-from experiments.report.contenders import Contender, Entrant, entrants, frames_of
+from experiments.report.contenders import Entrant, entrants, frames_of
 from experiments.report.curves import MET, curve
 from experiments.report.frames import Frames
-from experiments.report.knowledge import LEVELS, SET_ASIDE, level_rank
+from experiments.report.knowledge import LEVELS, SET_ASIDE
 from experiments.report.metrics import NONE_CORRECTED, Metric, Summary, Values, correct
-from experiments.report.numbered import SIZE, Entry, draw_key, key_height, spread
-from experiments.report.numbers import counted
-from experiments.report.part import Made, Study, words
+from experiments.report.named import Names, chosen, label_axes, legend, look
+from experiments.report.part import Made, Study, Text, words
+from experiments.report.render import markdown
+from experiments.report.scales import Panel, set_axis
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block
 from experiments.report.standings import Aim
-from experiments.report.strips import Panel, set_axis
-from experiments.report.style import DOUBLE_COLUMN, family_of, network_label
+from experiments.report.style import DOUBLE_COLUMN, network_label
 
-COLUMNS = 3  # of the key
-HEIGHT = 3.4  # inches, of a row of panels
-GAP = 0.026  # of a panel's height, between the numbers at its right
-POINTS = 60  # about, of a line that is not ours: with every one of 700 samples, forty such lines are a smear
-LOSS = Panel("untouched_loss", "untouched accuracy lost (points)", "right", "symlog", 0.1)
-AIMED = "Level dotted line: what this project aims at."
+HEIGHT = 2.6  # inches, of a row of panels
+LOSS = Panel("untouched_loss", "loss of untouched accuracy", "symlog", 1e-3)
 
 Found = Mapping[str, Sequence[Entrant]]  # by network
 
 
-def draw_rows(figure: Figure, found: Found, aims: Sequence[Aim]) -> list[str]:
-    """Draw a row for each network, the loss left and retention right, and the key; return notes."""
-    entries = _entries(found)
-    key = key_height(list(entries.values()), COLUMNS)
-    figure.set_size_inches(DOUBLE_COLUMN, HEIGHT * len(found) + key + 1.1)
-    grid = figure.add_gridspec(len(found) + 1, 2, height_ratios=[*([HEIGHT] * len(found)), key])
-    letters = iter("abcdefgh")
-    for row, (network, items) in enumerate(found.items()):
-        for column, quantity in enumerate((LOSS.quantity, "retention")):
-            axes = figure.add_subplot(grid[row, column])
-            axes.set_title(f"({next(letters)}) {network_label(network)}")
-            if not items:
-                blank(axes, absent_text(network, "non_reloading"))
-                continue
-            bounds = [aim.bound for aim in aims if (aim.network, aim.quantity) == (network, quantity)]
-            _draw_panel(axes, items, entries, quantity, bounds)
-            if row == len(found) - 1:
-                axes.set_xlabel(MET)
-    draw_key(figure.add_subplot(grid[-1, :]), list(entries.values()), COLUMNS)
-    return [words("in_a_row")["figure"], *([AIMED] if aims else [])]
-
-
-def _entries(found: Found) -> dict[Contender, Entry]:
-    """Return a numbered entry for each contender of any network, in the order that they come in."""
-    levels = {item.contender: item.level for items in found.values() for item in items}
-    ordered = sorted(levels, key=lambda contender: level_rank(levels[contender]))
-    entries = {}
-    for number, contender in enumerate(ordered, 1):
-        family = family_of(contender.method)
-        line = {"thesis": ":", "ours": "-"}.get(family, "--")
-        entries[contender] = Entry(number, contender.short, levels[contender], family, line)
-    return entries
+def draw_rows(figure: Figure, found: Found, aims: Sequence[Aim], names: Names) -> list[str]:
+    """Draw a row for each network, the loss left and retention right; return notes."""
+    every = {
+        network: chosen({item.contender: item for item in items}, names) for network, items in found.items()
+    }
+    size = (DOUBLE_COLUMN, HEIGHT * len(found) + 1.2)
+    for letter, axes, network, quantity in grid(figure, size, list(found), (LOSS.quantity, "retention")):
+        axes.set_title(f"{letter} {network_label(network)}")
+        if not every[network]:
+            blank(axes, absent_text(network, "non_reloading"))
+            continue
+        bounds = [aim.bound for aim in aims if (aim.network, aim.quantity) == (network, quantity)]
+        _draw_panel(axes, every[network], quantity, bounds, names)
+    legend(figure, names, [label for own in every.values() for label in own], markevery=[])
+    return [words("in_a_row")["figure"]]
 
 
 def values_of(samples: pd.DataFrame, quantity: str) -> Values:
@@ -87,62 +65,28 @@ def values_of(samples: pd.DataFrame, quantity: str) -> Values:
     if quantity == "retention":
         return curve(samples, "retention").mean
     accuracy = curve(samples, "untouched_accuracy").mean
-    return np.asarray(100 * (accuracy[0] - accuracy), dtype=np.float64)
-
-
-def drawn_of(size: int, every: bool) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Return the places of a line's values that are drawn: all, or some `POINTS` of them and the last."""
-    step = 1 if every else max(1, size // POINTS)
-    return np.union1d(np.arange(0, size, step), [size - 1])
+    return np.asarray(accuracy[0] - accuracy, dtype=np.float64)
 
 
 def _draw_panel(
-    axes: Axes,
-    items: Sequence[Entrant],
-    entries: Mapping[Contender, Entry],
-    quantity: str,
-    bounds: Sequence[float],
+    axes: Axes, items: Mapping[str, Entrant], quantity: str, bounds: Sequence[float], names: Names
 ) -> None:
-    loss = quantity == LOSS.quantity
-    lines = {item.contender: values_of(item.part.samples, quantity) for item in items}
-    longest = max(values.size for values in lines.values()) - 1
-    if loss:
-        finite = np.concatenate([values[np.isfinite(values)] for values in lines.values()])
-        ends = [*finite, *bounds, 0.0]
+    lines = {label: values_of(item.part.samples, quantity) for label, item in items.items()}
+    if quantity == LOSS.quantity:
+        ends = [*np.concatenate([values[np.isfinite(values)] for values in lines.values()]), *bounds, 0.0]
         set_axis(axes, LOSS, min(ends), max(ends), along="y")
         axes.invert_yaxis()
-        axes.set_ylabel(LOSS.label)
-        lines = {name: LOSS.heights(values) for name, values in lines.items()}
+        lines = {label: LOSS.heights(values) for label, values in lines.items()}
         marks = [float(LOSS.heights([bound])[0]) for bound in bounds]
     else:
         axes.set_ylim(-0.02, 1.02)
-        axes.set_ylabel("retention")
         marks = [bound / 100 for bound in bounds]
     for mark in marks:
         axes.axhline(mark, color="#5E7F3A", linestyle=(0, (1, 1.5)), linewidth=1.0, zorder=1.5)
-    for name, values in lines.items():
-        entry, ours = entries[name], entries[name].family == "ours"
-        look: dict[str, Any] = {"color": LEVELS[entry.level].colour, "linestyle": entry.line}
-        drawn = drawn_of(values.size, ours)
-        axes.plot(drawn, values[drawn], linewidth=1.2 if ours else 0.75, zorder=2.5 if ours else 2, **look)
-    axes.set_xlim(0, max(1, longest))
-    _write_ends(axes, {entries[name].number: values for name, values in lines.items()}, entries)
-
-
-def _write_ends(axes: Axes, lines: Mapping[int, Values], entries: Mapping[Contender, Entry]) -> None:
-    """Write each line's number right of the panel, apart from each other, with a thin line to where it ends."""
-    bottom, top = axes.get_ylim()
-    right = axes.get_xlim()[1]
-    colours = {entry.number: LEVELS[entry.level].colour for entry in entries.values()}
-    finite = {number: np.flatnonzero(np.isfinite(values)) for number, values in lines.items()}
-    ends = {number: int(places[-1]) for number, places in finite.items() if places.size}
-    shares = [float(lines[number][place] - bottom) / (top - bottom) for number, place in ends.items()]
-    heights = spread(shares, GAP, 0.0, 1.0)
-    for (number, place), share, height in zip(ends.items(), shares, heights, strict=True):
-        thin: dict[str, Any] = {"color": "#999999", "linewidth": 0.3, "clip_on": False}
-        axes.plot((place / right, 1.045), (share, height), transform=axes.transAxes, **thin)
-        look: dict[str, Any] = {"fontsize": SIZE, "va": "center", "color": colours[number]}
-        axes.text(1.05, height, str(number), transform=axes.transAxes, **look)
+    for label, values in lines.items():
+        axes.plot(values, linewidth=1.1, color=look(names, label)["color"])
+    axes.set_xlim(0, max(1, *(values.size - 1 for values in lines.values())))
+    label_axes(axes, MET, LOSS.label if quantity == LOSS.quantity else "retention")
 
 
 # Presets: each method as it is; one with every parameter free; one that refuses what is harmful.
@@ -169,33 +113,38 @@ def _forgotten_for_good(samples: pd.DataFrame) -> float:
 
 
 def _loss(samples: pd.DataFrame) -> float:
-    return round(100 * float(lost(samples, "untouched_accuracy")[-1]), 10)
+    return round(float(lost(samples, "untouched_accuracy")[-1]), 12)
 
 
 MEASURES = (
     of_run("POC", "POC (%)", lambda samples: 100 * float(correct(samples).mean())),
-    of_run("untouched_accuracy", "untouched accuracy (%)", at("untouched_accuracy", factor=100)),
-    of_run("untouched_loss", "untouched, loss (points)", _loss),
+    of_run("untouched_accuracy", "untouched accuracy", at("untouched_accuracy")),
+    of_run("untouched_loss", "untouched, loss", _loss),
     of_run("retention", "retention (%)", at("retention", factor=100), NONE_CORRECTED),
     of_run("union", "parameters ever changed", at("union")),
     of_run("drift", "drift (L2)", at("drift")),
     of_run("seconds", "seconds in all", lambda samples: float(samples["search_seconds"].sum())),
     *(
-        of_run(f"lost_{points}", f"lost {counted(points, 'point')} after", _lost_after(points), NEVER)
+        of_run(f"lost_{points}", f"lost {points / 100:g} after", _lost_after(points), NEVER)
         for points in FALLS
     ),
     of_run("forgotten", "retention below 95 % after", _forgotten_for_good, NEVER),
 )
 
 
+SHORT_NETWORK, SHORT = "mlp", ("POC", "untouched_accuracy", "retention", "lost_1")  # of the short table
+
+
 @dataclass(frozen=True)
 class InARow(Study):
-    """A table and a figure of every method in the non-reloading setting; `aims` are in points and per cent."""
+    """A table of every method in the non-reloading setting, and a figure of those with `names`."""
 
     presets: tuple[str, ...] = IN_A_ROW
     aims: tuple[Aim, ...] = ()
+    names_drawn: tuple[tuple[str, str], ...] = ()
     tables = ("in_a_row",)
     figures = ("in_a_row",)
+    texts = ("report/in_a_row_named.md",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure."""
@@ -228,8 +177,24 @@ class InARow(Study):
             blocks.append(Block(f"{network_label(network)}.", header, lines))
         yield self.sheet([SET_ASIDE, *scope.caption(by_method)], scope.warnings(frames), blocks, records)
         yield Picture(
-            "in_a_row", lambda figure: [*draw_rows(figure, found, self.aims), *scope.footnotes(by_method)]
+            "in_a_row",
+            lambda figure: [
+                *draw_rows(figure, found, self.aims, dict(self.names_drawn)),
+                *scope.footnotes(by_method),
+            ],
         )
+
+        yield Text(self.texts[0], self._short(found.get(SHORT_NETWORK, [])))
+
+    def _short(self, items: Sequence[Entrant]) -> str:
+        """Return the table of the methods with names, as Markdown."""
+        named = chosen({item.contender: item for item in items}, dict(self.names_drawn))
+        shown = [measure for measure in MEASURES if measure.name in SHORT]
+        lines = [
+            [label, *(cell_text(measure, summary_of(measure, item.part.samples)) for measure in shown)]
+            for label, item in named.items()
+        ]
+        return markdown(["method", *(measure.label for measure in shown)], lines)
 
     def _cell(self, network: str, measure: Metric, summary: Summary) -> str:
         """Return a summary as text, with a mark where this project aims at something."""

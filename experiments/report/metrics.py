@@ -17,6 +17,8 @@ import pandas as pd
 from experiments.records.schema import ALREADY_RIGHT, CORRECTED, NON_RELOADING
 
 EARLY = 50  # samples: section 4.7
+ENOUGH_RUNS = 10  # of a method, replicas of N0 among them: fewer are no distribution
+ENOUGH_SAMPLES = 10  # different ones behind a mean that is compared with the thesis'
 
 Values = npt.NDArray[np.float64]
 Population = Literal["corrected", "all"]
@@ -114,6 +116,19 @@ def early_test_accuracy(samples: pd.DataFrame) -> Values:
     return _last(samples[samples["position"] < EARLY], "test_accuracy")
 
 
+def untouched_accuracy_change(samples: pd.DataFrame) -> Values:
+    """Return the change of the accuracy, in [0, 1], on the test images not on the work list; NaN without any."""
+    change = column(samples, "untouched_right") - column(samples, "base_untouched_right")
+    images = column(samples, "base_untouched_images")
+    return np.asarray(change / np.where(images > 0, images, np.nan), dtype=np.float64)
+
+
+def final_untouched_accuracy(samples: pd.DataFrame) -> Values:
+    """Return the accuracy in [0, 1] of the last network on the images not on the work list: a value per seed."""
+    images = _last(samples, "base_untouched_images")
+    return np.asarray(_last(samples, "untouched_right") / np.where(images > 0, images, np.nan))
+
+
 def retained(samples: pd.DataFrame) -> Values:
     """Return the share of the samples that the last network gets right, in %: a value per seed with one."""
     return samples.groupby("seed")["retained"].first().dropna().to_numpy(dtype=np.float64) * 100
@@ -151,12 +166,14 @@ class Summary:
 
     Attributes:
         mean: None where there is no value; `note` then says why.
-        sd: Sample standard deviation (ddof = 1); None with fewer than two values.
+        sd: Sample standard deviation (ddof = 1); None where no two values differ.
         n: How many values the mean is over.
-        over: What the values are: "seeds" or "samples" (pairs of seed and sample).
+        over: What the values are: "seeds", "runs" (non-reloading) or "samples" (pairs of seed and sample).
         left_out: How many values were not finite and are in neither mean nor n.
         note: Why there is no mean; empty otherwise.
-        low, high: The least and the largest value; None where there is no value.
+        low, median, high: The least, the middle and the largest value; None where there is no value.
+        carried: Size of the largest value, in sums of all: 0.62 where one sample makes 62 % of the mean.
+        tailed: Whether the median stands before the mean.
     """
 
     mean: float | None
@@ -166,7 +183,10 @@ class Summary:
     left_out: int = 0
     note: str = ""
     low: float | None = None
+    median: float | None = None
     high: float | None = None
+    carried: float = 0.0
+    tailed: bool = False
 
     @property
     def told(self) -> float | str:
@@ -185,13 +205,12 @@ def summarize(values: Values, over: str, otherwise: str = NO_SAMPLES) -> Summary
     left_out = int(values.size - finite.size)
     if finite.size == 0:
         return Summary(None, None, 0, over, left_out, NOT_FINITE if left_out else otherwise)
-    low, high = float(finite.min()), float(finite.max())
-    if low == high:  # where rounding would leave a spread of 1e-17
-        mean, sd = low, 0.0
-    else:
-        mean, sd = float(np.mean(finite)), float(np.std(finite, ddof=1))
-    spread = sd if finite.size > 1 else None
-    return Summary(mean, spread, int(finite.size), over, left_out, low=low, high=high)
+    low, middle, high = float(finite.min()), float(np.median(finite)), float(finite.max())
+    if low == high:  # runs that are the same are one
+        return Summary(low, None, int(finite.size), over, left_out, low=low, median=low, high=low)
+    mean, sd, total = float(np.mean(finite)), float(np.std(finite, ddof=1)), abs(float(np.sum(finite)))
+    carried = float(np.abs(finite).max()) / total if total else np.inf
+    return Summary(mean, sd, int(finite.size), over, left_out, "", low, middle, high, carried)
 
 
 @dataclass(frozen=True)
@@ -206,6 +225,8 @@ class Metric:
         setting: The one setting that it has a meaning in; None where it has one in both.
         harm: Which of its values do harm: "largest" or "smallest"; empty where nobody asks.
         nothing: What a value that is not finite means.
+        accumulated: Over which samples a mean is in the non-reloading setting.
+        tailed: Whether single samples carry its mean, so that the median stands first.
     """
 
     name: str
@@ -215,6 +236,8 @@ class Metric:
     setting: str | None = None
     harm: str = ""
     nothing: str = NOT_FINITE
+    accumulated: Population = "corrected"
+    tailed: bool = False
 
     @property
     def absent(self) -> Summary:
@@ -227,10 +250,12 @@ METRICS = {
     metric.name: metric
     for metric in (
         Metric("POC", "POC (%)", "seeds", corrections),
-        Metric("POPA", "POPA (%)", "samples", parameters_altered),
-        Metric("dTL", "ΔTL", "samples", training_loss_change),
+        Metric("POPA", "POPA (%)", "samples", parameters_altered, accumulated="all"),
+        Metric("POPA_corrected", "POPA of corrections (%)", "samples", parameters_altered, NON_RELOADING),
+        Metric("dTL", "ΔTL", "samples", training_loss_change, tailed=True),
         Metric("dTL_released", "ΔTL, released accounting", "samples", released_training_loss_change),
         Metric("dTA", "ΔTA", "samples", test_accuracy_change),
+        Metric("untouched_dTA", "ΔTA, untouched", "samples", untouched_accuracy_change),
         Metric("training_accuracy_change", "Δ training accuracy", "samples", _training_accuracy_change),
         # In nats, after the sample's turn (section 4.5.1, figure 4.2).
         Metric("sample_loss", "Sample loss", "samples", partial(column, name="sample_loss_after")),
@@ -238,6 +263,13 @@ METRICS = {
             "early_test_accuracy", f"Test accuracy after {EARLY}", "seeds", early_test_accuracy, NON_RELOADING
         ),
         Metric("final_test_accuracy", "Final test accuracy", "seeds", final_test_accuracy, NON_RELOADING),
+        Metric(
+            "final_untouched_accuracy",
+            "Final untouched accuracy",
+            "seeds",
+            final_untouched_accuracy,
+            NON_RELOADING,
+        ),
         Metric("final_training_loss", "Final training loss", "seeds", final_training_loss, NON_RELOADING),
         Metric("retained", "Retained (%)", "seeds", retained, NON_RELOADING),
     )
@@ -252,23 +284,34 @@ def label_of(metric: Metric, samples: pd.DataFrame) -> str:
     return metric.label
 
 
-def rounding_is_known(samples: pd.DataFrame) -> bool:
-    """Whether the spread of these runs holds that of rounding; in the non-reloading setting only replicas show it."""
-    return not (samples["setting"] == NON_RELOADING).any() or bool((samples["replica"] > 0).any())
+def accumulates(samples: pd.DataFrame) -> bool:
+    """Whether samples are of the non-reloading setting, in which each outcome depends on those before it."""
+    return bool((samples["setting"] == NON_RELOADING).any())
 
 
-def measure(samples: pd.DataFrame, metric: Metric, population: Population = "corrected") -> Summary:
+def is_distribution(samples: pd.DataFrame) -> bool:
+    """Whether the runs of a method are enough to say where it ends: `ENOUGH_RUNS`, replicas of N0 among them.
+
+    In the reloading setting they always are: there rounding moves the odd sample and no more.
+    """
+    enough = samples["run_id"].nunique() >= ENOUGH_RUNS and bool((samples["replica"] > 0).any())
+    return enough or not accumulates(samples)
+
+
+def measure(samples: pd.DataFrame, metric: Metric, population: Population | None = None) -> Summary:
     """Summarize a metric over the samples of one network, setting and method.
 
-    Metrics per sample are averaged over the pooled pairs of seed and sample in `population`; metrics per seed
-    use every sample. In the non-reloading setting there is no spread without replicas of N0: that over seeds alone
-    leaves out what another machine's rounding does.
+    Metrics per sample are averaged over the pooled pairs of seed and sample in `population`, the metric's own where
+    nothing is said; metrics per seed use every sample. In the non-reloading setting a run is one value: its metrics are
+    over runs.
     """
+    accumulated = len(samples) > 0 and accumulates(samples)
     if metric.over == "seeds":
-        found = summarize(metric.values(samples), "seeds", NOT_RECORDED if len(samples) else NO_SAMPLES)
+        over = "runs" if accumulated else "seeds"
+        found = summarize(metric.values(samples), over, NOT_RECORDED if len(samples) else NO_SAMPLES)
     else:
-        values = metric.values(of_population(samples, population))
+        chosen = population or (metric.accumulated if accumulated else "corrected")
+        values = metric.values(of_population(samples, chosen))
         found = summarize(values, "samples", NONE_CORRECTED if len(samples) else NO_SAMPLES)
-    if found.note == NOT_FINITE:
-        found = replace(found, note=metric.nothing)
-    return found if rounding_is_known(samples) else replace(found, sd=None)
+        found = replace(found, tailed=metric.tailed)
+    return replace(found, note=metric.nothing) if found.note == NOT_FINITE else found

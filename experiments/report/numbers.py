@@ -35,8 +35,20 @@ def format_spread(mean: float, sd: float | None) -> str:
 
 
 def format_summary(summary: Summary) -> str:
-    """Return "mean ± sd", or in words why there is none."""
-    return summary.note if summary.mean is None else format_spread(summary.mean, summary.sd)
+    """Return "mean ± sd", or in words why there is none.
+
+    Of runs "median [least, largest]"; where single samples carry the mean "median (mean ± sd)".
+    """
+    if summary.mean is None or summary.median is None:
+        return summary.note
+    if summary.sd is None:
+        return format_number(summary.mean)
+    if summary.over == "runs" and summary.low is not None and summary.high is not None:
+        return (
+            f"{format_number(summary.median)} [{format_number(summary.low)}, {format_number(summary.high)}]"
+        )
+    spread = format_spread(summary.mean, summary.sd)
+    return f"{format_number(summary.median)} ({spread})" if summary.tailed else spread
 
 
 def format_printed(mean: float | None, sd: float | None) -> str:

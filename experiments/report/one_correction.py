@@ -10,12 +10,8 @@ import pandas as pd
 from experiments.report.frames import Frames
 from experiments.report.metrics import METRICS, Metric, Values, column
 from experiments.report.numbers import format_count, format_number, listing
-from experiments.report.strips import Panel
 from experiments.report.style import network_label
 from experiments.report.tails import Tails
-
-LOSS_FLOOR = 1e-3  # nats: what lies below it is all equally right
-L2_FLOOR = 1e-8  # below the rounding of a float32 weight: a logarithmic axis has no zero
 
 
 def _known(name: str, label: str, harm: str) -> Metric:
@@ -27,7 +23,6 @@ class Distributions(Tails):
     """Median, percentiles and worst case beside each mean."""
 
     tables = ("distributions",)
-    figures = ("distributions",)
     quantities = (
         Metric("altered", "Parameters altered", "samples", partial(column, name="altered"), harm="largest"),
         _known("POPA", "POPA (%)", "largest"),
@@ -35,15 +30,6 @@ class Distributions(Tails):
         _known("dTA", "ΔTA", "smallest"),
         _known("sample_loss", "Sample loss (nats)", "largest"),
         Metric("l2", "L2 norm of the change", "samples", partial(column, name="l2"), harm="largest"),
-    )
-    drawn = quantities
-    # POPA is the parameters altered by a constant: its strip would be the same.
-    panels = (
-        Panel("altered", "parameters altered", "right", "log", 1.0),
-        Panel("dTL", "change in training loss, ΔTL (nats)", "right", "symlog", 1e-3),
-        Panel("dTA", "change in test accuracy, ΔTA", "left", "symlog", 1e-3),
-        Panel("sample_loss", "sample loss (nats)", "right", "log", LOSS_FLOOR),
-        Panel("l2", "L2 norm of the change", "right", "log", L2_FLOOR),
     )
 
 
@@ -76,18 +62,9 @@ def close_locality(samples: pd.DataFrame) -> Values:
     return _percentage(samples, "agreeing_close", "base_close_images")
 
 
-def untouched_accuracy_change(samples: pd.DataFrame) -> Values:
-    """Return the change of the accuracy, in [0, 1], on the test images not on the work list; NaN without any."""
-    change = column(samples, "untouched_right") - column(samples, "base_untouched_right")
-    images = column(samples, "base_untouched_images")
-    return np.asarray(change / np.where(images > 0, images, np.nan), dtype=np.float64)
-
-
 NEGATIVE = Metric("negative_flip_rate", "Negative flip rate (%)", "samples", negative_flips, harm="largest")
 POSITIVE = Metric("positive_flip_rate", "Positive flip rate (%)", "samples", positive_flips, harm="smallest")
-UNTOUCHED = Metric(
-    "untouched_dTA", "ΔTA, images not on the work list", "samples", untouched_accuracy_change, harm="smallest"
-)
+UNTOUCHED = _known("untouched_dTA", "ΔTA, images not on the work list", "smallest")
 
 
 @dataclass(frozen=True)
@@ -95,28 +72,12 @@ class SideEffects(Tails):
     """Flips, locality and accuracy on the images that are not on the work list."""
 
     tables = ("side_effects",)
-    figures = ("side_effects",)
     quantities = (
         NEGATIVE,
         POSITIVE,
         Metric("locality", "Locality (%)", "samples", locality, harm="smallest"),
         Metric("locality_close", "Locality, close images (%)", "samples", close_locality, harm="smallest"),
         UNTOUCHED,
-    )
-    # Locality is near 100 where it matters: what is missing to it shows the difference.
-    drawn = (
-        NEGATIVE,
-        POSITIVE,
-        Metric("moved", "", "samples", lambda samples: np.round(100 - locality(samples), 10)),
-        Metric("moved_close", "", "samples", lambda samples: np.round(100 - close_locality(samples), 10)),
-        UNTOUCHED,
-    )
-    panels = (
-        Panel("negative_flip_rate", "negative flip rate (%)", "right", "symlog", 0.01),
-        Panel("positive_flip_rate", "positive flip rate (%)", "left", "symlog", 0.01),
-        Panel("moved", "100 − locality (%)", "right", "symlog", 0.01),
-        Panel("moved_close", "100 − locality, close images (%)", "right", "symlog", 0.1),
-        Panel("untouched_dTA", "ΔTA, images not on the work list", "left", "symlog", 1e-3),
     )
 
     def about(self, frames: Frames) -> list[str]:

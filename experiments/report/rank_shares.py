@@ -113,14 +113,6 @@ class Reading:
     high: Values
     tops: Integers
 
-    def named_again(self, place: int) -> float:
-        """Return the share of resamples that name the same rank at a place from 0."""
-        return float((self.tops[:, place] == self.top[place]).mean())
-
-    def in_top_three(self, place: int) -> float:
-        """Return the share of resamples that name the rank of a place from 0 among their first three."""
-        return float((self.tops == self.top[place]).any(axis=1).mean())
-
 
 def _reading(keys: Values, keys_again: Values, hits: Values, draws: Values) -> Reading:
     again = draws @ hits / hits.shape[0]

@@ -21,9 +21,13 @@ _TEX = {
 }
 
 
+SUMMARY = ("mean", "sd", "low", "median", "high", "n", "sd_over")  # columns of a csv file
+
+
 def summary_values(summary: Summary) -> tuple[object, ...]:
-    """Return mean, sd, n and sd_over for a csv file; where there is no mean its place says why."""
-    return (summary.told, "" if summary.sd is None else summary.sd, summary.n, summary.over)
+    """Return the values of `SUMMARY`; where there is no mean its place says why."""
+    spread = (summary.sd, summary.low, summary.median, summary.high)
+    return (summary.told, *("" if value is None else value for value in spread), summary.n, summary.over)
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -10,11 +10,12 @@ from experiments.report.render import bold_markdown, csv_text, loud_tex, markdow
 
 @dataclass(frozen=True)
 class Block:
-    """Lines under one header, the first two cells texts, the others numbers; a title, for a sheet of several."""
+    """Lines under one header, the first cells texts, the others numbers; a title, for a sheet of several."""
 
     title: str
     header: Sequence[str]
     lines: Sequence[Sequence[str]]
+    texts: int = 2
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Sheet:
         blocks = []
         for block in self.blocks:
             title = f"{block.title}\n\n" if len(self.blocks) > 1 else ""
-            blocks.append(title + markdown(block.header, block.lines, texts=2))
+            blocks.append(title + markdown(block.header, block.lines, block.texts))
         return text + "\n".join(blocks)
 
     def _tex(self) -> str:

@@ -15,7 +15,7 @@ from experiments.report.knowledge import Knowledge, level_rank
 from experiments.report.numbers import format_count, format_number, listing
 from experiments.report.scope import Scope, describe_listed
 from experiments.report.statistics import Interval, bootstrap_mean
-from experiments.report.strips import LOW
+from experiments.report.tails import LOW
 
 # Presets: each method as it is; those with a budget at every budget; those with a keep-set at sizes of it.
 FRONTIER = ("frontier_points", "frontier_curves", "frontier_threshold", "frontier_keep")
@@ -35,6 +35,7 @@ class Standing(Levelled):
         POC: Percentage of corrections, in %, those already right included.
         changed_median, changed_max: Parameters whose value differs, over the corrections.
         dTA_mean, dTA_interval, dTA_p5, dTA_worst: Change of the test accuracy, in [-1, 1], over the corrections.
+        untouched: Change of the accuracy on images that are not on the work list, the mean over the corrections.
         broken: Test images from right to wrong, the mean over the corrections.
         survived: How many of the corrections are right in every other arithmetic that was looked at, in %; None where
             none was.
@@ -50,6 +51,7 @@ class Standing(Levelled):
     dTA_interval: Interval | None = None
     dTA_p5: float | None = None
     dTA_worst: float | None = None
+    untouched: float | None = None
     broken: float | None = None
     survived: float | None = None
     seconds: float | None = None
@@ -125,6 +127,7 @@ def _standing(entrant: Entrant, survived: Mapping[str, float]) -> Standing:
         dTA_interval=bootstrap_mean(change, chosen["seed"], chosen["index"], *name),
         dTA_p5=float(np.percentile(change, LOW)),
         dTA_worst=float(change.min()),
+        untouched=metrics.measure(chosen, metrics.METRICS["untouched_dTA"]).mean,
         broken=float(chosen["broken"].mean()),
     )
 

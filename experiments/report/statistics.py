@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from bgd.rng import stream
+from experiments.report.metrics import correct
 from experiments.report.surveys import HIGH, LOW, RESAMPLES
 
 FLIPS = 9999  # of a Monte Carlo test: with the observed signs 10,000, so that p is at least 0.0001
@@ -132,6 +133,15 @@ def wilson(successes: int, n: int) -> Interval:
     found = binomtest(successes, n).proportion_ci(method="wilson")
     # A share of 0 or 1 is an end itself: without what rounding leaves.
     return Interval(found.low if successes else 0.0, found.high if successes < n else 1.0)
+
+
+def share_of_samples(rows: pd.DataFrame) -> Interval:
+    """Return the 95 % interval of the share of samples that are right, in [0, 1], over other samples.
+
+    Wilson's with as many trials as there are different samples: the seeds of one sample are not independent.
+    """
+    n = int(rows["index"].nunique())
+    return wilson(round(float(correct(rows).mean()) * n), n)
 
 
 def paired(

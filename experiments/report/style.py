@@ -36,12 +36,9 @@ METHODS = {
     name: MethodStyle(look["label"], look["short"], look["colour"], _line(look.get("dashes")))
     for name, look in _DATA["methods"].items()
 }
-# Methods that the thesis does not have: label, as in figures, family.
-BEYOND: dict[str, tuple[str, str, str]] = {name: tuple(look) for name, look in _DATA["beyond"].items()}
+# Methods that the thesis does not have: label, as in figures.
+BEYOND: dict[str, tuple[str, str]] = {name: tuple(look) for name, look in _DATA["beyond"].items()}
 FALLBACK_COLOURS = ("#882255", "#117733", "#661100", "#6699CC", "#AA4499", "#44AA99")
-
-FAMILIES: dict[str, tuple[str, str]] = {name: tuple(look) for name, look in _DATA["families"].items()}
-OTHER = "other"  # family of a method that is not listed
 
 NETWORKS: dict[str, str] = _DATA["networks"]
 SETTINGS: dict[str, str] = _DATA["settings"]
@@ -55,7 +52,7 @@ def method_style(name: str) -> MethodStyle:
     if name in METHODS:
         return METHODS[name]
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-    label, short, _ = BEYOND.get(name, (name, name, ""))
+    label, short = BEYOND.get(name, (name, name))
     return MethodStyle(
         label, short, FALLBACK_COLOURS[number % len(FALLBACK_COLOURS)], (0, (6, 1, 1, 1, 1, 1))
     )
@@ -68,11 +65,6 @@ def method_order(names: Iterable[str]) -> list[str]:
 
 def _ordered(names: Iterable[str], known: list[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (known.index(name) if name in known else len(known), name))
-
-
-def family_of(method: str) -> str:
-    """Return the family of a method, a key of `FAMILIES`."""
-    return "thesis" if method in METHODS else BEYOND[method][2] if method in BEYOND else OTHER
 
 
 def network_label(name: str) -> str:

@@ -8,11 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import experiments.report.metrics as metrics
 from experiments.records.schema import NON_RELOADING
 from experiments.report.captions import describe_scale_briefly, is_reduced
 from experiments.report.frames import Frames, ReportError
-from experiments.report.metrics import METRICS, Summary, correct, of_population, rounding_is_known, summarize
-from experiments.report.statistics import Interval, bootstrap_mean, wilson
+from experiments.report.metrics import (
+    METRICS,
+    Summary,
+    corrected,
+    is_distribution,
+    of_population,
+    summarize,
+)
+from experiments.report.statistics import Interval, bootstrap_mean, share_of_samples
+from experiments.report.surveys import HIGH, LOW
 from experiments.report.tables import Cell, TableSpec, common_samples, evaluate, read_reference, read_texts
 from experiments.report.verdicts import NOT_COMPARABLE, Compared, Printed, verdict
 
@@ -24,7 +33,13 @@ OTHER_ACCOUNTING = (
     "not compared: the released accounting, which ours is by, gives the other sign whatever the correction does;"
     " how the printed value was accounted for is not known; the other reading is the definition's"
 )
-NO_REPLICA = "not compared: no replica of N0 is among the records, and rounding alone may move such a value"
+FEW_RUNS = f"not compared: fewer than {metrics.ENOUGH_RUNS} runs with replicas of N0, whose rounding moves such a value"
+NOT_THE_END = "not compared: the sequence stops before N0's last error, and such a value depends on it"
+FEW_SAMPLES = f"not compared: fewer than {metrics.ENOUGH_SAMPLES} different samples are behind the mean"
+FIXED = (
+    "a share that is fixed in advance, of corrections alone: with an empty subset where the sample stays wrong ours is"
+    " {:.1f}"
+)
 LEFT_OUT = "rows left out because a loss is not finite: {:,}"
 
 Intervals = dict[tuple[str, ...], Interval]
@@ -82,39 +97,64 @@ class TableCells:
         measured = "dTL_released" if metric == "dTL" else metric
         if (measured, method) not in self._ours:
             raise ReportError(f"{self.spec.name} has no {measured} of {method}, which the thesis prints")
-        summary = self._ours[measured, method].ours
-        sign = -1.0 if metric == "dTA" and summary.mean is not None and summary.mean < 0 else 1.0
-        ours = None if summary.mean is None else sign * summary.mean
+        summary, remarks = self._ours[measured, method].ours, [note]
+        fixed = self._ours.get(("POPA_corrected", method))
+        if metric == "POPA" and fixed and fixed.ours.n and fixed.ours.sd is None and summary.mean is not None:
+            remarks.append(FIXED.format(summary.mean))
+            measured, summary = "POPA_corrected", fixed.ours
+        over_runs = summary.over == "runs"
+        middle = summary.median if over_runs else summary.mean
+        sign = -1.0 if metric == "dTA" and middle is not None and middle < 0 else 1.0
+        ours = None if middle is None else sign * middle
         interval, kind, n = self._interval(measured, method, summary, sign)
         found, remark = judge(metric, printed, ours, interval, sign)
-        if ours is not None and not rounding_is_known(self._rows(method)):
-            found, interval, kind, remark = NOT_COMPARABLE, None, "", NO_REPLICA
+        unfit = self._unfit(method, metric)
+        if ours is not None and unfit:
+            found, remark = NOT_COMPARABLE, unfit
         means = [cells[measured, method].ours.mean for cells in self._from_each]
         networks = summarize(np.array(means, dtype=np.float64), "networks")
         name = (self.spec.number, self.spec.network, self.spec.setting, metric, method)
         return Compared(
             *(*name, printed, ours, found, interval, kind, n),
-            other_reading=self._ours["dTL", method].ours.mean if metric == "dTL" else None,
+            other_reading=self._other_reading(metric, method),
             networks=networks.n if networks.sd is not None else 0,
             sd_over_networks=networks.sd,
-            notes=tuple(filter(None, (note, remark, *self._about(method, summary)))),
+            notes=tuple(filter(None, (*remarks, remark, *self._about(method, summary)))),
         )
+
+    def _other_reading(self, metric: str, method: str) -> float | None:
+        """Return ours by the other reading of a number that has two."""
+        other = self._ours.get(({"POPA": "POPA_corrected"}.get(metric, metric), method))
+        return other.ours.mean if other and (metric == "dTL" or other.metric == "POPA_corrected") else None
+
+    def _unfit(self, method: str, metric: str) -> str:
+        """Return why a number of ours cannot be held against the thesis'; empty where it can."""
+        rows = self._rows(method)
+        if self.spec.setting == NON_RELOADING:
+            if (rows["run_samples"] < rows["errors"]).any():
+                return NOT_THE_END
+            return "" if is_distribution(rows) else FEW_RUNS
+        if METRICS[metric].over == "samples":
+            rows = self._shared[(self._shared["method"] == method) & corrected(self._shared)]
+        return FEW_SAMPLES if rows["index"].nunique() < metrics.ENOUGH_SAMPLES else ""
 
     def _interval(
         self, metric: str, method: str, summary: Summary, sign: float
     ) -> tuple[Interval | None, str, int]:
-        """Return the interval of a mean, of what kind it is, and how many pairs are behind the mean."""
+        """Return the interval of a value, of what kind it is, and how many pairs are behind the value."""
         if summary.mean is None:
             return None, "", 0
         rows = self._rows(method)
-        if self.spec.setting == NON_RELOADING and METRICS[metric].over == "seeds":
+        if self.spec.setting == NON_RELOADING:
             values = METRICS[metric].values(rows)
-            return Interval(float(values.min()), float(values.max())), "range", summary.n
+            if METRICS[metric].over == "samples":
+                chosen = of_population(rows, "corrected" if metric == "POPA_corrected" else "all")
+                by_run = pd.Series(METRICS[metric].values(chosen)).groupby(chosen["seed"].to_numpy())
+                values = np.asarray(by_run.mean(), dtype=np.float64)
+            low, high = np.percentile(values, (LOW, HIGH))
+            return Interval(float(low), float(high)), "runs", summary.n
         if metric == "POC":
-            right = correct(rows)
-            return wilson(int(right.sum()), right.size).times(100), "wilson", right.size
-        if METRICS[metric].over == "seeds":
-            return None, "", summary.n
+            return share_of_samples(rows).times(100), "wilson", rows["index"].nunique()
         common = self.spec.methods if self.spec.common_samples else ()
         name = (self.spec.network, self.spec.setting, metric, method, *common)
         if name not in self.known:

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.records.schema import NON_RELOADING, Header, Run, subject
-from experiments.report.captions import describe_base, describe_left_out, describe_scale, over_seeds, warnings
-from experiments.report.frames import Frames, ReportError, build_frames, draws
-from experiments.report.knowledge import describe_knowledge
+from experiments.records.schema import Header, Run, subject
+from experiments.report.captions import describe_base, describe_left_out, describe_scale, warnings
+from experiments.report.frames import Frames, ReportError, drawn, method_of
 from experiments.report.metrics import METRICS, MISSING, Summary, absent, corrected, measure
 from experiments.report.numbers import format_count, format_printed, format_summary, listing
 from experiments.report.part import UNTOLD, Thesis, words
+from experiments.report.render import SUMMARY, summary_values
 from experiments.report.sheet import Block, Sheet
 from experiments.report.style import method_order, method_style, network_label, setting_label
 
+CARRIED = 0.3  # of a mean, by one sample: said in the caption
 REFERENCE_COLUMNS = ["table", "network", "setting", "metric", "method", "mean", "sd"]
 
 
@@ -35,7 +36,7 @@ class TableSpec:
         common_samples: Whether every row but those per seed uses only the samples that all methods corrected
             (section 4.5 of the thesis), seed by seed.
         thesis: For the caption.
-        replicas: Presets with runs from replicas of N0, in the non-reloading setting more draws of the same.
+        replicas: Presets with more draws of the non-reloading setting: replicas of N0, other orders.
     """
 
     name: str
@@ -70,11 +71,12 @@ class TableSpec:
 
     def shows(self, header: Header) -> bool:
         """Whether it is a run of the table: of replicas there are other methods too."""
-        return subject(header.spec) in {(self.network, self.setting, method) for method in self.methods}
+        about = (*subject(header.spec)[:2], method_of(header.spec))
+        return about in {(self.network, self.setting, method) for method in self.methods}
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Make the files; see `experiments.report.part.Part`."""
-        return evaluate(self, build_frames(draws(runs)), read_reference(self.thesis.tables)).sheet().files()
+        return evaluate(self, drawn(runs), read_reference(self.thesis.tables)).sheet().files()
 
     @property
     def per_sample(self) -> list[str]:
@@ -96,7 +98,7 @@ class Cell:
     def values(self) -> tuple[object, ...]:
         """For the csv file."""
         ours = self.ours
-        return (ours.told, ours.sd, ours.n, ours.over, self.thesis_mean, self.thesis_sd)
+        return (*summary_values(ours), self.thesis_mean, self.thesis_sd)
 
     def text(self, shown: Callable[[Summary], str]) -> str:
         """Return what is shown of ours; a dagger points at the caption."""
@@ -120,7 +122,7 @@ class Table:
             [self.caption],
             self.warnings,
             [Block("", ["", "", *(method_style(name).label for name in self.spec.methods)], self._lines())],
-            ("metric", "method", "mean", "sd", "n", "sd_over", "thesis_mean", "thesis_sd"),
+            ("metric", "method", *SUMMARY, "thesis_mean", "thesis_sd"),
             [
                 [*key, *("" if value is None else str(value) for value in self.cells[key].values)]
                 for key in product(self.spec.metrics, self.spec.methods)
@@ -227,7 +229,7 @@ def evaluate(spec: TableSpec, frames: Frames, reference: pd.DataFrame) -> Table:
 
 
 def _caption(spec: TableSpec, chosen: Frames, cells: dict[tuple[str, str], Cell]) -> str:
-    """Return the caption without its warnings."""
+    """Return what is particular to the table, without its warnings: the terms are in the report's legend."""
     told = words("tables")
     lacking = {cell.method for cell in cells.values() if cell.ours.note == MISSING}
     left_out = ((METRICS[cell.metric].label, cell.method, cell.ours.left_out) for cell in cells.values())
@@ -235,26 +237,20 @@ def _caption(spec: TableSpec, chosen: Frames, cells: dict[tuple[str, str], Cell]
         f"{spec.title} {network_label(spec.network)}, {setting_label(spec.setting)} setting.",
         describe_base(chosen.runs, spec.thesis.errors_of(spec.network)),
         describe_scale(chosen.runs),
-        describe_knowledge(spec.methods, spec.thesis.knowledge),
-        _meaning(spec, over_seeds(chosen.runs)),
-        told["rounding"] if spec.setting == NON_RELOADING else "",
-        told["unknown"],
         _about_common(spec, cells) if spec.common_samples else "",
-        told["sign"] if "dTA" in spec.metrics else "",
+        *(_carried(cell.method, cell.ours) for cell in cells.values()),
         describe_left_out(left_out),
         told["missing"].format(methods=_labels(method_order(lacking))) if lacking else "",
     ]
     return " ".join(filter(None, sentences))
 
 
-def _meaning(spec: TableSpec, seeds: str) -> str:
-    """Return the sentence that defines the means and every ±."""
-    labels = [
-        METRICS[name].label.removesuffix(" (%)") for name in spec.metrics if name not in spec.per_sample
-    ]
-    told = words("tables")
-    text: str = told["meaning"].format(seeds=seeds, labels=listing(labels))
-    return f"{text}{told['pooled'] if spec.per_sample else ''}; no ± stands where there is one value."
+def _carried(method: str, ours: Summary) -> str:
+    """Say of a mean that a single sample carries it."""
+    if not ours.tailed or not CARRIED <= ours.carried < np.inf:
+        return ""
+    share = f"{100 * min(ours.carried, 1):.0f} %"
+    return f"One correction makes {share} of {method_style(method).label}'s mean ΔTL."
 
 
 def _labels(methods: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a mean hides: median, percentiles and worst case of a value per corrected sample, as a table and as strips."""
+"""What a mean hides: median, percentiles and worst case of a value per corrected sample."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,8 @@ from itertools import product
 from typing import ClassVar
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
-from experiments.report.canvas import Picture
 from experiments.report.frames import Frames
 from experiments.report.metrics import (
     NONE_CORRECTED,
@@ -24,8 +22,11 @@ from experiments.report.numbers import format_count, format_number
 from experiments.report.part import Made, Study, words
 from experiments.report.scope import EVERY_METHOD, Scope
 from experiments.report.sheet import Block
-from experiments.report.strips import HIGH, LOW, Key, Panel, draw_strips
 from experiments.report.style import method_style, network_label
+
+LOW, HIGH = 5.0, 95.0  # percentiles
+
+Key = tuple[str, str, str]  # network, method, quantity
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,12 @@ class Tails(Study):
     presets: tuple[str, ...] = ("every_method",)
     methods: tuple[str, ...] = EVERY_METHOD
     quantities: ClassVar[tuple[Metric, ...]]
-    drawn: ClassVar[tuple[Metric, ...]]
-    panels: ClassVar[tuple[Panel, ...]]
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
-        """Make the table and the figure."""
+        """Make the table."""
         scope = Scope("reloading", self.networks, self.methods, self.thesis)
         frames = scope.frames(runs)
         tails = tails_of(values_of(scope, frames, self.quantities), self.quantities)
-        drawn = values_of(scope, frames, self.drawn)
         more, harm = self.about(frames), {quantity.name: quantity.harm for quantity in self.quantities}
         yield self.sheet(
             [words("tails")["meaning"], *scope.caption(frames), *more, _left_out(self.quantities, tails)],
@@ -111,13 +109,6 @@ class Tails(Study):
             [_block(quantity, tails) for quantity in self.quantities],
             [_record(key, item, harm[key[2]]) for key, item in tails.items()],
         )
-
-        def paint(figure: Figure) -> list[str]:
-            draw_strips(figure, scope, frames, drawn, self.panels)
-            reading = [words("tails")["reading"], words(self.tables[0])["figure"]]
-            return [*reading, *more, *scope.footnotes(frames)]
-
-        yield Picture(self.figures[0], paint)
 
     def about(self, frames: Frames) -> list[str]:
         """Say what else a reader must know."""

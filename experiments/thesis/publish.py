@@ -3,11 +3,10 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from experiments.records.archive import Records
-from experiments.report.assemble import PAGES, assemble
+from experiments.report.assemble import Report, assemble
 from experiments.report.build import SOURCE, build, is_from, names_of
 from experiments.report.claims import compare_verdicts
 from experiments.report.frames import ReportError
@@ -46,7 +45,8 @@ def publish_first(records: Records, output: Path, source: str) -> list[str]:
     parts = [part for part in PAPER if part in CHAPTER_4]
     said = tuple(part for part in REPORT.parts if part in ON_CHAPTER_4)
     names = {*names_of(parts), *names_of(said), SOURCE, FRAGMENT}
-    report = replace(REPORT, parts=said, document=REPORT.document.of(names))
+    documents = (document.of(names) for document in REPORT.documents)
+    report = Report(said, tuple(document for document in documents if document.chapters))
     written = build(records, parts, folder, source)
     return _counted([*written, *assemble(records, parts, report, folder)])
 
@@ -54,7 +54,7 @@ def publish_first(records: Records, output: Path, source: str) -> list[str]:
 def is_first_published(run_ids: Iterable[str], output: Path) -> bool:
     """Return whether what is of the thesis' chapter is in `output/thesis`, from the runs with these ids."""
     parts = [part for part in PAPER if part in CHAPTER_4]
-    return is_from(run_ids, output / FIRST, names_of(parts), PAGES[0])
+    return is_from(run_ids, output / FIRST, names_of(parts), REPORT.pages[0])
 
 
 def _counted(written: Iterable[Path]) -> list[str]:
@@ -70,7 +70,7 @@ def is_published(run_ids: Iterable[str], output: Path) -> bool:
 
 def is_reported(run_ids: Iterable[str], output: Path) -> bool:
     """Return whether the report is there, from the runs with these ids."""
-    return is_from(run_ids, output, REPORT.names, PAGES[0])
+    return is_from(run_ids, output, REPORT.names, REPORT.pages[0])
 
 
 def verdicts(records: Records) -> bytes:

@@ -1,5 +1,7 @@
 """What is judged beside the tables and figures, and the report of it all: `report.yaml` has its order and words."""
 
+from pathlib import Path
+
 from experiments.records.strict import build_as, read_yaml
 from experiments.report.accumulation import Accumulation
 from experiments.report.assemble import Report
@@ -18,6 +20,17 @@ from experiments.thesis.tables import OVERVIEW, RANKS, REFERENCE, TABLE_METHODS,
 FOLDER = REFERENCE.parents[1]
 VERDICTS = REFERENCE.with_name("verdicts.json")  # what `make verify` holds the records against
 
+
+def read_documents(path: Path) -> tuple[Document, ...]:
+    """Read the documents of the report, which share the looks of the verdicts.
+
+    Raises:
+        ConfigError: A key is unknown or missing.
+    """
+    data = read_yaml(path)
+    return tuple(build_as(Document, {**one, "badges": data["badges"]}, "report") for one in data["documents"])
+
+
 LEDGER = Claims(path=FOLDER / "claims.yaml")
 
 # What is said of the thesis' chapter: its claims, its numbers beside ours, and what its methods do.
@@ -32,5 +45,5 @@ ON_CHAPTER_4: tuple[Part, ...] = (
 )
 REPORT = Report(
     (Gallery(), Opening(), *ON_CHAPTER_4, PublicBugs()),  # the gallery takes longest
-    build_as(Document, read_yaml(FOLDER / "report.yaml"), "report"),
+    read_documents(FOLDER / "report.yaml"),
 )

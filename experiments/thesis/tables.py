@@ -13,7 +13,7 @@ from experiments.records.schema import NON_RELOADING
 from experiments.records.strict import build_as, read_yaml
 from experiments.report.ablations import Ablations, Variant
 from experiments.report.figures import FigureSpec
-from experiments.report.frames import REPLICAS
+from experiments.report.frames import DRAWS, KEPT
 from experiments.report.frontier import Aims, Frontier
 from experiments.report.generality import Generality
 from experiments.report.gradient_ranks import GradientRanksPart
@@ -23,6 +23,7 @@ from experiments.report.layer_gradients import LayerGradientsPart
 from experiments.report.loss_change import LossChangePart
 from experiments.report.overview import Overview
 from experiments.report.part import Part, Thesis
+from experiments.report.readings import Readings
 from experiments.report.rounding import Rounding
 from experiments.report.sensitivity import Sensitivity
 from experiments.report.standings import Aim
@@ -56,6 +57,7 @@ class Chapter:
     Attributes:
         tables, figures: Of the thesis.
         aims, aims_deployed, aims_in_a_row: Of one correction, of one that is asked to survive deployment, of many.
+        names_frontier, names_in_a_row, methods_named: What figures show, and how it is called there.
     """
 
     tables: tuple[TableSpec, ...]
@@ -63,6 +65,9 @@ class Chapter:
     aims: tuple[Aim, ...]
     aims_deployed: tuple[Aim, ...]
     aims_in_a_row: tuple[Aim, ...]
+    names_frontier: tuple[tuple[str, str], ...]
+    names_in_a_row: tuple[tuple[str, str], ...]
+    methods_named: tuple[str, ...]
 
 
 DATA = read_yaml(Path(__file__).with_name("tables.yaml"))
@@ -70,7 +75,13 @@ VARIANTS = tuple(Variant(label, tuple(values.items())) for label, values in DATA
 CHAPTER: Chapter = build_as(Chapter, DATA, "tables")
 TABLES = tuple(replace(spec, thesis=THESIS) for spec in CHAPTER.tables)
 FIGURES = CHAPTER.figures
-IN_A_ROW_METHODS = [name for spec in TABLES if spec.setting == NON_RELOADING for name in spec.methods]
+IN_A_ROW_METHODS = [
+    name
+    for spec in TABLES
+    if spec.setting == NON_RELOADING
+    for name in spec.methods
+    if not name.endswith(KEPT)
+]
 
 MAIN = "every_method"  # the preset whose runs the overview is of
 
@@ -79,7 +90,7 @@ RANKS = (
     GradientRanksPart(THESIS, ("table_4_10", "figure_4_12"), ("mlp",)),
 )
 
-OVERVIEW = Overview(THESIS, (MAIN, *REPLICAS))
+OVERVIEW = Overview(THESIS, (MAIN, *DRAWS))
 # What chapter 4 of the thesis shows.
 CHAPTER_4: tuple[Part, ...] = (
     *TABLES,
@@ -91,15 +102,25 @@ CHAPTER_4: tuple[Part, ...] = (
 )
 STUDIES: tuple[Part, ...] = (
     # What goes beyond the thesis: what a correction must cost, by what a method may know and change.
-    Frontier(THESIS, methods=FRONTIER_METHODS, aims=CHAPTER.aims),
-    Aims(THESIS, aims=CHAPTER.aims),
+    Frontier(THESIS, methods=FRONTIER_METHODS, aims=CHAPTER.aims, names_drawn=CHAPTER.names_frontier),
+    Aims(THESIS, aims=CHAPTER.aims, methods_named=CHAPTER.methods_named),
     Survival(THESIS, methods=FRONTIER_METHODS, aims=CHAPTER.aims_deployed),
-    Generality(THESIS, methods=FRONTIER_METHODS),
-    InARow(THESIS, methods=ROW_METHODS, aims=CHAPTER.aims_in_a_row),
+    Generality(THESIS, methods=FRONTIER_METHODS, methods_drawn=CHAPTER.methods_named),
+    InARow(THESIS, methods=ROW_METHODS, aims=CHAPTER.aims_in_a_row, names_drawn=CHAPTER.names_in_a_row),
     # What the thesis asks (sections 3.1 and 3.4.1) or leaves open, and does not show.
     Idealized(THESIS),
     Sensitivity(THESIS),
     FirstOrderStep(THESIS),
+    Readings(
+        THESIS,
+        presets=(
+            "readings_algorithm",
+            "readings_errors",
+            "readings_momentum",
+            "readings_momentum_alexnet",
+            "readings_random",
+        ),
+    ),
     Ablations(THESIS, variants=VARIANTS),
     Orders(THESIS),
     BaseNetworks(THESIS, methods=tuple(dict.fromkeys((*IN_A_ROW_METHODS, *TABLE_METHODS)))),

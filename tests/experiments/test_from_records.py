@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 def output(tmp_path, monkeypatch):
     """An output folder with two finished runs of three."""
     monkeypatch.setattr(publish, "PAPER", (*TABLES[:2], OVERVIEW))
-    monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
+    monkeypatch.setattr(publish, "REPORT", Report((), (Document("A report"),)))
     store, ids = Store(tmp_path / "runs"), []
     for method in ("bgd_ii", "top_k"):
         run = make.run(make.rows(make.CORRECTED), method=method)
@@ -59,7 +59,7 @@ def test_without_runs_the_committed_records_are_taken(tmp_path, monkeypatch):
     assert members.reference_folder("laptop").is_dir()
 
 
-def test_verify_fails_where_a_verdict_gets_worse(output, capsys, monkeypatch, tmp_path):
+def test_verify_fails_where_a_verdict_gets_worse(output, capsys, monkeypatch, tmp_path, few_are_enough):
     kept = tmp_path / "verdicts.json"
     records, _ = members.records_of(members.kept_members(output, "laptop"), output, "laptop")
     publish.keep_verdicts(records, kept)

@@ -85,7 +85,7 @@ def test_a_failing_run_does_not_stop_the_others_and_makes_the_exit_status_1(
     obstacle, store = tmp_path / "runs" / f"{failing.run_id}.lock", Store(tmp_path / "runs")
     obstacle.mkdir(parents=True)
     monkeypatch.setattr(publish, "PAPER", (*TABLES[:2], OVERVIEW))
-    monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
+    monkeypatch.setattr(publish, "REPORT", Report((), (Document("A report"),)))
     assert call("run", "--jobs", "1") == 1
     said = capsys.readouterr().out
     assert f"failed: {failing.title}: {obstacle} cannot be written: Is a directory" in said
@@ -167,7 +167,7 @@ def staged(call, every_run, monkeypatch):
     beyond = every_run("smoke", "ablations")[0]
     monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: [first], "ablations": [beyond]})
     monkeypatch.setattr(publish, "PAPER", (*TABLES[:2], OVERVIEW))
-    monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
+    monkeypatch.setattr(publish, "REPORT", Report((), (Document("A report"),)))
     made = []
     return first, beyond, made
 

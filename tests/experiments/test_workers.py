@@ -67,7 +67,7 @@ def test_rows_are_the_same_whatever_the_number_of_processes(spec_of, monkeypatch
     ]
     monkeypatch.setattr(reproduce, "specs_of_presets", lambda profile: {MAIN: specs})
     monkeypatch.setattr(publish, "PAPER", (*TABLES[:1], OVERVIEW))
-    monkeypatch.setattr(publish, "REPORT", Report((), Document("A report")))
+    monkeypatch.setattr(publish, "REPORT", Report((), (Document("A report"),)))
     threads = torch.get_num_threads()
     for jobs in ("1", "2"):
         options = ("--profile", "smoke", "--device", "cpu", "--jobs", jobs, "--output", str(tmp_path / jobs))
@@ -194,7 +194,7 @@ if __name__ == "__main__":
                  for name, seed in methods]
     reproduce.specs_of_presets = lambda profile: {MAIN: specs}
     publish.PAPER = (*TABLES[:1], OVERVIEW)
-    publish.REPORT = Report((), Document("A report"))
+    publish.REPORT = Report((), (Document("A report"),))
     sys.exit(reproduce.main(["run", "--profile=smoke", "--device=cpu", "--jobs=1", f"--output={sys.argv[1]}"]))
 """
 

@@ -110,12 +110,12 @@ def test_mean_and_sd_are_over_seeds_and_what_never_happens_is_counted():
     assert lines["mlp", "retrain", "retention_end", "all"]["value"] == "none corrected"
     assert lines["alexnet", "bgd_ii", "drift", "all"]["value"] == "missing"
     text = files["tables/accumulation.md"].decode()
-    assert "1.50 ± 0.71 (never in 1 of 3)" in text
-    assert "3 ± 1.41 (not finite in 1 of 3)" in text
+    assert "1.50 [1, 2] (never in 1 of 3)" in text
+    assert "3 [2, 4] (not finite in 1 of 3)" in text
     assert (
-        "| MLP | BGD-II | 3 | 66.67 ± 57.74 |" not in text
+        "| MLP | BGD-II | 3 | 100 [0, 100] |" not in text
     )  # halfway is the first of two: none corrected yet
-    assert "| MLP | BGD-II | 3 | none corrected | 66.67 ± 57.74 |" in text
+    assert "| MLP | BGD-II | 3 | none corrected | 100 [0, 100] |" in text
 
 
 @pytest.mark.slow

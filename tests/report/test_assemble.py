@@ -7,14 +7,13 @@ import records_factory as make
 
 from bgd.errors import ConfigError
 from experiments.records.archive import Records
-from experiments.records.strict import build_as, read_yaml
-from experiments.report.assemble import PAGES, Report, assemble
+from experiments.report.assemble import Report, assemble
 from experiments.report.build import build, is_from, names_of
 from experiments.report.figures import FigureSpec
 from experiments.report.frames import ReportError
 from experiments.report.overview import HEADLINE, Headline
-from experiments.report.page import Chapter, Document, Item
-from experiments.thesis.report import FOLDER, REPORT as OF_THE_THESIS
+from experiments.report.page import THUMBNAILS, Chapter, Document, Item
+from experiments.thesis.report import FOLDER, REPORT as OF_THE_THESIS, read_documents
 from experiments.thesis.tables import MAIN, PAPER, TABLES
 
 TABLE = TABLES[1]  # 4.2, the MLP
@@ -42,7 +41,16 @@ ITEMS = (
 )
 REPORT = Report(
     (Counted(), Headline(presets=(MAIN,))),
-    Document("A report", "Read this.", (Chapter("All of it", "", ITEMS),)),
+    (
+        Document(
+            "A report",
+            "Read this.",
+            (Chapter("All of it", "See [the rest](../report/counted.md).", ITEMS[2:4]),),
+        ),
+        Document(
+            "The rest", chapters=(Chapter("More", items=(*ITEMS[:2], ITEMS[4])),), page="rest.html", text=""
+        ),
+    ),
 )
 
 
@@ -71,17 +79,18 @@ def built(records, folder):
 def test_every_file_is_written_and_every_item_says_what_it_is_from(records, tmp_path):
     files = built(records, tmp_path)
     assert tuple(files) == REPORT.names
-    text = files["report/report.md"].read_text()
-    assert "From 5 runs of `every_method` ([which](../report/provenance.md))" in text, "the first table's"
-    assert "From 3 runs of `table_4_2` ([which](provenance.md))" in text, "BGD-II twice, Top-k"
-    assert "What it shows. From 2 runs of `figure_4_1`" in text, "the figure's"
-    assert "There were 2 of them.\n\nFrom 2 runs of `some`" in text
-    assert "missing:" not in text.replace("missing: no run", "")
+    text, rest = (files[f"report/{name}"].read_text() for name in ("report.md", "rest.html"))
+    assert "What it shows.\n" in text
+    assert "From 5 runs of <code>every_method</code>" in rest, "the appendix alone says it of each item"
+    assert "<p>There were 2 of them.</p>\n<p>From 2 runs of <code>some</code>" in rest
+    assert "missing:" not in (text + rest).replace("missing: no run", "")
     listed = files["report/runs.csv"].read_text().splitlines()
     assert len([line for line in listed if "tables/table_4_2.md" in line]) == 3
     page = files["report/index.html"].read_text()
     assert "5 runs with 10 rows" in page
-    assert "5 of 5 runs are from a copy without git" in page, "above the fold, not only in the last chapter"
+    assert "5 of 5 runs are from a copy without git" in rest
+    assert 'href="rest.html#counted"' in page
+    assert 'href="index.html#table_4_2"' in rest, "of the files behind each item"
     assert "data:image/" in page
 
 
@@ -93,10 +102,10 @@ def test_the_same_records_give_the_same_bytes(records, tmp_path):
 
 def test_it_knows_which_records_it_is_from(records, tmp_path):
     files = built(records, tmp_path)
-    assert is_from(list(records.runs), tmp_path, REPORT.names, PAGES[0])
-    assert not is_from(list(records.runs)[:-1], tmp_path, REPORT.names, PAGES[0])
+    assert is_from(list(records.runs), tmp_path, REPORT.names, REPORT.pages[0])
+    assert not is_from(list(records.runs)[:-1], tmp_path, REPORT.names, REPORT.pages[0])
     files["report/counted.md"].unlink()
-    assert not is_from(list(records.runs), tmp_path, REPORT.names, PAGES[0])
+    assert not is_from(list(records.runs), tmp_path, REPORT.names, REPORT.pages[0])
 
 
 def test_a_table_that_was_not_built_stops_it(records, tmp_path):
@@ -118,9 +127,12 @@ def test_records_of_different_versions_stop_it_before_anything_is_written(record
 
 
 def test_the_report_of_the_thesis_names_files_that_are_made():
-    named = {item.name for item in OF_THE_THESIS.document.items}
+    named = {item.name for document in OF_THE_THESIS.documents for item in document.items} - {THUMBNAILS}
     assert named <= {*OF_THE_THESIS.names, *names_of(PAPER)}
-    assert {name for part in OF_THE_THESIS.parts for name in part.names if name.endswith(".md")} <= named
+    assert {name for part in OF_THE_THESIS.parts for name in part.names if name.endswith(".md")} <= {
+        *named,
+        HEADLINE,
+    }
 
 
 @pytest.mark.parametrize(
@@ -140,4 +152,4 @@ def test_a_mistake_in_its_yaml_is_named(tmp_path, old, new, message):
     assert old in text
     (tmp_path / "report.yaml").write_text(text.replace(old, new))
     with pytest.raises(ConfigError, match=message):
-        build_as(Document, read_yaml(tmp_path / "report.yaml"), "report")
+        read_documents(tmp_path / "report.yaml")

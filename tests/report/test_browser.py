@@ -34,7 +34,9 @@ from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-COMMITTED = Path(__file__).parents[2] / "outputs" / "report" / "index.html"
+COMMITTED = Path(__file__).parents[2] / "outputs" / "report"
+PAGES = ("index.html", "beyond.html", "tables.html")
+FIGURES = "main img:not(table img)"  # without thumbnails
 LIMIT = 5_000_000  # bytes
 DESKTOP, PHONE = (1280, 900), (390, 844)  # pixels
 
@@ -58,11 +60,9 @@ def sample(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["sample", "committed"])
+@pytest.fixture(params=["sample", *PAGES])
 def path(request, sample):
-    if request.param == "committed" and not COMMITTED.exists():
-        pytest.skip("no outputs/report/index.html")
-    return sample if request.param == "sample" else COMMITTED
+    return sample if request.param == "sample" else COMMITTED / request.param
 
 
 def show(driver, path, size=DESKTOP, theme="light"):
@@ -146,6 +146,31 @@ def test_nothing_overflows_a_phone(driver, path, contents):
     assert width <= PHONE[0]
 
 
+@pytest.mark.parametrize("page", PAGES[:2])
+def test_no_table_of_the_two_reports_is_cut_on_a_desktop(driver, page):
+    show(driver, COMMITTED / page)
+    cut = driver.execute_script(
+        "return [...document.querySelectorAll('.box')]"
+        ".filter(box => box.scrollWidth > box.clientWidth).map(box => box.id)"
+    )
+    assert cut == []
+
+
+def test_the_first_screen_is_the_verdict(driver):
+    show(driver, COMMITTED / "index.html")
+    seen = driver.find_element(By.CSS_SELECTOR, "#table_verdicts .badge")
+    assert seen.rect["y"] < DESKTOP[1]
+    text = driver.find_element(By.TAG_NAME, "main").text
+    assert "SHA-256" not in text[: len(text) // 2]
+
+
+def test_figures_turn_in_the_dark(driver, sample):
+    look = "return getComputedStyle(document.querySelector('main img')).filter"
+    for theme, turned in (("light", False), ("dark", True)):
+        show(driver, sample, theme=theme)
+        assert ("invert" in driver.execute_script(look)) == turned
+
+
 def test_numbers_sort_as_numbers_both_ways_and_back(driver, sample):
     show(driver, sample)
     every = NUMBERS + ABSENT
@@ -202,7 +227,7 @@ def test_filter_keeps_the_rows_with_every_word(driver, sample):
 def test_figures_enlarge_and_arrows_go_round(driver, path):
     show(driver, path)
     viewer = driver.find_element(By.ID, "viewer")
-    images = driver.find_elements(By.CSS_SELECTOR, "main img")
+    images = driver.find_elements(By.CSS_SELECTOR, FIGURES)
     image = next(image for image in images if image.is_displayed())
     place = images.index(image)
     assert not viewer.is_displayed()
@@ -212,7 +237,7 @@ def test_figures_enlarge_and_arrows_go_round(driver, path):
     assert viewer.is_displayed()
     shown = (
         "return document.querySelector('#viewer img').src"
-        " === document.querySelectorAll('main img')[arguments[0]].src"
+        f" === document.querySelectorAll('{FIGURES}')[arguments[0]].src"
     )
     assert driver.execute_script(shown, place)
     fits = driver.execute_script(

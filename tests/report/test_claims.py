@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import experiments.report.metrics as metrics
 from bgd.errors import ConfigError
 from experiments.report.claims import Claims, compare_verdicts
 from experiments.report.claims.data import Claim, read_ledger
@@ -39,6 +40,7 @@ from tests.records_factory import ALREADY_RIGHT, CORRECTED, UNCORRECTED, figures
 from tests.report.probe_records import probe_run
 from tests.report.test_gradient_ranks import sample
 
+pytestmark = pytest.mark.usefixtures("few_are_enough")
 CLAIMS = Path(__file__).parents[2] / "experiments" / "thesis" / "claims.yaml"
 
 
@@ -282,7 +284,7 @@ def test_the_end_of_a_run_is_not_judged_where_rounding_is_not_known(test):
     other = path_of(0.9, 0.5, method="top_k")
     missing = found(test, *drawn, other)
     assert isinstance(missing, Missing)
-    assert "replica" in str(missing)
+    assert "replicas" in str(missing)
     assert found(test, *drawn, path_of(0.1, 0.7, method="bgd_i"), other).ours == pytest.approx(0.7)
 
 
@@ -349,23 +351,42 @@ def test_uncorrelated():
 # --- tests on seeds
 
 
-def test_an_order_holds_where_three_seeds_do_not_overlap():
+def test_nothing_is_judged_on_too_little(monkeypatch):
+    monkeypatch.setattr(metrics, "ENOUGH_RUNS", 10)
+    monkeypatch.setattr(metrics, "ENOUGH_SAMPLES", 10)
+    order = Order("mlp", "final_test_accuracy", "bgd_i", "top_k", "more")
+    first, second = (
+        [path_of(0.1, 0.7, 0.5 + seed / 100, method=name, seed=seed) for seed in range(10)]
+        for name in ("bgd_i", "top_k")
+    )
+    assert not isinstance(found(order, *first, *second), Missing)
+    assert "fewer than 10 runs" in str(found(order, *first[1:], *second))
+    loss = Sign("mlp", "dTL", "bgd_ii", "above")
+    assert not isinstance(found(loss, losses(*[0.5] * 10)), Missing)
+    assert "rests on 9 samples" in str(found(loss, losses(*[0.5] * 9)))
+
+
+def test_a_sequence_that_stops_early_has_no_end():
+    whole = path_of(0.9, 0.4, method="bgd_i")
+    stopped = replace(whole, header=replace(whole.header, base=whole.header.base | {"errors": 3}))
+    level = Level("mlp", "final_test_accuracy", "bgd_i", high=0.5)
+    assert found(level, whole).size
+    assert str(found(level, stopped)) == "not comparable: the runs stop after 2 of N0's 3 errors"
+    assert found(replace(level, metric="early_test_accuracy"), stopped).size
+
+
+def test_an_order_holds_in_95_of_100_pairs_of_runs():
     test = Order("mlp", "final_test_accuracy", "bgd_i", "top_k", "more")
     other = path_of(0.9, 0.5, method="top_k")
     high, low = (
         [path_of(0.1, value, method="bgd_i", seed=seed) for seed, value in enumerate(values)]
         for values in ((0.7, 0.6, 0.8), (0.7, 0.4, 0.8))
     )
-    apart, overlapping, single = (
-        found(test, *high, other),
-        found(test, *low, other),
-        found(test, high[0], other),
-    )
+    apart, overlapping = found(test, *high, other), found(test, *low, other)
     assert (apart.direction, apart.size, apart.n) == (True, True, 4)
     assert apart.ours == pytest.approx(0.7)
-    assert "at best p = 0.50" in apart.note
+    assert apart.note == "3 against 1 runs: so in 100 % of the pairs"
     assert (overlapping.direction, overlapping.size) == (True, False)
-    assert (single.direction, single.size) == (True, False)  # two runs, whichever
     tied = [path_of(0.1, value, method="bgd_i", seed=seed) for seed, value in enumerate((0.7, 0.5, 0.8))]
     assert not found(test, *tied, other).size
     assert not found(replace(test, expect="less"), *high, other).direction
@@ -392,7 +413,7 @@ def test_a_loss_that_is_not_finite_is_larger_than_any():
 def test_level(values, direction, size):
     runs = [path_of(0.9, value, seed=seed) for seed, value in enumerate(values)]
     outcome = found(Level("mlp", "final_test_accuracy", "bgd_ii", high=0.5, near=0.3), *runs)
-    assert (outcome.direction, outcome.size, outcome.seeds) == (direction, size, 2)
+    assert (outcome.direction, outcome.size) == (direction, size)
 
 
 def test_levels_after_some_of_the_samples():
@@ -411,7 +432,8 @@ def test_levels_after_some_of_the_samples():
     halves = run(rows(*[CORRECTED] * 4, CORRECTED, *[UNCORRECTED] * 3), setting="non_reloading", replica=1)
     assert found(Level("mlp", "late_POC", "bgd_ii"), halves).ours == 25
     few = replace(altered(1, None, 3), header=halves.header)
-    assert found(Level("mlp", "mean_POPA", "bgd_ii"), few).ours == pytest.approx(0.2)
+    # Section 4.7: an empty subset where the sample stays wrong.
+    assert found(Level("mlp", "mean_POPA", "bgd_ii"), few).ours == pytest.approx(0.4 / 3)
 
 
 def test_sooner():
@@ -631,7 +653,7 @@ def test_files():
     assert tuple(made) == part.names
     claims = read_ledger(CLAIMS).claims
     verdicts = json.loads(made["report/verdicts.json"])["verdicts"]
-    assert set(verdicts) == {claim.id for claim in claims}
+    assert set(verdicts) == {claim.id for claim in claims if not claim.other_reading_of}
     assert list(verdicts)[:2] == ["1", "2"]
     assert list(verdicts).index("7a") + 1 == list(verdicts).index("7b") < list(verdicts).index("12")
     assert verdicts["10a"] == verdicts["2"] == NOT_COMPARABLE  # no run on AlexNet
@@ -644,8 +666,8 @@ def test_files():
         assert f'id="claim-{item.id}"' in text
     assert "missing: no run of L1-Regularizer on MLP in the reloading setting" in text
     table = pd.read_csv(io.BytesIO(made["report/claims.csv"]), dtype={"id": str})
-    assert set(table["id"]) == set(verdicts)
-    assert dict(zip(table["id"], table["verdict"], strict=True)) == verdicts
+    assert set(table["id"]) == {claim.id for claim in claims}
+    assert dict(zip(table["id"], table["verdict"], strict=True)).items() >= verdicts.items()
 
 
 def test_the_same_bytes_in_whatever_order_the_runs_come():

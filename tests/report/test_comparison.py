@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+import experiments.report.metrics as metrics
 from experiments.report.comparison import Comparison
 from experiments.report.frames import ReportError, build_frames
 from experiments.report.gradient_ranks import GradientRanksPart
@@ -27,6 +28,8 @@ from experiments.thesis.tables import RANKS, REFERENCE, TABLES, THESIS
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run
 from tests.report.probe_records import probe_run
 from tests.report.test_gradient_ranks import SAMPLES
+
+pytestmark = pytest.mark.usefixtures("few_are_enough")
 
 
 @pytest.mark.parametrize(
@@ -141,9 +144,9 @@ def test_ours_are_the_values_of_the_tables(reference):
         ours = table.cells["dTL_released" if metric == "dTL" else metric, method].ours
         assert cell.ours == pytest.approx(abs(ours.mean) if metric == "dTA" else ours.mean)
         assert cell.interval.low <= cell.ours <= cell.interval.high
-    share = wilson(9, 12)
+    share = wilson(3, 4)  # over samples: the seeds of one are not independent
     assert found["POC", "bgd_ii"].interval == Interval(100 * share.low, 100 * share.high)
-    assert (found["POC", "bgd_ii"].n, found["POC", "bgd_ii"].kind) == (12, "wilson")
+    assert (found["POC", "bgd_ii"].n, found["POC", "bgd_ii"].kind) == (4, "wilson")
     popa = found["POPA", "bgd_ii"]
     assert (popa.n, popa.kind, popa.printed.text) == (9, "bootstrap", "0.25")
     assert (popa.difference, popa.ratio) == (pytest.approx(popa.ours - 0.25), pytest.approx(popa.ours / 0.25))
@@ -179,7 +182,39 @@ def test_common_samples_as_in_the_table(reference):
     found = cells_of(reference, [*RUNS, other], spec)
     assert found["POPA", "bgd_ii"].n == 2  # samples 0 and 2 of seed 0
     assert found["POPA", "bgd_ii"].ours == pytest.approx((1 + 3) / 2 / 1000 * 100)
-    assert found["POC", "bgd_ii"].n == 12
+    assert found["POC", "bgd_ii"].n == 4
+
+
+def test_a_mean_over_few_samples_is_not_compared(reference, monkeypatch):
+    monkeypatch.setattr(metrics, "ENOUGH_SAMPLES", 4)
+    cell = cells_of(reference, RUNS)["POPA", "bgd_ii"]
+    assert (cell.verdict, cell.n) == (NOT_COMPARABLE, 9)
+    assert "fewer than" in cell.notes[-1]
+
+
+def in_a_row(method="bgd_ii", seed=0, altered=(1, 2, 3), **about):
+    return a_run(method, seed, altered=altered, setting="non_reloading", replica=1, **about)
+
+
+def test_popa_of_sequences_counts_an_empty_subset(reference):
+    spec = replace(SPEC, setting="non_reloading", metrics=(*SPEC.metrics, "POPA_corrected"))
+    runs = [in_a_row(seed=seed, altered=(seed, 2, 3)) for seed in range(3)]
+    fixed = [in_a_row("retrain", seed, altered=(1000,) * 3) for seed in range(2)]
+    found = cells_of(reference, [*runs, *fixed], spec)
+    popa, dense = found["POPA", "bgd_ii"], found["POPA", "retrain"]
+    assert popa.ours == pytest.approx((5 + 6 + 7) / 12 / 10)  # of 1,000 parameters, in %
+    assert popa.other_reading == pytest.approx((5 + 6 + 7) / 9 / 10)
+    assert (popa.kind, popa.interval.low) == ("runs", pytest.approx(5 / 4 / 10, abs=0.01))
+    assert dense.ours == 100
+    assert "fixed in advance" in dense.notes[0]
+
+
+def test_a_sequence_without_its_end_is_not_compared(reference):
+    spec = replace(SPEC, setting="non_reloading")
+    runs = [in_a_row(seed=seed, altered=(seed, 2, 3), errors=900) for seed in range(3)]
+    cell = cells_of(reference, runs, spec)["POC", "bgd_ii"]
+    assert (cell.verdict, cell.kind) == (NOT_COMPARABLE, "runs")
+    assert "before N0's last error" in " ".join(cell.notes)
 
 
 def test_other_networks_give_a_spread_and_nothing_else(reference):

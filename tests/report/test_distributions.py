@@ -2,15 +2,14 @@ import math
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from bgd.rng import stream
 from experiments.report.one_correction import Distributions
 from experiments.report.part import Part, Thesis
+from experiments.report.scales import Panel, decades
 from experiments.report.scope import Scope
-from experiments.report.strips import Panel, decades, draw_strips
-from experiments.report.tails import tail, tails_of, values_of
-from tests.records_factory import ALREADY_RIGHT, BASE, CORRECTED, UNCORRECTED, figures, row, run
+from experiments.report.tails import tail
+from tests.records_factory import ALREADY_RIGHT, CORRECTED, UNCORRECTED, figures, row, run
 from tests.report.probe_records import rows_of
 
 METHODS = ("bgd_ii", "retrain", "random", "l1")
@@ -114,35 +113,18 @@ def test_the_same_bytes_in_any_order():
     assert PART.files(runs) == PART.files(runs[::-1])
 
 
-def test_strips_mark_the_harmful_end():
-    drop = [figures(test_accuracy=BASE.test_accuracy + change) for change in (-0.3, -0.1, 0.02)]
-    runs = [run(tuple(row(place, figures=item) for place, item in enumerate(drop)))]
-    frames = SCOPE.frames(runs)
-    values = values_of(SCOPE, frames, Distributions.quantities)
-    figure = Figure()
-    draw_strips(figure, SCOPE, frames, values, Distributions.panels)
-    panel, axes = Distributions.panels[2], figure.axes[2 * 2 + 1]  # dTA of the second network
-    crosses = [line.get_xdata() for line in axes.lines if line.get_marker() == "x"]
-    assert np.concatenate(crosses) == pytest.approx(panel.heights([-0.3]))
-    found = tails_of(values, Distributions.quantities)["mlp", "bgd_ii", "dTA"]
-    assert found.worst == pytest.approx(-0.3)
-    means = [line.get_xdata() for line in axes.lines if line.get_marker() == "D"]
-    assert np.concatenate(means) == pytest.approx(panel.heights([found.summary.mean]))
-    assert [text.get_text() for text in axes.texts] == ["missing"] * 3
-
-
 def test_axes_are_monotone_and_keep_zero():
-    panel = Panel("x", "x", "right", "symlog", 0.01)
+    panel = Panel("x", "x", "symlog", 0.01)
     values = [-10, -0.1, -0.01, -0.005, 0, 0.005, 0.01, 0.1, 10]
     heights = panel.heights(values)
     assert (np.diff(heights) > 0).all()
     assert heights == pytest.approx(-heights[::-1])
     assert heights[-3:] == pytest.approx([1, 2, 4])
-    assert Panel("x", "x", "right", "log", 1e-3).heights([0, 1e-3, 1]) == pytest.approx([-3, -3, 0])
+    assert Panel("x", "x", "log", 1e-3).heights([0, 1e-3, 1]) == pytest.approx([-3, -3, 0])
 
 
 def test_ticks_are_decades_and_few():
-    panel = Panel("x", "x", "right", "symlog", 0.01)
+    panel = Panel("x", "x", "symlog", 0.01)
     assert decades(panel, -0.3, 20.0) == pytest.approx([-0.1, -0.01, 0, 0.01, 0.1, 1, 10])
     assert decades(panel, 0.3, 0.7) == [0.3, 0.7]
     assert decades(panel, -7.0, -0.9) == [-5, -2, -1]
@@ -151,7 +133,7 @@ def test_ticks_are_decades_and_few():
     assert many[0] == 0
     assert len(many) <= 5
     assert many[-1] == pytest.approx(1e12)
-    assert decades(Panel("x", "x", "right", "log", 1.0), 0.0, 1000.0) == pytest.approx([1, 10, 100, 1000])
+    assert decades(Panel("x", "x", "log", 1.0), 0.0, 1000.0) == pytest.approx([1, 10, 100, 1000])
 
 
 def test_it_is_a_part():

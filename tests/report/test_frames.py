@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.report.frames import ReportError, build_frames
+from experiments.report.frames import ORDER, ReportError, build_frames, drawn, draws
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
 
@@ -56,3 +56,15 @@ def test_select_takes_both_frames():
 def test_two_runs_of_the_same_thing_are_refused():
     with pytest.raises(ReportError, match="two runs of"):
         build_frames([run(rows(CORRECTED)), run(rows(UNCORRECTED))])
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one():
+    same = [run((row(0), row(1)), seed=seed) for seed in range(3)]
+    other = run((row(0), row(1, altered=7)), seed=4)
+    assert [item.header.spec["seed"] for item in draws([same[2], other, same[0], same[1]])] == [0, 4]
+
+
+def test_an_order_is_another_draw():
+    runs = [run((row(0),), setting="non_reloading", order=order) for order in (0, 1)]
+    assert drawn(runs).runs["seed"].tolist() == [0, ORDER]
+    assert draws(runs) == runs

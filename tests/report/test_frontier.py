@@ -9,22 +9,21 @@ import pytest
 
 from bgd.errors import ConfigError
 from bgd.knowledge import LEVELS as LEVELS_OF_METHODS
-from bgd.rng import stream
 from experiments.records.schema import Generality as Counted
 from experiments.report.contenders import EVERY, Contender, contenders_of, frames_of
 from experiments.report.frames import ReportError, build_frames
 from experiments.report.frontier import BUDGETS, Aims, Frontier
-from experiments.report.frontier_figure import MEASURES, entries_of, split, value_of
+from experiments.report.frontier_figure import MEASURES, split, value_of
 from experiments.report.generality import Generality
 from experiments.report.knowledge import LEVELS, describe_knowledge, level_of
-from experiments.report.numbered import HEIGHT, WIDTH, Entry, key_lines, place_numbers, spread
+from experiments.report.named import chosen, look
 from experiments.report.overview import all_methods
 from experiments.report.part import Part, Thesis
 from experiments.report.scope import Scope
 from experiments.report.standings import Aim, same_samples, standings
-from experiments.report.tables import TableSpec, evaluate, read_reference
+from experiments.report.style import method_style
 from experiments.thesis.levels import METHODS as METHOD_FILES, check_methods, knowledge
-from experiments.thesis.tables import REFERENCE
+from experiments.thesis.tables import CHAPTER, FRONTIER_METHODS, ROW_METHODS
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, run, side_effects
 
 KNOWLEDGE = (
@@ -187,11 +186,16 @@ def test_the_table_of_aims_holds_every_method_against_them():
     files = part.files([*example(), elsewhere])
     assert sorted(files) == sorted(part.names)
     text = files["tables/aims.md"].decode()
-    assert "| aim |  | at least 100 | at most 5 | at least -0.0006 | at least -0.001 |  |  |  |" in text
+    assert "| aim |  | at least 100 | at most 5 | at least -0.0006 | at least -0.001 |  |  |  |  |" in text
     lines = [line for line in text.splitlines() if line.startswith("| Least harm")]
     assert len(lines) == 4
-    assert lines[0] == "| Least harm | a keep-set | 100 ✓ | 1 ✓ | -3.3e-05 ✓ | -1.0e-04 ✓ | 50 | 1 | 4 of 4 |"
-    assert lines[1] == "| Least harm | a keep-set | 100 ✓ | 3 ✓ | -1.7e-04 ✓ | -3.0e-04 ✓ |  | 1 | 4 of 4 |"
+    assert (
+        lines[0]
+        == "| Least harm | a keep-set | 100 ✓ | 1 ✓ | -3.3e-05 ✓ | -1.0e-04 ✓ | 0 | 50 | 1 | 4 of 4 |"
+    )
+    assert (
+        lines[1] == "| Least harm | a keep-set | 100 ✓ | 3 ✓ | -1.7e-04 ✓ | -3.0e-04 ✓ | 0 |  | 1 | 4 of 4 |"
+    )
     every = [line for line in rows_of(files["tables/aims.csv"]) if line["network"] == "mlp"]
     assert len(every) == 6 * len(AIMS)
     assert sum(line["met"] == "True" for line in every if line["budget"] == "all") == 1
@@ -206,11 +210,8 @@ def test_curves_are_two_or_more_of_the_budgets_and_a_loss_is_the_accuracy_turned
     assert {name.method for name in drawn if name.budget != EVERY} == {"bgd_ii", "bgd_c", "least_harm"}
     without = split([item for item in found if item.contender.budget != "5"], ("1", "5"))
     assert all(name.budget != EVERY for name in without)
-    entries = entries_of({"mlp": drawn})
-    assert [entry.number for entry in entries.values()] == [1, 2, 3, 4]
-    assert [bool(entry.line) for entry in entries.values()] == [False, False, True, False]
     worst = next(panel for panel in MEASURES if panel.quantity == "dTA_worst")
-    assert value_of(standing(example(), "bgd_ii"), worst) == pytest.approx(0.6)  # points
+    assert value_of(standing(example(), "bgd_ii"), worst) == pytest.approx(0.006)
 
 
 def test_files_do_not_depend_on_the_order_and_say_where_nothing_was_corrected():
@@ -238,38 +239,19 @@ def test_it_works_without_runs():
         assert set(checked.presets) <= PRESETS
 
 
-def test_numbers_hide_no_mark_and_no_other_number_where_there_is_room():
-    draws = stream(0, "test", "numbered")
-    marks = [tuple(place) for place in draws.uniform(0.2, 1.8, (12, 2))]
-    places = place_numbers(marks, marks, (2.0, 2.0))
-    for number, (right, up) in enumerate(places):
-        assert 0 <= right <= 2
-        assert 0 <= up <= 2
-        for other, (there, height) in enumerate(places):
-            assert other == number or abs(right - there) >= WIDTH or abs(up - height) >= HEIGHT
+def test_named_curves_are_few_and_in_the_order_of_their_names():
+    found = {Contender("bgd_ii"): 1, Contender("least_harm", EVERY): 2, Contender("bgd_i"): 3}
+    names = {"Least harm, by budget": "ours", "BGD-II": "theirs", "BGD-C": "absent"}
+    assert list(chosen(found, names).items()) == [("ours", 2), ("theirs", 1)]
+    assert look(names, "ours") != look(names, "theirs")
+    with pytest.raises(ReportError, match="9 named curves: at most 8"):
+        chosen(found, dict.fromkeys("abcdefghi", ""))
 
 
-def test_spread_moves_apart_and_keeps_the_order():
-    found = spread([0.5, 0.5, 0.1, 0.52, 0.99], 0.1, 0.0, 1.0)
-    order = np.argsort([0.5, 0.5, 0.1, 0.52, 0.99], kind="stable")
-    assert (np.diff(np.array(found)[order]) >= 0.1 - 1e-9).all()
-    assert found[2] == pytest.approx(0.1)
-    assert sorted(found)[1:4] == pytest.approx([0.5067 - 0.1, 0.5067, 0.6067], abs=1e-3)
-    assert spread([], 0.1, 0, 1) == []
-    assert spread([1, 1, 1], 0.9, 0, 1) == pytest.approx([0, 0.5, 1])  # no room: the gap shrinks
-
-
-def test_a_heading_of_the_key_does_not_stand_alone_at_a_columns_end():
-    for counts in ((5, 3, 2, 1), (1, 1, 1, 1), (9, 2, 7, 1), (20, 6, 8, 3)):
-        entries = []
-        for level, count in zip(LEVELS, counts, strict=True):
-            entries += [Entry(len(entries) + k + 1, "a", level, "peer") for k in range(count)]
-        for columns in (3, 4):
-            rows, lines = key_lines(entries, columns)
-            assert len(lines) <= rows * columns
-            assert [line for line in lines if isinstance(line, Entry)] == entries
-            ends = [lines[place] for place in range(rows - 1, len(lines), rows)]
-            assert not any(end in LEVELS for end in ends if isinstance(end, str))
+def test_the_figures_of_the_report_name_curves_that_are_in_its_tables():
+    told = [*CHAPTER.names_frontier, *CHAPTER.names_in_a_row]
+    labels = {method_style(name).label for name in (*FRONTIER_METHODS, *ROW_METHODS)}
+    assert all(any(whole.startswith(label) for label in labels) for whole, _ in told)
 
 
 def test_levels_are_those_that_methods_are_held_to():
@@ -297,9 +279,6 @@ def test_captions_of_other_tables_say_what_their_methods_know():
     methods = ("bgd_ii", "bgd_c")
     runs = [run((row(0),), method=method) for method in methods]
     frames = build_frames(runs)
-    spec = TableSpec("table_4_6", "", "mlp", "reloading", methods, ("POC",), thesis=TOLD)
-    assert sentence in evaluate(spec, frames, read_reference(REFERENCE)).caption
-    assert sentence not in evaluate(replace(spec, thesis=Thesis()), frames, read_reference(REFERENCE)).caption
     assert sentence in " ".join(Scope("reloading", ("mlp",), methods, TOLD).caption(frames))
     assert sentence in all_methods(frames, KNOWLEDGE)["md"]
     assert sentence in all_methods(frames, KNOWLEDGE)["tex"]

@@ -140,9 +140,6 @@ def test_bootstrap_is_that_of_a_loop_over_resamples(name):
             assert average.tops[number].tolist() == ranked[:3]
     assert reading.low.tolist() == pytest.approx(np.percentile(again, 2.5, axis=0).tolist())
     assert reading.high.tolist() == pytest.approx(np.percentile(again, 97.5, axis=0).tolist())
-    assert reading.named_again(0) == np.mean([top[0] == reading.top[0] for top in reading.tops])
-    assert reading.in_top_three(1) == np.mean([reading.top[1] in top for top in reading.tops])
-    assert 0 < reading.named_again(0) < reading.in_top_three(0) <= 1
 
 
 def test_numbers_that_can_be_worked_out_in_the_head(run):
@@ -241,7 +238,7 @@ def test_no_run_is_told_and_the_thesis_stays(part, run):
     assert (first["gradient_rank"], first["thesis_gradient_rank"], first["samples"]) == ("missing", "2", "0")
     text = files["tables/table_4_10.md"].decode()
     assert "MLP: missing, no run of it is among the records." in text
-    assert "| training loss | 1st | missing | missing | missing | missing | 2 | 37.59 | missing |" in text
+    assert "| training loss | 1st | missing | missing | 2 | 37.59 | missing |" in text
     assert rows_of(files["tables/figure_4_12.csv"])[0]["gradient_rank"] == "missing"
     figure = Figure(layout="constrained")
     paint_curves(figure, "mlp", None, None)

@@ -7,14 +7,14 @@ import pytest
 
 from experiments.report.accumulation import with_trails
 from experiments.report.contenders import frames_of
-from experiments.report.in_a_row import MEASURES, InARow, drawn_of, since, values_of
+from experiments.report.in_a_row import MEASURES, InARow, since, values_of
 from experiments.report.part import Part, Thesis
 from experiments.report.standings import Aim
 from tests.records_factory import UNCORRECTED, accumulated, row, run, side_effects
 from tests.report.probe_records import rows_of
 
 KNOWLEDGE = (("bgd_ii", "nothing"), ("bgd_c", "statistic"), ("least_harm_row", "keep_set"))
-AIMS = (Aim("mlp", "untouched_loss", "at most", 2.0), Aim("mlp", "retention", "at least", 95.0))
+AIMS = (Aim("mlp", "untouched_loss", "at most", 0.02), Aim("mlp", "retention", "at least", 95.0))
 PART = InARow(Thesis(knowledge=KNOWLEDGE), methods=("bgd_ii", "bgd_c", "least_harm_row"), aims=AIMS)
 
 
@@ -56,8 +56,8 @@ def test_where_a_method_breaks_is_where_it_does_not_recover_from():
     assert found["lost_5"] == 4
     assert np.isnan(found["lost_10"])
     assert found["forgotten"] == 6  # 2 of 3 is below 0.95, 4 of 4 is not, 4 of 5 is
-    assert found["untouched_loss"] == 5
-    assert found["untouched_accuracy"] == 95
+    assert found["untouched_loss"] == 0.05
+    assert found["untouched_accuracy"] == 0.95
     assert found["retention"] == 80
     assert (found["union"], found["drift"], found["seconds"], found["POC"]) == (7, 2.5, 12, 100)
     fine = values(trail([8_000, 8_000], [0, 1], wrong=(1,)))
@@ -90,9 +90,9 @@ def test_the_table_says_it_for_each_method_and_option_and_marks_the_aims():
     assert (float(mean["value"]), mean["n"], mean["without"]) == (1, "1", "1")
     text = files["tables/in_a_row.md"].decode()
     ours = next(line for line in text.splitlines() if line.startswith("| Least harm, in a row, protect True"))
-    assert "| 99.75 | 0.25 ✓ | 100 ✓ | 4 |" in ours
+    assert "| 1.0 | 0.0025 ✓ | 100 ✓ | 4 |" in ours
     assert ours.endswith("| never | never | never | never |")
-    assert "| 87.50 | 12.50 ✗ | 50 ✗ | 4 |" in text
+    assert "| 0.88 | 0.12 ✗ | 50 ✗ | 4 |" in text
     assert "(never in 1 of 2)" in text
     assert "missing, no runs of AlexNet in the non-reloading setting" in text
     place = [text.index(name) for name in ("| BGD-II |", "| BGD-C |", "| Least harm, in a row, protect")]
@@ -102,7 +102,7 @@ def test_the_table_says_it_for_each_method_and_option_and_marks_the_aims():
 def test_lines_of_the_figure():
     frames, _ = frames_of(example()[:1], "non_reloading", ("mlp",))
     samples = with_trails(frames.samples)
-    assert values_of(samples, "untouched_loss") == pytest.approx([0, 0.125, 1.25, 12.5])
+    assert values_of(samples, "untouched_loss") == pytest.approx([0, 0.00125, 0.0125, 0.125])
     kept = values_of(samples, "retention")
     assert np.isnan(kept[:2]).all()
     assert kept[2:] == pytest.approx([1, 0.5])
@@ -120,12 +120,3 @@ def test_files_do_not_depend_on_the_order_and_work_without_runs():
 def test_it_is_a_part():
     checked: Part = PART
     assert checked.presets == ("in_a_row", "in_a_row_dense", "in_a_row_refusal")
-
-
-def test_of_a_long_line_some_points_are_drawn_and_the_last():
-    assert drawn_of(692, every=True).tolist() == list(range(692))
-    assert drawn_of(50, every=False).tolist() == list(range(50))
-    some = drawn_of(692, every=False).tolist()
-    assert some[0] == 0
-    assert some[-1] == 691
-    assert 60 <= len(some) <= 66

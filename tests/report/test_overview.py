@@ -50,8 +50,8 @@ def test_result_table_has_a_line_per_network_and_method(runs):
         ["MLP", "BGD-II"],
         ["MLP", "a_new_one"],
     ]
-    assert table[3][2:] == ["100", "0.20 ± 0", "0 ± 0", "0 ± 0", "100", "0.60"]
-    assert table[4][2:] == ["50", "0.20", "0", "0", "missing", "missing"]
+    assert table[3][2:] == ["100", "0.20", "0", "0", "0", "100", "1"]
+    assert table[4][2:] == ["50", "0.20", "0", "0", "0", "missing", "missing"]
 
 
 def test_result_caption_tells_the_scale(runs):

@@ -12,7 +12,7 @@ from PIL import Image
 from experiments.report import verdicts
 from experiments.report.claims import verdicts as claim_verdicts
 from experiments.report.claims.verdicts import ABSENT, FAILS, HOLDS
-from experiments.report.page import Chapter, Document, Item, compose
+from experiments.report.page import THUMBNAILS, Chapter, Document, Item, compose
 from experiments.report.page.cells import badges, dress
 from experiments.report.page.markdown import demote, has_title, relink
 from experiments.report.page.rendering import Renderer, inline
@@ -35,7 +35,7 @@ def shortened(page):
 
 
 def test_both_forms_and_the_same_bytes(report):
-    assert list(report) == ["report/report.md", "report/index.html"]
+    assert list(report) == ["report/index.html", "report/report.md"]
     again = compose(DOCUMENT, dict(reversed(FILES.items())))
     assert {name: content.decode() for name, content in again.items()} == report
 
@@ -186,9 +186,16 @@ def test_labels_do_not_reach_into_another_table():
 
 
 def test_every_verdict_of_the_report_has_a_look():
-    looks = REPORT.document.badges
+    looks = REPORT.documents[0].badges
     assert all(word == word.casefold() for word in looks)
-    assert {*verdicts.VERDICTS, *claim_verdicts.VERDICTS, HOLDS, FAILS, ABSENT} == set(looks)
+    assert {
+        *verdicts.VERDICTS,
+        *claim_verdicts.VERDICTS,
+        claim_verdicts.IN_PART,
+        HOLDS,
+        FAILS,
+        ABSENT,
+    } == set(looks)
 
 
 def test_bold_verdicts_in_a_summary_are_badges():
@@ -241,3 +248,25 @@ def test_a_fragment_with_a_title_keeps_its_own_heading():
     text = compose(document, FILES)["report/report.md"].decode()
     assert "### All\n\n#### Claims\n" in text
     assert "##### Detail a" in text
+
+
+def test_thumbnails_are_small_and_lead_to_their_figures():
+    item = Item("figures/figure_1.png", "Figure 1", "A line")
+    document = Document("t", chapters=(Chapter("c", items=(Item(THUMBNAILS), item)),))
+    page = compose(document, FILES)["report/index.html"].decode()
+    assert '<a href="#figure_1"><img' in page
+    assert page.count("data:image/") == 2
+    _, width, height = inline(FILES["figures/figure_1.png"], 16)
+    assert width <= 16
+    assert height >= 1
+
+
+def test_a_link_to_what_another_document_shows_leads_to_its_page():
+    link = Chapter("c", "[there](../tables/far.md), [a part](../tables/far.md#part)")
+    other = Document(
+        "o", chapters=(Chapter("d", items=(Item("tables/far.md"),)),), page="other.html", text=""
+    )
+    page = compose(Document("t", chapters=(link,)), {}, others=[other])["report/index.html"].decode()
+    assert 'href="other.html#table_far"' in page
+    assert 'href="other.html#part"' in page
+    assert list(compose(other, {"tables/far.md": b"here"})) == ["report/other.html"]

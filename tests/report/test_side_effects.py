@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bgd.rng import stream
+from experiments.report.metrics import untouched_accuracy_change
 from experiments.report.one_correction import (
     SideEffects,
     close_locality,
@@ -11,7 +12,6 @@ from experiments.report.one_correction import (
     locality,
     negative_flips,
     positive_flips,
-    untouched_accuracy_change,
 )
 from experiments.report.part import Part
 from experiments.report.scope import Scope

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_origin, get_type_hints
 
-from bgd.errors import ConfigError
+from bgd.errors import ConfigError, nearest
 from experiments.records.strict import build_as, convert, read_yaml
 from experiments.report.claims.on_pairs import Equal, PairedTest
 from experiments.report.claims.on_probes import LayerPlace, LayersEven, NoRankBest, NoRankTrend, RankFirst
@@ -32,6 +32,7 @@ class Claim:
         tests: All must hold.
         note: What a reader should know: what contradicts it in the thesis, how it was read.
         not_comparable: Why the thesis' quantity is undefined; empty where it is not. Then there are no tests.
+        other_reading_of: The claim whose text can be read in this way too; empty for a claim of its own.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Claim:
     tests: tuple[Kind, ...] = ()
     note: str = ""
     not_comparable: str = ""
+    other_reading_of: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.not_comparable) == bool(self.tests):
@@ -51,17 +53,41 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A table or figure of the thesis, for one verdict on it.
+
+    Attributes:
+        of, what: "table 4.1", and what it shows.
+        claims: The ids of the claims that it is there for.
+        network: Whose tests count; empty where all do.
+        source: The setting or the probe that its runs are of.
+        reasons: By verdict, why: in words that hold where this is the verdict.
+    """
+
+    of: str
+    what: str
+    source: str
+    claims: tuple[str, ...] = ()
+    network: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Ledger:
-    """The file: the rule for a verdict and what the numbers mean, in words, and the claims in order."""
+    """The file: the rule for a verdict and what the numbers mean, in words, the claims, and the thesis' tables."""
 
     rule: str
     reading: str
     claims: tuple[Claim, ...]
+    lines: tuple[Line, ...] = ()
 
     def __post_init__(self) -> None:
         ids = [claim.id for claim in self.claims]
         if len(set(ids)) < len(ids):
             raise ConfigError(f"the id {next(name for name in ids if ids.count(name) > 1)!r} stands twice")
+        named = {claim.other_reading_of for claim in self.claims} - {""}
+        for name in sorted(named.union(*(line.claims for line in self.lines)) - set(ids)):
+            raise ConfigError(f"no claim has the id {name!r}; {nearest(name, ids)}")
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -74,7 +100,10 @@ def read_ledger(path: Path) -> Ledger:
     return ledger
 
 
-def _claim(value: Mapping[str, Any], _: Any, where: str) -> Claim:
+def _claim(value: Mapping[str, Any], hint: Any, where: str) -> Claim | Line:
+    if hint is Line:
+        line: Line = build_as(Line, value, where)
+        return line
     where = f"claim {value.get('id')}"
     tests = [one for item in value.get("tests", ()) for one in _each(item, f"{where}.tests")]
     claim: Claim = build_as(Claim, {**value, "tests": tests}, where, _test)

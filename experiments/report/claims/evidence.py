@@ -10,9 +10,9 @@ import pandas as pd
 
 import experiments.report.metrics as metrics
 from experiments.records.schema import PROBE, Row, Run
-from experiments.report.frames import build_frames
+from experiments.report.frames import drawn
 from experiments.report.layer_shares import Layers, layers_of
-from experiments.report.metrics import METRICS, Metric, Values, corrected, of_population
+from experiments.report.metrics import METRICS, Metric, Values, corrected
 from experiments.report.numbers import format_number
 from experiments.report.part import words
 from experiments.report.rank_shares import Results
@@ -85,8 +85,8 @@ def shown(value: float) -> str:
 
 
 def _mean_altered(samples: pd.DataFrame) -> Values:
-    rows = of_population(samples)
-    means = pd.Series(metrics.parameters_altered(rows)).groupby(rows["seed"].to_numpy()).mean()
+    """Return POPA as section 4.7 has it: over all samples, an empty subset where one stays wrong."""
+    means = pd.Series(metrics.parameters_altered(samples)).groupby(samples["seed"].to_numpy()).mean()
     return np.asarray(means, dtype=np.float64)
 
 
@@ -117,6 +117,10 @@ QUANTITIES = METRICS | {
 PER_SAMPLE, PER_SEED = (
     tuple(name for name, metric in QUANTITIES.items() if metric.over == over) for over in _OWN
 )
+OF_THE_START = (
+    "early_test_accuracy",
+    "accuracy_after_100",
+)  # of `PER_SEED`; the others are of a whole sequence
 OF_EVERY_SAMPLE = ("corrected",)  # of `PER_SAMPLE`; the others are of corrected samples
 
 
@@ -139,7 +143,7 @@ class Evidence:
     def of(cls, runs: Sequence[Run]) -> "Evidence":
         """Sort runs of corrections and of probes."""
         corrections = [run for run in runs if PROBE not in run.header.spec]
-        frames = build_frames(corrections)
+        frames = drawn(corrections)
         percents = [
             (run.header.run_id, row.position, _first_layer_percent(row))
             for run in corrections

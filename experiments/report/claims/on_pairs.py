@@ -16,7 +16,7 @@ from experiments.report.claims.evidence import (
     corrected_too,
     within,
 )
-from experiments.report.claims.on_samples import Method, OfSamples
+from experiments.report.claims.on_samples import Method, OfSamples, refuse_few
 from experiments.report.metrics import Values
 from experiments.report.numbers import format_number
 from experiments.report.statistics import Paired, paired
@@ -55,6 +55,7 @@ class OfTwo(OfSamples):
         pairs = paired(ours, theirs, values, *self.name, self.against)
         if pairs is None:
             raise Missing(NO_COMMON)
+        refuse_few(pairs.samples)
         return pairs, float(np.nanmean(values(ours))), float(np.nanmean(values(theirs)))
 
 

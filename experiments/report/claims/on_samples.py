@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 
+import experiments.report.metrics as metrics
 from experiments.report.claims.evidence import (
     PER_SAMPLE,
     QUANTITIES,
@@ -18,13 +19,20 @@ from experiments.report.claims.evidence import (
 )
 from experiments.report.metrics import Values, correct
 from experiments.report.numbers import format_number
-from experiments.report.statistics import Interval, bootstrap_mean, sign_flip_p, wilson
+from experiments.report.statistics import Interval, bootstrap_mean, share_of_samples, sign_flip_p
 from experiments.report.style import METHODS, NETWORKS, method_style
 from experiments.report.surveys import HIGH, LOW, resamples
 
 Network = Annotated[str, tuple(NETWORKS)]
 Method = Annotated[str, tuple(METHODS)]
+FEW = "not comparable: it rests on {} samples"
 PerSample = Annotated[str, PER_SAMPLE]
+
+
+def refuse_few(samples: int) -> None:
+    """Raise `Missing` where too few different samples are behind a mean."""
+    if samples < metrics.ENOUGH_SAMPLES:
+        raise Missing(FEW.format(samples))
 
 
 class Kind(ABC):
@@ -56,10 +64,8 @@ class Kind(ABC):
 class Share(Kind):
     """A method makes a stated percentage of the samples right.
 
-    Direction: the share of pairs of seed and sample lies within `near` points of the stated one. Size: its Wilson
-    95 % interval reaches the stated percentage, widened by `tolerance` points; with 100 and no tolerance that is
-    so only where every pair is right, with 0 where none is. No p value. The pairs of one sample are not
-    independent, which the interval does not know.
+    Direction: the share of pairs of seed and sample lies within `near` points of the stated one. Size: its 95 %
+    interval over samples reaches the stated percentage, widened by `tolerance` points. No p value.
     """
 
     network: Network
@@ -75,7 +81,7 @@ class Share(Kind):
     def _outcome(self, evidence: Evidence) -> Outcome:
         samples = evidence.samples(self.network, RELOADING, self.method)
         right = correct(samples)
-        share, interval = 100 * float(right.mean()), wilson(int(right.sum()), right.size).times(100)
+        share, interval = 100 * float(right.mean()), share_of_samples(samples).times(100)
         return Outcome(
             share,
             direction=abs(share - self.stated) <= max(self.near, self.tolerance),
@@ -117,8 +123,7 @@ class OfSamples(OfMetric):
         rows = evidence.rows_of(self.network, self.method, self.metric)
         values = QUANTITIES[self.metric].values(rows)
         rows, values = rows[np.isfinite(values)], values[np.isfinite(values)]
-        if not values.size:
-            raise Missing("missing: no value is finite")
+        refuse_few(rows["index"].nunique())
         return rows, values, bootstrap_mean(values, rows["seed"], rows["index"], *self.name)
 
 

@@ -8,50 +8,66 @@ how many there are.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import comb
 from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 
+import experiments.report.metrics as metrics
 from experiments.records.schema import NON_RELOADING
-from experiments.report.claims.evidence import PER_SEED, QUANTITIES, Evidence, Missing, Outcome, shown
+from experiments.report.claims.evidence import (
+    OF_THE_START,
+    PER_SEED,
+    QUANTITIES,
+    Evidence,
+    Missing,
+    Outcome,
+    shown,
+)
 from experiments.report.claims.on_samples import Kind, Method, Network, OfMetric
-from experiments.report.metrics import Values, rounding_is_known
+from experiments.report.metrics import Values, is_distribution
 from experiments.report.numbers import format_number
 from experiments.report.style import method_style, network_label
 
-NO_REPLICA = "missing: no replica of N0 is among the records, and rounding alone may move the end of a run"
-ENOUGH = 3  # seeds of one of the two, for an order of seeds to say more than the order of two runs
+FEW = "not comparable: fewer than {} runs with replicas of N0 among them, and rounding alone moves the end of a run"
+STOPS = "not comparable: the runs stop after {} of N0's {} errors"
+MOST = 0.95  # of the runs, or of the pairs of runs: has the size
 
 
-def run_values(evidence: Evidence, network: str, method: str, of: Callable[[pd.DataFrame], Values]) -> Values:
-    """Return a quantity's value for each seed of a method and each replica of N0, or raise `Missing`."""
+def run_values(
+    evidence: Evidence, network: str, method: str, of: Callable[[pd.DataFrame], Values], whole: bool = True
+) -> Values:
+    """Return a quantity's value for each run of a method, over seeds, replicas of N0 and orders, or raise `Missing`.
+
+    A quantity of the `whole` sequence has no value that could be compared where the runs stop before its end.
+    """
     samples = evidence.samples(network, NON_RELOADING, method)
-    if not rounding_is_known(samples):
-        raise Missing(NO_REPLICA)
+    met, errors = int(samples["run_samples"].min()), int(samples["errors"].max())
+    if whole and met < errors:
+        raise Missing(STOPS.format(met, errors))
+    if not is_distribution(samples):
+        raise Missing(FEW.format(metrics.ENOUGH_RUNS))
     values = of(samples)
     values = values[~np.isnan(values)]
     if not values.size:
-        raise Missing("missing: no seed has a value")
+        raise Missing("missing: no run has a value")
     return values
 
 
 def separated(first: Values, second: Values, less: bool) -> Outcome:
-    """Compare runs: whether the first mean is less (or more), and whether every first value is, with enough seeds."""
-    ours, theirs = float(first.mean()), float(second.mean())
+    """Compare two distributions of runs: whether the first median is less (or more), and `MOST` of the pairs are."""
+    ours, theirs = float(np.median(first)), float(np.median(second))
     below, above = (first, second) if less else (second, first)
-    counted = f"{first.size} against {second.size} run{'s' if second.size > 1 else ''}"
-    smallest = min(1.0, 2 / comb(first.size + second.size, first.size))
+    share = float((below[:, None] < above).mean())
     return Outcome(
         ours,
-        direction=bool(below.mean() < above.mean()),
-        size=bool(below.max() < above.min()) and max(first.size, second.size) >= ENOUGH,
+        direction=bool(np.median(below) < np.median(above)),
+        size=share >= MOST,
         n=first.size + second.size,
         seeds=first.size,
         against=theirs,
         difference=ours - theirs if np.isfinite([ours, theirs]).any() else np.nan,
-        note=f"{counted}: at best p = {format_number(smallest)} by permutation",
+        note=f"{first.size} against {second.size} runs: so in {format_number(100 * share)} % of the pairs",
     )
 
 
@@ -63,15 +79,16 @@ class OfRuns(OfMetric):
 
     def values(self, evidence: Evidence, method: str) -> Values:
         """Return the value of each run of a method; see `run_values`."""
-        return run_values(evidence, self.network, method, QUANTITIES[self.metric].values)
+        of = QUANTITIES[self.metric].values
+        return run_values(evidence, self.network, method, of, self.metric not in OF_THE_START)
 
 
 @dataclass(frozen=True)
 class Order(OfRuns):
     """A method ends with less, or more, of something than another.
 
-    Direction: the mean over seeds is on the stated side. Size: so is every seed against every seed of the other, and
-    one of the two has three seeds or more. No p value.
+    Direction: the median over runs is on the stated side. Size: so are 95 % of the pairs of a run of the one and a run
+    of the other. No p value.
     """
 
     against: Method
@@ -88,9 +105,9 @@ class Order(OfRuns):
 
 @dataclass(frozen=True)
 class Level(OfRuns):
-    """A quantity lies between two stated values under every seed.
+    """A quantity lies between two stated values.
 
-    Direction: the mean over seeds does, with the range widened by `near` at either end. Size: every seed does, as
+    Direction: the median over runs does, with the range widened by `near` at either end. Size: 95 % of the runs do, as
     stated. No p value.
     """
 
@@ -109,14 +126,14 @@ class Level(OfRuns):
 
     def _outcome(self, evidence: Evidence) -> Outcome:
         values = self.values(evidence, self.method)
-        mean = float(values.mean())
+        middle = float(np.median(values))
         return Outcome(
-            mean,
-            direction=self.low - self.near <= mean <= self.high + self.near,
-            size=bool((values >= self.low).all() and (values <= self.high).all()),
+            middle,
+            direction=self.low - self.near <= middle <= self.high + self.near,
+            size=float(((values >= self.low) & (values <= self.high)).mean()) >= MOST,
             n=values.size,
             seeds=values.size,
-            note=f"{shown(values.min())} to {shown(values.max())}" if values.size > 1 else "one run",
+            note=f"{shown(values.min())} to {shown(values.max())}",
         )
 
 
@@ -141,7 +158,7 @@ class Sooner(Kind):
 
     def _outcome(self, evidence: Evidence) -> Outcome:
         first, second = (
-            run_values(evidence, network, self.method, self._first_below)
+            run_values(evidence, network, self.method, self._first_below, whole=False)
             for network in (self.first, self.later)
         )
         return separated(first, second, less=True)

@@ -12,10 +12,11 @@ from experiments.report.build import run_ids_sha256
 from experiments.report.captions import describe_scale_briefly, warnings_of
 from experiments.report.claims.data import Ledger, read_ledger
 from experiments.report.claims.evidence import Evidence, Missing, shown
+from experiments.report.claims.lines import NAME, verdict_sheet
 from experiments.report.claims.verdicts import HOLDS, VERDICTS, Judged, Ruling, judge
-from experiments.report.frames import REPLICAS, draws
+from experiments.report.frames import DRAWS
 from experiments.report.numbers import listing
-from experiments.report.part import Study, Text, words
+from experiments.report.part import Made, Study, Text, words
 from experiments.report.render import bold_markdown, markdown
 from experiments.report.sheet import records_csv
 from experiments.report.style import NETWORKS, SETTINGS, network_label, setting_label
@@ -42,22 +43,25 @@ class Claims(Study):
 
     path: Path = Path()
     presets: tuple[str, ...] = (
-        *("every_method", *REPLICAS, "table_4_9", "table_4_10", "figure_4_13", "idealized_selector_mlp"),
+        *("every_method", *DRAWS, "table_4_9", "table_4_10", "figure_4_3", "figure_4_13"),
+        "idealized_selector_mlp",
     )
 
+    tables = (NAME,)
     texts = ("report/claims.md", "report/claims.csv", "report/verdicts.json")
 
-    def made(self, runs: Sequence[Run]) -> Iterator[Text]:
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table of verdicts, the numbers and the bare verdicts."""
         ledger = read_ledger(self.path)
-        evidence = Evidence.of(draws(runs))
-        rulings = sorted(judge(ledger.claims, evidence), key=lambda item: _natural(item.claim.id))
+        evidence = Evidence.of(runs)
+        rulings = sorted(judge(ledger.claims, evidence), key=_place)
         verdicts = {
             "runs_sha256": run_ids_sha256(run.header.run_id for run in runs),
-            "verdicts": {item.claim.id: item.verdict for item in rulings},
+            "verdicts": {item.claim.id: item.verdict for item in rulings if not item.claim.other_reading_of},
         }
         texts = (_markdown(ledger, rulings, evidence), _csv(rulings), json.dumps(verdicts, indent=1) + "\n")
-        return map(Text, self.texts, texts)
+        yield verdict_sheet(ledger.lines, rulings, runs)
+        yield from map(Text, self.texts, texts)
 
 
 def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
@@ -75,10 +79,11 @@ def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
 
 def _markdown(ledger: Ledger, rulings: Sequence[Ruling], evidence: Evidence) -> str:
     about, faults = _scale(evidence)
-    counts = [f"{sum(item.verdict == name for item in rulings)} {name}" for name in VERDICTS]
+    own = [item.verdict for item in rulings if not item.claim.other_reading_of]
+    counts = [f"{own.count(name)} {name}" for name in VERDICTS]
     parts = [
         "# Claims",
-        f"{len(rulings)} claims: {listing(counts)}.",
+        f"{len(own)} claims: {listing(counts)}.",
         bold_markdown(faults).strip(),
         markdown(OVERVIEW, [_overview(item) for item in rulings], texts=8).strip(),
         *("## The rule", ledger.rule, ledger.reading, " ".join(about)),
@@ -117,7 +122,8 @@ def _text(record: Record, name: str) -> str:
 def _overview(ruling: Ruling) -> list[str]:
     claim, deciding = ruling.claim, ruling.deciding
     grades = [ruling.grade_on(network) or NONE for network in NETWORKS]
-    line = [f"[{claim.id}](#claim-{claim.id})", claim.claim, ruling.verdict, *grades, claim.where]
+    said = f"(the other reading of {claim.other_reading_of}) " if claim.other_reading_of else ""
+    line = [f"[{claim.id}](#claim-{claim.id})", said + claim.claim, ruling.verdict, *grades, claim.where]
     if deciding is None:
         return line + [NONE] * (len(OVERVIEW) - len(line))
     held, record = sum(item.grade == HOLDS for item in ruling.judged), _record(deciding)
@@ -159,6 +165,7 @@ def _finite(value: object) -> object:
     return shown(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _natural(name: str) -> tuple[int, str]:
-    """Return a key that sorts 2 before 10, and 7a before 7b."""
-    return int("".join(filter(str.isdigit, name))), name
+def _place(ruling: Ruling) -> tuple[tuple[int, str], str]:
+    """Return a key that sorts 2 before 10, 7a before 7b, and another reading behind its claim."""
+    name = ruling.claim.other_reading_of or ruling.claim.id
+    return (int("".join(filter(str.isdigit, name))), name), ruling.claim.other_reading_of

@@ -15,6 +15,7 @@ ALPHA = 0.05
 
 HOLDS, DIRECTION, FAILS, ABSENT = "holds", "direction only", "fails", "missing"  # of a test
 REPRODUCED, DIRECTION_ONLY = "reproduced", "direction only"  # of a claim
+IN_PART = "in part"  # of a table
 NOT_REPRODUCED, NOT_COMPARABLE = "not reproduced", "not comparable"
 VERDICTS = (REPRODUCED, DIRECTION_ONLY, NOT_REPRODUCED, NOT_COMPARABLE)
 NAMED = 3  # tests in a reason; the table beside it has all
@@ -50,6 +51,12 @@ class Judged:
         return f"{network}{self.test.subject}"
 
 
+def worst(judged: Sequence[Judged]) -> Judged | None:
+    """Return the test of the worst grade, then of the largest p value, then the first."""
+    order = sorted(judged, key=lambda item: (_WORST_FIRST.index(item.grade), -(item.adjusted or 0)))
+    return order[0] if order else None
+
+
 @dataclass(frozen=True)
 class Ruling:
     """A claim, its tests in order, its verdict (one of `VERDICTS`) and why, in words."""
@@ -62,8 +69,7 @@ class Ruling:
     @property
     def deciding(self) -> Judged | None:
         """The test that decides: of the worst grade, then of the largest p value, then the first."""
-        order = sorted(self.judged, key=lambda item: (_WORST_FIRST.index(item.grade), -(item.adjusted or 0)))
-        return order[0] if order else None
+        return worst(self.judged)
 
     def grade_on(self, network: str) -> str:
         """Return the worst grade of the tests on a network, empty where there is none."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from experiments.records.schema import Row, Run
 from experiments.report.gallery.card import absent_card, card
-from experiments.report.gallery.contact_sheet import contact_sheet
 from experiments.report.gallery.look import minus
 from experiments.report.gallery.scene import (
     METHODS,
@@ -35,13 +34,13 @@ TABLED = ("bgd_ii", "top_k", "retrain")  # the methods with columns in the table
 
 @dataclass(frozen=True)
 class Gallery:
-    """Cards of a few samples of each network, a sheet of them all, their numbers, and a text.
+    """Cards of a few samples of a network, their numbers, and a text.
 
     The presets have corrections, and the probe `portraits`. Each network has as many samples for every rule of `RULES`.
     """
 
     presets: tuple[str, ...] = ("every_method", "gallery")
-    networks: tuple[tuple[str, int], ...] = (("alexnet", 2), ("mlp", 3))
+    networks: tuple[tuple[str, int], ...] = (("mlp", 1),)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,16 +56,14 @@ class Gallery:
         for network, each in self.networks:
             own = found[network]
             absent = absent_card(f"missing: fewer samples of the {network_label(network)} among the records")
-            images = [contact_sheet(own), *map(card, own)] if own else []
             files |= dict.fromkeys(_figures(network, each), absent)
-            files |= dict(zip(_figures(network, each), images, strict=False))
+            files |= dict(zip(_figures(network, each), map(card, own), strict=False))
         return files
 
 
 def _figures(network: str, each: int) -> list[str]:
-    """Return the files of a network's figures: the sheet, then the cards."""
-    cards = (card_name(network, number) for number in range(1, each * len(RULES) + 1))
-    return [f"figures/{name}.png" for name in (f"gallery_{network}", *cards)]
+    """Return the files of a network's cards."""
+    return [f"figures/{card_name(network, number)}.png" for number in range(1, each * len(RULES) + 1)]
 
 
 def gallery_csv(found: Found) -> str:
@@ -119,9 +116,7 @@ def _network(network: str, found: Sequence[Scene]) -> list[str]:
         return [f"{label}: missing, no reloading run of {method} is among the records.\n"]
     run = Run(found[0].header)
     about = f"{scale(network, run)} Of these the gallery shows {len(found)}."
-    alt = f"{len(found)} samples of the {label} at a glance: {listing([scene.title for scene in found])}"
-    sheet = f"![{alt}](../figures/gallery_{network}.png)\n"
-    return [f"{bold_markdown(bold(network, run))}{about}\n", sheet, _table(found), *map(_card, found)]
+    return [f"{bold_markdown(bold(network, run))}{about}\n", _table(found), *map(_card, found)]
 
 
 def _table(found: Sequence[Scene]) -> str:

@@ -11,6 +11,7 @@ from experiments.report.page.markdown import demote, has_title, relink
 from experiments.report.page.rendering import Heading, Renderer, anchor_link, slug
 
 FOLDER = "report"
+THUMBNAILS = "report/thumbnails.md"  # of the document's own figures
 CHAPTER_LEVEL, ITEM_LEVEL = 2, 3  # of headings; 1 is the report's title
 
 STYLE = "page.css"
@@ -21,32 +22,39 @@ _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
 def compose(
-    document: Document, files: Mapping[str, bytes], notes: Mapping[str, str] | None = None
+    document: Document,
+    files: Mapping[str, bytes],
+    notes: Mapping[str, str] | None = None,
+    others: Sequence[Document] = (),
 ) -> dict[str, bytes]:
-    """Return the report in both forms; the same document and files give the same bytes.
+    """Return a report in both forms; the same document and files give the same bytes.
 
     Args:
         document: What to show. A file that it names and `files` lacks becomes the words "missing: name".
         files: The build, by name under the output folder, with the pictures that a fragment shows.
         notes: By an item's name, Markdown that stands below it, with links as seen from the item's folder.
+        others: Documents whose pages stand beside this one's: a link to a file that they show leads there.
 
     Returns:
-        `report/report.md`, whose links are relative to its folder, and `report/index.html`, which holds its
-        pictures, style and program and loads nothing.
+        The Markdown, whose links are relative to its folder, and the page, which holds its pictures, style and
+        program and loads nothing.
 
     Raises:
         ValueError: A fragment shows a picture from outside the build.
     """
+    files = {**files, THUMBNAILS: document.thumbnails.encode()}
     texts = {
         item.name: _text(item, chapter.title, files, (notes or {}).get(item.name, ""))
         for chapter in document.chapters
         for item in chapter.items
     }
-    renderer = Renderer(files, FOLDER, {item.name: item.anchor for item in document.items}, document.badges)
-    return {
-        f"{FOLDER}/report.md": _markdown(document, texts).encode(),
-        f"{FOLDER}/index.html": _page(document, texts, renderer).encode(),
-    }
+    anchors = {item.name: item.anchor for item in document.items}
+    elsewhere = {item.name: f"{other.page}#{item.anchor}" for other in others for item in other.items}
+    renderer = Renderer(files, FOLDER, anchors, document.badges, elsewhere)
+    made = {document.page: _page(document, texts, renderer)}
+    if document.text:
+        made[document.text] = _markdown(document, texts)
+    return {f"{FOLDER}/{name}": content.encode() for name, content in made.items()}
 
 
 def _text(item: Item, chapter: str, files: Mapping[str, bytes], note: str) -> str:

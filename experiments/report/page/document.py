@@ -5,7 +5,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
+from experiments.report.render import markdown
+
 # What stands before the stem in an item's anchor: a table and a figure may have the same stem.
+ACROSS = 5  # thumbnails in a row
 KINDS = {"tables": "table", "figures": "figure"}
 
 
@@ -52,6 +55,8 @@ class Document:
     """A whole report.
 
     Attributes:
+        page: Its file in HTML, beside which the other documents stand: "index.html".
+        text: Its file in Markdown; empty for none.
         title: Plain text.
         lead: Markdown; what a reader who stops after it should know.
         chapters: In reading order.
@@ -61,6 +66,8 @@ class Document:
     title: str
     lead: str = ""
     chapters: tuple[Chapter, ...] = ()
+    page: str = "index.html"
+    text: str = "report.md"
     badges: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,6 +76,18 @@ class Document:
             twice = sorted(name for name, count in Counter(names).items() if count > 1)
             if twice:
                 raise ValueError(f"more than once in the document: {', '.join(twice)}")
+
+    @property
+    def thumbnails(self) -> str:
+        """Its figures in small, each a link to where it stands, as a Markdown table."""
+        figures = [item for item in self.items if item.folder == "figures"]
+        cells = [
+            f'[![{item.title}](../{item.name} "thumbnail")](#{item.anchor})<br>{item.title}'
+            for item in figures
+        ]
+        cells += [""] * (-len(cells) % ACROSS)
+        rows = [cells[start : start + ACROSS] for start in range(0, len(cells), ACROSS)]
+        return markdown([""] * ACROSS, rows, texts=ACROSS)
 
     @property
     def items(self) -> tuple[Item, ...]:

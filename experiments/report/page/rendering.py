@@ -20,6 +20,8 @@ DENSITY = 1.4
 # Of WebP without loss: 18 % below the png of the thesis' figures, in 0.05 s each; half the effort leaves 17 % more.
 METHOD, EFFORT = 2, 40
 
+THUMBNAIL = 320  # pixels, of its width
+
 LOUD = {"WARNING": "warning", "missing:": "missing"}  # beginning of a paragraph -> its class
 
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
@@ -44,6 +46,7 @@ class Renderer:
         folder: Where the page stands, under the output folder: links are relative to it.
         anchors: File of the build -> where it stands in the page; a link to the file becomes one to there.
         looks: The words that become badges, see `experiments.report.page.cells`.
+        elsewhere: File of the build -> where it stands in another page.
         taken: Anchors used so far.
     """
 
@@ -51,6 +54,7 @@ class Renderer:
     folder: str
     anchors: Mapping[str, str]
     looks: Looks = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -107,6 +111,9 @@ class Renderer:
             path = self._path(target)
             if path in self.anchors:
                 token.attrSet("href", "#" + (place or self.anchors[path]))
+            elif path in self.elsewhere:
+                page, _, anchor = self.elsewhere[path].partition("#")
+                token.attrSet("href", f"{page}#{place or anchor}")
         return token
 
     def _image(self, token: Token) -> str:
@@ -116,7 +123,8 @@ class Renderer:
         name = self._path(source)
         if name not in self.files:
             return f'<span class="missing">missing: {escape(name)}</span>'
-        uri, width, height = inline(self.files[name])
+        small = token.attrs.get("title") == "thumbnail"
+        uri, width, height = inline(self.files[name], THUMBNAIL if small else 0)
         size = f'width="{width / DENSITY:.0f}" height="{height / DENSITY:.0f}"'
         return f'<img src="{uri}" alt="{escape(token.content)}" {size} decoding="async">'
 
@@ -125,18 +133,28 @@ class Renderer:
         return posixpath.normpath(posixpath.join(self.folder, target))
 
 
-def inline(png: bytes) -> tuple[str, int, int]:
+def inline(png: bytes, most: int = 0) -> tuple[str, int, int]:
     """Return a png file as a data URI, with its width and height in pixels: as WebP where that is smaller.
 
-    The pixels are the same. What is transparent becomes white, as the paper of every figure.
+    The pixels are the same, but where the picture is made no wider than `most`. What is transparent becomes white, as
+    the paper of every figure.
     """
     with Image.open(io.BytesIO(png)) as image:
         paper = Image.new("RGBA", image.size, "white")
         paper.alpha_composite(image.convert("RGBA"))
+        if most and paper.width > most:
+            paper.thumbnail((most, paper.height))
+            png = _png(paper)
         buffer = io.BytesIO()
         paper.convert("RGB").save(buffer, format="WEBP", lossless=True, method=METHOD, quality=EFFORT)
         content, kind = min((png, "png"), (buffer.getvalue(), "webp"), key=lambda found: len(found[0]))
-        return f"data:image/{kind};base64,{base64.b64encode(content).decode()}", *image.size
+        return f"data:image/{kind};base64,{base64.b64encode(content).decode()}", *paper.size
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def slug(text: str) -> str:

@@ -6,7 +6,7 @@
   const caption = viewer.querySelector("p");
   const count = viewer.querySelector("output");
   const zoom = viewer.querySelector("[data-do=zoom]");
-  const figures = [...document.querySelectorAll("main img")];
+  const figures = [...document.querySelectorAll("main img:not(table img)")];
   let shown = 0;
 
   const setFull = (full) => {

@@ -94,7 +94,7 @@
     new ResizeObserver(update).observe(box);
   };
 
-  for (const table of document.querySelectorAll(".box > table")) {
+  for (const table of document.querySelectorAll(".box > table:not(:has(img))")) {
     makeSortable(table);
     makeFilter(table);
     showBeyond(table.parentElement);
