@@ -31,6 +31,7 @@ CODE = ("bgd", "experiments")
 class Known:
     """What is known of a run without composing it: as of `RunSpec`, and `jobs.stale.sources` of it."""
 
+    title: str
     run_id: str
     base_id: str
     bench_id: str
@@ -40,7 +41,7 @@ class Known:
     @classmethod
     def of(cls, spec: "RunSpec") -> "Known":
         """Note it of a composed run."""
-        return cls(spec.run_id, spec.base_id, spec.bench_id, spec.identity, sources(spec))
+        return cls(spec.title, spec.run_id, spec.base_id, spec.bench_id, spec.identity, sources(spec))
 
 
 @dataclass(frozen=True)
