@@ -25,6 +25,7 @@ from experiments.jobs.process import budget, every_core, machine_memory, prepare
 from experiments.jobs.progress import log_to_console
 from experiments.jobs.stale import rerun_of
 from experiments.jobs.workbench import Place, Workbench, Workbenches
+from experiments.mnist.release import bases_folder
 from experiments.protocol.samples import ordered
 from experiments.records.schema import Measurement, Run
 from experiments.report.frames import build_frames
@@ -43,6 +44,7 @@ WHERE = (
     "rerun",
     "data_dir",
     "output_dir",
+    "bases_from",
 )  # a preset stays what it is
 INDICES = ("parameter",)  # columns of probes that number things: a mean of them means nothing
 
@@ -66,7 +68,9 @@ def place_of(config: DictConfig) -> Place:
             f"threads={count}: must be from 1 to {THREADS_A_CORE * cores}, {THREADS_A_CORE} for each core, or auto"
         )
     data, output = (_folder(config, key) for key in ("data_dir", "output_dir"))
-    place = Place(data, output, choose_device(config.device), count, budget(config.memory))
+    release = None if config.bases_from is None else bases_folder(_folder(config, "bases_from"))
+    device = choose_device(config.device)
+    place = Place(data, output, device, count, budget(config.memory), bases_from=release)
     prepare(count)
     return place
 

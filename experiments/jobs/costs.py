@@ -22,11 +22,14 @@ class Planned(Protocol):
     def base_id(self) -> str: ...  # noqa: D102
     @property
     def bench_id(self) -> str: ...  # noqa: D102
+    @property
+    def training_seconds(self) -> float | None: ...  # noqa: D102
 
 
 def kind_of(spec: dict[str, Any]) -> Kind:
     """Return the part of a run's identity that its cost depends on."""
-    return (*subject(spec), spec["scale"]["train_images"] + spec["scale"]["test_images"])
+    scale = spec["scale"]
+    return (*subject(spec), scale.get("train_part", scale["train_images"]) + scale["test_images"])
 
 
 def seconds_per_sample(headers: Iterable[Header]) -> dict[Kind, float]:
