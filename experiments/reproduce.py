@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bgd.errors import ConfigError, nearest
 from experiments.config.groups import choices_in
-from experiments.jobs.costs import Kind, Planned, seconds_per_sample
+from experiments.jobs.costs import Kind, Planned, measured, seconds_per_sample
 from experiments.jobs.device import choose_device
 from experiments.jobs.ending import REFUSALS, ended
 from experiments.jobs.known import Known, Programme, committed_costs, programme
@@ -72,7 +72,7 @@ def _do(options: argparse.Namespace) -> int:
     store = Store(output / "runs")
     if options.command == "run":
         renew(runs.runs, store, options.rerun, attrgetter("sources"))
-    committed = committed_costs(output, options.profile)
+    committed = {**measured(runs.runs), **committed_costs(output, options.profile)}
     costs = {**committed, **seconds_per_sample(store.headers())}
     plan = Plan.of(runs.runs, output, costs, _each(runs.first_ids), options.bases_from)
     if options.command == "plan" and plan.todo:
