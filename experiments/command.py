@@ -31,6 +31,7 @@ from experiments.jobs.progress import log_to_console
 from experiments.jobs.stale import renew, rerun_of
 from experiments.jobs.work import Task
 from experiments.jobs.workbench import Place, Workbench, Workbenches
+from experiments.mnist.release import bases_folder
 from experiments.protocol.samples import ordered
 from experiments.records.schema import Measurement, Run
 from experiments.records.shards import Shard, check_splits
@@ -52,6 +53,7 @@ WHERE = (
     "rerun",
     "data_dir",
     "output_dir",
+    "bases_from",
 )  # a preset stays what it is
 INDICES = ("parameter",)  # columns of probes that number things: a mean of them means nothing
 
@@ -75,7 +77,9 @@ def place_of(config: DictConfig) -> Place:
             f"threads={count}: must be from 1 to {THREADS_A_CORE * cores}, {THREADS_A_CORE} for each core, or auto"
         )
     data, output = (_folder(config, key) for key in ("data_dir", "output_dir"))
-    place = Place(data, output, choose_device(config.device), count, budget(config.memory))
+    release = None if config.bases_from is None else bases_folder(_folder(config, "bases_from"))
+    device = choose_device(config.device)
+    place = Place(data, output, device, count, budget(config.memory), bases_from=release)
     prepare(count)
     return place
 

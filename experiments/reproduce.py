@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bgd.errors import ConfigError, nearest
 from experiments.config.groups import choices_in
-from experiments.jobs.costs import Kind, Planned, seconds_per_sample
+from experiments.jobs.costs import Kind, Planned, measured, seconds_per_sample
 from experiments.jobs.device import choose_device
 from experiments.jobs.ending import REFUSALS, ended
 from experiments.jobs.known import Known, Programme, committed_costs, programme
@@ -21,6 +21,7 @@ from experiments.jobs.plan import Plan, default_jobs
 from experiments.jobs.process import THREADS, budget
 from experiments.jobs.progress import log_to_console
 from experiments.jobs.stale import WHICH, in_words, renew, stale_runs
+from experiments.mnist.release import bases_folder, enlist
 from experiments.records.archive import export
 from experiments.records.files import locked
 from experiments.records.members import (
@@ -74,11 +75,11 @@ def _do(options: argparse.Namespace) -> int:
     store = Store(output / "runs")
     if options.command == "run":
         renew(runs.runs, store, options.rerun, attrgetter("sources"))
-    committed = committed_costs(output, options.profile)
+    committed = {**measured(runs.runs), **committed_costs(output, options.profile)}
     costs = {**committed, **seconds_per_sample(store.headers())}
     if options.command == "status":
         return _status(runs.runs, output, costs, options.json)
-    plan = Plan.of(runs.runs, output, costs, _each(runs.first_ids))
+    plan = Plan.of(runs.runs, output, costs, _each(runs.first_ids), options.bases_from)
     if options.command == "plan" and plan.todo:
         print(plan.by_preset(runs.members, jobs))
     print(plan.text(jobs), flush=True)
@@ -144,6 +145,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rerun", choices=WHICH, help="runs to make again: changed (by other source) or all")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("BGD_DATA", "data")))
     parser.add_argument(
+        "--bases-from",
+        type=Path,
+        default=os.environ.get("BGD_BASES"),
+        help="folder of released base networks, held to the listed checksums; default: each N0 is trained",
+    )
+    parser.add_argument(
         "--output", type=Path, help="default: outputs, and outputs/smoke for the smoke profile"
     )
     parser.add_argument("--partial", action="store_true", help=PARTIAL_HELP)
@@ -160,6 +167,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--shards {options.shards}: must be at least 1")
     try:
         options.memory = budget(options.memory)
+        if options.bases_from is not None:
+            bases_folder(options.bases_from)
     except ConfigError as error:
         parser.error(f"--{error}")
     return options
@@ -192,7 +201,7 @@ def _maker(
         from experiments.jobs.workbench import Place
 
         specs = {spec.run_id: spec for each in composed().values() for spec in each}
-        place = Place(options.data, output, device, THREADS, options.memory)
+        place = Place(options.data, output, device, THREADS, options.memory, bases_from=options.bases_from)
         return making.make([specs[run.run_id] for run in runs], place, jobs, costs, launcher, options.shards)
 
     return make
@@ -279,6 +288,7 @@ def _reference(members: Members, output: Path, profile: str) -> int:
         print(f"error: {missing} of {count(members)} runs are missing: make reproduce", file=sys.stderr)
         return 2
     files = export(records, reference_folder(profile), whole=(MAIN,))
+    enlist(output / "bases", {header.base["id"] for header in records.headers})
     status = _tables(members, output, profile, partial=False, report=True)
     keep_verdicts(records, verdicts_of(profile))
     if profile == PUBLISHED:

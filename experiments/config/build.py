@@ -12,7 +12,8 @@ from experiments.config.groups import GROUPS
 PACKAGES = ("bgd.", "experiments.")
 NAME = "name"  # a component's own name, for people; no argument
 KNOWS = "knows"  # what a method may know (bgd.knowledge): held to by whoever poses the problem; no argument
-ABOUT = (KNOWS, GROUPS)  # what a method's yaml says of it, which changes no number
+COST = "cost"  # of evaluating a correction of it, low or high: scales may hang on it; no argument
+ABOUT = (KNOWS, GROUPS, COST)  # what a method's yaml says of it, which changes no number
 # Options that are younger than records of their class, with the values that these were made with.
 YOUNGER = {"SubsetSearch": {"stop": "when_right", "replace": "swap"}}
 
@@ -58,7 +59,7 @@ def build(config: Mapping[str, Any], where: str) -> Any:
     """Build the object that a mapping describes, and those inside it.
 
     Args:
-        config: `_target_` and its arguments; `name`, `knows` and `groups` are left out.
+        config: `_target_` and its arguments; `name` and what is in `ABOUT` are left out.
         where: The mapping's own key, for messages.
 
     Raises:

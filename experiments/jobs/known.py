@@ -35,13 +35,15 @@ class Known:
     run_id: str
     base_id: str
     bench_id: str
+    training_seconds: float | None
     identity: dict[str, Any]
     sources: dict[str, str]
 
     @classmethod
     def of(cls, spec: "RunSpec") -> "Known":
         """Note it of a composed run."""
-        return cls(spec.title, spec.run_id, spec.base_id, spec.bench_id, spec.identity, sources(spec))
+        ids = (spec.run_id, spec.base_id, spec.bench_id)
+        return cls(spec.title, *ids, spec.training_seconds, spec.identity, sources(spec))
 
 
 @dataclass(frozen=True)

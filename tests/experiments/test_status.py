@@ -26,7 +26,7 @@ def planned(name, samples=4):
         "scale": {"samples": samples, "train_images": 54_000, "test_images": 10_000},
     }
     header = replace(run.header, run_id=name, spec=identity, summary={})
-    return Known(f"title of {name}", name, "base", "bench", identity, {}), header, run.rows
+    return Known(f"title of {name}", name, "base", "bench", None, identity, {}), header, run.rows
 
 
 def write(store, header, rows):
