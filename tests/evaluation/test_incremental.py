@@ -222,7 +222,9 @@ def test_every_kind_of_patch_equals_the_full_evaluation(name):
         for number, kind in enumerate(KINDS * 2):
             patch = random_patch(network, 100 * seed + number, kind)
             wanted = oracle.after(patch)
-            check(fast.after(patch), wanted, free=may_overflow(network, patch) if kind == "overflow" else None)
+            check(
+                fast.after(patch), wanted, free=may_overflow(network, patch) if kind == "overflow" else None
+            )
             shown += differ(wanted, oracle.base)
         check(fast.base, oracle.base)
     assert shown > 20, "the edits must show, or this test shows nothing"
