@@ -23,7 +23,12 @@ def planned(name, samples=4):
     run = consistent_run(samples, method=name)
     identity = {
         **run.header.spec,
-        "scale": {"samples": samples, "train_images": 54_000, "test_images": 10_000},
+        "scale": {
+            "samples": samples,
+            "train_images": 54_000,
+            "test_images": 10_000,
+            "recipe": {"epochs": 1},
+        },
     }
     header = replace(run.header, run_id=name, spec=identity, summary={})
     return Known(f"title of {name}", name, "base", "bench", None, identity, {}), header, run.rows
