@@ -5,7 +5,7 @@ from N0's answers, as in Li and Hoiem, "Learning without forgetting", ECCV 2016,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from bgd.methods.least_harm.row import Spread
 from bgd.methods.least_harm.search import earlier, remembered, tail_of
 from bgd.methods.least_harm.settle import Objective, descended, outputs
 from bgd.methods.least_harm.tail import Tail
+from bgd.methods.least_harm.variants import likenesses
 from bgd.parameters import wide
 from bgd.patch import Patch
 
@@ -45,6 +46,10 @@ class Rehearsal:
         weight: Of an earlier sample's hinge, in nats per logit, against the mean divergence.
         emphasis: How many times that the new sample weighs, at the first try.
         lead: Margin, in logits, that a sample is to have.
+        likenesses: How many images like the new sample are to be right with it, of pictures (1, c, h, w): turned by up
+            to `degrees` either way and with Gaussian noise of standard deviation `noise`, in turn. They weigh as it
+            does; after its turn they are forgotten.
+        degrees, noise: See `likenesses`.
         tries: How often the steps are made, the new sample heavier each time.
         scope: Most parameters of the last layers; the last layer is always trained.
     """
@@ -59,6 +64,9 @@ class Rehearsal:
     weight: float = 0.0005
     emphasis: float = 10.0
     lead: float = 0.1
+    likenesses: int = 0
+    degrees: float = 10.0
+    noise: float = 0.3
     tries: int = 6
     scope: int = 20000
 
@@ -70,6 +78,9 @@ class Rehearsal:
         for key in ("rate", "weight", "emphasis", "lead"):
             if getattr(self, key) <= 0:
                 raise ValueError(f"{key}={getattr(self, key)}: must be above 0")
+        for key in ("likenesses", "degrees", "noise"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key}={getattr(self, key)}: must be at least 0")
 
     def draws(self, network: nn.Module) -> bool:
         """Images are drawn."""
@@ -85,9 +96,10 @@ class Rehearsal:
         inputs = self.spread.inputs(trial, tail)
         # Made at the first sample and kept through all corrections: what the network said before any.
         before = trial.kept("outputs of N0", lambda: outputs(inputs, tail.weights(trial.original)))
-        samples = (*earlier(trial), sample)
+        known = earlier(trial)
+        samples = (*known, sample, *self._alike(sample, stream))
         weights = torch.full((len(samples),), self.weight, dtype=inputs.dtype, device=inputs.device)
-        weights[-1] *= self.emphasis
+        weights[len(known) :] *= self.emphasis
         objective = Objective(tail, inputs, before, samples, weights, self.lead)
         start = wide(trial.original[tail.places])
         now = start
@@ -99,9 +111,16 @@ class Rehearsal:
             if (patch := _written(trial, sample, tail, now)) is not None:
                 done = Correction(patch, altered=len(patch), steps=count * self.steps)
                 return remembered(trial, sample, done)
-            weights[-1] *= HEAVIER
+            weights[len(known) :] *= HEAVIER
         failed = Correction.failed(f"wrong after {self.tries * self.steps} steps", self.tries * self.steps)
         return remembered(trial, sample, failed)
+
+    def _alike(self, sample: Sample, stream: np.random.Generator) -> list[Sample]:
+        """Return images like a sample, with its label."""
+        if not self.likenesses or sample.image.dim() != 4:
+            return []
+        images = likenesses(sample.image, self.likenesses, self.degrees, self.noise, stream)
+        return [replace(sample, image=image[None]) for image in images]
 
     def _descended(
         self, objective: Objective, start: torch.Tensor, now: torch.Tensor, batches: torch.Tensor

@@ -102,11 +102,36 @@ def test_only_free_parameters_descend(problem, tail, chosen, tiny):
     assert values == sorted(values)
 
 
+def test_images_like_the_sample_are_asked_for_with_it_alone(problem, chosen):
+    gentle = vars(METHOD) | {"rate": 0.002, "degrees": 30.0, "noise": 1.0, "weight": 0.05}
+    asked = Rehearsal(**gentle | {"likenesses": 4})
+    alike = [like for sample in chosen for like in asked._alike(sample, rng.stream(0, "x", sample.index))]
+    assert len(alike) == 12
+    assert all(like.image.shape == chosen[0].image.shape for like in alike)
+    leads = []
+    for method in (Rehearsal(**gentle), asked):
+        found = problem.correct(method, chosen[0], rng.stream(0, "x", chosen[0].index))
+        assert found.carry == (chosen[0],)
+        network = with_parameters(problem.current.module, patched(problem, found.patch))
+        logits = torch.cat([network(like.image) for like in alike[:4]]).detach()
+        own = logits[:, int(chosen[0].label)].clone()
+        logits[:, int(chosen[0].label)] = -torch.inf
+        leads.append(float((own - logits.amax(1)).min()))
+    assert leads[0] < 0 < leads[1]
+
+
+def patched(problem, patch):
+    flat = problem.original.clone()
+    patch.apply(flat)
+    return flat
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"budget": 0}, "budget=0: must be at least 1"),
         ({"tries": 0}, "tries=0"),
+        ({"noise": -1.0}, r"noise=-1\.0: must be at least 0"),
         ({"lead": 0.0}, r"lead=0\.0: must"),
     ],
 )
