@@ -12,7 +12,8 @@ from experiments.config.groups import GROUPS
 PACKAGES = ("bgd.", "experiments.")
 NAME = "name"  # a component's own name, for people; no argument
 KNOWS = "knows"  # what a method may know (bgd.knowledge): held to by whoever poses the problem; no argument
-ABOUT = (KNOWS, GROUPS)  # what a method's yaml says of it, which changes no number
+REMEMBERS = "remembers"  # whether a method looks at the samples corrected before; a test holds it to that
+ABOUT = (KNOWS, REMEMBERS, GROUPS)  # what a method's yaml says of it, which changes no number
 
 
 def resolve(target: Any, where: str) -> Callable[..., Any]:
@@ -55,7 +56,7 @@ def build(config: Mapping[str, Any], where: str) -> Any:
     """Build the object that a mapping describes, and those inside it.
 
     Args:
-        config: `_target_` and its arguments; `name`, `knows` and `groups` are left out.
+        config: `_target_` and its arguments; `name` and what is `ABOUT` a method are left out.
         where: The mapping's own key, for messages.
 
     Raises:
