@@ -11,7 +11,6 @@ from experiments.report.canvas import Picture, blank
 from experiments.report.contenders import Contender, Levelled, contenders_of
 from experiments.report.frames import option
 from experiments.report.knowledge import LEVELS, SET_ASIDE, level_of, level_rank
-from experiments.report.numbers import format_number
 from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block
 from experiments.report.standings import DIGITS, Aim
@@ -70,9 +69,9 @@ class Fielded(Levelled):
         mark = "✓" if self.meets(aim) else "✗"
         if not values:
             return f"none corrected {mark}"
-        low, high = format_number(min(values)), format_number(max(values))
+        low, mean, high = (f"{of(values):.4g}" for of in (min, np.mean, max))
         spread = f" [{low}, {high}]" if low != high else ""
-        return f"{format_number(float(np.mean(values)))}{spread} {mark}"
+        return f"{mean}{spread} {mark}"
 
 
 def numbers_of(run: Run) -> dict[str, float]:
