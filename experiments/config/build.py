@@ -13,7 +13,8 @@ PACKAGES = ("bgd.", "experiments.")
 NAME = "name"  # a component's own name, for people; no argument
 KNOWS = "knows"  # what a method may know (bgd.knowledge): held to by whoever poses the problem; no argument
 COST = "cost"  # of evaluating a correction of it, low or high: scales may hang on it; no argument
-ABOUT = (KNOWS, GROUPS, COST)  # what a method's yaml says of it, which changes no number
+REMEMBERS = "remembers"  # whether a method looks at the samples corrected before; a test holds it to that
+ABOUT = (KNOWS, REMEMBERS, GROUPS, COST)  # what a method's yaml says of it, which changes no number
 # Options that are younger than records of their class, with the values that these were made with.
 YOUNGER = {"SubsetSearch": {"stop": "when_right", "replace": "swap"}}
 
@@ -59,7 +60,7 @@ def build(config: Mapping[str, Any], where: str) -> Any:
     """Build the object that a mapping describes, and those inside it.
 
     Args:
-        config: `_target_` and its arguments; `name` and what is in `ABOUT` are left out.
+        config: `_target_` and its arguments; `name` and what is `ABOUT` a method are left out.
         where: The mapping's own key, for messages.
 
     Raises:
