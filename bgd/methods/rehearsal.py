@@ -105,9 +105,7 @@ class Rehearsal:
         now = start
         for count in range(1, self.tries + 1):
             batches = objective.drawn(self.steps, self.batch, stream).to(inputs.device)
-            trial.forward_passes += self.steps
-            trial.backward_passes += self.steps
-            now = self._descended(objective, start, now, batches)
+            now = self._descended(trial, objective, start, now, batches)
             if (patch := _written(trial, sample, tail, now)) is not None:
                 done = Correction(patch, altered=len(patch), steps=count * self.steps)
                 return remembered(trial, sample, done)
@@ -123,15 +121,24 @@ class Rehearsal:
         return [replace(sample, image=image[None]) for image in images]
 
     def _descended(
-        self, objective: Objective, start: torch.Tensor, now: torch.Tensor, batches: torch.Tensor
+        self,
+        trial: Trial,
+        objective: Objective,
+        start: torch.Tensor,
+        now: torch.Tensor,
+        batches: torch.Tensor,
     ) -> torch.Tensor:
         """Return the vector (P,) after the descent from `now`, within the budget from `start`."""
-        if self.budget is None or self.budget >= len(start):
+        dense = self.budget is None or self.budget >= len(start)
+        passes = len(batches) if dense else 2 * len(batches) + len(batches[:SLOPES])
+        trial.forward_passes += passes
+        trial.backward_passes += passes
+        if dense:
             return descended(objective, now, batches, self.rate)
-        dense = descended(objective, start, batches, self.rate)
+        everywhere = descended(objective, start, batches, self.rate)
         slope = torch.stack([objective.slope(start, drawn) for drawn in batches[:SLOPES]]).mean(0)
         free = torch.zeros_like(start)
-        free[(slope * (start - dense)).topk(self.budget).indices] = 1.0
+        free[(slope * (start - everywhere)).topk(self.budget).indices] = 1.0
         return descended(objective, start, batches, self.rate, free)
 
 

@@ -138,3 +138,13 @@ def patched(problem, patch):
 def test_values_out_of_range_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         Rehearsal(**options)
+
+
+@pytest.mark.parametrize("budget", [None, 5])
+def test_a_look_at_the_sample_is_a_pass(problem, chosen, monkeypatch, budget):
+    looks, plain = [], Objective.__call__
+    monkeypatch.setattr(Objective, "__call__", lambda *given: looks.append(1) or plain(*given))
+    with problem.trying() as trial:
+        found = Rehearsal(**vars(METHOD) | {"budget": budget}).correct(trial, chosen[0], rng.stream(0))
+    tries = found.steps // METHOD.steps
+    assert (trial.forward_passes, trial.backward_passes) == (len(looks) + tries, len(looks))
