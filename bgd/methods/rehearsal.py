@@ -129,16 +129,16 @@ class Rehearsal:
         batches: torch.Tensor,
     ) -> torch.Tensor:
         """Return the vector (P,) after the descent from `now`, within the budget from `start`."""
-        dense = self.budget is None or self.budget >= len(start)
-        passes = len(batches) if dense else 2 * len(batches) + len(batches[:SLOPES])
+        budget = self.budget or len(start)
+        passes = len(batches) if budget >= len(start) else 2 * len(batches) + len(batches[:SLOPES])
         trial.forward_passes += passes
         trial.backward_passes += passes
-        if dense:
+        if budget >= len(start):
             return descended(objective, now, batches, self.rate)
         everywhere = descended(objective, start, batches, self.rate)
         slope = torch.stack([objective.slope(start, drawn) for drawn in batches[:SLOPES]]).mean(0)
         free = torch.zeros_like(start)
-        free[(slope * (start - everywhere)).topk(self.budget).indices] = 1.0
+        free[(slope * (start - everywhere)).topk(budget).indices] = 1.0
         return descended(objective, start, batches, self.rate, free)
 
 
