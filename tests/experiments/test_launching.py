@@ -145,6 +145,7 @@ def test_of_two_workers_one_is_killed_and_the_runs_are_those_of_one_process(
         assert kept.read_text().startswith(before), "its rows stay as they are, with their times"
 
 
+@pytest.mark.slow
 def test_workers_make_the_runs_of_one_process(serial, place):
     specs, whole = serial("method=bgd_c", "method=bgd_c setting=non_reloading")
     launcher = Inside()

@@ -98,6 +98,7 @@ def test_a_status_in_words_has_a_line_for_each_process_and_failure(plan, tmp_pat
     assert lines[-1] == "about 0 min with the 2 processes that are at it"
 
 
+@pytest.mark.slow
 def test_the_command_says_it_as_json_and_writes_nothing_that_others_read(
     spec_of, monkeypatch, capsys, tmp_path
 ):
