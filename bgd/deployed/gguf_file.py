@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from bgd.deployed.file import QUANTISED, Changes, FormatError, TensorFile
-from bgd.deployed.numbers import Bytes, Numbers, mapped, writable
+from bgd.deployed.file import QUANTISED, FormatError
+from bgd.deployed.numbers import Bytes, Numbers, mapped
+from bgd.deployed.region_file import Places, RegionFile
 from bgd.errors import first_line
 
 VERSIONS = (2, 3)
@@ -23,7 +24,7 @@ TEXT, ARRAY = 8, 9
 ALIGNED = 32  # bytes that numbers begin at a multiple of, where the file names none
 
 
-class GgufFile(TensorFile):
+class GgufFile(RegionFile):
     """A GGUF file, see `TensorFile`. A shape is as torch has it, the other way round than in the file."""
 
     kind = "GGUF"
@@ -36,22 +37,6 @@ class GgufFile(TensorFile):
             except ValueError as error:
                 raise FormatError(f"{path} cannot be read as GGUF: {first_line(error)}") from error
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the tensors, in the file's order."""
-        return tuple(self._tensors)
-
-    def tensor(self, name: str) -> torch.Tensor:
-        """Return a tensor, read from the file."""
-        shape, numbers = self._tensors[name]
-        with mapped(self.path) as content:
-            return numbers.read(content, shape)
-
-    def _write(self, partial: Path, changes: Changes) -> None:
-        with writable(partial) as content:
-            for name, (indices, values) in changes.items():
-                self._tensors[name][1].write(content, indices, values)
-
 
 @dataclass
 class _Header:
@@ -60,7 +45,7 @@ class _Header:
     content: Bytes
     at: int = 4  # behind the mark
 
-    def tensors(self) -> tuple[dict[str, tuple[tuple[int, ...], Numbers]], dict[str, str]]:
+    def tensors(self) -> tuple[Places, dict[str, str]]:
         """Return shape and place of each tensor of floats, and why others cannot be changed."""
         if (version := self._number("I")) not in VERSIONS:
             raise ValueError(f"its version is {version}, and {' and '.join(map(str, VERSIONS))} are known")

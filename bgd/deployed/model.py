@@ -288,7 +288,7 @@ def _copy(tensor: torch.Tensor, theirs: torch.Tensor, name: str, path: Path) -> 
 
 
 def _prefix(own: list[str], file: TensorFile) -> str:
-    """Return what stands before the network's names in a file, as `module.` or `state_dict.`: mostly nothing."""
+    """Return the prefix of the network's names in a file, as `module.` or `state_dict.`: mostly empty."""
     starts = {name.removesuffix(own[0]) for name in file.names if name.endswith(own[0])}
     found = sorted(start for start in starts if all(start + name in file.names for name in own))
     if "" in found or len(found) == 1:

@@ -193,7 +193,7 @@ class SmallEvaluator:
         return other
 
     def _values(self) -> "Kept":
-        """Return what is kept, made where it is not there; the network is unpatched."""
+        """Return the units' kept values, made where they are not there; the network is unpatched."""
         if self._kept is None:
             self._kept = Kept(np.empty((int(self._row.widths[1:].sum()), len(self._labels)), np.float32))
             self._finished(self._kept, 0, self._product(), write=True)

@@ -32,7 +32,7 @@ class Penalty(Protocol):
         ...
 
     def hold(self, trial: Trial) -> Hold:
-        """Return what holds each parameter back, having asked for whatever is to be known.
+        """Return the pull that holds each parameter back, with its curvature asked for where it needs one.
 
         Raises:
             CurvatureError: The network has no usable curvature.
