@@ -111,7 +111,9 @@ class Reach:
         """
         goal, problem = asked.goal, self.problem
         target = torch.tensor([goal.target(asked.logits, asked.label)], device=asked.logits.device)
-        wanted = replace(asked.sample, label=target, offset=goal.offset(asked.logits, asked.label, more))
+        offset = goal.offset(asked.logits, asked.label, more)
+        growth = GROWTH if _shares_scales(goal) else None
+        wanted = replace(asked.sample, label=target, offset=offset, growth=growth)
         if Answer.of(asked.logits, wanted).right:
             short = self._short(asked)
             return Correction.failed("no margin that was tried asks for a change"), _lack(short)
@@ -153,7 +155,7 @@ class Reach:
 
     def _ruined(self, goal: Goal, patch: Patch) -> str:
         """Say which tensor's scale of 8 bits a patch ruins; nothing where it ruins none that matters."""
-        if not set(goal.where) & set(EIGHT_BITS):
+        if not _shares_scales(goal):
             return ""
         factors = growth(patch, self.problem.original)
         name = max(factors, key=factors.__getitem__, default="")
@@ -208,6 +210,11 @@ def outputs(problem: Problem, x: torch.Tensor) -> Any:
     """Return the outputs of the network as it is, in the model's own form."""
     with torch.no_grad():
         return passed(problem.current.module, x)
+
+
+def _shares_scales(goal: Goal) -> bool:
+    """Return whether a goal has to hold where all weights of a tensor share one scale."""
+    return bool(set(goal.where) & set(EIGHT_BITS))
 
 
 def _lack(short: _Short | None) -> float:

@@ -5,6 +5,7 @@ import os
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,15 +19,23 @@ from experiments.config.groups import CONF, files_of, presets_of
 from experiments.config.overrides import SWEEP, composed, jobs_of, preset_of
 from experiments.config.presets import planned
 from experiments.config.spec import RunSpec
+from experiments.jobs.costs import seconds_per_sample
 from experiments.jobs.device import choose_device
 from experiments.jobs.ending import REFUSALS, REFUSED, complaint, ended, ends_everything
 from experiments.jobs.execute import execute, outcome, store_of
+from experiments.jobs.launchers import GROUP, Launcher, taken_from
+from experiments.jobs.launching import launch
+from experiments.jobs.plan import default_jobs
 from experiments.jobs.process import budget, every_core, machine_memory, prepare
 from experiments.jobs.progress import log_to_console
-from experiments.jobs.stale import rerun_of
+from experiments.jobs.stale import renew, rerun_of
+from experiments.jobs.work import Task
 from experiments.jobs.workbench import Place, Workbench, Workbenches
+from experiments.mnist.release import bases_folder
 from experiments.protocol.samples import ordered
 from experiments.records.schema import Measurement, Run
+from experiments.records.shards import Shard, check_splits
+from experiments.records.store import Store
 from experiments.report.frames import build_frames
 from experiments.report.metrics import METRICS, label_of, measure
 from experiments.report.numbers import format_summary
@@ -40,9 +49,11 @@ WHERE = (
     "device",
     "threads",
     "memory",
+    "workers",
     "rerun",
     "data_dir",
     "output_dir",
+    "bases_from",
 )  # a preset stays what it is
 INDICES = ("parameter",)  # columns of probes that number things: a mean of them means nothing
 
@@ -66,7 +77,9 @@ def place_of(config: DictConfig) -> Place:
             f"threads={count}: must be from 1 to {THREADS_A_CORE * cores}, {THREADS_A_CORE} for each core, or auto"
         )
     data, output = (_folder(config, key) for key in ("data_dir", "output_dir"))
-    place = Place(data, output, choose_device(config.device), count, budget(config.memory))
+    release = None if config.bases_from is None else bases_folder(_folder(config, "bases_from"))
+    device = choose_device(config.device)
+    place = Place(data, output, device, count, budget(config.memory), bases_from=release)
     prepare(count)
     return place
 
@@ -119,26 +132,55 @@ def _means(measurements: Sequence[Measurement]) -> Iterator[str]:
 
 
 def run(overrides: Sequence[str]) -> None:
-    """Make one run and print what came out.
+    """Make one run, or one shard of it, and print what came out.
 
     Raises:
         RunFailed: It failed; its traceback is kept.
     """
-    config = composed(overrides)
-    spec, place = prepared(config)
-    anew = rerun_of(config.rerun)
-    workbenches = Workbenches(place)
-    with every_core():
-        bench = workbenches.bench(spec)  # trains N0, as `make reproduce` does
-    ordered(bench.base.errors, spec.scale.samples)  # refuses more samples than there are
-    _rehearse(spec, bench)
+    task, place, anew = _asked(overrides)
+    spec, workbenches = task.spec, Workbenches(place)
+    _check_base(spec, workbenches)
     try:
-        execute(spec, workbenches, anew)
+        execute(spec, workbenches, anew, task.shard)
     except Exception as error:
         if isinstance(error, REFUSALS) or complaint(error) or ends_everything(error):
             raise
         raise RunFailed(f"{type(error).__name__}: {first_line(error)}") from error
-    print(summary(store_of(place.output).read(spec.run_id)), flush=True)
+    print(_came_out(task, store_of(place.output)), flush=True)
+
+
+def _asked(overrides: Sequence[str]) -> tuple[Task, Place, str | None]:
+    """Return what the overrides of a job ask for, where it is made, and which runs are made again."""
+    config = composed(overrides)
+    spec, place = prepared(config)
+    anew = rerun_of(config.rerun)
+    if config.shard is None:
+        return Task(spec), place, anew
+    shard = Shard.read(convert(config.shard, str, "shard"))
+    check_splits(spec.identity, shard)
+    if anew:
+        raise ConfigError(
+            f"rerun={anew}: would discard the other shards, too; make the run again without shard"
+        )
+    return Task(spec, shard), place, anew
+
+
+def _came_out(task: Task, store: Store) -> str:
+    """Return a run's summary, or which of its shards are there."""
+    run_id = task.spec.run_id
+    if store.finished(run_id):
+        return summary(store.read(run_id))
+    assert task.shard
+    there = sum(store.parts(run_id).finished(shard.name) for shard in Shard.every(task.shard.count))
+    return f"{run_id}: {there} of {task.shard.count} shards are there; the last one completes the run"
+
+
+def _check_base(spec: RunSpec, workbenches: Workbenches) -> None:
+    """Train N0 where it is not there, and check that the run's samples and its method's knowledge are enough."""
+    with every_core():
+        bench = workbenches.bench(spec)  # trains N0, as `make reproduce` does
+    ordered(bench.base.errors, spec.scale.samples)  # refuses more samples than there are
+    _rehearse(spec, bench)
 
 
 def _rehearse(spec: RunSpec, bench: Workbench) -> None:
@@ -182,8 +224,44 @@ def sweep(jobs: Sequence[Sequence[str]]) -> int:
     return REFUSED if refused == len(jobs) else min(1, len(failures))
 
 
+def launched(jobs: Sequence[Sequence[str]], name: str, options: Sequence[str]) -> int:
+    """Make the runs of a sweep by a launcher's workers; say what came out of each and return the exit status.
+
+    Args:
+        jobs: Overrides of each run.
+        name: Of the launcher.
+        options: Its own overrides.
+    """
+    asked = [_asked(overrides) for overrides in jobs]
+    tasks, places, _ = zip(*asked, strict=True)
+    if len(set(places)) > 1:
+        raise ConfigError(
+            "device, threads, memory, data_dir, output_dir: one value each, a launcher's workers share a place"
+        )
+    count = composed(jobs[0]).workers
+    workers = default_jobs(places[0].device) if count == "auto" else convert(count, int, "workers")
+    if workers < 1:
+        raise ConfigError(f"workers={workers}: must be at least 1, or auto")
+    launcher, workbenches = Launcher(name, workers, tuple(options)), Workbenches(places[0])
+    store = store_of(places[0].output)
+    for task, _, anew in asked:
+        renew([task.spec], store, anew)
+        _check_base(task.spec, workbenches)
+    costs = seconds_per_sample(store.headers())
+    failed = launch(tasks, replace(places[0], jobs=workers), launcher, costs)
+    for run_id in dict.fromkeys(task.spec.run_id for task in tasks):
+        if store.finished(run_id):
+            print(summary(store.read(run_id)), flush=True)
+    if failed:
+        print(f"{len(failed)} of {len(jobs)} jobs failed:", *failed, sep="\n", file=sys.stderr)
+    return min(1, len(failed))
+
+
 def _command(arguments: Sequence[str], asking: Sequence[str]) -> int:
     """Do what a command line asks for and return the exit status."""
+    arguments, launcher, options = taken_from(arguments)
+    if options and not launcher:
+        raise ConfigError(f"{options[0]}: of no launcher; choose one by {GROUP}=")
     for argument in arguments:
         if argument.startswith("-") and argument not in SWEEP:
             raise ConfigError(f"{argument}: no such option; {nearest(argument, (*SWEEP, *asking))}")
@@ -191,11 +269,14 @@ def _command(arguments: Sequence[str], asking: Sequence[str]) -> int:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         jobs = jobs_of(arguments)
         if not any(argument in SWEEP for argument in arguments):
+            if launcher:
+                raise ConfigError(f"{GROUP}={launcher}: starts the runs of a sweep; add -m")
             run(jobs[0])
             return 0
         given = {argument.partition("=")[0] for argument in arguments} - {*SWEEP, "experiment"}
         preset = preset_of(jobs[0])
-        status = sweep(_planned(jobs, given) if preset else jobs)
+        jobs = _planned(jobs, given) if preset else jobs
+        status = launched(jobs, launcher, options) if launcher else sweep(jobs)
         if preset and given <= {*WHERE} and not status:
             print(whats_next(preset, composed(jobs[0])))
         return status

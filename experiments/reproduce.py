@@ -1,6 +1,7 @@
-"""Everything for a profile: `python -m experiments.reproduce run|plan|tables|reference`."""
+"""Everything for a profile: `python -m experiments.reproduce run|plan|status|tables|reference`."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bgd.errors import ConfigError, nearest
 from experiments.config.groups import choices_in
-from experiments.jobs.costs import Kind, Planned, seconds_per_sample
+from experiments.jobs.costs import Kind, Planned, measured, seconds_per_sample
 from experiments.jobs.device import choose_device
 from experiments.jobs.ending import REFUSALS, ended
 from experiments.jobs.known import Known, Programme, committed_costs, programme
@@ -20,6 +21,7 @@ from experiments.jobs.plan import Plan, default_jobs
 from experiments.jobs.process import THREADS, budget
 from experiments.jobs.progress import log_to_console
 from experiments.jobs.stale import WHICH, in_words, renew, stale_runs
+from experiments.mnist.release import bases_folder, enlist
 from experiments.records.archive import export
 from experiments.records.files import locked
 from experiments.records.members import (
@@ -37,10 +39,11 @@ from experiments.records.store import Store
 
 if TYPE_CHECKING:
     from experiments.config.spec import RunSpec
+    from experiments.jobs.launchers import Launcher
 
 JOBS_A_CORE = 4  # each is a process with a torch of its own
 SHOWN = 5  # notes on what is damaged
-COMMANDS = ("run", "plan", "tables", "reference")
+COMMANDS = ("run", "plan", "status", "tables", "reference")
 
 # A plan needs neither torch nor what draws: functions import those that run, compose or write tables themselves.
 
@@ -56,13 +59,14 @@ def _do(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     jobs = default_jobs(device) if options.jobs == "auto" else int(options.jobs)
     most = JOBS_A_CORE * (os.cpu_count() or 1)
-    if not 1 <= jobs <= most:
+    if not 1 <= jobs <= (jobs if options.launcher else most):
         raise ConfigError(f"jobs={jobs}: must be from 1 to {most}, {JOBS_A_CORE} for each core, or auto")
+    launcher = _launcher(options, jobs)
     output = output_of(options.profile, options.output)
     partial = options.partial or not is_committed(output)
     composed = cache(lambda: specs_of_presets(options.profile))
     runs = programme(output, options.profile, composed, first_presets)
-    if options.command != "plan":
+    if options.command not in ("plan", "status"):
         keep_members(runs.ids, output, options.profile)
     if options.command == "reference":
         return _reference(runs.ids, output, options.profile)
@@ -71,16 +75,18 @@ def _do(options: argparse.Namespace) -> int:
     store = Store(output / "runs")
     if options.command == "run":
         renew(runs.runs, store, options.rerun, attrgetter("sources"))
-    committed = committed_costs(output, options.profile)
+    committed = {**measured(runs.runs), **committed_costs(output, options.profile)}
     costs = {**committed, **seconds_per_sample(store.headers())}
-    plan = Plan.of(runs.runs, output, costs, _each(runs.first_ids))
+    if options.command == "status":
+        return _status(runs.runs, output, costs, options.json)
+    plan = Plan.of(runs.runs, output, costs, _each(runs.first_ids), options.bases_from)
     if options.command == "plan" and plan.todo:
         print(plan.by_preset(runs.members, jobs))
     print(plan.text(jobs), flush=True)
     print_notes(store, runs.runs)
     if options.command == "plan":
         return 0
-    make = _maker(composed, options, device, jobs, output, committed)
+    make = _maker(composed, options, launcher, device, jobs, output, committed)
     return _run(plan, runs, options.profile, output, make, partial)
 
 
@@ -100,6 +106,17 @@ def first_presets() -> Collection[str]:
     return publish.first_presets()
 
 
+def _launcher(options: argparse.Namespace, workers: int) -> "Launcher | None":
+    """Return what starts the workers; None for processes of this command."""
+    if options.launcher:
+        from experiments.jobs.launchers import Launcher
+
+        return Launcher.read(options.launcher, workers)
+    if options.shards != 1:
+        raise ConfigError(f"shards={options.shards}: workers of a launcher make them; add --launcher")
+    return None
+
+
 def _each(members: Members) -> set[str]:
     return {run_id for ids in members.values() for run_id in ids}
 
@@ -116,8 +133,23 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         default="auto",
         help="GiB for activations of N0 that evaluations start from; auto: half of it all",
     )
+    parser.add_argument(
+        "--launcher",
+        default="",
+        help="who starts the processes: joblib, ray, submitit, slurm, and values for its keys",
+    )
+    parser.add_argument(
+        "--shards", type=int, default=1, help="parts that a launcher's workers make each reloading run in"
+    )
+    parser.add_argument("--json", action="store_true", help="status as JSON")
     parser.add_argument("--rerun", choices=WHICH, help="runs to make again: changed (by other source) or all")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("BGD_DATA", "data")))
+    parser.add_argument(
+        "--bases-from",
+        type=Path,
+        default=os.environ.get("BGD_BASES"),
+        help="folder of released base networks, held to the listed checksums; default: each N0 is trained",
+    )
     parser.add_argument(
         "--output", type=Path, help="default: outputs, and outputs/smoke for the smoke profile"
     )
@@ -131,11 +163,23 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         )
     if options.jobs != "auto" and not options.jobs.isdigit():
         parser.error(f"--jobs {options.jobs!r}: must be a number or auto")
+    if options.shards < 1:
+        parser.error(f"--shards {options.shards}: must be at least 1")
     try:
         options.memory = budget(options.memory)
+        if options.bases_from is not None:
+            bases_folder(options.bases_from)
     except ConfigError as error:
         parser.error(f"--{error}")
     return options
+
+
+def _status(runs: Sequence[Known], output: Path, costs: dict[Kind, float], as_json: bool) -> int:
+    from experiments.jobs.status import Status
+
+    status = Status.of(runs, output, costs)
+    print(json.dumps(status.plain(), indent=1) if as_json else status.text())
+    return 0
 
 
 Make = Callable[[Sequence[Planned]], list[str]]  # runs, and gives the titles of those that failed
@@ -144,6 +188,7 @@ Make = Callable[[Sequence[Planned]], list[str]]  # runs, and gives the titles of
 def _maker(
     composed: "Callable[[], Mapping[str, Sequence[RunSpec]]]",
     options: argparse.Namespace,
+    launcher: "Launcher | None",
     device: str,
     jobs: int,
     output: Path,
@@ -156,8 +201,8 @@ def _maker(
         from experiments.jobs.workbench import Place
 
         specs = {spec.run_id: spec for each in composed().values() for spec in each}
-        place = Place(options.data, output, device, THREADS, options.memory)
-        return making.make([specs[run.run_id] for run in runs], place, jobs, costs)
+        place = Place(options.data, output, device, THREADS, options.memory, bases_from=options.bases_from)
+        return making.make([specs[run.run_id] for run in runs], place, jobs, costs, launcher, options.shards)
 
     return make
 
@@ -243,6 +288,7 @@ def _reference(members: Members, output: Path, profile: str) -> int:
         print(f"error: {missing} of {count(members)} runs are missing: make reproduce", file=sys.stderr)
         return 2
     files = export(records, reference_folder(profile), whole=(MAIN,))
+    enlist(output / "bases", {header.base["id"] for header in records.headers})
     status = _tables(members, output, profile, partial=False, report=True)
     keep_verdicts(records, verdicts_of(profile))
     if profile == PUBLISHED:

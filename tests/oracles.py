@@ -176,7 +176,7 @@ def subset_search(options, trial, sample, stream):
 
     subset = [index for index in (draw() for _ in range(options.subset_size)) if index is not None]
     look, step = attempt(subset), 0
-    while not look.right and step < options.iterations:
+    while step < options.iterations and not (look.right and options.stop == "when_right"):
         step += 1
         if options.probability_update == "printed":
             write(subset)
@@ -191,9 +191,15 @@ def subset_search(options, trial, sample, stream):
             if index is None:
                 break
             swapped = [*subset[:place], index, *subset[place + 1 :]]
+            if options.replace == "printed":
+                added, without = attempt([*subset, index]), attempt([*subset[:place], *subset[place + 1 :]])
+                subset = swapped if added.loss < without.loss else subset
+                continue
             other = attempt(swapped)
             if other.loss < look.loss:
                 subset, look = swapped, other
+        if options.replace == "printed":
+            look = attempt(subset)
     if look.right and options.prune:
         for index in list(subset):
             fewer = [other for other in subset if other != index]

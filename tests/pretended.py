@@ -39,12 +39,17 @@ def on_card(tensor: torch.Tensor) -> bool:
     """Whether a tensor bears the mark."""
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
-    return bool(getattr(tensor.untyped_storage(), "on_card", False))
+    return bool(getattr(_storage(tensor), "on_card", False))
 
 
 def _mark(tensor: torch.Tensor, card: bool) -> torch.Tensor:
-    tensor.untyped_storage().on_card = card
+    _storage(tensor).on_card = card
     return tensor
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
+    """A tensor's storage; of sparse rows that of their values, since they have none of their own."""
+    return (tensor.values() if tensor.layout is torch.sparse_csr else tensor).untyped_storage()
 
 
 def _tensors(value: object) -> Iterator[torch.Tensor]:

@@ -230,6 +230,19 @@ def test_a_change_that_ruins_the_scale_of_a_tensor_is_not_proposed():
     assert bgd.correct(network, wide, 1, "output_bias", goal=Goal(where="int8"))
 
 
+def test_a_method_is_told_how_far_a_weight_may_grow_where_the_weights_share_a_scale():
+    told = []
+
+    class Listening:
+        def correct(self, trial, sample, stream):
+            told.append(sample.growth)
+            return bgd.Correction.failed("it listens alone")
+
+    for where in ((), ("bfloat16",), ("bfloat16", "int8")):
+        bgd.correct(make(), images(1), 2, Listening(), goal=Goal(where=where))
+    assert told == [None, None, reach.GROWTH]
+
+
 def test_a_change_that_vanishes_is_not_proposed(monkeypatch):
     monkeypatch.setattr(reach, "MOST", 0.1)
     network = nn.Linear(2, 2)

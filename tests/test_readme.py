@@ -11,9 +11,11 @@ from omegaconf import OmegaConf
 
 import bgd.methods
 from experiments.config.build import build
+from experiments.config.groups import choices_in
 from experiments.config.overrides import CONF, composed, jobs_of
 from experiments.config.spec import RunSpec
 from experiments.jobs.execute import execute
+from experiments.jobs.launchers import PRESETS, taken_from
 from experiments.jobs.workbench import Place, Workbenches
 from experiments.records.archive import load
 from experiments.records.members import reference_folder
@@ -95,8 +97,19 @@ def test_every_command_in_them_is_one():
     assert len(commands) > 10
     for command in commands:
         if "one_weight" not in command:  # the reader's own
+            words, launcher, _ = taken_from(shlex.split(command))
+            assert launcher in (None, *choices_in(PRESETS))
             with initialize_config_dir(str(CONF), version_base="1.3"):
-                RunSpec.of(composed(jobs_of(shlex.split(command))[0]))
+                RunSpec.of(composed(jobs_of(words)[0]))
+
+
+def test_every_launcher_is_in_the_table_with_the_extra_that_it_needs():
+    table = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", EXPERIMENTS, re.M)
+    assert sorted(name for name, _ in table if name in choices_in(PRESETS)) == choices_in(PRESETS)
+    extras = re.findall(r"^(\w+) = \[$", (ROOT / "pyproject.toml").read_text(), re.M)
+    for name in choices_in(PRESETS):
+        target = OmegaConf.load(CONF / PRESETS / f"{name}.yaml")["_target_"]
+        assert re.search(r"hydra_(\w+)_launcher", target)[1] in extras
 
 
 def block(title, language):

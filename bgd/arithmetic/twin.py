@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from bgd.errors import ConfigError, first_line
 from bgd.flat import private_copy
 from bgd.layers import unwrapped
+from bgd.modes import Watch
 from bgd.outputs import Logits
 
 KEPT = ~((1 << 13) - 1)  # bits of a float32 that TF32 has: 10 of the 23 of its mantissa, all others
@@ -111,7 +111,7 @@ def _allowed() -> Iterator[None]:
             each.fp32_precision = precision
 
 
-class _Rounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Rounded(Watch):  # type: ignore[no-untyped-call]
     """Rounds the factors of products to TF32, below autograd, where every product is one of a few operations."""
 
     def __torch_dispatch__(

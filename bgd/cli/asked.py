@@ -1,7 +1,5 @@
-"""From the words of a command line to what the library takes: model, inputs, goal, knowledge, method."""
+"""What the files of a command line hold: a model, inputs and labels for it, a patch, what a method may know."""
 
-import json
-import re
 from argparse import Namespace
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,25 +12,14 @@ from bgd.cli import arrays
 from bgd.cli.classes import Classes, labels
 from bgd.cli.inputs import Inputs, Reader
 from bgd.cli.parser import UsageError
-from bgd.cli.words import counted
-from bgd.corrector import DEFAULT
 from bgd.deployed import carried, open_tensors
 from bgd.deployed.model import Deployed, load
 from bgd.deployed.onnx_head import OnnxModel
 from bgd.errors import ConfigError
-from bgd.goals import Goal
-from bgd.knowledge import GIVES, Knowledge
+from bgd.knowledge import Knowledge
 from bgd.outputs import InputError, passed, readable
 from bgd.patch import Patch, PatchError
 from bgd.progress import told
-
-OPTIONS = {  # what the library says -> what the command has for it
-    GIVES["statistic"]: "--training INPUTS,LABELS, or --statistics FILE",
-    GIVES["keep_set"]: "--keep INPUTS",
-    GIVES["training_data"]: "--training INPUTS,LABELS",
-    "overwrite=True": "--overwrite",
-    "shared=True": "--shared",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +105,11 @@ class Asked:
         """
         found = self.read(arguments.sample, "sample")
         found = found if arguments.index is None else found.taken(arguments.index)
+        x = self.given(found)[:1]
+        with torch.no_grad():
+            passed(self.model.network, x, found.text)
         if self.classes.names:
-            self._check_names(self.given(found)[:1])
+            self._check_names(x)
         return found
 
     @torch.no_grad()
@@ -144,6 +134,18 @@ class Asked:
                 f"{where}: {text} holds {len(found)} labels, and {inputs.text} {len(inputs)} inputs"
             )
         return found.to(self.given(inputs).device)
+
+    def fix(self, path: str) -> Patch:
+        """Read a patch as one of the model's network, whatever it starts from; of an ONNX file its own names are known.
+
+        Raises:
+            PatchError: It is of tensors that the model has not.
+        """
+        patch, source = Patch.load(path), self.model.source
+        if isinstance(self.model, OnnxModel) and source is not None:
+            file = open_tensors(source)
+            patch = patch if set(patch.tensors) <= set(file.names) else carried(patch, file).patch
+        return self.model.loaded(patch)
 
     def patch(self, path: str) -> Patch:
         """Read a patch as one of the model's network; into an ONNX file it is carried by value.
@@ -227,59 +229,3 @@ def model_of(arguments: Namespace, **running: Any) -> Deployed:
         (arguments.factory, arguments.model) if arguments.factory else (arguments.model, arguments.weights)
     )
     return load(made, weights, **running)
-
-
-def goal_of(arguments: Namespace, classes: Classes) -> Goal:
-    """Return the goal that the options name."""
-    accepted = classes.numbers(arguments.accept, "--accept") if arguments.accept else ()
-    where = tuple(arguments.where.split(",")) if arguments.where else ()
-    return Goal(labels=accepted, margin=arguments.margin, probability=arguments.probability, where=where)
-
-
-def labels_of(arguments: Namespace, classes: Classes, count: int) -> list[int]:
-    """Return the label of each of so many inputs.
-
-    Raises:
-        UsageError: There is none, or another number of them.
-    """
-    if arguments.label is None and arguments.accept:
-        return [classes.numbers(arguments.accept, "--accept")[0]] * count
-    if arguments.label is None:
-        raise UsageError("--label says which class is right, or --accept which classes are")
-    found = classes.numbers(arguments.label, "--label")
-    if len(found) != count:
-        raise UsageError(
-            f"--label={arguments.label!r}: {counted(len(found), 'label')} for {counted(count, 'input')}; "
-            "--index takes one of several, and a single input needs a first dimension that counts inputs, x[None]"
-        )
-    accepted = classes.numbers(arguments.accept, "--accept") if arguments.accept else found
-    if not set(found) <= set(accepted):
-        raise UsageError(
-            f"--label={arguments.label!r}: --accept={arguments.accept!r} has no such class, and says which will do"
-        )
-    return found
-
-
-def method_of(arguments: Namespace) -> tuple[str, dict[str, Any]]:
-    """Return the name of the method and its options: by default the best for what is known (docs/library.md)."""
-    options = {key: value_of(text) for key, text in arguments.set}
-    if arguments.method:
-        return arguments.method, options
-    if arguments.keep:
-        return "least_harm", options
-    return "least_harm_kfac" if arguments.training or arguments.statistics else DEFAULT, options
-
-
-def as_options(sentence: str) -> str:
-    """Return a sentence of the library with the command's options where it names arguments."""
-    for argument, option in OPTIONS.items():
-        sentence = sentence.replace(argument, option)
-    return re.sub(r"where=\('(\w+)',\)", r"--where \1", sentence)
-
-
-def value_of(text: str) -> Any:
-    """Read the value of an option: JSON where it is, as numbers, true and lists are; text otherwise."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -12,10 +12,11 @@ import torch
 
 from bgd import rng
 from bgd.arithmetic import ARITHMETICS, UnavailableError, logits_in
-from bgd.cli.asked import Asked, as_options
+from bgd.cli.asked import Asked
 from bgd.cli.classes import Classes
 from bgd.cli.inputs import Inputs
 from bgd.cli.outcome import Outcome
+from bgd.cli.sentences import as_options
 from bgd.cli.words import counted
 from bgd.curvature.base import CurvatureError
 from bgd.errors import ConfigError
@@ -57,22 +58,31 @@ class Glance(Trial):
 def checks(arguments: Namespace) -> Outcome:
     """Say what can be done with a model."""
     asked = Asked.of(arguments)
-    inputs = asked.sample(arguments)
+    about: dict[str, Any] = {"model": arguments.model, "input": arguments.sample}
+    try:
+        inputs = asked.sample(arguments)
+    except NetworkError as error:
+        return _beyond(about, error)
     x = asked.given(inputs)[:1]
-    about: dict[str, Any] = {"model": arguments.model, "input": inputs.name(0)}
+    about["input"] = inputs.name(0)
     try:
         problem = Problem(readable(asked.model.network, x, where="sample"), asked.knowledge(arguments))
         logits = problem.logits(Sample(0, x, torch.tensor([0])))
         refuse_infinite(x, logits)
     except (ConfigError, NetworkError) as error:
-        return Outcome(
-            about, f"{arguments.model}: it cannot be corrected as it is", f"cannot be corrected: {error}"
-        )
+        return _beyond(about, error)
     about |= _network(problem, x, logits, asked)
     second = logits.argsort(1, descending=True)[0, min(1, logits.shape[1] - 1)]
     about["arithmetics"] = _arithmetics(problem, x)
     about["methods"] = _methods(problem, Sample(0, x, second))
     return Outcome(about, _words(about, inputs, asked.classes))
+
+
+def _beyond(about: dict[str, Any], error: Exception) -> Outcome:
+    """Return the answer for a model that no method takes."""
+    return Outcome(
+        about, f"{about['model']}: it cannot be corrected as it is", f"cannot be corrected: {error}"
+    )
 
 
 def _network(problem: Problem, x: torch.Tensor, logits: torch.Tensor, asked: Asked) -> dict[str, Any]:

@@ -9,12 +9,13 @@ import torch
 
 from bgd import __version__
 from bgd.cli import change, effects
-from bgd.cli.asked import Asked, goal_of, labels_of, method_of
+from bgd.cli.asked import Asked
 from bgd.cli.classes import Classes
 from bgd.cli.inputs import Inputs
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
 from bgd.cli.target import files_in, refuse_target
+from bgd.cli.wanted import goal_of, labels_of, method_of
 from bgd.cli.words import short
 from bgd.corrector import Corrector
 from bgd.goals import Goal
@@ -69,7 +70,7 @@ def correct(arguments: Namespace) -> Outcome:
     about = _about(arguments, found, goal.in_words(labels))
     if found.already:
         what = "its goal is" if len(sample) == 1 else "the goals of all inputs are"
-        return _refused(about, f"nothing to correct: {what} met already")
+        return _refused(about, f"nothing to correct: {what} met already, {about['goal']} of {sample.text}")
     if found.patch is None:
         return _refused(about, f"no correction: {found.reason}")
     report = _reported(asked, sample, found.patch, watched)

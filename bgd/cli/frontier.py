@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
-from bgd.cli.asked import Asked, as_options, goal_of, labels_of
+from bgd.cli.asked import Asked
 from bgd.cli.inputs import Inputs as Read
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
+from bgd.cli.sentences import as_options
 from bgd.cli.target import files_in, refuse_target
+from bgd.cli.wanted import goal_of, labels_of
 from bgd.pareto import METHODS, Attempt, Frontier, NothingToCorrectError, frontier as survey
 from bgd.pareto.lots import Inputs
 from bgd.progress import told

@@ -117,6 +117,6 @@ def _sentence(error: Exception) -> str:
     """Return an error's message: of the system's errors the file first, options where the library names arguments."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    from bgd.cli.asked import as_options
+    from bgd.cli.sentences import as_options
 
     return as_options(str(error))

@@ -4,12 +4,12 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from bgd.cli.asked import Asked, goal_of, labels_of
+from bgd.cli.asked import Asked
 from bgd.cli.outcome import Outcome
 from bgd.cli.parser import UsageError
 from bgd.cli.target import files_in, refuse_target
+from bgd.cli.wanted import goal_of, labels_of
 from bgd.cli.words import counted, table
-from bgd.patch import Patch
 from bgd.stack import Stack, Status, Step
 
 RIGHT = {True: "right", False: "wrong", None: "no input"}
@@ -72,7 +72,7 @@ def _written(arguments: Namespace) -> str | None:
 
 def _added(held: Stack, asked: Asked, arguments: Namespace) -> Step:
     """Put a fix on top, with the inputs that it is for where they are given."""
-    patch, note = asked.model.loaded(Patch.load(arguments.add)), arguments.note or arguments.add
+    patch, note = asked.fix(arguments.add), arguments.note or arguments.add
     if arguments.sample is None:
         return held.add(patch, note=note)
     inputs = asked.sample(arguments)

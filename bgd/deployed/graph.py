@@ -124,3 +124,12 @@ def sparse(graph: "onnx.GraphProto", prefix: str) -> Iterator[str]:
         for attribute in node.attribute:
             if attribute.name == "sparse_value" and node.op_type == "Constant":
                 yield prefix + next(iter(node.output), label(node))
+
+
+def in_functions(model: "onnx.ModelProto") -> Iterator[str]:
+    """Give the names of the tensors inside the functions of a model, behind the function's."""
+    for function in model.functions:
+        body = type(model.graph)(node=function.node)
+        for slot in slots(body, f"{function.name}/"):
+            if slot.name and slot.tensor is not None and slot.tensor.dims:
+                yield slot.name

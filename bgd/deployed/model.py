@@ -23,7 +23,7 @@ from bgd.patch import Patch
 
 BATCH = 100  # inputs at a time
 DEVICES = ("cpu", "cuda")
-WEIGHTS = ("safetensors", "state dict")  # files without a network
+WEIGHTS = ("safetensors", "state dict", "GGUF")  # files without a network
 FACTORY = re.compile(r"[\w.]+:[\w.]+")
 
 
@@ -110,7 +110,7 @@ def load(
     Args:
         text: `package.module:factory`, what makes the network or the network itself; or a file of ONNX, torch.export or
             TorchScript, told by its content.
-        weights: With a factory: its weights, a state dict or safetensors.
+        weights: With a factory: its weights, a state dict, safetensors or GGUF under the names of the network.
         head: Of an ONNX file, another MatMul or Gemm than the last: see `OnnxModel.open`.
         cache: Of an ONNX file, a folder to keep features in.
         device: Where a network of torch runs, one of `DEVICES`.
@@ -288,7 +288,7 @@ def _copy(tensor: torch.Tensor, theirs: torch.Tensor, name: str, path: Path) -> 
 
 
 def _prefix(own: list[str], file: TensorFile) -> str:
-    """Return what stands before the network's names in a file, as `module.` or `state_dict.`: mostly nothing."""
+    """Return the prefix of the network's names in a file, as `module.` or `state_dict.`: mostly empty."""
     starts = {name.removesuffix(own[0]) for name in file.names if name.endswith(own[0])}
     found = sorted(start for start in starts if all(start + name in file.names for name in own))
     if "" in found or len(found) == 1:

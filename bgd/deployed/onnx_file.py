@@ -28,7 +28,7 @@ class OnnxFile(TensorFile):
     """An ONNX file, see `TensorFile`.
 
     A tensor has the name of its initializer, or of its Constant node's output; inside a subgraph the names of the node
-    and of its attribute come before it, as in `If_3/then_branch/weight`. Functions of the model are not looked into.
+    and of its attribute come before it, as in `If_3/then_branch/weight`.
     """
 
     kind = "ONNX"

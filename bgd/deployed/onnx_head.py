@@ -21,13 +21,16 @@ from torch import nn
 from bgd.deployed import features as kept
 from bgd.deployed.onnx_graph import TAPS, Graph
 from bgd.deployed.onnx_layout import Layout
+from bgd.deployed.onnx_product import head_of
 from bgd.deployed.onnx_run import CPU, Runner
 from bgd.deployed.onnx_tail import Tail, apart
 from bgd.deployed.packages import needed
+from bgd.flat import NetworkError
 from bgd.outputs import InputError
 from bgd.patch import Patch
 
 LOT = 100  # inputs between two looks at what came out
+DRAWN = "two passes differ by up to {:g}: it draws random numbers, as a Dropout that trains"
 PROBES = 4  # inputs with which the rest of the graph is looked at
 Progress = Callable[[int, int], None]
 
@@ -53,7 +56,7 @@ class OnnxModel:
 
     def __init__(self, graph: Graph, setup: Setup) -> None:
         self._graph, self._setup = graph, setup
-        self._layout = Layout(graph.head(setup.head))
+        self._layout = Layout(head_of(graph, setup.head))
         self.source: Path | None = graph.path
         self.network: nn.Module = self._layout.network(self._layout.tensors)
         self._own = self._layout.network(self._layout.tensors)  # whatever is done to `network`
@@ -149,7 +152,7 @@ class OnnxModel:
     @cached_property
     def _tapped(self) -> Runner:
         """The graph with features and logits of the head beside its own outputs."""
-        return self._runner(self._graph.tapped(self._layout.head))
+        return self._runner(self._graph.tapped(self._layout.head.features, self._layout.head.logits))
 
     def _runner(self, model: Path | bytes) -> Runner:
         return Runner(model, self._graph.path.parent, self._setup.providers)
@@ -178,7 +181,7 @@ class OnnxModel:
         if features.shape != (len(raw), *again.shape[1:]) or features.dtype != again.dtype:
             return f"there are other features, {tuple(features.shape)}"
         if difference := apart(features[some], again):
-            return f"two passes differ by up to {difference:g}: it draws random numbers, as a Dropout that trains"
+            return DRAWN.format(difference)
         return ""
 
     def _pass(self, some: torch.Tensor) -> torch.Tensor:
@@ -212,13 +215,21 @@ class OnnxModel:
         if head.logits == head.scores:
             tail = Tail("nothing", None)
         else:
-            rest = self._runner(self._graph.cut(head))
-            tail = Tail.of(lambda probe: rest([head.scores], some, **{head.logits: probe})[0], logits)
+            rest = self._runner(self._graph.cut(head.logits, head.weight.value.dtype))
+            try:
+                tail = Tail.of(lambda probe: rest([head.scores], some, **{head.logits: probe})[0], logits)
+            except NetworkError as error:
+                raise self._graph.fault(self._random(some) or str(error)) from error
         if self._layout.binary and tail.name != "sigmoid":
             raise self._graph.fault(
                 "the head has one column and no sigmoid after it: a number, and no classes"
             )
         return tail
+
+    def _random(self, some: torch.Tensor) -> str:
+        """Say how the scores of two passes differ, or nothing."""
+        (one,), (other,) = (self._whole([self._layout.head.scores], some) for _ in range(2))
+        return DRAWN.format(difference) if (difference := apart(one, other)) else ""
 
     def _check_scores(self, scores: torch.Tensor, count: int) -> None:
         """Refuse what are no scores (N, C)."""
@@ -227,5 +238,10 @@ class OnnxModel:
             raise self._graph.fault(
                 f"the output {name!r} is {tuple(scores.shape)} for {count} inputs: scores (N, C) are wanted"
             )
-        if not bool(torch.isfinite(scores).all()):
-            raise InputError(f"the output {name!r} is not finite")
+        odd = (~torch.isfinite(scores)).nonzero()
+        if len(odd):
+            place, label = odd[0].tolist()
+            said = scores[place, label].item()
+            raise InputError(
+                f"the output {name!r} is not finite: {said} for class {label}; the input itself is finite"
+            )

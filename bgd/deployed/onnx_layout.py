@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from bgd.deployed.onnx_graph import GraphHead
+from bgd.deployed.onnx_product import GraphHead
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch, PatchError
 from bgd.patch.parts import sha256

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bgd.deployed.file import QUANTISED
-from bgd.deployed.graph import Slot, check_text, label, slots, sparse
+from bgd.deployed.graph import Slot, check_text, in_functions, label, slots, sparse
 from bgd.deployed.numbers import Bytes, Numbers
 from bgd.deployed.wire import Field, fields
 
@@ -39,6 +39,10 @@ PACKED = (
 )
 QUANTISING = ("Q", "DynamicQuantize")  # how names of other such operations begin: QLinearConv, QGemm
 SPARSE = "is sparse: write the model with dense initializers"
+INSIDE = (
+    "is inside a function of the model, which may be called in several places: write the patch into the model that "
+    "onnx.inliner.inline_local_functions makes of it"
+)
 AWAY = "has its numbers in external data that is not beside the file, or not as long as the file says"
 SHORT = "has not as many numbers as its shape says"
 
@@ -94,7 +98,7 @@ def places(model: "onnx.ModelProto", content: Bytes, folder: Path) -> tuple[dict
     """
     check_text(model)
     found: dict[str, Place] = {}
-    unfit = {name: SPARSE for name in sparse(model.graph, "")}
+    unfit = {name: SPARSE for name in sparse(model.graph, "")} | dict.fromkeys(in_functions(model), INSIDE)
     whole = [field for field in fields(content, 0, len(content)) if field.number == GRAPH]
     if len(whole) != 1:
         raise ValueError(f"it has {len(whole)} graphs")

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import torch
 
-from bgd.deployed.file import QUANTISED, Changes, FormatError, TensorFile, is_quantised
-from bgd.deployed.numbers import Bytes, Numbers, mapped, writable
+from bgd.deployed.file import QUANTISED, FormatError, is_quantised
+from bgd.deployed.numbers import Bytes, Numbers, mapped
+from bgd.deployed.region_file import Places, RegionFile
 from bgd.patch.container import METADATA, TYPES, brief, check_gapless, json_header
 from bgd.patch.file import FLOATS
 from bgd.patch.parts import PatchError
 
 READ = {**TYPES, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool}
-Places = dict[str, tuple[tuple[int, ...], Numbers]]
 
 
-class SafetensorsFile(TensorFile):
+class SafetensorsFile(RegionFile):
     """A safetensors file, see `TensorFile`. Tensors in other types than plain floats stay as they are."""
 
     kind = "safetensors"
@@ -28,22 +28,6 @@ class SafetensorsFile(TensorFile):
             except PatchError as error:
                 raise FormatError(f"{path} cannot be read: {error}") from error
             self.rest = {name: numbers.read(content, shape) for name, (shape, numbers) in whole.items()}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the tensors, in the order of the header."""
-        return tuple(self._tensors)
-
-    def tensor(self, name: str) -> torch.Tensor:
-        """Return a tensor, read from the file."""
-        shape, numbers = self._tensors[name]
-        with mapped(self.path) as content:
-            return numbers.read(content, shape)
-
-    def _write(self, partial: Path, changes: Changes) -> None:
-        with writable(partial) as content:
-            for name, (indices, values) in changes.items():
-                self._tensors[name][1].write(content, indices, values)
 
 
 def _entries(content: Bytes) -> tuple[Places, Places, dict[str, str]]:

@@ -4,19 +4,15 @@ from os import PathLike
 from pathlib import Path
 
 from bgd.deployed.file import FormatError, TensorFile
+from bgd.deployed.gguf_file import GgufFile
 from bgd.deployed.onnx_file import OnnxFile
 from bgd.deployed.safetensors_file import SafetensorsFile
 from bgd.deployed.torch_files import reader
 
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before it wrote zip archives
-KINDS = "safetensors, a state dict of torch.save, TorchScript, .pt2 of torch.export, ONNX"
+KINDS = "safetensors, a state dict of torch.save, TorchScript, .pt2 of torch.export, ONNX, GGUF"
 REFUSED = (  # the offset of a mark, the mark, what to do instead
-    (
-        0,
-        b"GGUF",
-        "is GGUF, whose weights are packed in blocks: correct the float model, and convert it again",
-    ),
     (4, b"ORTM", "is in ONNX Runtime's own format: write into the .onnx file, and convert it again"),
     (
         4,
@@ -57,6 +53,8 @@ def _reader(head: bytes, path: Path) -> type[TensorFile]:
         return reader(path, zipped=head.startswith(ZIP))
     if head[4:9] == b"\0\0\0\0{":  # the length of a header, the header in JSON
         return SafetensorsFile
+    if head.startswith(b"GGUF"):
+        return GgufFile
     if head[:1] == b"\x08" or path.suffix == ".onnx":  # an ONNX file begins with its version, field 1
         return OnnxFile
     raise FormatError(f"{path} is none of {KINDS}")

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from bgd.evaluation.flow import BATCH, BLOCK, DENSE, LOT, Part, channels_last, flow, put
+from bgd.evaluation.flow import BATCH, BLOCK, DENSE, LOT, Part, flow, put
 from bgd.evaluation.full import Evaluation
 from bgd.evaluation.layers import Layers, product
 from bgd.evaluation.shelf import Shelf
+from bgd.layers import channels_last
 
 REFRESH = 100  # differences added to kept values before they are made again, so that rounding cannot pile up
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-PATIENCE = 5  # products before the others are looked for, which takes as long as some twenty of them
 SPARSE = 0.4  # share of values beside the background up to which a product over them alone is the quicker one
 LINE = (
     4  # columns filled in together: more would cost no more time, and memory for those that nobody asks for
@@ -21,7 +20,7 @@ class Inputs:
     """Inputs of a layer, float32 on the CPU.
 
     Args:
-        values: Of each image (N, J), contiguous.
+        values: Of each image (N, J). Where they lie in memory input by input, no copy is needed.
 
     Attributes:
         columns: The same input by input (J, N); what `require` was not asked for has anything in it.
@@ -29,11 +28,11 @@ class Inputs:
 
     def __init__(self, values: torch.Tensor) -> None:
         self._values = values
-        self.columns = np.empty(values.shape[::-1], np.float32)  # memory is taken by what is written alone
-        self._there = np.zeros(values.shape[1], dtype=bool)
-        self._others: torch.Tensor | None = None
-        self._background = 0.0
-        self._products = 0
+        by_input = values.t().is_contiguous()
+        # Memory is taken by what is written alone.
+        self.columns = values.t().numpy() if by_input else np.empty(values.shape[::-1], np.float32)
+        self._there = np.full(values.shape[1], by_input)
+        self._split: tuple[float, torch.Tensor | None] | None = None
 
     def require(self, columns: NDArray[np.int64]) -> None:
         """Fill in some columns (k,), and those that lie in memory beside them; numbers below 0 stand for none."""
@@ -45,13 +44,20 @@ class Inputs:
 
     def product(self, weight: torch.Tensor) -> torch.Tensor:
         """Return weights (U, J) times all inputs: (U, N)."""
-        self._products += 1
-        if self._products == PATIENCE:
-            self._background, self._others = _split(self._values)
-        if self._others is None:
-            return weight @ self._values.t()
-        product = (self._others @ weight.t().contiguous()).t().contiguous()
-        return product.add_(weight.sum(1, dtype=torch.float64).mul_(self._background).float()[:, None])
+        return weight @ self._values.t()
+
+    def one_of_many(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the same to rounding, sooner where the background is large; the first takes as long as six products.
+
+        Which of the two ways is taken depends on the images alone, so a product does not depend on those before it.
+        """
+        if self._split is None:
+            self._split = _split(self._values)
+        background, others = self._split
+        if others is None:
+            return self.product(weight)
+        product = (others @ weight.t().contiguous()).t().contiguous()
+        return product.add_(weight.sum(1, dtype=torch.float64).mul_(background).float()[:, None])
 
 
 def _split(values: torch.Tensor) -> tuple[float, torch.Tensor | None]:
@@ -62,14 +68,14 @@ def _split(values: torch.Tensor) -> tuple[float, torch.Tensor | None]:
     kinds, counts = values[0].unique(return_counts=True)
     background = kinds[counts.argmax()]
     blocks = values.split(AT_ONCE)
-    numbers = torch.cat([torch.count_nonzero(block != background, 1) for block in blocks])
+    numbers = torch.cat([torch.count_nonzero(block.contiguous() != background, 1) for block in blocks])
     total = int(numbers.sum())
     if not total <= SPARSE * values.numel() or not torch.isfinite(background):
         return 0.0, None
     starts = torch.cat([numbers.new_zeros(1), numbers.cumsum(0)]).int()
     where, what = torch.empty(total, dtype=torch.int32), torch.empty(total)
     at = 0
-    for block in blocks:
+    for block in map(torch.Tensor.contiguous, blocks):
         there = (block != background).nonzero(as_tuple=True)
         span = slice(at, at := at + len(there[0]))
         where[span], what[span] = there[1], block[there] - background

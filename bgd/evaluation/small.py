@@ -126,7 +126,7 @@ class SmallEvaluator:
 
         self._compiled, self._row, self._network = compiled, row, network
         self._images, self._labels, self._batch_size = images, labels, batch_size
-        self._inputs = Inputs(row.before(images).contiguous())
+        self._inputs = Inputs(row.before(images))
         self._base = base
         self._kept: Kept | None = None
 
@@ -193,7 +193,7 @@ class SmallEvaluator:
         return other
 
     def _values(self) -> "Kept":
-        """Return what is kept, made where it is not there; the network is unpatched."""
+        """Return the units' kept values, made where they are not there; the network is unpatched."""
         if self._kept is None:
             self._kept = Kept(np.empty((int(self._row.widths[1:].sum()), len(self._labels)), np.float32))
             self._finished(self._kept, 0, self._product(), write=True)
@@ -214,16 +214,17 @@ class SmallEvaluator:
         own = int(np.searchsorted(indices, self._row.end))
         if own > FEW:
             kept.added = 0 if write else kept.added
-            return self._finished(kept, 0, self._product(), write=write)
+            return self._finished(kept, 0, self._product(one_of_many=True), write=write)
         kept.added += write
         edit = (*self._row.places(indices[:own]), new[:own] - old[:own])
         return self._finished(kept, 0, edit=edit, write=write)
 
-    def _product(self) -> Floats:
+    def _product(self, one_of_many: bool = False) -> Floats:
         """Return the first layer's pre-activations (F, N), computed from the images."""
         start, (inputs, units) = self._row.starts[0], self._row.widths[:2]
         flat, bias = self._network.flat, self._row.biases[0]
-        values = self._inputs.product(flat[start : start + inputs * units].view(units, inputs))
+        product = self._inputs.one_of_many if one_of_many else self._inputs.product
+        values = product(flat[start : start + inputs * units].view(units, inputs))
         if bias >= 0:
             values += flat[bias : bias + units, None]
         return values.numpy()

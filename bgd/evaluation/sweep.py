@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import torch
 
 from bgd.evaluation.activations import Activations, take
-from bgd.evaluation.flow import Part, channels_last, put
+from bgd.evaluation.flow import Part, put
 from bgd.evaluation.layers import Edit, Layers, Stage, product
+from bgd.layers import channels_last
 from bgd.patch import Patch
 
 WORTH = (

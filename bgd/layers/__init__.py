@@ -3,6 +3,7 @@
 from bgd.layers.chain import Link, chain, tamed, unwrapped
 from bgd.layers.head import Seen, entered, entering, output_layer, running_linears, watched
 from bgd.layers.named import LayerError, editable_linear, linear_layers, parameter_of, plain_layer
+from bgd.layers.order import channels_last
 from bgd.layers.plain import hooked, is_plain, padding_of
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Link",
     "Seen",
     "chain",
+    "channels_last",
     "editable_linear",
     "entered",
     "entering",

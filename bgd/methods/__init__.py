@@ -50,4 +50,5 @@ from bgd.methods.last_layer.weight import LastLayerWeight as LastLayerWeight
 from bgd.methods.least_harm.search import LeastHarm as LeastHarm
 from bgd.methods.lora import LoRA as LoRA
 from bgd.methods.rank_one import RankOne as RankOne
+from bgd.methods.rehearsal import Rehearsal as Rehearsal
 from bgd.methods.top_k import TopK as TopK

@@ -10,6 +10,7 @@ from torch import nn
 
 from bgd.curvature.base import CurvatureError, Estimator
 from bgd.curvature.diagonal import EmpiricalFisher
+from bgd.layers import channels_last
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.gradient import Gradient, Pass, linear_layers_of, unfrozen
 from bgd.methods.momentum import NOTHING, Hold, RowSteps, Steps, WholeSteps, by_rows
@@ -31,7 +32,7 @@ class Penalty(Protocol):
         ...
 
     def hold(self, trial: Trial) -> Hold:
-        """Return what holds each parameter back, having asked for whatever is to be known.
+        """Return the pull that holds each parameter back, with its curvature asked for where it needs one.
 
         Raises:
             CurvatureError: The network has no usable curvature.
@@ -158,7 +159,8 @@ class KeepSetDivergence:
             images, reference = images[drawn.to(images.device)], reference[drawn.to(images.device)]
         trial.forward_passes += len(images)
         trial.backward_passes += len(images)
-        run = Pass(trial.network, images, linear_layers_of(trial.network, trial.space))
+        linear = linear_layers_of(trial.network, trial.space)
+        run = Pass(trial.network, channels_last(images) if linear else images, linear)
         outputs = F.log_softmax(run.outputs, dim=1)
         divergence = F.kl_div(outputs, reference, reduction="batchmean", log_target=True)
         return run.gradient(self.strength * divergence, unfrozen(trial.network, trial.space))

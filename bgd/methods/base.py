@@ -196,6 +196,7 @@ class Problem:
                 found = [self._alone(method, *each) for each in zip(chosen, own, strict=True)]
             seconds = (time.perf_counter() - began) / len(chosen)
             yield from (replace(correction, seconds=seconds) for correction in found)
+            del found  # a dense patch takes several networks, and the next ones are made now
 
     def _together_with(self, method: "Method") -> tuple["Together", int] | None:
         """Return a method that corrects many at once, and how many on this network; asked once for a method in a row.

@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from bgd.modes import Watch
 
 
 @torch.no_grad()
@@ -25,7 +26,7 @@ def ending(network: nn.Module, image: torch.Tensor) -> tuple[Any, str]:
     return outputs, notes.names.get(outputs, "") if isinstance(outputs, torch.Tensor) else ""
 
 
-class _Notes(TorchDispatchMode):
+class _Notes(Watch):
     """Notes which operation each tensor comes out of, as long as the tensor is there."""
 
     def __init__(self) -> None:

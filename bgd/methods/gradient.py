@@ -6,7 +6,7 @@ written to it: so the product is written straight into place, or never, where it
 (`bgd.methods.momentum`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,8 +18,6 @@ from torch.utils.hooks import RemovableHandle
 from bgd.methods.layers import known_layers
 from bgd.methods.sample import Sample
 from bgd.parameters import ParameterSpace
-
-Taps = dict[str, tuple[torch.Tensor, torch.Tensor]]  # by weight: what went into the layer, what came out
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,22 @@ class Product:
 
 
 Gradient = Mapping[str, torch.Tensor | Product]  # by parameter, of its shape or factored
+Visit = Callable[[str, Product, bool], torch.Tensor | None]  # see `Pass.back`
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Where a pass went through a linear layer.
+
+    Attributes:
+        layer: The layer.
+        entering: What went in, with its graph (n, in).
+        leaving: What came out, a leaf (n, out).
+    """
+
+    layer: nn.Linear
+    entering: torch.Tensor
+    leaving: torch.Tensor
 
 
 def plus(one: torch.Tensor | Product, other: torch.Tensor | Product) -> torch.Tensor | Product:
@@ -53,6 +67,9 @@ def whole(gradient: torch.Tensor | Product) -> torch.Tensor:
 class Pass:
     """A forward pass that its gradient may be asked for.
 
+    The graph of gradients is cut behind each of the linear layers named: the way back through one is two products with
+    its weight, which whoever asks may take together with what else it does to that weight.
+
     Args:
         network: Any.
         images: Its input (n, ...).
@@ -60,8 +77,8 @@ class Pass:
     """
 
     def __init__(self, network: nn.Module, images: torch.Tensor, linear: Iterable[str]) -> None:
-        self._taps: Taps = {}
-        handles = [_tap(name, network.get_submodule(name), self._taps) for name in linear]
+        self._cuts: dict[str, _Cut] = {}
+        handles = [_cut(name, network.get_submodule(name), self._cuts) for name in linear]
         try:
             self.outputs: torch.Tensor = network(images)
         finally:
@@ -70,13 +87,42 @@ class Pass:
 
     def gradient(self, loss: torch.Tensor, named: Mapping[str, nn.Parameter]) -> Gradient:
         """Return the gradient of a loss () of the outputs by some parameters, 0 where it does not lead there."""
-        taps = {name: tap for name, tap in self._taps.items() if name in named}
-        wanted = [taps[name][1] if name in taps else tensor for name, tensor in named.items()]
-        found = torch.autograd.grad(loss, wanted, materialize_grads=True)
-        return {
-            name: Product(gradient, taps[name][0]) if name in taps else gradient
-            for name, gradient in zip(named, found, strict=True)
-        }
+        found: dict[str, torch.Tensor | Product] = {}
+
+        def visit(name: str, product: Product, further: bool) -> torch.Tensor | None:
+            found[f"{name}.weight"], found[f"{name}.bias"] = product, product.back.sum(0)
+            return product.back @ self._cuts[name].layer.weight.detach() if further else None
+
+        found.update(self.back(loss, named, visit))
+        return {name: found[name] for name in named}
+
+    def back(
+        self, loss: torch.Tensor, named: Mapping[str, nn.Parameter], visit: Visit
+    ) -> dict[str, torch.Tensor]:
+        """Go back from a loss () of the outputs to the parameters, the linear layers from the last to the first.
+
+        Args:
+            loss: The loss.
+            named: The parameters.
+            visit: Is told a linear layer, the gradient of its weight, and whether parameters lie before it; returns the
+                gradient by what went in where they do, taken with the weight of the pass.
+
+        Returns:
+            The gradient by those parameters that are of none of the linear layers.
+        """
+        rest = {name: each for name, each in named.items() if name.rpartition(".")[0] not in self._cuts}
+        value, seed, layers = loss, None, list(self._cuts)
+        for at, name in reversed(list(enumerate(layers))):
+            cut = self._cuts[name]
+            (back,) = torch.autograd.grad(value, cut.leaving, seed, materialize_grads=True)
+            before = rest or any(
+                f"{layer}.{part}" in named for layer in layers[:at] for part in ("weight", "bias")
+            )
+            seed, value = visit(name, Product(back, cut.entering.detach()), bool(before)), cut.entering
+            if not before:
+                return {}
+        found = torch.autograd.grad(value, list(rest.values()), seed, materialize_grads=True)
+        return dict(zip(rest, found, strict=True))
 
 
 def linear_layers_of(network: nn.Module, space: ParameterSpace) -> tuple[str, ...]:
@@ -165,10 +211,13 @@ def gradients(value: torch.Tensor, network: nn.Module, space: ParameterSpace) ->
     return dict(zip(named, found, strict=True))
 
 
-def _tap(name: str, layer: nn.Module, taps: Taps) -> RemovableHandle:
-    """Have a layer note what goes through it."""
+def _cut(name: str, layer: nn.Module, cuts: dict[str, _Cut]) -> RemovableHandle:
+    """Have a layer note what goes through it, and what lies behind it begin a graph of its own."""
+    assert isinstance(layer, nn.Linear)
 
-    def note(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        taps[f"{name}.weight"] = inputs[0].detach(), output
+    def note(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        leaving = output.detach().requires_grad_()
+        cuts[name] = _Cut(layer, inputs[0], leaving)
+        return leaving
 
     return layer.register_forward_hook(note)

@@ -69,7 +69,7 @@ class HardThreshold:
         for done in range(self.rounds + 1):
             support = terms.tail.support(chosen)
             found = solve(terms.harm, terms.target, support, whole[chosen], self.iterations)
-            best = cheaper(best, found)
+            best = cheaper(best, terms.within(found))
             if found is None:
                 return best, done + 2
             whole = self._step(terms, found)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bgd.layers import entered
+from bgd.methods.adam import Adam
 from bgd.methods.base import Answer, Correction, Sample, Trial
 from bgd.methods.layers import known_layers
 from bgd.methods.linear import chosen_layers
@@ -60,21 +61,19 @@ class LoRA:
         layers = chosen_layers(trial.network, self.layers, "method.layers")
         factors = {name: Factors.drawn(layer, self.scale, stream) for name, layer in layers.items()}
         trained = [tensor for each in factors.values() for tensor in (each.a, each.b)]
-        optimizer = torch.optim.Adam(trained, lr=self.learning_rate)
+        descent = Adam(trained, self.learning_rate)
         run = adapted_row(trial, sample, factors) or (lambda: adapted_network(trial, sample, layers, factors))
         logits = run()
         for step in range(1, self.steps + 1):
             trial.forward_passes += 2  # the gradient's, and the one that says whether the sample is right
             trial.backward_passes += 1
             loss = F.cross_entropy(sample.judged(logits), sample.label)
-            gradients = torch.autograd.grad(loss, trained, materialize_grads=True)
-            if not all(torch.isfinite(gradient).all() for gradient in gradients):
+            gradient = torch.cat(torch.autograd.grad(loss, trained, materialize_grads=True))
+            if not torch.isfinite(gradient).all():
                 return Correction.failed("the gradient is not finite", step - 1)
-            if not any(gradient.any() for gradient in gradients):
+            if not gradient.any():
                 return Correction.failed("the gradient is zero", step - 1)
-            for tensor, gradient in zip(trained, gradients, strict=True):
-                tensor.grad = gradient
-            optimizer.step()
+            descent.step(gradient)
             logits = run()  # the next gradient is taken of the same pass
             if Answer.of(logits.detach(), sample).right and _merged(trial, sample, factors):
                 altered = sum(layer.weight.numel() for layer in layers.values())

@@ -14,6 +14,7 @@ gradient is taken of.
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bgd.layers import channels_last
 from bgd.methods.gradient import Gradient, Pass, Product, linear_layers_of, plus, unfrozen, whole
 from bgd.methods.sample import Answer, Sample
 from bgd.methods.trial import Trial
@@ -127,15 +129,20 @@ class RowSteps:
         named: Mapping[str, nn.Parameter] | None = None,
         training: bool = False,
     ) -> None:
-        self._trial, self._rate, self._momentum, self._hold = trial, rate, momentum, hold
+        self._trial, self._training = trial, training
         self._named = unfrozen(trial.network, trial.space) if named is None else named
         self._linear = linear_layers_of(trial.network, trial.space)
-        self._training = training
-        self._velocity = trial.scratch("velocity")
-        self._moving = {
-            name: np.full(len(each), False) for name, each in self._named.items()
-        }  # rows whose momentum is there
         self._run: Pass | None = None
+        pulled = hold.strength != 0
+        vectors = trial.flat, trial.scratch("velocity")
+        towards = trial.original if pulled else None, hold.stiffness if pulled else None
+        self._parts: dict[str, _Part] = {}
+        for name, tensor in self._named.items():
+            shape = (len(tensor) if name.removesuffix(".weight") in self._linear else 1, -1)
+            span = trial.space.span(name)
+            value, velocity = (vector[span].view(shape) for vector in vectors)
+            start, stiffness = (None if vector is None else vector[span].view(shape) for vector in towards)
+            self._parts[name] = _Part(value, velocity, start, stiffness, rate, momentum, hold)
 
     def take(self, sample: Sample, more: Gradient = NOTHING) -> bool:
         """Take a step; see `Steps.take`."""
@@ -143,15 +150,9 @@ class RowSteps:
         self._trial.forward_passes += 1
         self._trial.backward_passes += 1
         loss = F.cross_entropy(sample.judged(run.outputs), sample.label)
-        finite = True
-        for name, part in run.gradient(loss, self._named).items():
-            if name in more:
-                part = plus(part, more[name])
-            if isinstance(part, Product) and len(part.back) == 1:
-                finite &= self._step_rows(name, part)
-            else:
-                finite &= self._step_whole(name, part)
-        return finite
+        for name, gradient in run.back(loss, self._named, partial(self._step_layer, more)).items():
+            self._step_tensor(name, gradient, more)
+        return all(part.finite for part in self._parts.values())
 
     def answer(self, sample: Sample) -> Answer:
         """Run the copy; see `Steps.answer`."""
@@ -163,64 +164,102 @@ class RowSteps:
 
     def _pass(self, sample: Sample, training: bool) -> Pass:
         with training_mode(self._trial.network) if training else nullcontext():
-            return Pass(self._trial.network, sample.image, self._linear)
+            return Pass(self._trial.network, channels_last(sample.image), self._linear)
 
-    def _part(self, vector: torch.Tensor, name: str) -> torch.Tensor:
-        """Return a parameter's part of a vector (|W|,), in its shape."""
-        return vector[self._trial.space.span(name)].view(self._named[name].shape)
+    def _step_layer(self, more: Gradient, name: str, own: Product, further: bool) -> torch.Tensor | None:
+        """Step a linear layer; return the gradient by what went in."""
+        weight, bias = f"{name}.weight", f"{name}.bias"
+        if bias in self._named:
+            self._step_tensor(bias, own.back.sum(0), more)
+        part = self._parts.get(weight)
+        if part is not None and weight not in more:
+            return part.step(own.back[0], own.entering[0])[None]
+        through = own.back @ self._trial.network.get_parameter(weight).detach() if further else None
+        if part is not None:
+            part.step_product(plus(own, more[weight]))
+        return through
 
-    def _step_rows(self, name: str, part: Product) -> bool:
-        """Step where the gradient, or an earlier one, is not 0."""
+    def _step_tensor(self, name: str, gradient: torch.Tensor, more: Gradient) -> None:
+        """Step what is no weight of a linear layer: a matrix of one row, whose gradient is 1 times that row."""
+        total = gradient + whole(more[name]) if name in more else gradient
+        self._parts[name].step(total.new_ones(1), total.reshape(-1))
+
+
+class _Part:
+    """A parameter under way, as a matrix (out, in) that is stepped by rows.
+
+    Args:
+        value: w, in the copy.
+        velocity: v, with anything in it.
+        start: w0; None where nothing pulls there.
+        stiffness: F; None for 1 everywhere.
+        rate: r.
+        momentum: m.
+        hold: What holds it back.
+
+    Attributes:
+        finite: Whether every gradient was.
+    """
+
+    def __init__(
+        self,
+        value: torch.Tensor,
+        velocity: torch.Tensor,
+        start: torch.Tensor | None,
+        stiffness: torch.Tensor | None,
+        rate: float,
+        momentum: float,
+        hold: Hold,
+    ) -> None:
+        self._value, self._velocity, self._start, self._stiffness = value, velocity, start, stiffness
+        self._rate, self._momentum, self._hold = rate, momentum, hold
+        self._moving = np.full(len(value), False)  # rows whose momentum is there
+        self.finite = True
+
+    def step(self, back: torch.Tensor, entering: torch.Tensor) -> torch.Tensor:
+        """Step by the gradient d h^T, with d (out,) and h (in,), where it or an earlier one is not 0.
+
+        Returns:
+            d w, with the weight before the step (in,).
+        """
         from bgd.methods import rows  # numba takes a third of a second to import
 
-        hold, moving, dtype = self._hold, self._moving[name], self._trial.flat.numpy().dtype.type
-        back, entering = part.back[0].numpy(), part.entering[0].numpy()
-        if hold.shrink or not np.isfinite(entering).all():
-            reached = np.arange(len(back))
-        else:
-            reached = np.flatnonzero(moving | (back != 0))
-        start, stiffness = (
-            None if vector is None or not hold.strength else self._part(vector, name).numpy()
-            for vector in (self._trial.original, hold.stiffness)
-        )
-        finite = rows.step(
-            self._part(self._trial.flat, name).numpy(),
-            self._part(self._velocity, name).numpy(),
+        moving, hold, value = self._moving, self._hold, self._value.numpy()
+        everywhere = hold.shrink or not torch.isfinite(entering).all()
+        reached = np.arange(len(moving)) if everywhere else np.flatnonzero(moving | (back.numpy() != 0))
+        number, through = value.dtype.type, torch.zeros_like(entering)
+        self.finite &= rows.step(
+            value,
+            self._velocity.numpy(),
             reached,
             moving,
-            back,
-            entering,
-            start,
-            stiffness,
-            dtype(hold.strength),
-            dtype(hold.shrink) if hold.shrink else None,
-            dtype(self._rate),
-            dtype(self._momentum),
-            np.finfo(dtype).max,
+            back.numpy(),
+            entering.numpy(),
+            None if self._start is None else self._start.numpy(),
+            None if self._stiffness is None else self._stiffness.numpy(),
+            number(hold.strength),
+            number(hold.shrink) if hold.shrink else None,
+            number(self._rate),
+            number(self._momentum),
+            np.finfo(number).max,
+            through.numpy(),
         )
         moving[reached] = True
-        return bool(finite)
+        return through
 
-    def _step_whole(self, name: str, part: torch.Tensor | Product) -> bool:
-        """Step everywhere."""
-        hold, moving, flat = self._hold, self._moving[name], self._trial.flat
-        value, velocity = self._part(flat, name), self._part(self._velocity, name)
-        if not moving.all():
-            velocity[torch.from_numpy(~moving)] = 0
-            moving[:] = True
-        if isinstance(part, Product):
-            torch.addmm(velocity, part.back.T, part.entering, beta=self._momentum, out=velocity)
-            finite = torch.isfinite(part.back).all() and torch.isfinite(part.entering).all()
-        else:
-            velocity.mul_(self._momentum).add_(part)
-            finite = torch.isfinite(part).all()
-        if hold.strength:
-            pull = value - self._part(self._trial.original, name)
-            velocity.add_(
-                pull if hold.stiffness is None else pull.mul_(self._part(hold.stiffness, name)),
-                alpha=hold.strength,
-            )
-        if hold.shrink:
-            velocity.add_(value.sign(), alpha=hold.shrink)
-        flat[self._trial.space.span(name)].view(value.shape).add_(velocity, alpha=-self._rate)
-        return bool(finite)
+    def step_product(self, gradient: torch.Tensor | Product) -> None:
+        """Step everywhere, by a gradient that is of several images."""
+        assert isinstance(gradient, Product), "both of its parts are of passes that were cut there"
+        if not self._moving.all():
+            self._velocity[torch.from_numpy(~self._moving)] = 0
+            self._moving[:] = True
+        back, entering = gradient.back, gradient.entering
+        torch.addmm(self._velocity, back.T, entering, beta=self._momentum, out=self._velocity)
+        self.finite &= bool(torch.isfinite(back).all() and torch.isfinite(entering).all())
+        if self._start is not None:
+            pull = self._value - self._start
+            pull = pull if self._stiffness is None else pull.mul_(self._stiffness)
+            self._velocity.add_(pull, alpha=self._hold.strength)
+        if self._hold.shrink:
+            self._velocity.add_(self._value.sign(), alpha=self._hold.shrink)
+        self._value.add_(self._velocity, alpha=-self._rate)

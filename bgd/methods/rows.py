@@ -32,8 +32,11 @@ def step(
     rate: np.floating[Any],
     momentum: np.floating[Any],
     limit: np.floating[Any],
+    through: Floats,
 ) -> bool:
     """Take a step, in place: v <- m v + g and w <- w - r v, with g = d h^T + strength * F (w - w0) + shrink sign(w).
+
+    The gradient goes on to what comes before by the weight before the step, in the same look at it.
 
     Args:
         weight: w (out, in).
@@ -49,6 +52,7 @@ def step(
         rate: r.
         momentum: m.
         limit: The largest number of the type.
+        through: Where d w of the rows is added up (in,).
 
     Returns:
         Whether every g is finite.
@@ -59,6 +63,7 @@ def step(
         if not moving[row]:
             v[:] = 0
         for at in range(w.size):
+            through[at] += d * w[at]
             g = d * entering[at]
             if start is not None:
                 if stiffness is None:

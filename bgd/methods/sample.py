@@ -29,6 +29,9 @@ class Sample:
         offset: Added to the network's logits (C,) before they are judged, of the network's type; None for nothing.
             Below 0 at the label it asks for a margin, far below 0 at another class it takes that class out of the
             running: every goal comes down to a label and an offset (`bgd.goals`).
+        growth: How many times as large the largest weight of a tensor may become, for networks whose weights of a
+            tensor share one scale of 8 bits; None for no bound. A method may leave it out: `bgd.reach` looks at what
+            comes of it.
 
     Raises:
         SampleError: It is no single image, or the label is no single class index from 0 on.
@@ -38,6 +41,7 @@ class Sample:
     image: torch.Tensor
     label: torch.Tensor
     offset: torch.Tensor | None = None
+    growth: float | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.image.shape)

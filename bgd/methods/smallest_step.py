@@ -1,12 +1,13 @@
 """The change of another method, shrunk to the smallest multiple that still corrects the sample."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from bgd.methods.base import Answer, Correction, Method, Sample, Trial
+from bgd.methods.base import Answer, Correction, Method, Sample, Together, Trial
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.elimination import margins
 from bgd.patch import Patch
@@ -53,7 +54,27 @@ class SmallestStep:
 
         What is altered and the steps are the inner method's; each multiple looked at is one forward pass more.
         """
-        correction = self.inner.correct(trial, sample, stream)
+        return self._smallest(trial, sample, self.inner.correct(trial, sample, stream))
+
+    def at_once(self, network: nn.Module) -> int:
+        """As many as the inner method; see `Together`."""
+        return self.inner.at_once(network) if isinstance(self.inner, Together) else 1
+
+    def correct_many(
+        self, trial: Trial, samples: Sequence[Sample], streams: Sequence[np.random.Generator]
+    ) -> Sequence[Correction]:
+        """Have the inner method correct all, then shrink one after another; see `Together`."""
+        assert isinstance(self.inner, Together), "at_once says so"
+        found = []
+        for sample, correction in zip(samples, self.inner.correct_many(trial, samples, streams), strict=True):
+            before = trial.forward_passes
+            smallest = self._smallest(trial, sample, correction)
+            looks = trial.forward_passes - before
+            found.append(replace(smallest, forward_passes=correction.forward_passes + looks))
+        return found
+
+    def _smallest(self, trial: Trial, sample: Sample, correction: Correction) -> Correction:
+        """Return a correction with its change shrunk, if it has one."""
         if correction.patch is None:
             return correction
         return replace(correction, patch=self._shrunk(trial, sample, correction.patch))

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from bgd.modes import Watch
 from bgd.parameters import ParameterSpace
 
 # An operation whose outcome is a number of Python, has a shape that hangs on values, or is drawn.
@@ -158,7 +158,7 @@ def is_faithful(network: nn.Module, space: ParameterSpace, flat: torch.Tensor, i
     return bool(((taped == ran) | (taped.isnan() & ran.isnan())).all())
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(Watch):
     """Notes the operations of a pass, and holds those of its values that may have to be read again.
 
     An operation that writes into a value gives another value, with a number of its own, and of the one before a copy is

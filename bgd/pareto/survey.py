@@ -1,6 +1,6 @@
 """The survey: every method corrects every input, and what that does is seen on inputs that had no part in it."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -92,24 +92,22 @@ def frontier(
     lots = divided(x, keep, held_out, None if training is None else training[0], seed)
     knowledge = Knowledge.of(model, training=training, keep=lots.keep, statistics=statistics, seed=seed)
     evaluator = Evaluator(model, lots.held_out, lots.labels)
+
+    def tell(name: str, place: int) -> None:
+        if progress is not None:
+            done = list(made).index(name) * len(labels) + place
+            progress(done, len(made) * len(labels), f"{name}, input {place}")
+
     attempts: list[Attempt] = []
     refused: dict[str, str] = {}
-    for turn, (name, method) in enumerate(made.items()):
+    for name, method in made.items():
         corrector = Corrector(model, method, knowledge=knowledge, seed=seed)
-        own: list[Attempt] = []
         try:
-            for place, label in enumerate(labels):
-                if progress is not None:
-                    done = turn * len(labels) + place
-                    progress(done, len(made) * len(labels), f"{name}, input {place}")
-                found = corrector.correct(x[place : place + 1], label, goal)
-                own += [] if found.already else [_attempt(name, place, found, evaluator)]
+            attempts += _attempts(name, corrector, x, labels, goal, evaluator, tell)
         except REFUSALS as error:
             if isinstance(error, KeyError | IndexError):  # no refusal, but a mistake in a method
                 raise
             refused[name] = str(error)
-        else:
-            attempts += own
     if len(refused) == len(made):
         first = next(iter(refused))
         raise ConfigError(f"no method applies; {first}: {refused[first]}")
@@ -145,6 +143,25 @@ def _made(methods: Collection[str] | Mapping[str, Method]) -> dict[str, Method]:
         # bgd.METHODS itself has classes, which Corrector makes objects of by name.
         return {name: method_of(name) if isinstance(each, type) else each for name, each in methods.items()}
     return {name: method_of(name) for name in methods}
+
+
+def _attempts(
+    name: str,
+    corrector: Corrector,
+    x: torch.Tensor,
+    labels: Sequence[int],
+    goal: Any,
+    evaluator: Evaluator,
+    tell: Callable[[str, int], None],
+) -> list[Attempt]:
+    """Correct each input that is wrong, and look at what that does."""
+    found = []
+    for place, label in enumerate(labels):
+        tell(name, place)
+        correction = corrector.correct(x[place : place + 1], label, goal)
+        if not correction.already:
+            found.append(_attempt(name, place, correction, evaluator))
+    return found
 
 
 def _attempt(name: str, place: int, found: Correction, evaluator: Evaluator) -> Attempt:

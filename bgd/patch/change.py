@@ -140,11 +140,11 @@ class Patch:
 
     def layers(self) -> dict[str, list[float]]:
         """Return, for each tensor with a changed value, how many differ and L2 and Linf of the change, in float64."""
-        change = self.new.double() - self.old.double()
-        parts = {name: change[span] for name, span in self._spans().items()}
-        return {
-            name: [len(part), float(part.norm()), float(part.abs().max())] for name, part in parts.items()
-        }
+        found = {}
+        for name, span in self._spans().items():
+            change = self.new[span].double().sub_(self.old[span])
+            found[name] = [len(change), float(change.norm()), float(change.abs_().max())]
+        return found
 
     def _spans(self) -> dict[str, slice]:
         """Return the places of `indices` that lie in each tensor that has any."""
@@ -157,10 +157,10 @@ class Patch:
 
     def norms(self) -> tuple[float, float, float]:
         """Return L1, L2 and Linf of the change, in float64."""
-        change = self.new.double() - self.old.double()
+        change = self.new.double().sub_(self.old).abs_()
         if not len(change):
             return 0.0, 0.0, 0.0
-        return float(change.abs().sum()), float(change.norm()), float(change.abs().max())
+        return float(change.sum()), float(change.norm()), float(change.max())
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a row for each changed parameter, as a pandas DataFrame.

@@ -12,7 +12,11 @@ from experiments.config.groups import GROUPS
 PACKAGES = ("bgd.", "experiments.")
 NAME = "name"  # a component's own name, for people; no argument
 KNOWS = "knows"  # what a method may know (bgd.knowledge): held to by whoever poses the problem; no argument
-ABOUT = (KNOWS, GROUPS)  # what a method's yaml says of it, which changes no number
+COST = "cost"  # of evaluating a correction of it, low or high: scales may hang on it; no argument
+REMEMBERS = "remembers"  # whether a method looks at the samples corrected before; a test holds it to that
+ABOUT = (KNOWS, REMEMBERS, GROUPS, COST)  # what a method's yaml says of it, which changes no number
+# Options that are younger than records of their class, with the values that these were made with.
+YOUNGER = {"SubsetSearch": {"stop": "when_right", "replace": "swap"}}
 
 
 def resolve(target: Any, where: str) -> Callable[..., Any]:
@@ -39,23 +43,24 @@ def named(config: Any) -> Any:
     """Return a component's description without addresses: `class`, the bare name, in the place of `_target_`.
 
     What a run is does not depend on which module a class is in; a class is found by its name alone among all that
-    descriptions name (a test).
+    descriptions name (a test). A younger option is left out where nothing has changed by it.
     """
-    if isinstance(config, Mapping):
-        return {
-            ("class" if key == "_target_" else key): value.rpartition(".")[2]
-            if key == "_target_"
-            else named(value)
-            for key, value in config.items()
-        }
-    return config
+    if not isinstance(config, Mapping):
+        return config
+    name = str(config.get("_target_", "")).rpartition(".")[2]
+    younger = YOUNGER.get(name, {})
+    return {
+        ("class" if key == "_target_" else key): name if key == "_target_" else named(value)
+        for key, value in config.items()
+        if key not in younger or value != younger[key]
+    }
 
 
 def build(config: Mapping[str, Any], where: str) -> Any:
     """Build the object that a mapping describes, and those inside it.
 
     Args:
-        config: `_target_` and its arguments; `name`, `knows` and `groups` are left out.
+        config: `_target_` and its arguments; `name` and what is `ABOUT` a method are left out.
         where: The mapping's own key, for messages.
 
     Raises:

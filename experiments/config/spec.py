@@ -13,13 +13,13 @@ from omegaconf.errors import OmegaConfBaseException
 from bgd.errors import ConfigError, nearest
 from bgd.goals import Goal, arithmetics
 from bgd.knowledge import LEVELS, check_level
-from experiments.config.build import ABOUT, KNOWS, build, build_as, convert, named
+from experiments.config.build import ABOUT, COST, KNOWS, build, build_as, convert, named
 from experiments.config.groups import CONF, GROUPS, check_groups
+from experiments.config.scale import COSTS, Scale
 from experiments.config.titles import changes, default_dataset
 from experiments.mnist import training
-from experiments.mnist.data import SOURCES, Source
-from experiments.mnist.training import Recipe
-from experiments.protocol import figures, settings
+from experiments.mnist.data import SOURCES
+from experiments.protocol import figures, settings, stratified
 from experiments.records.identity import digest
 from experiments.records.schema import SCHEMA, subject
 
@@ -27,54 +27,6 @@ PARTS = ("network", "method", "setting", "scale", "profile", "goal")
 PLAIN = Goal()  # the label has the largest logit
 NUMBERS = ("seed", "order", "replica", "survival")
 KEYS = {*PARTS, "probe", *OmegaConf.load(CONF / "config.yaml")} - {"defaults", "hydra"}
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much of an experiment is run.
-
-    Attributes:
-        samples: How many of the test images that N0 gets wrong; None for all.
-        train_images: How many images of D the figures are over.
-        test_images: How many test images they are over.
-        seeds: Which seeds `make reproduce` runs; no part of a run's identity.
-        sample_steps: What method configurations refer to; no part of a run's identity by itself.
-        expected_errors: Lowest and highest number of test images that N0 should get wrong.
-        recipe: How N0 is trained.
-        replicas: Which replicas of N0 `make reproduce` runs, 0 for N0 itself; no part of a run's identity.
-    """
-
-    samples: int | None
-    train_images: int
-    test_images: int
-    seeds: tuple[int, ...]
-    sample_steps: int
-    expected_errors: tuple[int, ...]
-    recipe: Recipe
-    replicas: tuple[int, ...] = (0,)
-
-    def __post_init__(self) -> None:
-        for key in ("samples", "train_images", "test_images"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise ValueError(f"{key}={value}: must be at least 1")
-        if len(self.expected_errors) != 2:
-            raise ValueError(
-                f"expected_errors={list(self.expected_errors)}: must be the lowest and the highest number"
-            )
-
-    def check_images(self, source: Source) -> None:
-        """Check that a data set has so many images: an identity names no number that is not run.
-
-        Raises:
-            ConfigError: It has fewer.
-        """
-        there = {"train_images": source.train_images - source.held_out, "test_images": source.test_images}
-        for key, most in there.items():
-            if getattr(self, key) > most:
-                raise ConfigError(
-                    f"scale.{key}={getattr(self, key)}: must be at most {most}, the data set has no more"
-                )
 
 
 @dataclass(frozen=True)
@@ -157,6 +109,9 @@ class RunSpec:
                 raise ConfigError(f"method.{KNOWS}: missing; one of {', '.join(LEVELS)}")
             check_level(spec.knows, f"method.{KNOWS}")
             check_groups(spec.method, f"method.{GROUPS}")
+            cost = spec.method.get(COST, COSTS[0])
+            if cost not in COSTS:
+                raise ConfigError(f"method.{COST}={cost!r}: must be one of {', '.join(COSTS)}")
         return spec
 
     @property
@@ -187,6 +142,7 @@ class RunSpec:
                 "samples": self.scale.samples,
                 "train_images": self.scale.train_images,
                 "test_images": self.scale.test_images,
+                **({"train_part": self.scale.part} if self.scale.part else {}),
                 "recipe": vars(self.scale.recipe),
             },
             "dataset": self.dataset,
@@ -194,6 +150,7 @@ class RunSpec:
                 "records": SCHEMA,
                 "training": training.VERSION,
                 "evaluation": figures.VERSION,
+                **({"part": stratified.VERSION} if self.scale.part else {}),
                 **versions,
             },
         }
@@ -225,12 +182,25 @@ class RunSpec:
         """Identity of the N0 it starts from."""
         return training.identity(named(self.network), self.scale.recipe, self.dataset)
 
+    @property
+    def training_seconds(self) -> float | None:
+        """Seconds of one core that training N0 takes; None where nobody has measured it."""
+        each = self.scale.epoch_seconds
+        return None if each is None else each * self.scale.recipe.epochs
+
     @cached_property
     def bench_id(self) -> str:
         """Identity of N0 and of the images that it is evaluated on: what runs of one workbench share."""
         scale = self.scale
         return digest(
-            [self.base_id, self.replica, scale.train_images, scale.test_images, scale.expected_errors]
+            [
+                self.base_id,
+                self.replica,
+                scale.train_images,
+                scale.part,
+                scale.test_images,
+                scale.expected_errors,
+            ]
         )
 
     @property

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from experiments.config.spec import RunSpec
@@ -15,6 +16,7 @@ from experiments.protocol.settings import Stage
 from experiments.protocol.snapshot import Snapshot, StateError
 from experiments.records.files import BusyError
 from experiments.records.schema import Header, Measurement, RecordError, Row
+from experiments.records.shards import Shard, check_splits, merged
 from experiments.records.store import Store
 from experiments.records.writer import Writer
 
@@ -29,8 +31,10 @@ def store_of(output: Path) -> Store:
     return Store(output / "runs")
 
 
-def execute(spec: RunSpec, workbenches: Workbenches, anew: str | None = None) -> Header:
-    """Run what is not there yet and return the header of the complete run.
+def execute(
+    spec: RunSpec, workbenches: Workbenches, anew: str | None = None, shard: Shard | None = None
+) -> Header | None:
+    """Run what is not there yet; return the header of the complete run, None where parts of it are still missing.
 
     A finished run made with the same N0 is left as it is; an interrupted one goes on. What fails is kept in the
     store with its traceback and raised again.
@@ -39,42 +43,83 @@ def execute(spec: RunSpec, workbenches: Workbenches, anew: str | None = None) ->
         spec: The run.
         workbenches: Where its network is found.
         anew: Which of `experiments.jobs.stale.WHICH` are made again though they are there; None for none.
+        shard: The part of it to make; the last one that is made completes the run. None for all of it.
 
     Raises:
-        BusyError: Another process is making the run.
+        BusyError: Another process is making the run, or this part of it.
+        ConfigError: The run has no parts.
     """
     store = store_of(workbenches.place.output)
+    if shard:
+        check_splits(spec.identity, shard)
     renew([spec], store, anew)
     try:
-        return _made(spec, workbenches, store)
+        _make(spec, workbenches.bench(spec), store, shard)
     except BusyError:
-        if store.finished(spec.run_id):  # the other process was done in the meantime
-            return store.header(spec.run_id)
-        raise
+        if not store.finished(spec.run_id):  # else the other process was done in the meantime
+            raise
     except Exception as error:
         log.error("failed: %s, %s", spec.title, _noted(store, spec, error))
         raise
+    return store.header(spec.run_id) if store.finished(spec.run_id) else None
 
 
-def _made(spec: RunSpec, workbenches: Workbenches, store: Store) -> Header:
-    bench = workbenches.bench(spec)
+def _make(spec: RunSpec, bench: Workbench, store: Store, shard: Shard | None) -> None:
     header = bench.header(spec)
-    if store.finished(spec.run_id):
-        kept = store.header(spec.run_id)
-        if kept.base["sha256"] == header.base["sha256"]:
-            log.info("cached: %s (%s)", spec.title, spec.run_id)
-            _warn_of_other_source(spec, store)
-            return kept
-        log.warning("run %s was made with another N0: running it again", spec.run_id)
-        store.discard(spec.run_id)
+    there = _is_there(spec, store, header)
+    _warn_of_other_source(spec, store)
+    if there:
+        return
     if not header.samples:
         log.warning("N0 gets no test image wrong: nothing to correct, the run is empty")
-    _warn_of_other_source(spec, store)
+    if shard is None:
+        _complete(spec, bench, store, header)
+        return
+    parts, part = store.parts(spec.run_id), shard.header(header)
+    if not _is_there(spec, parts, part):
+        _complete(spec, bench, parts, part, shard)
+    _merge(store, header, parts, shard.count)
+
+
+def _is_there(spec: RunSpec, store: Store, header: Header) -> bool:
+    """Return whether a run, or a part of one, is complete and of the same N0; one of another is discarded."""
+    if not store.finished(header.run_id):
+        return False
+    if store.header(header.run_id).base["sha256"] == header.base["sha256"]:
+        log.info("cached: %s (%s)", spec.title, header.run_id)
+        return True
+    log.warning("run %s was made with another N0: running it again", header.run_id)
+    store.discard(header.run_id)
+    return False
+
+
+def _complete(
+    spec: RunSpec, bench: Workbench, store: Store, header: Header, shard: Shard | None = None
+) -> None:
+    """Make the rows that are not there yet of a run, or of a part of one."""
     with store.writing(header) as writer:
         if writer.rows and writer.begun:  # the hashes stay those of the first rows
             writer.header.provenance[SOURCES] = writer.begun.provenance.get(SOURCES)
-        _write(spec, bench, writer)
-    return store.header(spec.run_id)
+        _write(spec, bench, writer, shard)
+
+
+def _merge(store: Store, header: Header, parts: Store, count: int) -> None:
+    """Make a run of its parts, if all are there and of its N0."""
+    names = [shard.name for shard in Shard.every(count)]
+    if not all(parts.finished(name) for name in names):
+        return
+    runs = [parts.read(name) for name in names]
+    if any(run.header.base["sha256"] != header.base["sha256"] for run in runs):
+        return
+    with store.writing(header) as writer:
+        earlier = [writer.begun] if writer.rows and writer.begun else []
+        own = header.provenance[SOURCES]
+        made_by = (one.provenance.get(SOURCES) for one in (*earlier, *(run.header for run in runs)))
+        header.provenance[SOURCES] = next((sources for sources in made_by if sources != own), own)
+        for row in merged(runs)[len(writer.rows) :]:
+            writer.append(row)
+        writer.complete(_summary(writer.rows, retained=None))
+    log.info("merged: %s, of %d parts", header.run_id, count)
 
 
 def _noted(store: Store, spec: RunSpec, error: Exception) -> str:
@@ -94,27 +139,36 @@ def _warn_of_other_source(spec: RunSpec, store: Store) -> None:
         )  # fmt: skip
 
 
-def _write(spec: RunSpec, bench: Workbench, writer: Writer) -> None:
-    started = time.perf_counter()
-    stage = bench.stage(spec)
+def _write(spec: RunSpec, bench: Workbench, writer: Writer, shard: Shard | None) -> None:
+    started, title = time.perf_counter(), f"{spec.title}, shard {shard}" if shard else spec.title
+    stage = _stage(spec, bench, shard)
     if writer.rows:
-        log.info("going on: %s, %d of %d samples are done", spec.title, len(writer.rows), len(stage.samples))
+        log.info("going on: %s, %d of %d samples are done", title, len(writer.rows), len(stage.samples))
     try:
-        _append(spec, stage, writer, bench.place.device)
+        _append(title, stage, writer, bench.place.device)
     except ReplayError as error:
-        log.warning("cannot go on (%s): %s starts anew", error, spec.title)
+        log.warning("cannot go on (%s): %s starts anew", error, title)
         writer.restart()
-        stage = bench.stage(spec)
-        _append(spec, stage, writer, bench.place.device)
-    seconds = sum(map(_seconds, writer.rows))
-    writer.complete({"retained": stage.retained(), "seconds": round(seconds, 3)})
-    log.info("done: %s in %.1f s: %s", spec.title, time.perf_counter() - started, outcome(writer.rows))
+        stage = _stage(spec, bench, shard)
+        _append(title, stage, writer, bench.place.device)
+    writer.complete(_summary(writer.rows, stage.retained()))
+    log.info("done: %s in %.1f s: %s", title, time.perf_counter() - started, outcome(writer.rows))
 
 
-def _append(spec: RunSpec, stage: Stage | Survey, writer: Writer, device: str) -> None:
+def _stage(spec: RunSpec, bench: Workbench, shard: Shard | None) -> Stage | Survey:
+    """Return a run of all its samples, or of those of one shard, ready to begin."""
+    stage = bench.stage(spec)
+    return replace(stage, samples=shard.of(stage.samples)) if shard else stage
+
+
+def _summary(rows: Sequence[Row | Measurement], retained: float | None) -> dict[str, float | None]:
+    return {"retained": retained, "seconds": round(sum(map(_seconds, rows)), 3)}
+
+
+def _append(title: str, stage: Stage | Survey, writer: Writer, device: str) -> None:
     """Append the rows that are not there yet."""
     done = list(writer.rows)
-    progress, snapshots = Progress(spec.title, len(done), len(stage.samples)), _Snapshots(stage, writer)
+    progress, snapshots = Progress(title, len(done), len(stage.samples)), _Snapshots(stage, writer)
     for row in held(_rows(stage, done, snapshots.last()), device):
         writer.append(row)
         snapshots.step()

@@ -31,16 +31,19 @@ CODE = ("bgd", "experiments")
 class Known:
     """What is known of a run without composing it: as of `RunSpec`, and `jobs.stale.sources` of it."""
 
+    title: str
     run_id: str
     base_id: str
     bench_id: str
+    training_seconds: float | None
     identity: dict[str, Any]
     sources: dict[str, str]
 
     @classmethod
     def of(cls, spec: "RunSpec") -> "Known":
         """Note it of a composed run."""
-        return cls(spec.run_id, spec.base_id, spec.bench_id, spec.identity, sources(spec))
+        ids = (spec.run_id, spec.base_id, spec.bench_id)
+        return cls(spec.title, *ids, spec.training_seconds, spec.identity, sources(spec))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from experiments.config.groups import files_of
 from experiments.jobs.costs import Kind, Planned, cost_of, kind_of
+from experiments.mnist.release import is_released
 from experiments.records.schema import subject
 from experiments.records.store import Store
 
@@ -24,7 +25,8 @@ class Plan:
             made in: those of one N0 and its images together, dear ones first.
         beyond: The others that are not complete, in such an order.
         done: Runs that are.
-        untrained: Titles of the networks whose N0 has to be trained.
+        untrained: The networks whose N0 has to be trained, and how long that takes, in words.
+        released: The networks whose N0 is taken from a release.
         costs: Seconds of one core for each that is not complete, by its id, as `cost_of` has it; None where no run
             was measured at all.
         guessed: How many of those are of a kind that no record tells the time of.
@@ -34,6 +36,7 @@ class Plan:
     beyond: list[Planned]
     done: list[Planned]
     untrained: list[str]
+    released: list[str]
     costs: dict[str, float] | None
     guessed: int
 
@@ -44,6 +47,7 @@ class Plan:
         output: Path,
         costs: dict[Kind, float],
         first: Container[str] | None = None,
+        release: Path | None = None,
     ) -> "Plan":
         """Look up what is there and what the rest costs.
 
@@ -52,6 +56,7 @@ class Plan:
             output: Folder of `runs/` and `bases/`.
             costs: Seconds that a sample takes, by kind.
             first: Ids of the runs that the thesis' tables are made from; None for every run.
+            release: Folder of released base networks; None without one.
         """
         store, bases = Store(output / "runs"), output / "bases"
         current = [is_current(run, store, bases) for run in runs]
@@ -61,9 +66,12 @@ class Plan:
         todo.sort(key=lambda run: (subject(run.identity)[0], run.bench_id, -own[run.run_id]))
         early = [run for run in todo if first is None or run.run_id in first]
         late = [run for run in todo if first is not None and run.run_id not in first]
-        missing = {subject(run.identity)[0] for run in runs if not (bases / f"{run.base_id}.json").exists()}
+        missing = {run.base_id: run for run in runs if not (bases / f"{run.base_id}.json").exists()}
+        there = {base_id for base_id in missing if is_released(release, base_id)}
+        training = [run for base_id, run in missing.items() if base_id not in there]
+        taken = sorted({subject(missing[base_id].identity)[0] for base_id in there})
         guessed = sum(kind_of(run.identity) not in costs for run in todo)
-        return cls(early, late, done, sorted(missing), own if costs else None, guessed)
+        return cls(early, late, done, _to_train(training), taken, own if costs else None, guessed)
 
     @property
     def todo(self) -> list[Planned]:
@@ -83,6 +91,8 @@ class Plan:
         lines = [f"{len(self.done) + len(self.todo)} runs: {len(self.done)} cached, {len(self.todo)} to run"]
         if self.untrained:
             lines.append(f"N0 to train: {', '.join(self.untrained)}")
+        if self.released:
+            lines.append(f"N0 from the release: {', '.join(self.released)}")
         groups = Counter(subject(spec.identity) for spec in self.todo)
         for (network, setting, method), count in sorted(groups.items()):
             lines.append(f"  {network:8} {setting:14} {method:16} {count:4} run{'s' if count > 1 else ''}")
@@ -125,6 +135,27 @@ class Plan:
         return "\n".join(
             ["by preset, and what is made from its runs; a run of several counts for each:", *lines]
         )
+
+
+def _to_train(runs: Sequence[Planned]) -> list[str]:
+    """Say of each network how many N0 are trained for how many epochs, and how long that takes.
+
+    Args:
+        runs: One of each N0.
+    """
+    of_network: dict[str, list[Planned]] = {}
+    for run in runs:
+        of_network.setdefault(subject(run.identity)[0], []).append(run)
+    return [_training(network, found) for network, found in sorted(of_network.items())]
+
+
+def _training(network: str, runs: Sequence[Planned]) -> str:
+    epochs = sum(run.identity["scale"]["recipe"]["epochs"] for run in runs)
+    seconds = [run.training_seconds for run in runs]
+    known = [each for each in seconds if each is not None]
+    each = f"{len(runs)} of them, " if len(runs) > 1 else ""
+    minutes = f", about {sum(known) / 60:.0f} min of one core" if len(known) == len(runs) else ""
+    return f"{network} ({each}{epochs} epoch{'s' if epochs > 1 else ''}{minutes})"
 
 
 def _in_short(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bgd.errors import ConfigError
+from experiments.records.claims import is_alive
 
 # Of a process that corrects and evaluates. With more, MKL splits the sums of a product among them and the last bits
 # depend on how many there are. Its mode that prevents this (MKL_CBWR=AUTO,STRICT) is no way out: with it a product
@@ -82,20 +83,10 @@ def shared_memory(jobs: int, memory: int) -> Iterator[Path | None]:
         yield None
         return
     for left in SHARED.glob("bgd-*"):
-        if not _is_alive(int(left.name.split("-")[1])):
+        if not is_alive(int(left.name.split("-")[1])):
             shutil.rmtree(left, ignore_errors=True)
     if shutil.disk_usage(SHARED).free < memory:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix=f"bgd-{os.getpid()}-", dir=SHARED) as folder:
         yield Path(folder)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True

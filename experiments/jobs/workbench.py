@@ -53,6 +53,7 @@ class Place:
         memory: Bytes for the activations of N0 that evaluations start from, together with those of the other jobs.
         jobs: Processes that work at the same time.
         shared: Folder where they keep large activations together; None where each keeps its own.
+        bases_from: Folder of released base networks; None to train each N0.
     """
 
     data: Path
@@ -62,6 +63,7 @@ class Place:
     memory: int = MEMORY
     jobs: int = 1
     shared: Path | None = None
+    bases_from: Path | None = None
 
     @property
     def own_memory(self) -> int:
@@ -92,6 +94,7 @@ class Workbench:
             spec.scale.recipe,
             self.data,
             place.device,
+            place.bases_from,
         )
         self.base = replica_of(self.trained, spec.replica, self.data)
         self.report_errors()
@@ -109,8 +112,10 @@ class Workbench:
 
     @cached_property
     def images(self) -> Images:
-        """The images that figures are over, on the device."""
-        return Images.of(self.data, self.scale.train_images, self.scale.test_images, self.place.device)
+        """The images that N0's figures are over, on the device."""
+        counts = self.scale.train_images, self.scale.test_images
+        by_pixel = self.place.device == "cpu" and not self._has_convolutions
+        return Images.of(self.data, *counts, self.place.device, by_pixel)
 
     @cached_property
     def _on_n0(self) -> tuple[Evaluation, torch.Tensor]:
@@ -118,6 +123,12 @@ class Workbench:
         images = self.images
         evaluator = FullEvaluator(self.base.network, images.images, images.labels, self.batch_size)
         return evaluator.base, evaluator.logits(images.test)
+
+    @cached_property
+    def _evaluated(self) -> tuple[Images, Evaluation]:
+        """The images that corrected networks are evaluated on, and the evaluation of N0 on them."""
+        base, part = self._on_n0[0], self.scale.part
+        return (self.images, base) if part is None else self.images.part(base, part)
 
     @cached_property
     def summary(self) -> Summary:
@@ -130,9 +141,11 @@ class Workbench:
         memory, shelf = self.place.memory // self.place.jobs, None
         own = self.base.sha256 == self.trained.sha256  # a replica serves a few runs, of one job
         if self.place.shared and self.place.device == "cpu" and own:
-            name = f"{self.base.sha256[:16]}-{len(self.images.train)}-{len(self.images.test)}"
+            name = (
+                f"{self.base.sha256[:16]}-{len(self.images.train)}-{self.scale.part}-{len(self.images.test)}"
+            )
             memory, shelf = self.place.memory, Shelf(self.place.shared / name)
-        images, on_n0 = self.images, self._on_n0[0]
+        images, on_n0 = self._evaluated
         evaluator = fast_evaluator(
             self.base.network, images.images, images.labels, self.batch_size, on_n0, memory, shelf
         )
@@ -141,8 +154,11 @@ class Workbench:
     @property
     def batch_size(self) -> int:
         """Images at a time that keep the activations in the cache: measured, no number depends on it."""
-        convolutions = any(isinstance(layer, nn.Conv2d) for layer in self.base.network.modules())
-        return 100 if convolutions else 1000
+        return 100 if self._has_convolutions else 1000
+
+    @cached_property
+    def _has_convolutions(self) -> bool:
+        return any(isinstance(layer, nn.Conv2d) for layer in self.base.network.modules())
 
     @cached_property
     def _gradient(self) -> torch.Tensor:
@@ -238,6 +254,7 @@ class Workbench:
             samples=len(samples),
             train_images=len(self.images.train),
             test_images=len(self.images.test),
+            train_part=self.scale.part,
             provenance={
                 "profile": spec.profile,
                 **provenance(spec.dataset, self.place.device, self.place.threads),

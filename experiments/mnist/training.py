@@ -17,6 +17,7 @@ from torch import nn
 
 from bgd import rng
 from experiments.mnist.data import Data
+from experiments.mnist.release import released, weights_name
 from experiments.records.files import locked, write
 from experiments.records.identity import digest
 
@@ -104,8 +105,9 @@ def obtain(
     recipe: Recipe,
     data: Data,
     device: torch.device | str = "cpu",
+    release: Path | None = None,
 ) -> Base:
-    """Return the N0 kept in `folder`, or train it and keep it.
+    """Return the N0 kept in `folder`, or take it from a release or train it, and keep it.
 
     A kept file that does not have its recorded checksum is reported and trained again, never used; one whose list of
     errors is altered is evaluated again.
@@ -117,18 +119,27 @@ def obtain(
         recipe: How to train it.
         data: What to train and test it on.
         device: Where to train it.
+        release: Folder of released base networks; None to train.
+
+    Raises:
+        DataError: The released file is not the one that is listed.
     """
-    weights, facts = folder / f"{base_id}.pt", folder / f"{base_id}.json"
+    weights, facts = folder / weights_name(base_id), folder / f"{base_id}.json"
     with locked(folder / f"{base_id}.lock", wait=True):  # of two processes one trains it, the other reads it
         if weights.exists() and facts.exists():
             try:
                 return _read(weights, facts, base_id, build(), data)
             except DAMAGED as error:
                 log.warning("kept N0 %s is damaged (%s): training it again", weights, error)
+        content = None if release is None else released(release, base_id)
         with rng.torch_seeded(rng.stream(recipe.seed, "init")):
             network = build()
         started = time.perf_counter()
-        train(network, recipe, data, device, checkpoint=folder / f"{base_id}.partial.pt")
+        if content is None:
+            train(network, recipe, data, device, checkpoint=folder / f"{base_id}.partial.pt")
+        else:
+            network.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
+            network.eval()
         base = Base(base_id, network, state_sha256(network.state_dict()), misclassified(network, data))
         save_tensors(network.state_dict(), weights)
         seconds = round(time.perf_counter() - started, 1)

@@ -9,6 +9,8 @@ from bgd.methods.base import Sample
 from bgd.patch import Patch
 from experiments.records.schema import Accumulated, finite
 
+PART = 1 << 18  # parameters that are compared together: what is made of them stays in the cache
+
 
 class Accumulation:
     """The corrections so far of a network that keeps them.
@@ -44,9 +46,16 @@ class Accumulation:
     def state(self, sample: Sample) -> Accumulated:
         """Return how far the network is from N0 after the turn of `sample`, which is not among the earlier ones."""
         earlier = [other for other in self._corrected if other.index != sample.index]
-        drift = torch.linalg.vector_norm(self._network.flat - self._origin, dtype=torch.float64)
+        drift = _distance(self._network.flat, self._origin)
         right = int(right_of(self._network, earlier).sum())
-        return Accumulated(len(earlier), right, self._union, finite(float(drift)))
+        return Accumulated(len(earlier), right, self._union, finite(drift))
+
+
+def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Return the L2 norm of the difference of two vectors, in float64; no difference of all of them is made."""
+    pairs = zip(torch.split(one, PART), torch.split(other, PART), strict=True)
+    norms = [torch.linalg.vector_norm(x - y, dtype=torch.float64) for x, y in pairs]
+    return float(torch.linalg.vector_norm(torch.stack(norms)))
 
 
 @torch.no_grad()

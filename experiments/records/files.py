@@ -5,6 +5,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -38,7 +39,8 @@ def write(path: Path, content: bytes | memoryview) -> None:
     Raises:
         RecordError: It cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.writing")  # other processes may write the same file
+    # Other processes may write the same file, on a shared disk those of other machines.
+    partial = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.writing")
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -72,7 +74,7 @@ def locked(path: Path, wait: bool) -> Iterator[None]:
     """
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _taken(path, wait)
+        lock = taken(path, wait)
     try:
         yield
     finally:
@@ -80,8 +82,8 @@ def locked(path: Path, wait: bool) -> Iterator[None]:
         os.close(lock)
 
 
-def _taken(path: Path, wait: bool) -> int:
-    """Return the descriptor of a locked file that is still the one at `path`."""
+def taken(path: Path, wait: bool) -> int:
+    """Return the descriptor of a locked file that is still the one at `path`; see `locked`."""
     while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:

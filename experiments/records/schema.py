@@ -32,6 +32,8 @@ class Figures:
         released_before: Sum over batches of 64 of the mean loss, divided by |D|: the released code's loss
             before a correction.
         released_after: Mean loss of the last batch, divided by |D|: the released code's loss after one.
+        train_loss_error, train_accuracy_error: Standard errors, where those two are estimated from a part of D
+            (`protocol.stratified`); None, and no key, where they are over all of it.
 
     Committed records of a sweep leave out `released_before`: it is None even where `train_loss` is finite.
     """
@@ -42,6 +44,8 @@ class Figures:
     test_accuracy: float
     released_before: float | None
     released_after: float | None
+    train_loss_error: float | None = None
+    train_accuracy_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,7 @@ class Row:
     survival: dict[str, float | None] | None = None
 
 
+ERRORS = ("train_loss_error", "train_accuracy_error")
 PATCH_LIMIT = 1000  # values; larger patches are not kept in a row
 
 NON_RELOADING = "non_reloading"  # the setting whose samples depend on those before them
@@ -234,6 +239,7 @@ class Header:
         baseline: Of N0 too.
         samples: How many samples the run has.
         train_images, test_images: How many images the figures are over.
+        train_part: How many of D rows estimate those over D from; None, and no key, for all.
         provenance: Versions, device, threads, the code's revision: what may matter to a reader but is no part of
             the identity.
         summary: Written at the end: `retained`, the share of the samples that the last network gets right
@@ -251,6 +257,7 @@ class Header:
     provenance: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
+    train_part: int | None = None
 
 
 @dataclass(frozen=True)
@@ -355,13 +362,15 @@ def compact(value: Any) -> str:
 def plain(value: Header | Row | Measurement) -> dict[str, Any]:
     """Return a header, row or measurement as a JSON object, its numbers with the digits that records keep.
 
-    A row without `generality` or `survival` has no such key, so that one from before is written as it was read.
+    What is not measured in every run has no key where it is None, so that a record from before is written as it was
+    read.
     """
     found: dict[str, Any] = _rounded(value)
-    if isinstance(value, Row):
-        for key in ("generality", "survival"):
-            if found[key] is None:
-                del found[key]
+    places = ((found, ("generality", "survival", "train_part")), (found.get("figures", {}), ERRORS))
+    for place, keys in places if not isinstance(value, Measurement) else ():
+        for key in keys:
+            if place.get(key, 0) is None:
+                del place[key]
     return found
 
 

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from experiments.records.checks import check_header, checked
-from experiments.records.files import BusyError, locked, writable, write
+from experiments.records.claims import Claim, claim_in, claimed
+from experiments.records.files import BusyError, writable, write
 from experiments.records.schema import Header, RecordError, Run, header_in, row_in
 from experiments.records.sums import Sums, read, read_sums
 from experiments.records.writer import FAILED, HEADER, PARTIAL, ROWS, Writer, aside
 
 log = logging.getLogger(__name__)
 
-LOCK, PRESETS, PLANS = ".lock", "presets.", "plan."  # what else is beside the runs
+LOCK, SHARDS, PRESETS, PLANS = ".lock", ".shards", "presets.", "plan."  # what else is beside the runs
 Stamp = tuple[tuple[int, int, int], ...]
 
 
@@ -79,9 +80,30 @@ class Store:
         """Return how many rows the run has so far, complete or not."""
         if self.finished(run_id):
             return self.header(run_id).samples
+        rows = 0
         with contextlib.suppress(OSError):
-            return (self.root / f"{run_id}{PARTIAL}" / ROWS).read_bytes().count(b"\n")
-        return 0
+            rows = (self.root / f"{run_id}{PARTIAL}" / ROWS).read_bytes().count(b"\n")
+        parts = self.parts(run_id)
+        return rows + sum(parts.done_rows(name) for name in parts.names())
+
+    def parts(self, run_id: str) -> "Store":
+        """Return the store of a run's parts, which has them by the name of their shard (`records.shards`)."""
+        return Store(self.root / f"{run_id}{SHARDS}")
+
+    def names(self) -> list[str]:
+        """Return what is complete here, begun or being written, by name."""
+        names = (path.name for path in self.root.iterdir()) if self.root.is_dir() else ()
+        endings = (PARTIAL, LOCK)
+        known = {
+            name.removesuffix(ending) for name in names for ending in ("", *endings) if name.endswith(ending)
+        }
+        return sorted(name for name in known if "." not in name)
+
+    def claims(self, run_id: str) -> dict[str, Claim]:
+        """Read who is making a run, by the empty name, and parts of it, by theirs; of those that are gone, too."""
+        parts, found = self.parts(run_id), {"": claim_in(self.root / f"{run_id}{LOCK}")}
+        found |= {name: claim_in(parts.root / f"{name}{LOCK}") for name in parts.names()}
+        return {name: claim for name, claim in found.items() if claim}
 
     def header(self, run_id: str) -> Header:
         """Read the header of a complete run.
@@ -136,11 +158,15 @@ class Store:
         """Remove a run, complete or partial, for example one made with another N0.
 
         Raises:
-            BusyError: Another process is writing it.
+            BusyError: Another process is writing it, or a part of it.
         """
-        with self._held(run_id):
-            for folder in (self.root / run_id, self.root / f"{run_id}{PARTIAL}"):
-                shutil.rmtree(folder, ignore_errors=True)
+        parts = self.parts(run_id)
+        with contextlib.ExitStack() as held:
+            held.enter_context(self._held(run_id))
+            for name in parts.names():
+                held.enter_context(parts._held(name))
+            for ending in ("", PARTIAL, SHARDS):
+                shutil.rmtree(self.root / f"{run_id}{ending}", ignore_errors=True)
 
     def fail(self, run_id: str, spec: dict[str, Any], error: BaseException) -> Path:
         """Keep a failure with its traceback; return where.
@@ -153,6 +179,22 @@ class Store:
         content = json.dumps({"run_id": run_id, "spec": spec, "traceback": text}, indent=1) + "\n"
         write(path, content.encode())
         return path
+
+    def failed(self, run_id: str) -> bool:
+        """Return whether there is a record of a failure of the run."""
+        return (self.root / f"{run_id}{FAILED}").exists()
+
+    def failure(self, run_id: str) -> tuple[str, float]:
+        """Return the last line of a failure's traceback, and when it was; the line is empty where it cannot be read."""
+        path = self.root / f"{run_id}{FAILED}"
+        with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):
+            text = json.loads(path.read_bytes())["traceback"]
+            return str(text).strip().splitlines()[-1], path.stat().st_mtime
+        return "", 0.0
+
+    def forgive(self, run_id: str) -> None:
+        """Remove the record of a run's failure: it is about to be tried again."""
+        (self.root / f"{run_id}{FAILED}").unlink(missing_ok=True)
 
     def failures(self) -> list[Path]:
         """Return the failure records."""
@@ -178,13 +220,15 @@ class Store:
                 yield writer
             finally:
                 writer.close()
+            if (self.root / run_id).is_dir():
+                shutil.rmtree(self.root / f"{run_id}{SHARDS}", ignore_errors=True)
 
     @contextlib.contextmanager
     def _held(self, run_id: str) -> Iterator[None]:
         """Keep other processes from writing a run inside the block."""
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(locked(self.root / f"{run_id}{LOCK}", wait=False))
+                held.enter_context(claimed(self.root / f"{run_id}{LOCK}"))
             except BusyError as error:
                 raise BusyError(f"run {run_id} is being written by another process") from error
             yield
@@ -210,7 +254,7 @@ def _stamp(folder: Path) -> Stamp:
 def _is_known(name: str) -> bool:
     """Return whether a name is that of something beside the runs: a failure, a lock, a list of presets, a plan."""
     return (
-        name.endswith((FAILED, LOCK, PARTIAL, ".writing"))
+        name.endswith((FAILED, LOCK, PARTIAL, SHARDS, ".writing"))
         or ".damaged-" in name
         or name.startswith((PRESETS, PLANS))
     )

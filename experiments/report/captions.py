@@ -13,7 +13,7 @@ FULL_TRAIN_IMAGES, FULL_TEST_IMAGES = 54_000, 10_000  # the thesis' D and test s
 Sizes = tuple[int, ...]
 Draw = tuple[int, int, int]  # the columns `seed`, `replica` and `order` of `experiments.report.frames`
 _DRAW = ["seed", "replica", "order"]
-_SIZES = ["run_samples", "errors", "train_images", "test_images"]
+_SIZES = ["run_samples", "errors", "train_images", "train_part", "test_images"]
 
 
 def is_reduced(runs: pd.DataFrame) -> bool:
@@ -38,6 +38,7 @@ def describe_scale(runs: pd.DataFrame) -> str:
     described = []
     for (sizes, shared), methods in parts.items():
         text = _describe([format_count(size) for size in sizes], shared)
+        text += _error(runs[runs["method"].isin(methods)])
         names = listing([method_style(name).label for name in method_order(methods)])
         described.append(f"{names}: {text}" if len(parts) > 1 else text)
     return f"{'Reduced' if is_reduced(runs) else 'Full'} scale: {'; '.join(described)}."
@@ -57,9 +58,19 @@ def _span(values: "pd.Series[int]") -> str:
 
 def describe_sizes(sizes: Sequence[str]) -> str:
     """Say how many samples there are of how many errors, and how many training and test images."""
-    samples, errors, train_images, test_images = sizes
+    samples, errors, train_images, train_part, test_images = sizes
     count = f"all {errors}" if samples == errors else f"{samples} of {errors}"
-    return f"{count} misclassified samples, {train_images} training and {test_images} test images"
+    part = "" if train_part == train_images else f" (by a stratified {train_part} of them)"
+    return f"{count} misclassified samples, {train_images} training{part} and {test_images} test images"
+
+
+def _error(runs: pd.DataFrame) -> str:
+    """Say how exact a training loss is that is estimated from a part of D; empty where none is."""
+    errors = runs["train_loss_error"].dropna()
+    if errors.empty:
+        return ""
+    low, high = (f"{value:.2g}" for value in (errors.min(), errors.max()))
+    return f", standard error of a training loss {low if low == high else f'{low} to {high}'} nats (root mean square)"
 
 
 def _describe(sizes: Sequence[str], draws: Sequence[Draw]) -> str:

@@ -1,5 +1,6 @@
 """Runs -> frames: one row per sample, one row per run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
@@ -37,7 +38,19 @@ SAMPLE, SIDE_EFFECTS, ACCUMULATED = _columns(Row), _columns(SideEffects), _colum
 IDENTITY = ("network", "setting", "method", "seed", "order", "network_seed", "run_id")
 BASELINE = _columns(Baseline)
 BASE = tuple(f"base_{name}" for name in (*FIGURES, *BASELINE))
-RUN = ("base_id", "replica", "parameters", "errors", "run_samples", "train_images", "test_images", "retained")
+RUN = (
+    *(
+        "base_id",
+        "replica",
+        "parameters",
+        "errors",
+        "run_samples",
+        "train_images",
+        "train_part",
+        "test_images",
+    ),
+    "retained",
+)
 _REAL = {*FIGURES, *BASE, *ACCUMULATED, "l1", "l2", "linf", "search_seconds", "evaluation_seconds"}
 _REAL |= {"sample_loss_before", "sample_loss_after", "retained"}
 _TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id"}
@@ -63,8 +76,9 @@ class Frames:
             `Baseline` of N0 as `base_...`, and those of the run. What was None, because it is not finite or not
             of this setting, is NaN.
         runs: One row per run: `network`, `setting`, `method`, `seed`, `run_id`, `base_id`, `errors`,
-            `expected_errors` (a pair or None), `run_samples`, `train_images`, `test_images`, `parameters`,
-            `retained`, N0's figures.
+            `expected_errors` (a pair or None), `run_samples`, `train_images`, `train_part` (as many where figures are
+            over all of them), `test_images`, `parameters`, `retained`, N0's figures, and `train_loss_error`, the root
+            mean square of that of its rows, NaN without any.
 
     A run from a replica of N0 is another draw of the same method: its `seed` is the method's seed plus `REPLICA` times
     the number of the replica, which is in the column `replica`, 0 for N0 itself. Both have `order` (of the samples) and
@@ -110,7 +124,8 @@ def _run_values(header: Header) -> tuple[Any, ...]:
     replica = spec.get("replica", 0)
     seed = spec["seed"] + REPLICA * replica
     identity = (network, setting, method_of(spec), seed, spec.get("order", 0), network_seed)
-    scale = (header.samples, header.train_images, header.test_images)
+    part = header.train_part or header.train_images
+    scale = (header.samples, header.train_images, part, header.test_images)
     retained = header.summary.get("retained")
     about = (str(base.get("id", "")), replica, base["parameters"], base["errors"], *scale, retained)
     return (*identity, header.run_id, *about, *_of_figures(header.figures), *_of_baseline(header.baseline))
@@ -195,9 +210,16 @@ def build_frames(runs: Sequence[Run], axes: Sequence[str] = ()) -> Frames:
     samples = _typed(of_samples, (*known, *SAMPLE, *FIGURES, *SIDE_EFFECTS, *ACCUMULATED), axes)
     headers = _typed([(*each, *more) for each, more in zip(of_runs, options, strict=True)], known, axes)
     expected = [run.header.base.get("expected_errors") for run in runs]
+    headers["train_loss_error"] = pd.Series([_loss_error(run) for run in runs], dtype="float64")
     headers["expected_errors"] = pd.Series([tuple(pair) if pair else None for pair in expected], dtype=object)
     order = ["network", "setting", "method", "network_seed", "order", *axes, "seed"]
     return Frames(_ordered(samples, [*order, "position"]), _ordered(headers, order))
+
+
+def _loss_error(run: Run) -> float:
+    """Return the root mean square of the standard errors of the training losses of a run; NaN where none has one."""
+    errors = [row.figures.train_loss_error for row in run.rows if row.figures.train_loss_error is not None]
+    return math.sqrt(math.fsum(error**2 for error in errors) / len(errors)) if errors else math.nan
 
 
 def _ordered(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:

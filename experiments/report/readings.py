@@ -14,9 +14,13 @@ from experiments.report.render import summary_values
 from experiments.report.sheet import Block
 from experiments.report.style import method_order, method_style, network_label, setting_label
 
-PRIOR, RATE = "method.prior.class", "scale.recipe.learning_rate"
-KEYS = ["network", "setting", "errors", PRIOR, "method"]
-NOT_THE_PRIOR = "UniformPrior"
+RATE = "scale.recipe.learning_rate"
+READ = {  # options that a reading is of, and the value that says nothing about one
+    "method.prior.class": "",
+    "method.stop": "when_right",
+    "method.replace": "swap",
+}
+KEYS = ["network", "setting", "errors", *READ, "method"]
 SHOWN = ("POC", "POPA", "dTL", "dTA", "untouched_dTA", "final_test_accuracy", "final_untouched_accuracy")
 
 
@@ -27,14 +31,15 @@ class Readings(Study):
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table."""
-        frames, told = corrections_of(runs, (PRIOR, RATE)), words("readings")
+        frames, told = corrections_of(runs, (*READ, RATE)), words("readings")
         lines, records = [], []
         order = method_order(frames.runs["method"])
-        parts = frames.samples.assign(**{PRIOR: frames.samples[PRIOR].fillna("")}).groupby(KEYS)
-        groups: dict[Any, pd.DataFrame] = dict(iter(parts))
-        for key in sorted(groups, key=lambda key: (*key[:4], order.index(key[4]))):
-            samples, (network, setting, errors, prior, method) = groups[key], key
-            label = method_style(method).label + (f", {told['random']}" if prior == NOT_THE_PRIOR else "")
+        groups: dict[Any, pd.DataFrame] = dict(iter(frames.samples.fillna(READ).groupby(KEYS)))
+        for key in sorted(groups, key=lambda key: (*key[:-1], order.index(key[-1]))):
+            samples, (network, setting, errors, *read, method) = groups[key], key
+            label = ", ".join(
+                [method_style(method).label, *(told["read"][one] for one in read if one in told["read"])]
+            )
             cells = {
                 name: measure(samples, METRICS[name])
                 for name in SHOWN

@@ -191,7 +191,7 @@ def _scale(run: Run) -> tuple[object, ...]:
     """Say how large a run is; another base network has other samples, and all of them are all of them."""
     header = run.header
     every = header.samples == header.base["errors"]
-    return "all" if every else header.samples, header.train_images, header.test_images
+    return "all" if every else header.samples, header.train_images, header.train_part, header.test_images
 
 
 def _groups(frames: Frames) -> Iterator[tuple[Key, Frames]]:

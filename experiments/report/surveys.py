@@ -71,7 +71,9 @@ def scale(network: str, run: Run | None) -> str:
         return f"{label}: missing, no run of it is among the records."
     header, base = run.header, run.header.base
     parameters = format_count(int(base["parameters"]))
-    sizes = map(format_count, (header.samples, base["errors"], header.train_images, header.test_images))
+    part = header.train_part or header.train_images
+    counts = (header.samples, base["errors"], header.train_images, part, header.test_images)
+    sizes = map(format_count, counts)
     size = "reduced scale" if is_reduced(facts(run)) else "full scale"
     return f"{label}, {parameters} parameters, {size}: {describe_sizes(list(sizes))}."
 

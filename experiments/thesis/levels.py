@@ -17,6 +17,11 @@ def knowledge(folder: Path = METHODS) -> Knowledge:
     return tuple((path.stem, str(content.get("knows"))) for path, content in _contents(folder))
 
 
+def remembering(folder: Path = METHODS) -> tuple[str, ...]:
+    """Return the names of the methods that look at the samples corrected before."""
+    return tuple(path.stem for path, content in _contents(folder) if content.get("remembers"))
+
+
 def check_methods(folder: Path = METHODS) -> None:
     """Check what each method's yaml says of itself.
 

@@ -45,8 +45,8 @@ def publish_first(records: Records, output: Path, source: str) -> list[str]:
     parts = [part for part in PAPER if part in CHAPTER_4]
     said = tuple(part for part in REPORT.parts if part in ON_CHAPTER_4)
     names = {*names_of(parts), *names_of(said), SOURCE, FRAGMENT}
-    documents = (document.of(names) for document in REPORT.documents)
-    report = Report(said, tuple(document for document in documents if document.chapters))
+    own, *others = (document.of(names) for document in REPORT.documents)
+    report = Report(said, (own, *(other for other in others if other.chapters)))
     written = build(records, parts, folder, source)
     return _counted([*written, *assemble(records, parts, report, folder)])
 

@@ -12,6 +12,7 @@ from experiments.config.groups import methods_in
 from experiments.records.schema import NON_RELOADING
 from experiments.records.strict import build_as, read_yaml
 from experiments.report.ablations import Ablations, Variant
+from experiments.report.fair import Fair, Goal
 from experiments.report.figures import FigureSpec
 from experiments.report.frames import DRAWS, KEPT
 from experiments.report.frontier import Aims, Frontier
@@ -33,7 +34,7 @@ from experiments.report.survival import Survival
 from experiments.report.tables import TableSpec
 from experiments.report.variance import Variance
 from experiments.report.variation import BaseNetworks, Orders
-from experiments.thesis.levels import knowledge
+from experiments.thesis.levels import knowledge, remembering
 
 REFERENCE = Path(__file__).resolve().parent / "reference" / "tables.csv"
 
@@ -57,6 +58,7 @@ class Chapter:
     Attributes:
         tables, figures: Of the thesis.
         aims, aims_deployed, aims_in_a_row: Of one correction, of one that is asked to survive deployment, of many.
+        goals: Of methods that are compared fairly.
         names_frontier, names_in_a_row, methods_named: What figures show, and how it is called there.
     """
 
@@ -65,6 +67,7 @@ class Chapter:
     aims: tuple[Aim, ...]
     aims_deployed: tuple[Aim, ...]
     aims_in_a_row: tuple[Aim, ...]
+    goals: tuple[Goal, ...]
     names_frontier: tuple[tuple[str, str], ...]
     names_in_a_row: tuple[tuple[str, str], ...]
     methods_named: tuple[str, ...]
@@ -82,6 +85,11 @@ IN_A_ROW_METHODS = [
     for name in spec.methods
     if not name.endswith(KEPT)
 ]
+
+FAIR = (
+    *("fair_rehearsal", "fair_row_few", "fair_row_kfac", "fair_row_kl", "fair_row_ewc"),
+    *("fair_kfac", "fair_rank_one", "fair_least_harm", "fair_generality"),
+)
 
 MAIN = "every_method"  # the preset whose runs the overview is of
 
@@ -107,13 +115,20 @@ STUDIES: tuple[Part, ...] = (
     Survival(THESIS, methods=FRONTIER_METHODS, aims=CHAPTER.aims_deployed),
     Generality(THESIS, methods=FRONTIER_METHODS, methods_drawn=CHAPTER.methods_named),
     InARow(THESIS, methods=ROW_METHODS, aims=CHAPTER.aims_in_a_row, names_drawn=CHAPTER.names_in_a_row),
+    Fair(THESIS, presets=FAIR, goals=CHAPTER.goals, remembering=remembering()),
     # What the thesis asks (sections 3.1 and 3.4.1) or leaves open, and does not show.
     Idealized(THESIS),
     Sensitivity(THESIS),
     FirstOrderStep(THESIS),
     Readings(
         THESIS,
-        presets=("readings_errors", "readings_momentum", "readings_momentum_alexnet", "readings_random"),
+        presets=(
+            "readings_algorithm",
+            "readings_errors",
+            "readings_momentum",
+            "readings_momentum_alexnet",
+            "readings_random",
+        ),
     ),
     Ablations(THESIS, variants=VARIANTS),
     Orders(THESIS),

@@ -124,7 +124,7 @@ def test_a_goal_asks_for_more(bgd, here, model):
     ],
 )
 def test_the_method_is_by_default_the_best_for_what_is_known(options, method):
-    from bgd.cli.asked import method_of
+    from bgd.cli.wanted import method_of
 
     words = [
         "correct",
@@ -235,6 +235,16 @@ def test_features_of_an_onnx_file_are_computed_once(bgd, monkeypatch):
     line = ["net.onnx", "wrong.npy", "--classes", "names.txt", "--keep", "keep.npz:x", "--label", "three"]
     assert bgd("correct", *line, "--method", "last_layer_lp_l1_keep").status == 0
     assert sorted(computed) == [1, 50]
+
+
+def test_a_stack_of_an_onnx_file_takes_a_fix_of_the_network_that_it_was_made_from(bgd):
+    bgd("correct", *NET, "wrong.npy", *BIAS, "-o", "one.safetensors")
+    first = ["--add", "one.safetensors", "--sample", "wrong.npy", "--label", "3", "--json"]
+    added = bgd("stack", "all.stack", "net.onnx", *first)
+    assert added.out["fixes"][0]["right"] is True
+    bgd("correct", "net.onnx", "many.npy", "--index", "1", "--label", "5", "-o", "two.safetensors")
+    second = bgd("stack", "all.stack", "net.onnx", "--add", "two.safetensors", "--overwrite", "--json")
+    assert [each["number"] for each in second.out["fixes"]] == [1, 2]
 
 
 def test_a_stack_says_which_later_fix_broke_which_earlier_one(bgd, here, model):

@@ -1,10 +1,12 @@
 """Small models in files of every format that a patch is written into."""
 
+import struct
 import warnings
 
 import numpy as np
 import onnx
 import torch
+from odd_patches import bytes_of
 from onnx import helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
@@ -51,6 +53,44 @@ def transposed_in_memory(module, path):
 
 def safetensors(module, path):
     save_file(module.state_dict(), path, {"format": "pt"})
+
+
+def gguf(module, path, others=(), version=3):
+    """As ggml writes it: keys and values, then tensors, then their numbers from a multiple of 64 on.
+
+    Of `others` each is a name, a shape, a type's number and its bytes.
+    """
+    kinds = {torch.float32: 0, torch.float16: 1, torch.float64: 28, torch.bfloat16: 30}
+    tensors = [
+        (name, tuple(tensor.shape), kinds[tensor.dtype], bytes_of(tensor))
+        for name, tensor in module.state_dict().items()
+        if tensor.ndim
+    ]
+    values = [
+        packed("general.alignment") + struct.pack("<II", 4, 64),
+        packed("general.name") + struct.pack("<I", 8) + packed("a net"),
+        packed("tokens") + struct.pack("<IIQ", 9, 8, 2) + packed("a") + packed("b"),
+        packed("scores") + struct.pack("<IIQ3f", 9, 6, 3, 1, 2, 3),
+        packed("bias") + struct.pack("<I?", 7, True),
+    ]
+    told, numbers = [], b""
+    for name, shape, kind, content in (*tensors, *others):
+        told.append(
+            packed(name)
+            + struct.pack(f"<I{len(shape)}Q", len(shape), *shape[::-1])
+            + struct.pack("<IQ", kind, len(numbers))
+        )
+        numbers += aligned(content)
+    head = b"GGUF" + struct.pack("<IQQ", version, len(told), len(values))
+    path.write_bytes(aligned(head + b"".join(values + told)) + numbers)
+
+
+def packed(text):
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def aligned(content):
+    return content + b"\0" * (-len(content) % 64)
 
 
 def script(module, path):
@@ -149,7 +189,7 @@ def exported_onnx(module, path, dynamo):
 
 
 IN_PLACE = [  # every other byte stays, so a patch taken back gives the same file
-    state_dict, checkpoint, transposed_in_memory, safetensors, script,
+    state_dict, checkpoint, transposed_in_memory, safetensors, gguf, script,
     onnx_raw, onnx_typed, onnx_constants, onnx_unordered,
 ]  # fmt: skip
 ANEW = [legacy, onnx_external]

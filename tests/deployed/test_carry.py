@@ -6,9 +6,10 @@ import warnings
 
 import numpy as np
 import onnx
+import onnx.inliner
 import pytest
 import torch
-from model_files import graph, network, onnx_raw, patch_of, safetensors, script, state_dict
+from model_files import gguf, graph, network, onnx_raw, patch_of, safetensors, script, state_dict
 from onnx import helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
@@ -233,6 +234,49 @@ def sparse_onnx(path):
     onnx.save(model, path)
 
 
+def sparse_constant(path):
+    sparse_onnx(path)
+    model = onnx.load(path)
+    place = model.graph.sparse_initializer.pop()
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["3.weight"], sparse_value=place))
+    onnx.save(model, path)
+
+
+def packed_in_fours(path):
+    kept = helper.make_tensor("3.weight", onnx.TensorProto.INT4, (3, 8), np.ones(24, np.int8))
+    quantised_onnx(path)
+    model = onnx.load(path)
+    model.graph.initializer[0].CopyFrom(kept)
+    onnx.save(model, path)
+
+
+def quantised_constant(path):
+    quantised_onnx(path)
+    model = onnx.load(path)
+    weight = model.graph.initializer[0]
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["3.weight"], value=weight))
+    del model.graph.initializer[0]
+    onnx.save(model, path)
+
+
+def function(path):
+    """The last layer as a function of the model, its weight a constant in there."""
+    model = graph(network(), constants=True)
+    weight, bias, gemm = (
+        next(node for node in model.graph.node if node.output[0] == name)
+        for name in ("3.weight", "3.bias", "y")
+    )
+    plain = helper.make_opsetid("", 17)
+    body = helper.make_function("own", "Head", ["f"], ["y"], [weight, bias, gemm], [plain])
+    for node in (weight, bias, gemm):
+        model.graph.node.remove(node)
+    model.graph.node.append(helper.make_node("Head", ["f"], ["y"], domain="own"))
+    model.functions.append(body)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
 def frozen(path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -245,6 +289,29 @@ def whole_module(path):
 
 def whole_numbers(path):
     save_file({"counts": torch.arange(4)}, path)
+
+
+def quantised_gguf(path):
+    """The head in float32, the rest in blocks of 32 numbers of 8 bits and a scale."""
+    head = nn.ParameterDict({"cls": nn.Parameter(torch.ones(2))})
+    gguf(head, path, [("3.weight", (3, 32), 8, bytes(3 * 34)), ("ids", (4,), 26, bytes(16))])
+
+
+def whole_gguf(path):
+    gguf(nn.Module(), path, [("ids", (4,), 26, bytes(16))])
+
+
+def other_gguf(path):
+    gguf(network(), path, version=4)
+
+
+def twice_gguf(path):
+    gguf(network(), path, [("3.bias", (1,), 0, bytes(4))])
+
+
+def short_gguf(path):
+    gguf(network(), path)
+    path.write_bytes(path.read_bytes()[:-64])
 
 
 def begins(content):
@@ -273,10 +340,19 @@ REFUSED = [
     (quantised_onnx, "3.weight is quantised"),
     (blocks_of_four_bits, "3.weight is quantised"),
     (sparse_onnx, "3.weight is sparse: write the model with dense initializers"),
+    (sparse_constant, "3.weight is sparse: write the model with dense initializers"),
+    (packed_in_fours, "3.weight is quantised"),
+    (quantised_constant, "3.weight is quantised"),
+    (function, "Head/3.weight is inside a function of the model, which may be called in several places: write the"),
     (frozen, "frozen TorchScript module, whose weights are constants of its code: write the patch into the file of"),
     (whole_module, "it holds more than tensors: save the model's state_dict() alone"),
     (whole_numbers, "has no weights that a patch could change: it holds no floating-point tensor"),
-    (begins(b"GGUF\3\0\0\0"), "is GGUF, whose weights are packed in blocks: correct the float model"),
+    (begins(b"GGUF\3\0\0\0"), "cannot be read as GGUF: its header ends behind the file"),
+    (quantised_gguf, "3.weight is quantised: correct the float model"),
+    (whole_gguf, "has no weights that a patch could change"),
+    (other_gguf, "cannot be read as GGUF: its version is 4, and 2 and 3 are known"),
+    (twice_gguf, "cannot be read as GGUF: two of its tensors have one name"),
+    (short_gguf, "cannot be read as GGUF: the numbers of 3.bias end behind the file"),
     (begins(b"\x20\0\0\0ORTM"), "is in ONNX Runtime's own format: write into the .onnx file"),
     (begins(b"\x1c\0\0\0TFL3"), "is TensorFlow Lite, whose weights are packed"),
     (begins(b"\x89HDF\r\n"), "is HDF5: save the weights as one of"),
@@ -299,6 +375,13 @@ def test_what_cannot_be_carried_is_refused_in_a_sentence(write, message, tmp_pat
     if isinstance(error.value, PatchError):
         verdict = verify_file(patch_of(network(), WEIGHT), tmp_path / "m")
         assert (verdict.state, bool(verdict.reason)) == ("neither", True)
+
+
+def test_a_model_without_its_functions_takes_the_patch(tmp_path):
+    function(tmp_path / "m")
+    onnx.save(onnx.inliner.inline_local_functions(onnx.load(tmp_path / "m")), tmp_path / "plain")
+    found = apply_to_file(patch_of(network(), WEIGHT), tmp_path / "plain", tmp_path / "out")
+    assert found.patch.parts()[0].new.tolist() == [2.5, -1.0]
 
 
 def test_what_is_no_file_is_refused(tmp_path):

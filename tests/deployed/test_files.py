@@ -14,6 +14,7 @@ from model_files import (
     IN_PLACE,
     checkpoint,
     exported,
+    gguf,
     legacy,
     network,
     onnx_external,
@@ -75,6 +76,17 @@ def test_in_place_every_other_byte_stays(write, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"source", "patched", "back"}
 
 
+def test_the_head_of_a_quantised_gguf_file_is_written(tmp_path):
+    """Blocks of 34 bytes lie around it, and stay."""
+    blocks = bytes(range(34)) * 3
+    head = torch.nn.ParameterDict({"cls": torch.nn.Parameter(torch.arange(6.0).view(2, 3))})
+    gguf(head, tmp_path / "m", [("blk.0", (3, 32), 8, blocks)])
+    apply_to_file(patch_of(head, {"cls": {4: 9.0}}), tmp_path / "m", tmp_path / "out")
+    assert open_tensors(tmp_path / "out").tensor("cls").tolist() == [[0, 1, 2], [3, 9, 5]]
+    assert blocks in (tmp_path / "out").read_bytes()
+    assert open_tensors(tmp_path / "out").kind == "GGUF"
+
+
 @pytest.mark.parametrize("write", ANEW)
 def test_a_file_written_anew_holds_the_same_tensors(write, tmp_path):
     roundtrip(network(), write, tmp_path)
@@ -87,7 +99,7 @@ def test_a_program_of_torch_export(tmp_path):
     assert back.read_bytes() == source.read_bytes()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
 def test_any_patch_of_any_type_comes_back(seed, kind, tmp_path):
     stream = rng.stream(seed, "formats", str(kind))
@@ -97,9 +109,9 @@ def test_any_patch_of_any_type_comes_back(seed, kind, tmp_path):
             places = stream.choice(tensor.numel(), stream.integers(1, tensor.numel() + 1), replace=False)
             changes[name] = {int(at): float(stream.standard_normal()) for at in places}
     writers = (
-        [safetensors, state_dict, onnx_raw, onnx_typed]
+        [safetensors, state_dict, gguf, onnx_raw, onnx_typed]
         if kind != torch.bfloat16
-        else [safetensors, state_dict]
+        else [safetensors, state_dict, gguf]
     )
     write = writers[seed % len(writers)]
     source, _, back = roundtrip(module, write, tmp_path, changes)

@@ -5,6 +5,7 @@ import warnings
 import onnx_networks
 import pytest
 import torch
+from model_files import gguf
 from onnx_networks import inputs, network_file, torch_network
 from safetensors.torch import save_file
 from torch import nn
@@ -32,6 +33,7 @@ def files(tmp_path):
     network, x = torch_network(), inputs()
     torch.save(network.state_dict(), tmp_path / "state")
     save_file(network.state_dict(), tmp_path / "safe")
+    gguf(network, tmp_path / "ggml")
     torch.export.save(torch.export.export(network, (x,), dynamic_shapes=ROWS), tmp_path / "program.pt2")
     torch.jit.trace(network, x).save(tmp_path / "script")
     (tmp_path / "program.pt2").rename(tmp_path / "program")
@@ -75,6 +77,7 @@ def test_what_a_file_of_weights_has_not_or_in_another_type_is_said(tmp_path):
 KINDS = {
     "state": "state dict",
     "safe": "safetensors",
+    "ggml": "GGUF",
     "program": "torch.export",
     "script": "TorchScript",
     "graph": "ONNX",
@@ -87,7 +90,7 @@ def test_a_file_is_told_by_its_content_and_run(files):
     x, network = inputs(), torch_network()
     for model in (
         load(FACTORY),
-        *(load(FACTORY, files / name) for name in ("state", "safe")),
+        *(load(FACTORY, files / name) for name in ("state", "safe", "ggml")),
         *(load(files / name) for name in ("program", "script", "graph")),
     ):
         with torch.no_grad():

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import onnx
+import onnx.inliner
 import pytest
 import torch
 from odd_networks import odd_network
@@ -523,6 +524,33 @@ def test_files_that_hold_no_network_are_refused(tmp_path):
     written(path, [node("Relu", ("x",), "scores")], {}, outputs=[("scores", ("n", INPUTS))])
     with pytest.raises(NetworkError, match="no MatMul or Gemm leads to 'scores'; its operators are Relu"):
         OnnxModel.open(path)
+
+
+def test_a_head_inside_a_function_is_refused_until_it_is_inlined(tmp_path):
+    made, tensors = hidden()
+    last, more = head("Gemm")
+    path = written(
+        tmp_path / "n.onnx", [*made, *last, node("Identity", ("z",), "scores")], {**tensors, **more}
+    )
+    plain = OnnxModel.open(path).inputs(inputs())
+    model = onnx.load(path)
+    opset = [helper.make_opsetid("", model.opset_import[0].version), helper.make_opsetid("own", 1)]
+    (gemm,) = last
+    inner = helper.make_function("own", "Product", [*gemm.input], ["z"], [gemm], opset[:1])
+    call = helper.make_node("Product", gemm.input, ["z"], domain="own")
+    outer = helper.make_function("own", "Head", [*gemm.input], ["z"], [call], opset)
+    model.functions.extend([inner, outer])
+    at = next(at for at, each in enumerate(model.graph.node) if each.output == gemm.output)
+    model.graph.node[at].CopyFrom(helper.make_node("Head", gemm.input, ["z"], domain="own"))
+    model.opset_import.append(opset[1])
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    with pytest.raises(
+        NetworkError, match=r"come from Head 'z', a function of the model: .*inline_local_func"
+    ):
+        OnnxModel.open(path)
+    onnx.save(onnx.inliner.inline_local_functions(model), path)
+    assert torch.equal(OnnxModel.open(path).inputs(inputs()), plain)
 
 
 def test_a_weight_that_a_branch_reads_too_is_refused(tmp_path):

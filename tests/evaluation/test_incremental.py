@@ -11,9 +11,9 @@ from oracles import differ, flat, mean_loss
 from torch import nn
 
 from bgd.evaluation import Evaluation, FullEvaluator, IncrementalEvaluator, activations, flow, sweep
-from bgd.evaluation.flow import channels_last
 from bgd.evaluation.low_rank import factors_of
 from bgd.evaluation.shelf import Shelf
+from bgd.layers import channels_last
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch, PatchError
 

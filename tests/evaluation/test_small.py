@@ -119,7 +119,6 @@ def test_rounding_does_not_pile_up():
 @pytest.mark.parametrize("background", [True, False])
 def test_products_with_the_images(background, monkeypatch):
     """Over the pixels that differ from the background, and over all where most do."""
-    monkeypatch.setattr(inputs, "PATIENCE", 1)
     monkeypatch.setattr(inputs, "AT_ONCE", 7)
     generator = torch.Generator().manual_seed(0)
     values = torch.rand(40, 30, generator=generator) - 0.4
@@ -128,8 +127,30 @@ def test_products_with_the_images(background, monkeypatch):
     weight = torch.randn(5, 30, generator=generator)
     kept = inputs.Inputs(values)
     wanted = weight.double() @ values.double().t()
-    torch.testing.assert_close(kept.product(weight).double(), wanted, rtol=1e-5, atol=1e-5)
-    assert (kept._others is not None) == background
+    by_input = inputs.Inputs(values.t().contiguous().t())
+    for product in (kept.product, kept.one_of_many, by_input.product, by_input.one_of_many):
+        torch.testing.assert_close(product(weight).double(), wanted, rtol=1e-5, atol=1e-5)
+    assert (kept._split[1] is not None) == background
+
+
+def test_an_evaluation_does_not_depend_on_those_before_it(monkeypatch):
+    """Nor on how many there were: a run's rows are the same in whatever process they are made."""
+    monkeypatch.setattr(inputs, "SPARSE", 1.0)
+    network = make("mlp", dtype=torch.float32)
+    patches = [random_patch(network, seed, kind) for seed, kind in enumerate(["everything", "weights"] * 4)]
+    fast, _ = pair(network)
+    for patch in (*patches, *patches):
+        assert torch.equal(fast.after(patch).losses, pair(network)[0].after(patch).losses)
+    assert fast._inputs._split[1] is not None, "products leave out the background, or this test shows nothing"
+
+
+def test_columns_are_copied_unless_they_lie_in_memory_as_such():
+    values = torch.rand(6, 9)
+    for given, shared in ((values, False), (values.t().contiguous().t(), True)):
+        kept = inputs.Inputs(given)
+        kept.require(np.array([7, 2, -1]))
+        assert (kept.columns[[2, 7]] == values.t()[[2, 7]].numpy()).all()
+        assert (kept.columns.ctypes.data == given.data_ptr()) == shared
 
 
 @pytest.mark.parametrize("name", OTHERS)

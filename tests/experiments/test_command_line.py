@@ -57,7 +57,7 @@ REFUSED = {
     "+foo=1": "foo: there is no such key; ",
     "++foo=1": "foo: there is no such key; ",
     "foo=1": "foo: there is no such key; ",
-    "+profile.foo=1": "profile.foo: there is no such key; valid: alexnet, dataset",
+    "+profile.foo=1": "profile.foo: there is no such key; valid: alexnet, alexnet_full, dataset",
     "+method.foo=1": "method.foo: unknown key; ",
     "+seed=1": "+seed=1: there is a key seed, write it without +",
     "netwrok=mlp": "netwrok: there is no such key; did you mean 'network'?",
@@ -114,6 +114,7 @@ REFUSED = {
     "network.hidden1=1000000000000000000": "network: cannot be built (",
     "data_dir=": "data_dir='': must name a folder",
     "data_dir=null": "data_dir=None: must be text",
+    "bases_from=nowhere": "bases_from='nowhere': there is no such folder; leave it out",
     # contradictions
     "variant=no_pruning method.prune=true": "method.prune=True: contradicts variant=no_pruning, which sets False",
     "variant=random_prior method.prior._target_=bgd.methods.bgd.prior.GradientPrior": "contradicts variant=random_",

@@ -10,7 +10,7 @@ from hydra import initialize_config_dir
 from bgd.errors import ConfigError
 from bgd.methods.bgd import search
 from experiments.config import spec as spec_module
-from experiments.config.build import build
+from experiments.config.build import YOUNGER, build
 from experiments.config.overrides import CONF, jobs_of
 from experiments.config.presets import _choices, _Composer, presets, specs
 from experiments.jobs.costs import kind_of, samples_in
@@ -35,12 +35,24 @@ def test_the_identity_changes_with_what_can_change_a_number_and_with_nothing_els
         "network=alexnet", "method=bgd_i", "setting=non_reloading", "seed=1", "method.iterations=21",
         "method.update.form=full_norm", "scale.samples=5", "scale.train_images=99", "scale.recipe.epochs=3",
         "scale.recipe.seed=1", "order=1", "probe=gradient_ranks", "variant=no_pruning",
-        "network.hidden1=13", "profile.dataset=mnist",
+        "network.hidden1=13", "profile.dataset=mnist", "method.stop=never", "method.replace=printed",
     )  # fmt: skip
     found = {spec_of(override).run_id for override in other}
     assert len(found | {base.run_id}) == len(other) + 1
     assert spec_of("scale.recipe.seed=1").base_id != base.base_id
     assert spec_of("seed=1").base_id == spec_of("method=top_k").base_id == base.base_id
+
+
+def test_an_option_younger_than_records_is_in_an_identity_where_it_is_used(spec_of):
+    assert not {"stop", "replace"} & set(spec_of().identity["method"])
+    inner = spec_of("method=bgd_ii_smallest", "method.inner.stop=never").identity["method"]["inner"]
+    assert inner["stop"] == "never"
+    assert "replace" not in inner
+
+
+def test_a_younger_option_is_left_out_at_the_value_that_its_class_has_by_itself():
+    for name, options in YOUNGER.items():
+        assert options.items() <= vars({"SubsetSearch": search.SubsetSearch}[name]()).items()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from oracles import evaluate
 from bgd.curvature.gradient import mean_gradient
 from experiments.jobs import workbench
 from experiments.jobs.workbench import Place, Workbench, Workbenches
+from experiments.records.schema import header_from, plain, row_from
 
 
 @pytest.fixture
@@ -37,6 +38,32 @@ def test_figures_are_over_the_images_that_the_scale_says(place, spec_of):
     for part, found in (("train", header.figures.train_loss), ("test", header.figures.test_loss)):
         images, labels = getattr(bench.data, part).first({"train": 30, "test": 20}[part]).tensors()
         assert found == pytest.approx(evaluate(bench.base.network, images, labels)[0], rel=1e-5)
+
+
+def test_a_run_over_a_part_of_d_has_n0s_figures_over_all_of_it_and_rows_with_an_error(place, spec_of):
+    whole, part = (
+        spec_of(f"scale.train_part={count}", "scale.train_images=800") for count in ("null", "250")
+    )
+    assert spec_of("scale.train_part=800", "scale.train_images=800").run_id == whole.run_id != part.run_id
+    workbenches = Workbenches(place)
+    of_whole, of_part = (
+        (bench.header(spec), next(iter(bench.stage(spec).rows())), bench._gradient)
+        for spec in (whole, part)
+        for bench in [workbenches.bench(spec)]
+    )
+    assert of_part[0].figures == of_whole[0].figures
+    assert (of_part[0].train_images, of_part[0].train_part, of_whole[0].train_part) == (800, 250, None)
+    assert torch.equal(of_part[2], of_whole[2]), "the mean gradient is over all of D"
+    known, estimated = of_whole[1], of_part[1]
+    assert estimated.patch == known.patch
+    assert estimated.side_effects == known.side_effects
+    error = estimated.figures.train_loss_error
+    assert abs(estimated.figures.train_loss - known.figures.train_loss) < 5 * error
+    assert known.figures.train_loss_error is None
+    assert "train_loss_error" not in plain(known)["figures"]
+    assert row_from(plain(estimated)).figures.train_loss_error == pytest.approx(error)
+    assert header_from(plain(of_part[0])).train_part == 250
+    assert "train_part" not in plain(of_whole[0])
 
 
 @pytest.mark.parametrize(("wanted", "samples"), [("2", 2), ("null", None)])

@@ -102,9 +102,10 @@ def margins():
         found.append(float((logits[0, int(sample.label)] - others.max()).abs() / logits.abs().max()))
         return look(kind, logits, sample)
 
-    def comparing(self, other):
-        found.append(abs(other.loss - self.answer.loss) / max(other.loss, self.answer.loss))
-        return is_lower(self, other)
+    def comparing(self, one, other):
+        losses = one.answer.loss, other.answer.loss
+        found.append(abs(losses[0] - losses[1]) / max(losses))
+        return is_lower(self, one, other)
 
     with (
         mock.patch.object(Answer, "of", classmethod(looking)),

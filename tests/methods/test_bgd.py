@@ -546,6 +546,8 @@ def test_outputs_that_are_not_finite_are_never_right(trained, samples):
         {"expansion": -1},
         {"replace_probability": 1.2},
         {"probability_update": "none"},
+        {"stop": "wrong"},
+        {"replace": "expand"},
     ],
 )
 def test_options_out_of_range_are_named(bad):

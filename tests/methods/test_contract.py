@@ -14,7 +14,7 @@ from bgd.errors import ConfigError
 from bgd.flat import FlatNetwork
 from bgd.goals import Goal
 from bgd.methods.base import Correction, Problem
-from experiments.config.build import build
+from experiments.config.build import ABOUT, REMEMBERS, build
 from experiments.mnist import training
 from experiments.protocol.samples import samples_of
 from experiments.run import CONF
@@ -139,9 +139,28 @@ def test_every_key_of_the_yaml_is_an_option_and_every_option_a_key(name, spec_of
     assert {field.name for field in dataclasses.fields(method)} == set(config) - {
         "name",
         "_target_",
-        "knows",
-        "groups",
+        *ABOUT,
     }
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_looks_at_earlier_samples_only_if_its_yaml_says_so(
+    name, problem, samples, small_method, spec_of
+):
+    """One that is handed earlier samples and does not say so gives the same correction without them."""
+    (config, knows), remembers = small_method(name), spec_of(f"method={name}").method.get(REMEMBERS)
+    method, stream = build(config, "method"), lambda: rng.stream(0, "method", samples[1].index)
+    problem.knowledge = problem.knowledge.restricted(knows)
+    assert remembers in (None, "samples")
+    assert remembers is None or hasattr(method, "carry_after")
+    if remembers or not hasattr(method, "carry_after"):
+        return
+    found = []
+    for carry in (None, (samples[0],)):
+        problem.carry = carry
+        patch = problem.correct(method, samples[1], stream()).patch
+        found.append(None if patch is None else (patch.indices.tolist(), patch.new.tolist()))
+    assert found[0] == found[1]
 
 
 def test_there_are_the_methods_of_the_thesis():

@@ -160,6 +160,10 @@ OPTIONS = [
     {"prior": UniformPrior()},
     {"prior": LayerNormalisedPrior(), "replace_probability": 0.0, "expansion": 1},
     {"update": FirstOrder(1e38), "iterations": 3},
+    {"stop": "never", "iterations": 4},
+    {"replace": "printed", "update": FirstOrder(0.05), "iterations": 4},
+    {"replace": "printed", "stop": "never", "subset_size": 1, "replace_probability": 0.8, "iterations": 4},
+    {"replace": "printed", "update": SecondOrder("subset_norm"), "iterations": 3},
 ]
 
 

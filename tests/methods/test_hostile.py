@@ -24,9 +24,11 @@ from bgd.methods.idealized import IdealizedSelector
 from bgd.methods.least_harm import search
 from bgd.methods.least_harm.row import LeastHarmInARow
 from bgd.methods.least_harm.search import LeastHarm
+from bgd.methods.least_harm.settle import Objective
 from bgd.methods.least_harm.tail import Tail
 from bgd.methods.least_harm.target import Target
 from bgd.methods.lora import LoRA
+from bgd.methods.rehearsal import Rehearsal
 from bgd.methods.top_k import TopK
 from bgd.parameters import ParameterSpace
 from experiments.config.build import build
@@ -208,6 +210,7 @@ def count_looks(watched, calls):
         return found
 
     watched.setattr(Tail, "inputs", uncounted)
+    counting(Objective, "__call__", lambda *_: 1)
     counting(Glimpse, "of", lambda edits: edits.count)
     counting(Target, "rise", lambda *_: 1)
     counting(Target, "softened", lambda *_: 1)
@@ -243,7 +246,7 @@ def test_passes_of_every_method_are_counted(name, trained, tiny, samples, small_
             elif isinstance(method, IdealizedSelector):
                 method.retrain.correct(again, sample, rng.stream(0, "method", sample.index))
                 calls.extend([1] * again.space.size * (correction.patch is not None))
-            elif isinstance(method, LeastHarm | LeastHarmInARow | HardThreshold):
+            elif isinstance(method, LeastHarm | LeastHarmInARow | HardThreshold | Rehearsal):
                 with pytest.MonkeyPatch.context() as watched:
                     count_looks(watched, calls)
                     method.correct(again, sample, rng.stream(0, "method", sample.index))

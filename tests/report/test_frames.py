@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from experiments.report.captions import describe_scale
 from experiments.report.frames import ORDER, ReportError, build_frames, drawn, draws
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
@@ -19,6 +22,22 @@ def test_one_row_per_sample_with_its_figures_and_those_of_its_run():
     assert (sample["parameters"], sample["train_images"], sample["test_images"]) == (50, 54_000, 10_000)
     (header,) = frames.runs.to_dict("records")
     assert (header["errors"], header["expected_errors"], header["run_samples"]) == (1, (1, 9), 1)
+
+
+def test_a_training_loss_from_a_part_of_d_has_its_part_and_error_in_the_caption():
+    made = [row(place, figures=figures(train_loss_error=error)) for place, error in enumerate((0.003, 0.004))]
+    estimated = run(tuple(made), method="retrain")
+    estimated = replace(estimated, header=replace(estimated.header, train_part=3000))
+    frames = build_frames([estimated, run((row(0), row(1)), method="bgd_ii")])
+    by_method = frames.runs.set_index("method")
+    assert by_method.loc["retrain", "train_loss_error"] == pytest.approx(np.sqrt((0.003**2 + 0.004**2) / 2))
+    assert np.isnan(by_method.loc["bgd_ii", "train_loss_error"])
+    assert by_method["train_part"].to_dict() == {"bgd_ii": 54_000, "retrain": 3000}
+    text = describe_scale(frames.runs)
+    assert text.startswith("Full scale: BGD-II: ")
+    assert "54,000 training (by a stratified 3,000 of them) and 10,000 test images" in text
+    assert text.endswith("seed 0, standard error of a training loss 0.0035 nats (root mean square).")
+    assert "error" not in describe_scale(frames.select(method="bgd_ii").runs)
 
 
 def test_a_loss_that_is_none_is_nan():

@@ -26,11 +26,13 @@ def test_each_reading_has_a_line_with_the_errors_of_its_network():
     )
     spec = {**other.header.spec, "scale": {"recipe": {"learning_rate": 3.3e-4}}, "method": {"name": "bgd_i"}}
     other = replace(other, header=replace(other.header, spec=spec))
-    files = PART.files([KEPT, random, other])
-    assert files == PART.files([other, KEPT, random])
+    printed = run((row(0),), method="bgd_ii", options={"stop": "never", "replace": "printed"})
+    files = PART.files([KEPT, random, other, printed])
+    assert files == PART.files([printed, other, KEPT, random])
     text = files["tables/readings.md"].decode()
     assert "| MLP | BGD-I, uniform prior | reloading | 2 | 1 | 50 |" in text
     assert "| MLP | BGD-I | reloading | 952 | 1 | 50 |" in text
     assert "| MLP | Re-training, one optimizer | non-reloading | 2 | 1 | 100 |" in text
+    assert "| MLP | BGD-II, all iterations, printed Replace | reloading | 1 | 1 | 100 |" in text
     assert b"mlp,reloading,952,BGD-I,POC,50.0" in files["tables/readings.csv"]
     assert sorted(PART.files([])) == sorted(PART.names)

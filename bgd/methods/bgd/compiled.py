@@ -88,6 +88,8 @@ class How(NamedTuple):
         rule: `RATE`, `INVERSE` or `SHARE`.
         number: The rule's a.
         redraws: How often a harmful parameter is drawn again.
+        stops: Whether it ends where the sample is right.
+        printed: Whether Replace compares what Algorithm 2 does.
     """
 
     rule: int
@@ -98,6 +100,8 @@ class How(NamedTuple):
     expansion: int
     replace_probability: float
     prune: bool
+    stops: bool
+    printed: bool
 
 
 class Desk(NamedTuple):
@@ -362,8 +366,8 @@ def _judged(logits: Doubles, case: Case) -> tuple[float, float]:
 
 
 @compiled
-def _moot(row: Row, case: Case, index: int, value: np.float32, place: Place) -> bool:
-    """Return whether an update changes nothing in any arithmetic: it multiplies 0, or leads to a unit that is off."""
+def _is_moot(row: Row, case: Case, index: int, value: np.float32, place: Place) -> bool:
+    """Return whether an update multiplies 0, or leads to a unit that is off."""
     if np.float64(value) == row.values[index]:
         return True
     layer = _layer_of(row, index)
@@ -373,6 +377,12 @@ def _moot(row: Row, case: Case, index: int, value: np.float32, place: Place) -> 
         return True
     into, error = _into(row, case, layer, inside % fan_in, place)
     return bool(into == 0 and error == 0 and np.isfinite(value))
+
+
+@compiled
+def _moot(row: Row, case: Case, index: int, value: np.float32, one: Place, other: Place) -> bool:
+    """Return whether an update changes nothing in two networks, in any arithmetic."""
+    return _is_moot(row, case, index, value, one) and _is_moot(row, case, index, value, other)
 
 
 @compiled
@@ -397,7 +407,7 @@ def search(
     image: Doubles, first: Doubles, gross: Doubles, offset: Doubles, label: int, gradient: Singles, prior: Singles,
     harmful: Booleans, numbers: Doubles,
     rule: int, number: np.float32, redraws: int, subset_size: int, iterations: int, expansion: int,
-    replace_probability: float, prune: bool,
+    replace_probability: float, prune: bool, stops: bool, printed: bool,
     indices: Integers, updated: Singles, said: Doubles, ends: Integers,
 ) -> Iterator[int]:  # fmt: skip
     """Search and prune; see `SubsetSearch.correct` and `_Search`, which this follows line by line.
@@ -410,7 +420,9 @@ def search(
     """
     row = Row(widths, weights, biases, rectified, before)
     case = Case(image, first, gross, offset, label, gradient, prior, harmful, numbers)
-    how = How(rule, number, redraws, subset_size, iterations, expansion, replace_probability, prune)
+    how = How(
+        rule, number, redraws, subset_size, iterations, expansion, replace_probability, prune, stops, printed
+    )
     desk = Desk(indices, updated, said, ends)
     size, blocks = len(prior), (len(prior) + BLOCK - 1) // BLOCK
     state, sums = np.zeros(size, np.int8), np.empty(blocks)
@@ -424,7 +436,7 @@ def search(
     if not table.left[0] > 0:
         end[0] = NOTHING
         return
-    now, then = _place(row), _place(row)  # of the network at hand, and of a candidate
+    now, then, bare = _place(row), _place(row), _place(row)  # of the network at hand, and of two candidates
     fresh = np.empty(len(subset), np.int64)
     count = _drawn(table, case.harmful, how.redraws, how.subset_size, subset)
     for place in range(count):
@@ -433,13 +445,13 @@ def search(
     loss, margin, slack = _look(row, case, desk, count, now)
     known, own_loss, own_right = False, 0.0, False  # what the network at hand says itself, once it was asked
     while True:
-        right = margin > 0
-        if not abs(margin) > slack:
+        right, last = margin > 0, step == how.iterations
+        if not abs(margin) > slack and (last or how.stops):
             if not known:
                 yield count
                 known, own_loss, own_right = True, desk.said[0], desk.said[1] > 0
             right = own_right
-        if right or step == how.iterations:
+        if last or (right and how.stops):
             break
         step += 1
         if not _uniform(table) < how.replace_probability:
@@ -452,6 +464,33 @@ def search(
             known = False
             continue
         drawn = _drawn(table, case.harmful, how.redraws, count, fresh)
+        if how.printed:
+            passes += 2 * drawn + 1
+            for place in range(drawn):
+                index, value = subset[place], values[place]
+                subset[count], values[count] = fresh[place], _updated(row, case, how, fresh[place])
+                new_loss, _, new_slack = _look(row, case, desk, count + 1, then)
+                subset[place], values[place] = subset[count - 1], values[count - 1]
+                old_loss, _, old_slack = _look(row, case, desk, count - 1, bare)
+                subset[place], values[place] = index, value
+                lower = new_loss < old_loss
+                if not abs(new_loss - old_loss) > new_slack + old_slack:
+                    lower = False
+                    if not (
+                        _moot(row, case, index, value, then, bare)
+                        and _moot(row, case, subset[count], values[count], then, bare)
+                    ):
+                        yield count + 1
+                        own_loss = desk.said[0]
+                        subset[place], values[place] = subset[count - 1], values[count - 1]
+                        yield count - 1
+                        subset[place], values[place] = index, value
+                        lower = own_loss < desk.said[0]
+                if lower:
+                    subset[place], values[place] = subset[count], values[count]
+            loss, margin, slack = _look(row, case, desk, count, now)
+            known = False
+            continue
         passes += drawn
         for place in range(drawn):
             index, value = subset[place], values[place]
@@ -459,14 +498,11 @@ def search(
             new_loss, new_margin, new_slack = _look(row, case, desk, count, then)
             lower, asked = new_loss < loss, False
             if not abs(new_loss - loss) > slack + new_slack:
-                alike = (
-                    _moot(row, case, index, value, now)
-                    and _moot(row, case, index, value, then)
-                    and _moot(row, case, subset[place], values[place], now)
-                    and _moot(row, case, subset[place], values[place], then)
-                )
                 lower = False
-                if not alike:
+                if not (
+                    _moot(row, case, index, value, now, then)
+                    and _moot(row, case, subset[place], values[place], now, then)
+                ):
                     if not known:
                         other, changed = subset[place], values[place]
                         subset[place], values[place] = index, value

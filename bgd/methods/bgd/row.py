@@ -13,6 +13,7 @@ from bgd.methods.layers import known_layers
 from bgd.methods.sample import Sample
 from bgd.parameters import ParameterSpace
 
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 Singles = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -67,14 +68,47 @@ def layers_of(network: nn.Module, space: ParameterSpace, flat: torch.Tensor) -> 
     return found
 
 
-def logits_of(layers: Sequence[Layer], image: torch.Tensor) -> torch.Tensor:
-    """Return the logits (1, C) for an image (1, ...)."""
-    values = image.reshape(1, -1)
-    for layer in layers:
-        values = F.linear(values, layer.weight, layer.bias)
-        if layer.rectified:
+class Answers:
+    """What a row says of one sample, for one network after another that differs in some parameters.
+
+    Most are asked about because two weights into one unit do the same but for rounding, and often the unit's sum is
+    then the same to the last bit: so is all that follows, and the answer is the one that was given before.
+
+    Args:
+        layers: The row; its parameters are written to between two questions.
+        sample: The sample.
+    """
+
+    def __init__(self, layers: Sequence[Layer], sample: Sample) -> None:
+        self._first, self._later, self._sample = layers[0], layers[1:], sample
+        self._image, self._label = sample.image.reshape(1, -1), int(sample.label)
+        self._known: dict[tuple[bytes, bytes], tuple[float, bool]] = {}
+
+    def of(self, changed: Integers) -> tuple[float, bool]:
+        """Return loss and whether the sample is right; see `Answer.of`.
+
+        Args:
+            changed: Flat indices of the parameters that differ now; each always to the same value.
+        """
+        sums = F.linear(self._image, self._first.weight, self._first.bias)
+        later = changed[changed >= self._later[0].first_weight] if self._later else changed[:0]
+        key = sums.numpy().tobytes(), later.tobytes()
+        if key not in self._known:
+            self._known[key] = self._judged(sums)
+        return self._known[key]
+
+    def _judged(self, values: torch.Tensor) -> tuple[float, bool]:
+        """Go on from what comes out of the first layer (1, units)."""
+        if self._first.rectified:
             values = values.relu_()
-    return values
+        for layer in self._later:
+            values = F.linear(values, layer.weight, layer.bias)
+            if layer.rectified:
+                values = values.relu_()
+        logits = self._sample.judged(values)
+        loss = -float(torch.log_softmax(logits, 1).numpy()[0, self._label])
+        said = logits.numpy()[0]
+        return loss, bool(said.argmax() == self._label and np.isfinite(said).all())
 
 
 def gradients(layers: Sequence[Layer], samples: Sequence[Sample], out: Singles) -> None:

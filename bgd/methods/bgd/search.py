@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +26,11 @@ from bgd.progress import followed
 VERSION = 3  # raised whenever the same search may give another correction
 DEAR = 100_000  # parameters from which a candidate is followed; measured for glimpses, which it was before, not anew
 MANY = 64  # samples of a call to compiled code: their gradients stay in the cache
-PROBABILITY_UPDATES = ("drawn_to_zero", "printed")
+CHOICES = {
+    "probability_update": ("drawn_to_zero", "printed"),
+    "stop": ("when_right", "never"),
+    "replace": ("swap", "printed"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,11 @@ class SubsetSearch:
         replace_probability: Of Replace; else Expand. Released code: 0.7; the thesis names none.
         probability_update: `drawn_to_zero`: a drawn parameter is not drawn again (released code);
             `printed`: P_t = max(0, P_t-1 - |g_t-1|) after each iteration (section 3.4).
+        stop: `when_right`: at the first iteration that finds the sample right (released code); `never`: after all T
+            (Algorithm 2, which has no exit).
+        replace: When a fresh draw takes an element's place. `swap`: where the subset with it in that place has a lower
+            loss than the subset at hand (released code); `printed`: where the subset with it added has a lower loss
+            than the subset without the element (Algorithm 2, line 11).
         prune: Whether the subset is pruned at the end (Algorithm 1).
     """
 
@@ -58,6 +68,9 @@ class SubsetSearch:
     replace_probability: float = 0.7
     probability_update: str = "drawn_to_zero"
     prune: bool = True
+    # DEVIATION D33, D34: Algorithm 2 as printed does otherwise.
+    stop: str = "when_right"
+    replace: str = "swap"
 
     def __post_init__(self) -> None:
         for key in ("subset_size", "iterations", "expansion"):
@@ -65,9 +78,9 @@ class SubsetSearch:
                 raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
         if not 0 <= self.replace_probability <= 1:
             raise ValueError(f"replace_probability={self.replace_probability}: must be between 0 and 1")
-        if self.probability_update not in PROBABILITY_UPDATES:
-            choices = ", ".join(PROBABILITY_UPDATES)
-            raise ValueError(f"probability_update={self.probability_update!r}: must be one of {choices}")
+        for key, choices in CHOICES.items():
+            if (value := getattr(self, key)) not in choices:
+                raise ValueError(f"{key}={value!r}: must be one of {', '.join(choices)}")
 
     def correct(self, trial: Trial, sample: Sample, stream: np.random.Generator) -> Correction:
         """Search, then prune; see `Method.correct`."""
@@ -123,6 +136,14 @@ class SubsetSearch:
         return plain and bool(linear_row(network, space))
 
 
+class _Look(NamedTuple):
+    """A network that was looked at: its subset, how it is reached from the one at hand, and what it says."""
+
+    subset: list[int]
+    step: Step
+    answer: Answer
+
+
 class _Search:
     """The state of one search.
 
@@ -151,7 +172,7 @@ class _Search:
         self.subset = self.drawn(options.subset_size)
         trial.flat[self.indices(self.subset)] = self.changed(self.subset)
         self._network = self.follower(options.update.elementwise and trial.space.size >= DEAR)
-        self._tried: tuple[list[int], Step] | None = None
+        self._tried: _Look | None = None
         trial.forward_passes += 1
         self.answer = Answer.of(self._network.logits, sample)
 
@@ -197,14 +218,24 @@ class _Search:
     def attempt(self, subset: list[int]) -> Answer:
         """Look at the sample with exactly this subset updated, without a change to the network at hand."""
         self._tried = None  # its memory is free before the next look takes some
+        self._tried = self.look(subset)
+        return self._tried.answer
+
+    def look(self, subset: list[int]) -> _Look:
+        """Look at the sample with exactly this subset updated."""
         step = self._network.step(*self.edits(subset))
-        self._tried = subset, step
-        return Answer.of(step.logits, self.sample)
+        return _Look(subset, step, Answer.of(step.logits, self.sample))
+
+    def at_hand(self) -> _Look:
+        """Return the network at hand, as it would be looked at."""
+        nothing = self.indices([])
+        step = Step(nothing, self.trial.flat[nothing], self._network.logits, None)
+        return _Look(self.subset, step, self.answer)
 
     def keep(self) -> None:
         """Make what was looked at last the network at hand."""
         assert self._tried is not None, "there was a look"
-        self.subset, step = self._tried
+        self.subset, step, _ = self._tried
         self._network.take(step)
         self._tried = None
 
@@ -227,10 +258,10 @@ class _Search:
         return [index for index in draws if index is not None]
 
     def run(self) -> int:
-        """Iterate until the sample is right; return the number of iterations."""
+        """Iterate, until the sample is right where that is the end; return the number of iterations."""
         options = self.options
         for step in followed("iterations of the search, at the most", range(options.iterations)):
-            if self.answer.right:
+            if self.answer.right and options.stop == "when_right":
                 return step
             if options.probability_update == "printed":
                 now = self.trial.gradient(self.sample, out=self.trial.scratch("gradient now"))
@@ -243,32 +274,41 @@ class _Search:
         return options.iterations
 
     def replace(self) -> None:
-        """Swap each element for a fresh draw where that lowers the sample's loss."""
+        """Have fresh draws take the places of elements; see `SubsetSearch.replace`."""
         fresh = self.drawn(len(self.subset))  # what is drawn does not depend on what is taken
         self.learn(fresh)
-        self.trial.forward_passes += len(fresh)
+        printed = self.options.replace == "printed"
+        self.trial.forward_passes += 2 * len(fresh) + 1 if printed else len(fresh)
         for place, index in enumerate(fresh):
+            if printed and not self.is_fitter(place, index):
+                continue
             answer = self.attempt([*self.subset[:place], index, *self.subset[place + 1 :]])
-            if self.is_lower(answer):
+            assert self._tried is not None, "there was a look"
+            if printed or self.is_lower(self._tried, self.at_hand()):
                 self.keep()
                 self.answer = answer
         if not self._network.own and self.lead(self._network.logits) > -2 * self._network.slack():
             self.answer = Answer.of(self._network.run(), self.sample)
 
-    def is_lower(self, answer: Answer) -> bool:
-        """Return whether the look that was taken last has a lower loss than the network at hand.
+    def is_fitter(self, place: int, index: int) -> bool:
+        """Return whether the subset with a parameter added has a lower loss than without the element at a place."""
+        # DEVIATION D35: the subset at hand, as the text has it, not the one before the iteration.
+        without = [*self.subset[:place], *self.subset[place + 1 :]]
+        return self.is_lower(self.look([*self.subset, index]), self.look(without))
+
+    def is_lower(self, one: _Look, other: _Look) -> bool:
+        """Return whether a network has a lower loss than another one.
 
         Where two parameters do the same, as those do that lead from two pixels of one value, it is rounding that
         decides: the network's own.
         """
-        assert self._tried is not None, "there was a look"
-        step, network = self._tried[1], self._network
-        if not step.places or abs(answer.loss - self.answer.loss) > 2 * network.tie:
-            return answer.loss < self.answer.loss
-        nothing = self.indices([])
-        own = (network.ran(step.indices, step.values), network.ran(nothing, step.values[:0]))
-        other, now = (Answer.of(logits, self.sample) for logits in own)
-        return other.loss < now.loss
+        looks, network = (one, other), self._network
+        own = not any(look.step.places for look in looks)
+        if own or abs(one.answer.loss - other.answer.loss) > 2 * network.tie:
+            return one.answer.loss < other.answer.loss
+        ran = (network.ran(look.step.indices, look.step.values) for look in looks)
+        lower, higher = (Answer.of(logits, self.sample).loss for logits in ran)
+        return lower < higher
 
     def lead(self, logits: torch.Tensor) -> float:
         """Return by how much the label's logit is above the largest other one: off by what two logits are."""

@@ -12,18 +12,18 @@ import numpy as np
 import torch
 
 from bgd.curvature.base import CurvatureError
-from bgd.methods.base import Answer, Correction, Sample, Trial
+from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.bgd import compiled
 from bgd.methods.bgd.compiled import Booleans, Case, Desk, Doubles, How, Row, Singles
-from bgd.methods.bgd.prior import InformedPrior, Magnitude, prior_at
-from bgd.methods.bgd.row import Layer, gradients, layers_of, logits_of
+from bgd.methods.bgd.prior import Magnitude, prior_at
+from bgd.methods.bgd.row import Answers, Layer, gradients, layers_of
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
 from bgd.patch import Patch
 
 if TYPE_CHECKING:
     from bgd.methods.bgd.search import SubsetSearch
 
-NUMBERS = 512  # that a search has at first: most use less
+NUMBERS = 2048  # that a search has at first: most use less
 NONE_HARMFUL = np.empty(0, dtype=bool)
 
 
@@ -41,8 +41,9 @@ class Searches:
             "layers of a row", lambda: layers_of(trial.network, trial.space, trial.flat)
         )
         self._original, self._flat = trial.original.numpy(), trial.flat.numpy()
-        self._row = _described(self._layers, self._original)
-        self._plain = None if isinstance(options.prior, InformedPrior) else options.prior
+        self._row: Row = trial.kept(
+            "a row", lambda: _described(self._layers, self._original), of=trial.space.names
+        )
         self._no_offset = np.zeros(self._row.widths[-1])
         self._desk = Desk.of(options.subset_size + options.iterations * options.expansion)
 
@@ -78,7 +79,7 @@ class Searches:
             return "the gradient is zero", 0
         passes = self._trial.forward_passes
         try:
-            prior = self._plain or prior_at(self._options.prior, self._trial, sample)
+            prior = prior_at(self._options.prior, self._trial, sample)
         except CurvatureError as error:
             return str(error), 0
         return prior.weights(magnitude).whole().numpy(), self._trial.forward_passes - passes
@@ -119,14 +120,13 @@ class Searches:
 
     def _searched(self, sample: Sample, stream: np.random.Generator, case: Case) -> None:
         """Search, and answer what the search asks of the network; how it ended stands on the desk."""
-        desk = self._desk
+        desk, answers = self._desk, Answers(self._layers, sample)
         given: tuple[Any, ...] = (*self._row, *case, *_how(self._options, case.gradient), *desk)
         for count in compiled.search(*given):
             chosen = desk.indices[:count]
             self._flat[chosen] = desk.values[:count]
-            answer = Answer.of(logits_of(self._layers, sample.image), sample)
+            desk.said[:] = answers.of(chosen)
             self._flat[chosen] = self._original[chosen]
-            desk.said[:] = answer.loss, answer.right
         if desk.end[0] == compiled.SHORT:
             more = stream.random(len(case.numbers))
             self._searched(sample, stream, case._replace(numbers=np.concatenate([case.numbers, more])))
@@ -176,4 +176,6 @@ def _how(options: "SubsetSearch", gradient: Singles) -> How:
         options.expansion,
         options.replace_probability,
         options.prune,
+        options.stop == "when_right",
+        options.replace == "printed",
     )

@@ -19,6 +19,7 @@ from bgd.methods.last_layer.output_bias import OutputBias
 from bgd.methods.last_layer.weight import LastLayerWeight
 from bgd.methods.lora import LoRA
 from bgd.methods.rank_one import RankOne, SecondMoment
+from bgd.methods.rehearsal import Rehearsal
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ METHODS: dict[str, type[NamedMethod]] = {
     "ewc": EWC,
     "l2_sp": L2SP,
     "kl_retrain": KLRetrain,
+    "rehearsal": Rehearsal,
     "lora": LoRA,
     "rank_one": RankOne,
     "rank_one_statistic": RankOneStatistic,

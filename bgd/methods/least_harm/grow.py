@@ -12,13 +12,15 @@ SCHUR = 1e-2  # lowest share of its own curvature that a parameter keeps beside 
 COLUMNS = 32  # most parameters whose coupling with all others is looked at
 
 
-def alone(harm: Harm, target: Target, tail: Tail, most: int, each: int) -> list[Solution]:
+def alone(
+    harm: Harm, target: Target, tail: Tail, most: int, each: int, limited: bool = False
+) -> list[Solution]:
     """Return single parameters that make the sample right, each with its smallest step, by rising harm.
 
     Every parameter j has a step s = (margin - m) / a_j by the tangent a of the margin, and by the model of harm a cost
     g_j s + H_jj s^2 / 2. The `most` cheapest, and the `each` cheapest of each layer, are looked at in truth. Where none
     of them does it, those that lower the rival leave another one in front: then the right class's own are, which raise
-    it above all.
+    it above all. If `limited`, only those whose step keeps to the limits of the sample's weights.
     """
     none, nothing = tail.nothing()
     margin, rise = target.rise(none, nothing)
@@ -26,6 +28,8 @@ def alone(harm: Harm, target: Target, tail: Tail, most: int, each: int) -> list[
     step = (MARGIN - margin) / torch.where(rise.abs() < FLAT, torch.nan, rise)
     cost = (model.gradient() + 0.5 * model.diagonal() * step) * step
     cost[~torch.isfinite(cost)] = torch.inf
+    if limited:
+        cost[target.beyond(tail.support(torch.arange(tail.size, device=step.device)), step)] = torch.inf
     chosen = [_cheapest(cost, 0, tail.size, most)]
     chosen += [_cheapest(cost, layer.start, layer.start + layer.size, each) for layer in tail.layers]
     indices = torch.unique(torch.cat(chosen))

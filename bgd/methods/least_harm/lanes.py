@@ -8,9 +8,11 @@ numba compiles it: LLVM turns the plain loops over images into vector instructio
 `torch.compile` would need a C++ compiler on every machine, and one compilation for each size of a support.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from bgd.compiling import FUSED, compiled as compiling
@@ -59,20 +61,29 @@ class Edit(NamedTuple):
     delta: Floats
 
 
+def _doubling(typing: Any, x: Any, turns: Any) -> Any:
+    """Return x 2^n of float32 numbers: n is in the lowest bits of `turns`, and is added to the exponent of x."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole = context.get_value_type(types.int32)
+        bits, more = (builder.bitcast(each, whole) for each in arguments)
+        found = builder.add(bits, builder.shl(more, whole(23)))
+        return builder.bitcast(found, context.get_value_type(types.float32))
+
+    return types.float32(types.float32, types.float32), code
+
+
+_doubled: Any = intrinsic(_doubling)
+
+
 @compiled
-def _exp(x: Floats, out: Floats, turns: Floats) -> None:
-    """Write exp(x) of numbers that are not above 0 (w,); `turns` is scratch (w,)."""
-    for i in range(len(x)):
-        value = x[i]
-        value = value if value > LOWEST else LOWEST
-        turn = value * TURNS + WHOLE
-        turns[i] = turn
-        whole = turn - WHOLE
-        r = value - whole * HIGH - whole * LOW
-        out[i] = (((((P0 * r + P1) * r + P2) * r + P3) * r + P4) * r + P5) * r * r + r + ONE
-    bits, shift = out.view(np.int32), turns.view(np.int32)
-    for i in range(len(x)):
-        bits[i] += shift[i] << np.int32(23)  # n more in the exponent
+def _exp(x: np.float32) -> Any:
+    """Return exp(x) of a number that is not above 0."""
+    value = x if x > LOWEST else LOWEST
+    turns = value * TURNS + WHOLE
+    whole = turns - WHOLE
+    r = value - whole * HIGH - whole * LOW
+    return _doubled((((((P0 * r + P1) * r + P2) * r + P3) * r + P4) * r + P5) * r * r + r + ONE, turns)
 
 
 @compiled
@@ -220,7 +231,7 @@ def divergence(
     """
     count, classes, row = images.shape[1], net.sizes[-1], net.rows[-2]
     values = np.empty((net.rows[-1], LANES), np.float32)
-    scratch = np.empty((7, LANES), np.float32)
+    scratch = np.empty((4, LANES), np.float32)
     total, flipped, products = 0.0, 0, np.empty(LANES)
     for start in range(0, count, LANES):
         width = min(LANES, count - start)
@@ -232,7 +243,6 @@ def divergence(
             scratch[2, :width],
             scratch[3, :width],
         )
-        less, power, turns = scratch[4, :width], scratch[5, :width], scratch[6, :width]
         _copy(values[row], top)
         _fill(ZERO, crossed)
         _fill(ZERO, powers)
@@ -241,10 +251,7 @@ def divergence(
             _largest(values[row + c], top)
             _where(mine, np.int32(c), values[row + c], own)
         for c in range(classes):
-            _less(values[row + c], top, less)
-            _add_product(wanted[c, start : start + width], less, crossed)
-            _exp(less, power, turns)
-            _add(ONE, power, powers)
+            _add_terms(values[row + c], top, wanted[c, start : start + width], crossed, powers)
         _less(entropy[start : start + width], crossed, crossed)
         for i in range(width):
             flipped += own[i] < top[i]
@@ -252,6 +259,15 @@ def divergence(
         if total > most:
             break
     return total, flipped
+
+
+@compiled
+def _add_terms(logits: Floats, top: Floats, wanted: Floats, crossed: Floats, powers: Floats) -> None:
+    """Add a class's q (z - top) and exp(z - top) to what is there of the classes before."""
+    for i in range(len(top)):
+        less = logits[i] - top[i]
+        crossed[i] += wanted[i] * less
+        powers[i] += _exp(less)
 
 
 @compiled
@@ -317,16 +333,11 @@ def expand(
         weight: Of each image, sum_c |p - q| + p (1 - p) (n,), written.
     """
     count, classes, row = images.shape[1], net.sizes[-1], net.rows[-2]
-    scratch = np.empty((4, LANES), np.float32)
+    scratch = np.empty((2, LANES), np.float32)
     for start in range(0, count, LANES):
         width = min(LANES, count - start)
         edit_lot(net, edit, images, base, start, width, values, start)
-        top, total, less, turns = (
-            scratch[0, :width],
-            scratch[1, :width],
-            scratch[2, :width],
-            scratch[3, :width],
-        )
+        top, total = scratch[0, :width], scratch[1, :width]
         own = weight[start : start + width]
         _copy(values[row, start : start + width], top)
         _fill(ZERO, total)
@@ -336,9 +347,9 @@ def expand(
             _largest(logits, top)
         for c in range(classes):
             logits, p = values[row + c, start : start + width], outputs[c, start : start + width]
-            _less(logits, top, less)
-            _exp(less, p, turns)
-            _add(ONE, p, total)
+            for i in range(width):
+                p[i] = _exp(logits[i] - top[i])
+                total[i] += p[i]
         for c in range(classes):
             p, q = outputs[c, start : start + width], wanted[c, start : start + width]
             for i in range(width):

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.harm import DivergenceHarm, Harm
 from bgd.methods.least_harm.protect import ProtectedHarm, Protection
 from bgd.methods.least_harm.search import LeastHarm, earlier, finished, remembered, tail_of, terms_of
-from bgd.methods.least_harm.tail import BATCH, Activations, Tail
+from bgd.methods.least_harm.settle import Consolidation, outputs, settled
+from bgd.methods.least_harm.tail import Activations, Tail
 from bgd.methods.least_harm.variants import variants
 from bgd.parameters import wide
 from bgd.patch import Patch
@@ -55,36 +55,6 @@ class Spread:
 
         inputs: torch.Tensor = trial.kept(f"inputs of {self}", make, of=tail.before)
         return inputs
-
-
-@dataclass(frozen=True)
-class Consolidation:
-    """All parameters of the last layers settled anew, by Adam on divergence and hinge over batches.
-
-    Attributes:
-        every: Corrections from one to the next.
-        steps: Of Adam.
-        rate: Of Adam, falling to 0 over the second half.
-        batch: Images a step.
-        weight: Of an earlier sample's hinge, in nats per logit, against the mean divergence of all images. By default
-            that of 3 images of 6,000.
-        lead: Margin, in logits, that a sample is to have.
-    """
-
-    every: int = 5
-    steps: int = 300
-    rate: float = 0.001
-    batch: int = 3000
-    weight: float = 0.0005
-    lead: float = 0.3
-
-    def __post_init__(self) -> None:
-        for key in ("every", "steps", "batch"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
-        for key in ("rate", "weight", "lead"):
-            if getattr(self, key) <= 0:
-                raise ValueError(f"{key}={getattr(self, key)}: must be above 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +129,7 @@ class LeastHarmInARow:
         tail = tail_of(trial, sample, self.search.scope)
         inputs = self.spread.inputs(trial, tail)
         # Made at the first sample and kept through all corrections: what the network said before any.
-        before = trial.kept("outputs of N0", lambda: _logits(inputs, tail.weights(trial.original)))
+        before = trial.kept("outputs of N0", lambda: outputs(inputs, tail.weights(trial.original)))
         drawn = torch.from_numpy(stream.permutation(len(inputs))[: self.spread.drawn])
         price = Guarded(
             inputs[drawn], before[:, drawn], self.spread.active, earlier(trial), self.protect, self.lead
@@ -170,14 +140,9 @@ class LeastHarmInARow:
         corrected = (*earlier(trial), sample)
         plan = self.consolidation
         if plan and done.patch is not None and len(corrected) % plan.every == 0:
-            vector = _settled(plan, tail, wide(trial.flat[tail.places]), inputs, before, corrected, stream)
+            vector = settled(plan, tail, wide(trial.flat[tail.places]), inputs, before, corrected, stream)
             done = _replaced(trial, sample, tail, vector.to(trial.flat.dtype), done)
         return remembered(trial, sample, done)
-
-
-def _logits(inputs: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
-    """Return a tail's logits (C, N) for what goes into it (N, inputs + 1)."""
-    return torch.cat([Activations(part, weights).logits for part in torch.split(inputs, BATCH)], dim=1)
 
 
 def _replaced(trial: Trial, sample: Sample, tail: Tail, vector: torch.Tensor, done: Correction) -> Correction:
@@ -190,50 +155,3 @@ def _replaced(trial: Trial, sample: Sample, tail: Tail, vector: torch.Tensor, do
         return done
     patch = Patch.sparse(trial.space, tail.places, trial.original[tail.places], vector)
     return replace(done, patch=patch, altered=len(patch))
-
-
-def _settled(
-    plan: Consolidation,
-    tail: Tail,
-    vector: torch.Tensor,
-    inputs: torch.Tensor,
-    before: torch.Tensor,
-    corrected: tuple[Sample, ...],
-    stream: np.random.Generator,
-) -> torch.Tensor:
-    """Return a tail's vector (P,) settled anew.
-
-    It is the one that came in where the objective, over a batch that is kept aside, is not lower after.
-    """
-    samples = tail.inputs(torch.cat([sample.image for sample in corrected]))
-    labels = torch.cat([sample.label for sample in corrected])[:, None]
-    wanted = before.T.softmax(1)
-
-    def objective(now: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        weights = tail.unpack(now)
-        divergence = F.kl_div(
-            _run(inputs[drawn], weights).log_softmax(1), wanted[drawn], reduction="batchmean"
-        )
-        logits = _run(samples, weights)
-        rivals = logits.scatter(1, labels, -torch.inf).amax(1, keepdim=True)
-        return divergence + plan.weight * (plan.lead - logits.gather(1, labels) + rivals).clamp_min(0).sum()
-
-    aside, *batches = torch.from_numpy(stream.integers(len(inputs), size=(plan.steps + 1, plan.batch)))
-    now = vector.clone().requires_grad_()
-    optimizer = torch.optim.Adam([now], lr=plan.rate, betas=(0.9, 0.99))
-    for step, drawn in enumerate(batches):
-        optimizer.param_groups[0]["lr"] = plan.rate * min(1.0, 2 * (plan.steps - step) / plan.steps)
-        (now.grad,) = torch.autograd.grad(objective(now, drawn), now)
-        optimizer.step()
-    with torch.no_grad():
-        return now.detach() if objective(now, aside) < objective(vector, aside) else vector
-
-
-def _run(inputs: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
-    """Return a tail's logits (N, C), differentiable in its weights."""
-    values = inputs
-    for place, weight in enumerate(weights):
-        if place:
-            values = F.pad(values.relu(), (0, 1), value=1.0)
-        values = values @ weight.T
-    return values

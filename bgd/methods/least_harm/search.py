@@ -11,6 +11,7 @@ from torch import nn
 from bgd.errors import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.grow import additions, alone
+from bgd.methods.least_harm.growth import beyond, limits_of
 from bgd.methods.least_harm.harm import Cost, Divergence, Harm, HarmModel, is_compiled
 from bgd.methods.least_harm.solve import Solution, solve
 from bgd.methods.least_harm.tail import Support, Tail
@@ -29,6 +30,25 @@ class Terms(NamedTuple):
     tail: Tail
     target: Target
     harm: Harm
+
+    def within(self, solution: Solution | None) -> Solution | None:
+        """Return a solution that keeps to the limits of the sample's weights; None for another."""
+        if solution is None or self.target.beyond(solution.support, solution.change).any():
+            return None
+        return solution
+
+    def cheapest(self, singles: Sequence[Solution]) -> Solution | None:
+        """Return the best of some solutions that keep to the limits; None where there is none.
+
+        Args:
+            singles: By rising harm. Of those that are not the first, the harm is measured here.
+        """
+        if not singles or self.within(singles[0]):
+            return singles[0] if singles else None
+        best = None
+        for each in filter(self.within, singles):
+            best = cheaper(best, replace(each, cost=self.harm.cost(each.support, each.change)))
+        return best
 
 
 @dataclass(frozen=True)
@@ -100,12 +120,26 @@ class LeastHarm:
         return remembered(trial, sample, done)
 
     def search(self, terms: Terms) -> tuple[Solution | None, int]:
-        """Return the best solution within the budget, and how many supports were solved for."""
-        tail, target, harm = terms
-        singles = alone(harm, target, tail, self.singles, EACH)
-        best = now = singles[0] if singles else None
+        """Return the best solution within the budget, and how many supports were solved for.
+
+        Where weights have limits the search is the same, and what is beyond them is no solution. Where none is left,
+        it starts once more from single parameters whose step keeps to them.
+        """
+        best, steps = self._from(terms, alone(terms.harm, terms.target, terms.tail, self.singles, EACH))
+        if best is None and terms.target.limits is not None:
+            singles = alone(terms.harm, terms.target, terms.tail, self.singles, EACH, limited=True)
+            best, more = self._from(terms, singles)
+            steps += more
+        return best, steps
+
+    def _from(self, terms: Terms, singles: list[Solution]) -> tuple[Solution | None, int]:
+        """Grow a support from the best of single parameters; see `search`."""
+        tail = terms.tail
+        now = singles[0] if singles else None
+        best = terms.cheapest(singles)
         if self.budget is None:
-            return cheaper(best, everything(terms, self.iterations)), len(singles) + 1
+            whole = terms.within(everything(terms, self.iterations))
+            return cheaper(best, whole), len(singles) + 1
         support, change = (now.support, now.change) if now else tail.nothing()
         steps = len(singles)
         while len(support) < self.budget and not (best and self.tolerable(best.cost)):
@@ -115,10 +149,10 @@ class LeastHarm:
             steps += len(tried)
             now = None
             for solution in tried:
-                now = cheaper(now, solution)
+                now, best = cheaper(now, solution), cheaper(best, terms.within(solution))
             if now is None:
                 break
-            support, change, best = now.support, now.change, cheaper(best, now)
+            support, change = now.support, now.change
         return best, max(1, steps)
 
     def tolerable(self, cost: Cost) -> bool:
@@ -204,7 +238,10 @@ def finished(
         )
     places = tail.places[found.support.indices]
     trial.altered = places
+    limits = limits_of(trial, sample, tail)
     for multiple in LARGER:
+        if beyond(limits, trial, found.support, multiple * found.change).any():
+            return Correction.failed("wrong in the network itself, within the limits of its weights", steps)
         trial.flat[places] = (trial.original[places] + multiple * found.change).to(trial.flat.dtype)
         if trial.answer(sample).right:
             patch = Patch.sparse(trial.space, places, trial.original[places], trial.flat[places])

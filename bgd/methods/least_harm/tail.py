@@ -215,7 +215,7 @@ class Support:
     def parts(self) -> "dict[int, Part]":
         """The parameters of each layer that has any."""
         return {
-            int(place): Part.of(self.unit, self.column, (self.layer == place).nonzero().flatten())
+            int(place): Part.sorted(self.unit, self.column, (self.layer == place).nonzero().flatten())
             for place in torch.unique(self.layer)
         }
 
@@ -229,23 +229,28 @@ class Part:
         columns: The inputs that they weigh (m,).
         rows: The outputs that they lead to, each once (r,).
         to: For each, the place in `rows` of its output (m,).
+        sources: The inputs that they weigh, each once (s,).
+        of: For each, the place in `sources` of its input (m,).
     """
 
     which: torch.Tensor
     columns: torch.Tensor
     rows: torch.Tensor
     to: torch.Tensor
+    sources: torch.Tensor
+    of: torch.Tensor
 
     @classmethod
-    def of(cls, unit: torch.Tensor, column: torch.Tensor, which: torch.Tensor) -> "Part":
+    def sorted(cls, unit: torch.Tensor, column: torch.Tensor, which: torch.Tensor) -> "Part":
         """Sort the parameters of one layer."""
+        columns = column[which]
         rows, to = torch.unique(unit[which], return_inverse=True)
-        return cls(which, column[which], rows, to)
+        return cls(which, columns, rows, to, *torch.unique(columns, return_inverse=True))
 
     def added(self, change: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the contribution of a change (k,) to the outputs `rows` (r, n), given the inputs `columns` (m, n)."""
-        spread = inputs.new_zeros(len(self.rows), len(self.which))
-        spread[self.to, torch.arange(len(self.which))] = change[self.which].to(inputs.dtype)
+        """Return the contribution of a change (k,) to the outputs `rows` (r, n), given the inputs `sources` (s, n)."""
+        spread = inputs.new_zeros(len(self.rows), len(self.sources))
+        spread[self.to, self.of] = change[self.which].to(inputs.dtype)
         return spread @ inputs
 
 
@@ -302,7 +307,7 @@ class Edited:
         part = support.parts[self.first]
         self._rows = part.rows
         self._values = base.outputs[self.first][part.rows] + part.added(
-            change, base.inputs[self.first][part.columns]
+            change, base.inputs[self.first][part.sources]
         )
         for place in range(self.first + 1, last + 1):
             self._full[place] = self._above(place, weights[place], support.parts.get(place), change)
@@ -318,7 +323,7 @@ class Edited:
         else:
             outputs = torch.addmm(weight[:, -1:], weight[:, :-1], self._full[place - 1].relu())
         if part is not None:
-            inputs = self.inputs(place)[part.columns]
+            inputs = self.inputs(place)[part.sources]
             outputs[part.rows] += part.added(change, inputs)
         return outputs
 

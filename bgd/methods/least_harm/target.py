@@ -12,6 +12,7 @@ from bgd.layers import editable_linear, entering
 from bgd.methods.base import Sample, Trial
 from bgd.methods.glimpse import Edits, Glimpse
 from bgd.methods.layers import known_layers
+from bgd.methods.least_harm.growth import beyond, limits_of
 from bgd.methods.least_harm.local import Local
 from bgd.methods.least_harm.tail import Activations, Edited, Support, Tail
 
@@ -41,6 +42,15 @@ class Target:
     @cached_property
     def _seen(self) -> tuple[Glimpse, torch.Tensor]:
         return _glimpse(self._trial, self._tail, self._sample.image)
+
+    @cached_property
+    def limits(self) -> torch.Tensor | None:
+        """The largest absolute value that each parameter may take (P,); None for any."""
+        return limits_of(self._trial, self._sample, self._tail)
+
+    def beyond(self, support: Support, change: torch.Tensor) -> torch.Tensor:
+        """Return which of a support's parameters a change (k,) takes beyond their limits: a mask (k,)."""
+        return beyond(self.limits, self._trial, support, change)
 
     @property
     def own(self) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -24,6 +25,28 @@ def variants(images: torch.Tensor) -> torch.Tensor:
     What comes in from outside has the image's smallest value.
     """
     return torch.cat([images, *(_moved(images, *move) for move in MOVES)])
+
+
+def likenesses(
+    image: torch.Tensor, count: int, degrees: float, noise: float, stream: np.random.Generator
+) -> torch.Tensor:
+    """Draw images like one image (1, c, h, w): turned and noisy ones in turn (count, c, h, w).
+
+    Args:
+        image: The image.
+        count: How many.
+        degrees: The most that one is turned by, either way.
+        noise: Standard deviation of what is added to each value.
+        stream: Random numbers.
+    """
+    made = []
+    for place in range(count):
+        if place % 2:
+            drawn = torch.from_numpy(stream.normal(0.0, noise, image.shape)).to(image)
+            made.append(image + drawn)
+        else:
+            made.append(_moved(image, float(stream.uniform(-degrees, degrees)), 1.0, 0.0, 0.0))
+    return torch.cat(made) if made else image[:0]
 
 
 def _moved(images: torch.Tensor, degrees: float, scale: float, right: float, down: float) -> torch.Tensor:

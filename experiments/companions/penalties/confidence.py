@@ -22,7 +22,7 @@ class Confidence(Penalty):
 
     def value(self, view: View) -> torch.Tensor:
         """See `Penalty.value`."""
-        # DEVIATION D34: the document gives no formula.
+        # DEVIATION D38: the document gives no formula.
         p = view.answer.outputs.softmax(1)
         each = (p * (p + FLOOR).log()).sum(1)
         return each.sum() if self.reduction == "sum" else each.mean()

@@ -18,7 +18,7 @@ class Metric(Update):
 
     def change(self, loss: LossOf, parameters: Parameters, gone: float) -> Parameters:
         """See `Update.change`."""
-        # DEVIATION D35: the text prints h, the code takes |h| sign(theta).
+        # DEVIATION D39: the text prints h, the code takes |h| sign(theta).
         found = product(loss, parameters, parameters)
         if self.signed:
             return found

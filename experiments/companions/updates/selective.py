@@ -41,7 +41,7 @@ class Selective(Update):
         return {name: self.k * value * self._chosen(found[name]) for name, value in parameters.items()}
 
     def _chosen(self, felt: torch.Tensor) -> torch.Tensor:
-        # DEVIATION D37: the text does not say over what the maximum is.
+        # DEVIATION D41: the text does not say over what the maximum is.
         most = felt.abs().amax() if self.threshold == "abs_max" else felt.amax()
         edge = self.omega * most
         within = felt.abs() > edge if self.inverted else felt.abs() < edge

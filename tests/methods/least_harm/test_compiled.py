@@ -42,8 +42,7 @@ def test_the_exponential_is_right_to_two_units_in_the_last_place():
     x = np.concatenate([-np.logspace(-8, np.log10(86), 5000), [0.0, -87.0, -1e30, -np.inf]]).astype(
         np.float32
     )
-    found, scratch = np.empty_like(x), np.empty_like(x)
-    _exp(x, found, scratch)
+    found = np.array([_exp(each) for each in x])
     wanted = np.exp(np.maximum(x, -86.0).astype(np.float64))
     assert np.abs(found / wanted - 1).max() < 2 * np.finfo(np.float32).eps
 

@@ -227,7 +227,7 @@ def test_a_consolidation_that_leaves_the_sample_wrong_is_not_taken(value, small,
     def settled(plan, tail, vector, *_):
         return flat(made)[tail.places] if value is None else torch.full_like(vector, value)
 
-    monkeypatch.setattr(module, "_settled", settled)
+    monkeypatch.setattr(module, "settled", settled)
     plan = Consolidation(every=1, steps=1, rate=1.0, batch=5, weight=1.0, lead=0.3)
     found, _ = in_a_row(method_with(consolidation=plan), made, images, samples[:2])
     for without, with_it in zip(plain, found, strict=True):

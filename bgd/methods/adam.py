@@ -1,0 +1,43 @@
+"""Adam on a few small tensors, as one vector.
+
+Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, Algorithm 1, with torch's defaults. Making a
+`torch.optim.Adam` imports torch's compiler, two seconds and 145 MB in each process; its steps come out the same.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+MEAN, SQUARE = 0.9, 0.999  # how much of the running means of g and g^2 is kept from step to step
+LEAST = 1e-8  # added to the root of the mean square
+
+
+class Adam:
+    """A descent under way.
+
+    Args:
+        tensors: What is moved, in place: of one type, on one device.
+        rate: Of the steps.
+    """
+
+    def __init__(self, tensors: Sequence[torch.Tensor], rate: float) -> None:
+        self._tensors, self._rate, self._steps = tensors, rate, 0
+        self._sizes = [tensor.numel() for tensor in tensors]
+        self._mean = tensors[0].new_zeros(sum(self._sizes))
+        self._square = self._mean.clone()
+
+    @torch.no_grad()
+    def step(self, gradient: torch.Tensor) -> None:
+        """Take a step.
+
+        Args:
+            gradient: By all tensors, one after the other (n,).
+        """
+        self._steps += 1
+        self._mean.lerp_(gradient, 1 - MEAN)
+        self._square.mul_(SQUARE).addcmul_(gradient, gradient, value=1 - SQUARE)
+        size = (self._square.sqrt() / (1 - SQUARE**self._steps) ** 0.5).add_(LEAST)
+        change = self._mean / size
+        rate = self._rate / (1 - MEAN**self._steps)
+        for tensor, part in zip(self._tensors, change.split(self._sizes), strict=True):
+            tensor.sub_(part.view(tensor.shape), alpha=rate)

@@ -1,0 +1,208 @@
+"""Methods compared with equal layers, images and trials, over base networks and orders: what they reach; a frontier."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.records.schema import CORRECTED, NON_RELOADING, UNCORRECTED, Row, Run, subject
+from experiments.report.canvas import Picture, blank
+from experiments.report.contenders import Contender, Levelled, contenders_of
+from experiments.report.frames import option
+from experiments.report.knowledge import LEVELS, SET_ASIDE, level_of, level_rank
+from experiments.report.part import Made, Study, words
+from experiments.report.sheet import Block
+from experiments.report.standings import DIGITS, Aim
+from experiments.report.style import DOUBLE_COLUMN, setting_label
+
+LIKE = ("rotations", "noise")  # kinds of images like the sample
+HEIGHT = 2.8  # inches
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a method should reach with every base network and in every order.
+
+    Attributes:
+        name: In words.
+        setting: Of its runs.
+        wanted: Bounds on numbers of a run (`numbers_of`).
+        knows: The most that a method may know.
+    """
+
+    name: str
+    setting: str
+    wanted: tuple[Aim, ...]
+    knows: str = "keep_set"
+
+
+@dataclass(frozen=True)
+class Fielded(Levelled):
+    """A contender in a setting, with the numbers of each of its runs.
+
+    Attributes:
+        remembers: Whether it looks at the samples that were corrected before.
+        setting: By name.
+        seeds, orders: How many base networks and orders of the samples its runs have.
+        runs: Numbers by quantity.
+    """
+
+    remembers: bool
+    setting: str
+    seeds: int
+    orders: int
+    runs: Sequence[Mapping[str, float]]
+
+    def values(self, quantity: str) -> list[float]:
+        """Return a number of each run that has it."""
+        return [numbers[quantity] for numbers in self.runs if quantity in numbers]
+
+    def meets(self, aim: Aim) -> bool:
+        """Return whether every run meets an aim."""
+        return all(aim.met_by(numbers.get(aim.quantity)) for numbers in self.runs)
+
+    def cell(self, aim: Aim) -> str:
+        """Return the mean over runs, their range where they differ, and whether all meet the aim."""
+        values = self.values(aim.quantity)
+        mark = "✓" if self.meets(aim) else "✗"
+        if not values:
+            return f"none corrected {mark}"
+        low, mean, high = (f"{of(values):.4g}" for of in (min, np.mean, max))
+        spread = f" [{low}, {high}]" if low != high else ""
+        return f"{mean}{spread} {mark}"
+
+
+def numbers_of(run: Run) -> dict[str, float]:
+    """Return the numbers of a run: shares in %, accuracies in [0, 1]; few of one that corrected nothing."""
+    rows, baseline = run.rows, run.header.baseline
+    done = [row for row in rows if row.outcome == CORRECTED]
+    if not done:
+        return {"POC": 100 * _share([row.outcome != UNCORRECTED for row in rows])}
+    found = {
+        "POC": 100 * _share([row.outcome != UNCORRECTED for row in rows]),
+        "changed_median": float(np.median([row.l0 for row in done])),
+        "changed_max": float(max(row.l0 for row in done)),
+    }
+    if subject(run.header.spec)[1] == NON_RELOADING:
+        state = rows[-1].accumulated
+        if state is not None and state.earlier:
+            found["retention"] = 100 * state.earlier_right / state.earlier
+        found["untouched_accuracy"] = rows[-1].side_effects.untouched_right / baseline.untouched_images
+        return found
+    before = run.header.figures.test_accuracy
+    changes = [round(row.figures.test_accuracy - before, DIGITS) for row in done]
+    right = [row.side_effects.untouched_right - baseline.untouched_right for row in done]
+    found |= {"dTA_worst": min(changes), "untouched": float(np.mean(right)) / baseline.untouched_images}
+    return found | {kind: share for kind in LIKE if (share := _held(done, kind)) is not None}
+
+
+def _share(flags: Sequence[bool]) -> float:
+    return sum(flags) / len(flags) if flags else 0.0
+
+
+def _held(rows: Sequence[Row], kind: str) -> float | None:
+    """Return the per cent of the images like the samples that are right; None where none was looked at."""
+    counts = [getattr(row.generality, kind) for row in rows if row.generality is not None]
+    images = sum(each[0] for each in counts)
+    return 100 * sum(each[2] for each in counts) / images if images else None
+
+
+@dataclass(frozen=True)
+class Fair(Study):
+    """A table of every contender against every goal, and a figure of harm against generality.
+
+    Attributes:
+        goals: What should be reached.
+        remembering: Names of the methods that look at the samples corrected before.
+    """
+
+    goals: tuple[Goal, ...] = ()
+    remembering: tuple[str, ...] = ()
+    tables = ("fair",)
+    figures = ("fair",)
+
+    def made(self, runs: Sequence[Run]) -> Iterator[Made]:
+        """Make the table and the figure."""
+        found, told = self.fielded(runs), words("fair")
+        blocks, records = [], []
+        for goal in self.goals:
+            own = [item for item in found if self._may(item, goal)]
+            header = [
+                *told["header"],
+                *(f"{told['labels'][aim.quantity]} {_bound(aim)}" for aim in goal.wanted),
+            ]
+            lines = [self._line(item, goal) for item in own] or [[NOT_RUN, *[""] * (len(header) - 1)]]
+            blocks.append(Block(f"{goal.name[0].upper()}{goal.name[1:]}.", header, lines))
+            records += [
+                (
+                    *item.named("mlp"),
+                    int(item.remembers),
+                    goal.name,
+                    aim.quantity,
+                    number,
+                    value,
+                    aim.kind,
+                    aim.bound,
+                )
+                for item in own
+                for aim in goal.wanted
+                for number, value in enumerate(item.values(aim.quantity))
+            ]
+        yield self.sheet([SET_ASIDE], [], blocks, records)
+        yield Picture("fair", lambda figure: _draw(figure, found))
+
+    def fielded(self, runs: Sequence[Run]) -> list[Fielded]:
+        """Return the contenders, those that know least first."""
+        groups: dict[tuple[str, Contender], list[Run]] = {}
+        for setting in dict.fromkeys(subject(run.header.spec)[1] for run in runs):
+            own = [run for run in runs if subject(run.header.spec)[1] == setting]
+            named = contenders_of(own)
+            for run in own:
+                groups.setdefault((setting, named[run.header.run_id]), []).append(run)
+        found = [self._of(contender, setting, own) for (setting, contender), own in groups.items()]
+        return sorted(found, key=lambda item: (item.setting, level_rank(item.level), item.contender.whole))
+
+    def _of(self, contender: Contender, setting: str, runs: Sequence[Run]) -> Fielded:
+        specs = [run.header.spec for run in runs]
+        return Fielded(
+            contender,
+            level_of(contender.method, self.thesis.knowledge),
+            contender.method in self.remembering,
+            setting,
+            len({option(spec, "scale.recipe.seed") or 0 for spec in specs}),
+            len({spec.get("order", 0) for spec in specs}),
+            [numbers_of(run) for run in sorted(runs, key=lambda run: run.header.run_id)],
+        )
+
+    def _may(self, item: Fielded, goal: Goal) -> bool:
+        return item.setting == goal.setting and level_rank(item.level) <= level_rank(goal.knows)
+
+    def _line(self, item: Fielded, goal: Goal) -> list[str]:
+        knows = LEVELS[item.level].label + (", earlier samples" if item.remembers else "")
+        over = f"{item.seeds} × {item.orders}"
+        return [item.contender.whole, knows, over, *(item.cell(aim) for aim in goal.wanted)]
+
+
+def _bound(aim: Aim) -> str:
+    return f"({'≥' if aim.kind == 'at least' else '≤'} {aim.bound:g})"
+
+
+def _draw(figure: Figure, found: Sequence[Fielded]) -> list[str]:
+    """Draw a panel for each kind of image like the sample: the share that is right against the harm to others."""
+    figure.set_size_inches(DOUBLE_COLUMN, HEIGHT)
+    own = [item for item in found if item.values("untouched")]
+    for axes, kind in zip(figure.subplots(1, len(LIKE)), LIKE, strict=True):
+        axes.set_title(kind)
+        shown = [item for item in own if item.values(kind)]
+        if not shown:
+            blank(axes, f"no run in the {setting_label('reloading')} setting")
+            continue
+        for item in shown:
+            place = float(np.mean(item.values("untouched"))), float(np.mean(item.values(kind)))
+            axes.plot(*place, "o", markersize=3.5, color=LEVELS[item.level].colour)
+            axes.annotate(item.contender.short, place, fontsize=5, xytext=(3, 2), textcoords="offset points")
+        axes.set_xlabel("mean change of untouched accuracy")
+        axes.set_ylabel("% right")
+    return [words("fair")["figure"]]
