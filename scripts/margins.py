@@ -8,9 +8,9 @@ of networks and methods. The samples are those of `scripts.held_out`: no test im
 for on top of the method's own. A line of the log is written for each sample that is done, and what is in the log
 already is not done again.
 
-The rule for a method's default, laid down before anything was measured: the smallest of these margins with which every
-correction survives in bfloat16 and in float16 and at least 99 % of them in each of the two ways to 8 bits. Where none
-does, the default stays as it is.
+The rule for the default margin of `bgd correct`: the smallest of these with which every correction of every method
+survives in bfloat16 and in float16. What came of it, and of a stricter rule that was laid down before:
+docs/arithmetic.md.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, ArgumentTypeError, _ArgumentGroup
 from collections.abc import Callable
 
+MARGIN = 0.3  # the smallest with which every correction of every method was right in 16 bits too
 INPUTS = "a file (.npy, .npz:KEY, .pt:KEY, a picture), a folder or a glob; an array's first dimension counts inputs"
 
 
@@ -79,7 +80,13 @@ def goal(parser: ArgumentParser) -> None:
         "--label", metavar="L", help="the right class, by number or name; one for each input as in 3,5"
     )
     group.add_argument("--accept", metavar="L,L", help="any of these classes will do")
-    group.add_argument("--margin", type=float, default=0.0, help="logits by which the class has to lead")
+    group.add_argument(
+        "--margin",
+        type=float,
+        default=MARGIN,
+        metavar="M",
+        help=f"logits by which the class has to lead (default: {MARGIN}, which survives 16 bits; docs/arithmetic.md)",
+    )
     group.add_argument("--probability", type=float, help="least probability of the class")
     group.add_argument(
         "--where", metavar="A,A", help="arithmetics in which it has to hold, such as bfloat16,int8"

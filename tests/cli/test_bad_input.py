@@ -134,12 +134,14 @@ KINDS = {  # of bad input, for a model of torch and for an ONNX file: words -> s
         "correct net.onnx whole.npy --label 3": (2, "whole.npy: the inputs are int64 .* graph's is 'x', float32"),
     },
     "a goal that is met": {
-        "correct net:make wrong.npy --weights net.pt --label 1": (1, "its goal is met already, class 1 of wrong.npy"),
-        "frontier net:make wrong.npy --weights net.pt --label 1 --check other.npz:x --methods output_bias":
+        "correct net:make wrong.npy --weights net.pt --label 1 --margin 0":
+            (1, "its goal is met already, class 1 of wrong.npy"),
+        "frontier net:make wrong.npy --weights net.pt --label 1 --margin 0 --check other.npz:x --methods output_bias":
             (1, "nothing to correct"),
-        "correct net.onnx wrong.npy --label 1":
+        "correct net.onnx wrong.npy --label 1 --margin 0":
             (1, "nothing to correct: its goal is met already, class 1 of wrong.npy"),
-        "frontier net.onnx wrong.npy --label 1 --check other.npz:x --methods output_bias": (1, "nothing to correct"),
+        "frontier net.onnx wrong.npy --label 1 --margin 0 --check other.npz:x --methods output_bias":
+            (1, "nothing to correct"),
     },
     "a goal that no change meets": {
         "correct odd:never wrong.npy --label 3 --method bgd_ii --set iterations=20":

@@ -10,6 +10,7 @@ import torch
 from pretended import pretended_card
 
 import bgd as library
+from bgd.cli.arguments import MARGIN
 from bgd.cli.parser import parsed
 from bgd.deployed.model import TorchModel
 from bgd.deployed.onnx_head import OnnxModel
@@ -33,7 +34,10 @@ def test_a_correction_is_the_librarys_and_its_file_tells_what_it_was_made_of(bgd
     x = torch.from_numpy(np.load("wrong.npy"))
     keep = torch.from_numpy(np.load("keep.npz")["x"])
     knowledge = library.Knowledge.of(model, keep=keep)
-    wanted = library.correct(model, x, 3, "last_layer_lp_l1_keep", knowledge=knowledge, keep=20).patch
+    goal = library.Goal(margin=MARGIN)
+    wanted = library.correct(
+        model, x, 3, "last_layer_lp_l1_keep", knowledge=knowledge, goal=goal, keep=20
+    ).patch
     options = [
         "--label",
         "3",
@@ -48,11 +52,11 @@ def test_a_correction_is_the_librarys_and_its_file_tells_what_it_was_made_of(bgd
     assert said.status == 0, said.err
     found = Patch.load("fix.safetensors")
     assert torch.equal(found.over(wanted.space).indices, wanted.indices)
-    assert torch.equal(found.new, wanted.new)
+    assert torch.equal(found.over(wanted.space).new, wanted.new)
     assert found.verify(model).state == "base"
     assert set(found.hashes) == set(found.tensors)
     about = {
-        "goal": "class 3",
+        "goal": "class 3; margin 0.3",
         "input": "wrong.npy",
         "method": "last_layer_lp_l1_keep",
         "model": "net:make, net.pt",
