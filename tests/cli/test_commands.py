@@ -65,7 +65,7 @@ def test_a_correction_is_the_librarys_and_its_file_tells_what_it_was_made_of(bgd
     assert found.metadata["sample"] == sha256(x.numpy().tobytes()).hexdigest()
     patch = said.out["patch"]
     assert patch["parameters"] == len(patch["changes"]) == len(found)
-    assert [each["new"] for each in patch["changes"]] == found.new.tolist()
+    assert [each["new"] for each in patch["changes"]] == wanted.new.tolist()
     effects = library.effects(model, wanted, keep).to_dict()
     assert {key: said.out["keep"][key] for key in effects} == effects
     assert [each["number"] for each in said.out["keep"]["flips"]] == effects["flipped"]
