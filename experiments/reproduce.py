@@ -208,7 +208,10 @@ def _maker(
 
 
 def _run(plan: Plan, runs: Programme, profile: str, output: Path, make: Make, partial: bool) -> int:
-    """Make the runs of the thesis' tables and write these, then the others and everything."""
+    """Make the runs of the thesis' tables and write these, then the others and everything.
+
+    Each time one network after another, so that no run waits until the N0 of another network is trained.
+    """
     from experiments.jobs.progress import Stopwatch
     from experiments.thesis.publish import is_published, is_reported
 
@@ -217,11 +220,12 @@ def _run(plan: Plan, runs: Programme, profile: str, output: Path, make: Make, pa
         print(f"nothing to do: every run is done, and tables, figures and report in {output} are from them")
         return 0
     watch, failed = Stopwatch(), list[str]()
-    if plan.first:
-        failed += make(plan.first)
+    for part in plan.by_network(plan.first):
+        failed += make(part)
     if plan.beyond:
         _write_first(runs.first_ids, output, profile)
-        failed += make(plan.beyond)
+    for part in plan.by_network(plan.beyond):
+        failed += make(part)
     if failed and not partial:
         print(f"tables, figures and report stay as they are, {len(failed)} runs are missing: {PARTIAL}")
         status = 1

@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from experiments.config.groups import files_of
@@ -22,7 +23,7 @@ class Plan:
 
     Attributes:
         first: Of the runs that are not complete, those that the thesis' tables are made from. In the order they are
-            made in: those of one N0 and its images together, dear ones first.
+            made in: the network that takes least time first, those of one N0 and its images together, dear ones first.
         beyond: The others that are not complete, in such an order.
         done: Runs that are.
         untrained: The networks whose N0 has to be trained, and how long that takes, in words.
@@ -63,7 +64,10 @@ class Plan:
         done = [run for run, there in zip(runs, current, strict=True) if there]
         todo = [run for run, there in zip(runs, current, strict=True) if not there]
         own = {run.run_id: cost_of(run, costs, store) for run in todo}
-        todo.sort(key=lambda run: (subject(run.identity)[0], run.bench_id, -own[run.run_id]))
+        whole = defaultdict[str, float](float)  # seconds of each network
+        for run in todo:
+            whole[_network(run)] += own[run.run_id]
+        todo.sort(key=lambda run: (whole[_network(run)], _network(run), run.bench_id, -own[run.run_id]))
         early = [run for run in todo if first is None or run.run_id in first]
         late = [run for run in todo if first is not None and run.run_id not in first]
         missing = {run.base_id: run for run in runs if not (bases / f"{run.base_id}.json").exists()}
@@ -77,6 +81,11 @@ class Plan:
     def todo(self) -> list[Planned]:
         """The runs that are not complete, in the order they are made in."""
         return [*self.first, *self.beyond]
+
+    @staticmethod
+    def by_network(runs: Sequence[Planned]) -> list[list[Planned]]:
+        """Part runs in this order where the network changes."""
+        return [list(group) for _, group in groupby(runs, _network)]
 
     @property
     def seconds(self) -> float | None:
@@ -135,6 +144,10 @@ class Plan:
         return "\n".join(
             ["by preset, and what is made from its runs; a run of several counts for each:", *lines]
         )
+
+
+def _network(run: Planned) -> str:
+    return subject(run.identity)[0]
 
 
 def _to_train(runs: Sequence[Planned]) -> list[str]:

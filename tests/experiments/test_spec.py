@@ -286,6 +286,18 @@ def test_a_plan_says_what_there_is_to_do(tmp_path, monkeypatch):
     assert "no record tells" in Plan.of(runs, tmp_path, {}).text(1)
 
 
+def test_a_plan_has_the_network_that_takes_least_time_first_and_its_dear_runs(tmp_path):
+    runs = specs("smoke", ["figure_4_1"])
+    costs = {kind_of(spec.identity): float(number) for number, spec in enumerate(runs, 1)}
+    for dear, cheap in (("alexnet", "mlp"), ("mlp", "alexnet")):
+        own = {kind: seconds * (100 if kind[0] == dear else 1) for kind, seconds in costs.items()}
+        parts = Plan.by_network(Plan.of(runs, tmp_path, own).todo)
+        assert [{subject(run.identity)[0] for run in part} for part in parts] == [{cheap}, {dear}]
+        for part in parts:
+            each = [own[kind_of(run.identity)] * run.scale.samples for run in part]
+            assert each == sorted(each, reverse=True)
+
+
 def test_a_plan_has_an_estimate_for_a_method_that_no_record_has(tmp_path):
     known, new = (specs("smoke", ["table_4_2"])[place] for place in (0, 1))
     costs = {kind_of(known.identity): 60.0}
