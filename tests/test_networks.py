@@ -217,6 +217,7 @@ def posed(request, tiny):
 
 OPTIONS = {  # a configuration may mean a hidden linear layer, which the resnet has none of
     ("resnet", "fine_tune"): ["method.tensors=[block3.conv2.weight]"],
+    ("resnet", "fine_tune_smallest"): ["method.inner.tensors=[block3.conv2.weight]"],
     ("resnet", "rank_one"): ["method.layer=lin"],
     ("resnet", "rank_one_statistic"): ["method.layer=lin"],
 }

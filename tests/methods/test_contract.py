@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import known
-from odd_networks import KINDS, known_of, odd_network, state_of, wrong_sample
+from odd_networks import KINDS, known_of, naming, odd_network, state_of, wrong_sample
 from oracles import flat, is_right, with_parameters
 
 from bgd import rng
@@ -83,10 +83,7 @@ REFUSING = ("frozen layer", "unused head")  # where a method may say that it is 
 def test_contract_on_odd_networks(name, kind, small_method):
     """R2, R9, R14: a right patch of what is not frozen, a failure or refusal in words; N0 as before, bit for bit."""
     (config, knows), network = small_method(name), odd_network(kind)
-    if config.get("tensors"):
-        config = config | {
-            "tensors": [name for name, _ in network.named_parameters() if "lin2.weight" in name]
-        }
+    config = naming(config, [name for name, _ in network.named_parameters() if "lin2.weight" in name])
     problem, sample = Problem(network, known_of(network).restricted(knows)), wrong_sample(network)
     before, copied = state_of(network), state_of(problem.current.module)
     assert not is_right(network, sample)
@@ -115,8 +112,7 @@ def test_contract_on_odd_networks(name, kind, small_method):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_goal_holds_in_the_arithmetics_that_it_names(name, small_method):
     (config, knows), network = small_method(name), odd_network("batch norm")
-    if config.get("tensors"):
-        config = config | {"tensors": ["lin2.weight"]}
+    config = naming(config, ["lin2.weight"])
     sample, goal = wrong_sample(network), Goal(where=("bfloat16", "float16", "int8"))
     knowledge = known_of(network).restricted(knows)
     corrector = Corrector(network, build(config, "method"), knowledge=knowledge)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from odd_networks import known_of, odd_network, wrong_sample
+from odd_networks import known_of, naming, odd_network, wrong_sample
 
 from bgd import rng
 from bgd.methods.base import Problem, Sample
@@ -21,8 +21,7 @@ MODES = {
 def corrected(name, small_method):
     """A method's correction of the wrong sample of a small network, posed where this is called."""
     config, knows = small_method(name)
-    if config.get("tensors"):
-        config = config | {"tensors": ["lin2.weight"]}
+    config = naming(config, ["lin2.weight"])
     with ordinary():
         network = odd_network("batch norm")
         given, knowledge = wrong_sample(network), known_of(network).restricted(knows)
