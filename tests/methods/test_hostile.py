@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import known
+from every_method import METHODS, marked
 from oracles import flat, is_right, subset_search, top_k, with_parameters
 from torch import nn
 
@@ -36,9 +37,6 @@ from experiments.config.build import build
 from experiments.mnist import training
 from experiments.mnist.networks import MLP
 from experiments.protocol.samples import samples_of
-from experiments.run import CONF
-
-METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 
 
 def altered(network, change):
@@ -104,7 +102,7 @@ def check(correction, network, sample):
 
 
 @pytest.mark.parametrize("change", [dead, not_a_number, overflowing])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", marked(METHODS))
 def test_a_network_without_a_usable_gradient(name, change, trained, samples, spec_of):
     method = build(spec_of(f"method={name}").method, "method")
     network = altered(trained, change)
@@ -223,7 +221,7 @@ def plain_top_k(method, trial, sample, stream):
     return Correction(trial.patch(), k, k) if k else Correction.failed("wrong with all")
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", marked(METHODS))
 def test_passes_of_every_method_are_counted(name, trained, tiny, samples, small_method, monkeypatch):
     """Forward passes as the network itself counts them, image by image; of a search, when it goes one by one."""
     method = build(small_method(name)[0], "method")
