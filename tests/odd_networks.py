@@ -91,6 +91,12 @@ def thawed(network):
     return twin
 
 
+def naming(config, tensors):
+    """A method's configuration with other tensors wherever it, or the method in it, names some."""
+    named = {key: naming(value, tensors) for key, value in config.items() if isinstance(value, dict)}
+    return config | named | ({"tensors": tensors} if config.get("tensors") else {})
+
+
 def state_of(network):
     """All that a trial must put back: the bits of parameters and buffers, modes, what is frozen, hooks."""
     return (

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import known
+from every_method import METHODS, marked
 from oracles import bystanders_of, flat, is_right, with_parameters
 from pretended import DeviceMix, devices_of, pretended_card
 from torch import nn
@@ -38,9 +39,7 @@ from experiments.records.schema import CORRECTED
 from experiments.records.store import Store
 from experiments.run import CONF
 
-METHODS, PROBES = (
-    sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("method", "probe")
-)
+PROBES = sorted(path.stem for path in (CONF / "probe").glob("*.yaml"))
 SETTINGS = {"reloading": Setting(False), "non_reloading": Setting(True)}
 EVALUATORS = {"full": FullEvaluator, "incremental": IncrementalEvaluator}
 
@@ -70,7 +69,7 @@ def stage_of(network, tiny, card, setting, method, knows, count):
 
 # A network that keeps corrections has the second one meet what the first one left behind; where it does not, what is
 # like the sample is looked at as well.
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", marked(METHODS))
 @pytest.mark.parametrize(
     ("network", "setting", "count"),
     [("mlp", "non_reloading", 2), pytest.param("alexnet", "reloading", 1, marks=pytest.mark.slow)],

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import known
+from every_method import METHODS, marked
 from hydra import compose, initialize_config_dir
 from oracles import differ, flat, is_right, with_parameters
 from torch import nn
@@ -33,7 +34,6 @@ from experiments.protocol.samples import samples_of
 from experiments.records.schema import CORRECTED
 from experiments.run import CONF
 
-METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 MORE = {"lenet": lambda: LeNet(width=0.5), "resnet": lambda: ResNet(width=0.25)}
 
 
@@ -217,12 +217,13 @@ def posed(request, tiny):
 
 OPTIONS = {  # a configuration may mean a hidden linear layer, which the resnet has none of
     ("resnet", "fine_tune"): ["method.tensors=[block3.conv2.weight]"],
+    ("resnet", "fine_tune_smallest"): ["method.inner.tensors=[block3.conv2.weight]"],
     ("resnet", "rank_one"): ["method.layer=lin"],
     ("resnet", "rank_one_statistic"): ["method.layer=lin"],
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", marked(METHODS))
 def test_every_method_keeps_its_contract(name, posed, tiny, spec_of):
     kind, network, samples = posed
     spec = spec_of(f"network={kind}", f"method={name}", *OPTIONS.get((kind, name), []))

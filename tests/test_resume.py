@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import known
+from every_method import METHODS, marked
 from oracles import bystanders_of, flat
 
 from bgd.evaluation import FullEvaluator, IncrementalEvaluator
@@ -20,9 +21,7 @@ from experiments.protocol.resume import ReplayError
 from experiments.protocol.settings import Setting, Stage
 from experiments.protocol.snapshot import Snapshot, StateError, pack, unpack
 from experiments.records.schema import ALREADY_RIGHT, CORRECTED, dump, row_in
-from experiments.run import CONF
 
-METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 ROW = ("least_harm_row", "method.consolidation.steps=20")
 CASES = {
     **{name: (name,) for name in METHODS},
@@ -82,7 +81,7 @@ def go_on(stage, rows, done, snapshots=(), saved=0):
     return list(stage.rows(kept, content and Snapshot.load(saved, content)))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", marked(CASES))
 def test_every_method_goes_on_to_the_same_rows(stage, small_method, case):
     """With the snapshot after the last row, with an older one, and without; the network is the same to the last bit."""
     method = build(small_method(*CASES[case])[0], "method")

@@ -46,7 +46,10 @@ LAST = {  # with options that keep a search to the last layer
 SEARCHED = (
     0.05  # relative: least harm ends where a step lowers harm by less than a thousandth, wherever that is
 )
-HIDDEN = ("fine_tune", "rank_one", "rank_one_statistic")  # by default of the last but one layer
+HIDDEN = (  # by default of the last but one layer
+    *("fine_tune", "fine_tune_smallest"),
+    *("rank_one", "rank_one_statistic"),
+)
 
 
 @torch.no_grad()

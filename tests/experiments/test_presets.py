@@ -38,6 +38,7 @@ RUNS_GROUP = {
     "every_error_alexnet": "every_error_alexnet",
     "in_a_row": "in_a_row",
     "rounding_beyond": "rounding",
+    "fair_smallest": "smallest",
 }
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import known
-from odd_networks import KINDS, known_of, odd_network, state_of, wrong_sample
+from every_method import METHODS, marked
+from odd_networks import KINDS, known_of, naming, odd_network, state_of, wrong_sample
 from oracles import flat, is_right, with_parameters
 
 from bgd import rng
@@ -17,9 +18,6 @@ from bgd.methods.base import Correction, Problem
 from experiments.config.build import ABOUT, REMEMBERS, build
 from experiments.mnist import training
 from experiments.protocol.samples import samples_of
-from experiments.run import CONF
-
-METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 
 
 @pytest.fixture(params=["mlp", "alexnet"])
@@ -38,7 +36,7 @@ def attempt(method, problem, sample):
     return correction, trial
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", marked(METHODS))
 def test_contract(name, case, spec_of):
     network, problem, samples = case
     spec = spec_of(f"method={name}")
@@ -79,14 +77,11 @@ REFUSING = ("frozen layer", "unused head")  # where a method may say that it is 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", marked(METHODS))
 def test_contract_on_odd_networks(name, kind, small_method):
     """R2, R9, R14: a right patch of what is not frozen, a failure or refusal in words; N0 as before, bit for bit."""
     (config, knows), network = small_method(name), odd_network(kind)
-    if config.get("tensors"):
-        config = config | {
-            "tensors": [name for name, _ in network.named_parameters() if "lin2.weight" in name]
-        }
+    config = naming(config, [name for name, _ in network.named_parameters() if "lin2.weight" in name])
     problem, sample = Problem(network, known_of(network).restricted(knows)), wrong_sample(network)
     before, copied = state_of(network), state_of(problem.current.module)
     assert not is_right(network, sample)
@@ -112,11 +107,10 @@ def test_contract_on_odd_networks(name, kind, small_method):
     assert is_right(corrected.module, sample)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", marked(METHODS))
 def test_a_goal_holds_in_the_arithmetics_that_it_names(name, small_method):
     (config, knows), network = small_method(name), odd_network("batch norm")
-    if config.get("tensors"):
-        config = config | {"tensors": ["lin2.weight"]}
+    config = naming(config, ["lin2.weight"])
     sample, goal = wrong_sample(network), Goal(where=("bfloat16", "float16", "int8"))
     knowledge = known_of(network).restricted(knows)
     corrector = Corrector(network, build(config, "method"), knowledge=knowledge)
@@ -143,7 +137,7 @@ def test_every_key_of_the_yaml_is_an_option_and_every_option_a_key(name, spec_of
     }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", marked(METHODS))
 def test_a_method_looks_at_earlier_samples_only_if_its_yaml_says_so(
     name, problem, samples, small_method, spec_of
 ):

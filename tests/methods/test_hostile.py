@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import known
+from every_method import METHODS, marked
 from oracles import flat, is_right, subset_search, top_k, with_parameters
 from torch import nn
 
 from bgd import rng
 from bgd.knowledge import Knowledge
 from bgd.methods import lora
-from bgd.methods.base import Answer, Problem
+from bgd.methods.base import Answer, Correction, Problem
 from bgd.methods.bgd.guard import CurvatureGuard
 from bgd.methods.bgd.prior import Weights
 from bgd.methods.bgd.search import SubsetSearch
@@ -29,15 +30,13 @@ from bgd.methods.least_harm.tail import Tail
 from bgd.methods.least_harm.target import Target
 from bgd.methods.lora import LoRA
 from bgd.methods.rehearsal import Rehearsal
+from bgd.methods.smallest_step import SmallestStep
 from bgd.methods.top_k import TopK
 from bgd.parameters import ParameterSpace
 from experiments.config.build import build
 from experiments.mnist import training
 from experiments.mnist.networks import MLP
 from experiments.protocol.samples import samples_of
-from experiments.run import CONF
-
-METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 
 
 def altered(network, change):
@@ -103,7 +102,7 @@ def check(correction, network, sample):
 
 
 @pytest.mark.parametrize("change", [dead, not_a_number, overflowing])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", marked(METHODS))
 def test_a_network_without_a_usable_gradient(name, change, trained, samples, spec_of):
     method = build(spec_of(f"method={name}").method, "method")
     network = altered(trained, change)
@@ -216,10 +215,17 @@ def count_looks(watched, calls):
     counting(Target, "softened", lambda *_: 1)
 
 
-@pytest.mark.parametrize("name", METHODS)
+def plain_top_k(method, trial, sample, stream):
+    """Top-k with a forward pass for every k, as a correction."""
+    k = top_k(method, trial, sample)
+    return Correction(trial.patch(), k, k) if k else Correction.failed("wrong with all")
+
+
+@pytest.mark.parametrize("name", marked(METHODS))
 def test_passes_of_every_method_are_counted(name, trained, tiny, samples, small_method, monkeypatch):
     """Forward passes as the network itself counts them, image by image; of a search, when it goes one by one."""
     method = build(small_method(name)[0], "method")
+    inner = method.inner if isinstance(method, SmallestStep) else method
     problem, calls = Problem(trained, known(trained, tiny)), []
     forward = nn.Sequential.forward
 
@@ -241,8 +247,10 @@ def test_passes_of_every_method_are_counted(name, trained, tiny, samples, small_
         with problem.trying() as again:
             if isinstance(method, SubsetSearch):
                 subset_search(method, again, sample, rng.stream(0, "method", sample.index))
-            elif isinstance(method, TopK):
-                top_k(method, again, sample)
+            elif isinstance(inner, TopK):
+                with pytest.MonkeyPatch.context() as plain:
+                    plain.setattr(TopK, "correct", plain_top_k)
+                    method.correct(again, sample, rng.stream(0, "method", sample.index))
             elif isinstance(method, IdealizedSelector):
                 method.retrain.correct(again, sample, rng.stream(0, "method", sample.index))
                 calls.extend([1] * again.space.size * (correction.patch is not None))
@@ -250,7 +258,7 @@ def test_passes_of_every_method_are_counted(name, trained, tiny, samples, small_
                 with pytest.MonkeyPatch.context() as watched:
                     count_looks(watched, calls)
                     method.correct(again, sample, rng.stream(0, "method", sample.index))
-            elif isinstance(method, LoRA):
+            elif isinstance(inner, LoRA):
                 with pytest.MonkeyPatch.context() as whole:
                     whole.setattr(lora, "known_layers", lambda network, space: {})
                     method.correct(again, sample, rng.stream(0, "method", sample.index))

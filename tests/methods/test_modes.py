@@ -2,15 +2,14 @@
 
 import pytest
 import torch
-from odd_networks import known_of, odd_network, wrong_sample
+from every_method import METHODS, marked
+from odd_networks import known_of, naming, odd_network, wrong_sample
 
 from bgd import rng
 from bgd.methods.base import Problem, Sample
 from bgd.modes import ordinary
 from experiments.config.build import build
-from experiments.config.overrides import CONF
 
-METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 MODES = {
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
@@ -21,8 +20,7 @@ MODES = {
 def corrected(name, small_method):
     """A method's correction of the wrong sample of a small network, posed where this is called."""
     config, knows = small_method(name)
-    if config.get("tensors"):
-        config = config | {"tensors": ["lin2.weight"]}
+    config = naming(config, ["lin2.weight"])
     with ordinary():
         network = odd_network("batch norm")
         given, knowledge = wrong_sample(network), known_of(network).restricted(knows)
@@ -32,7 +30,7 @@ def corrected(name, small_method):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", marked(METHODS))
 def test_a_correction_is_the_same_in_any_mode(name, mode, small_method):
     wanted = corrected(name, small_method)
     with MODES[mode]():

@@ -21,7 +21,8 @@ from bgd.methods.bgd.prior import LayerNormalisedPrior, UniformPrior, Weights
 from bgd.methods.bgd.row import gradients, layers_of
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
-from bgd.methods.catalogue.thesis import BGDC, BGDI, BGDII, BGDHarm, BGDIISmallest, BGDNorm, Random
+from bgd.methods.catalogue.smallest import BGDIISmallest
+from bgd.methods.catalogue.thesis import BGDC, BGDI, BGDII, BGDHarm, BGDNorm, Random
 from bgd.methods.smallest_step import SmallestStep
 from bgd.methods.top_k import TopK
 from experiments.mnist.networks import MLP

@@ -12,11 +12,11 @@ from typing import Any
 
 from bgd.errors import ConfigError, nearest
 from bgd.methods.base import Method, NamedMethod
-from bgd.methods.catalogue import least_harm, peers, thesis
+from bgd.methods.catalogue import least_harm, peers, smallest, thesis
 from bgd.options import build_as, is_protocol
 
 METHODS: Mapping[str, type[NamedMethod]] = types.MappingProxyType(
-    {**thesis.METHODS, **peers.METHODS, **least_harm.METHODS}
+    {**thesis.METHODS, **smallest.METHODS, **peers.METHODS, **least_harm.METHODS}
 )
 
 

@@ -99,42 +99,6 @@ class BGDHarm(SmallestStep):
     inner: Method = field(default_factory=lambda: SubsetSearch(prior=CurvaturePrior()))
 
 
-@dataclass(frozen=True)
-class BGDISmallest(SmallestStep):
-    """BGD-I with the smallest multiple of its change that still corrects the sample; not in the thesis."""
-
-    knows: ClassVar[str] = "nothing"
-
-    inner: Method = field(default_factory=BGDI)
-
-
-@dataclass(frozen=True)
-class BGDIISmallest(SmallestStep):
-    """BGD-II with the smallest multiple of its change that still corrects the sample; not in the thesis."""
-
-    knows: ClassVar[str] = "nothing"
-
-    inner: Method = field(default_factory=BGDII)
-
-
-@dataclass(frozen=True)
-class BGDCSmallest(SmallestStep):
-    """BGD-C, its statistic included, with the smallest multiple of its change that suffices; not in the thesis."""
-
-    knows: ClassVar[str] = "statistic"
-
-    inner: Method = field(default_factory=BGDC)
-
-
-@dataclass(frozen=True)
-class BGDNormSmallest(SmallestStep):
-    """BGD-Norm with the smallest multiple of its change that still corrects the sample; not in the thesis."""
-
-    knows: ClassVar[str] = "nothing"
-
-    inner: Method = field(default_factory=BGDNorm)
-
-
 METHODS: dict[str, type[NamedMethod]] = {
     "bgd_ii": BGDII,
     "bgd_i": BGDI,
@@ -148,8 +112,4 @@ METHODS: dict[str, type[NamedMethod]] = {
     "top_k": TopK,
     "bgd_activation": BGDActivation,
     "bgd_harm": BGDHarm,
-    "bgd_i_smallest": BGDISmallest,
-    "bgd_ii_smallest": BGDIISmallest,
-    "bgd_c_smallest": BGDCSmallest,
-    "bgd_norm_smallest": BGDNormSmallest,
 }
