@@ -64,12 +64,8 @@ class Plan:
         done = [run for run, there in zip(runs, current, strict=True) if there]
         todo = [run for run, there in zip(runs, current, strict=True) if not there]
         own = {run.run_id: cost_of(run, costs, store) for run in todo}
-        whole = defaultdict[str, float](float)  # seconds of each network
-        for run in todo:
-            whole[_network(run)] += own[run.run_id]
-        todo.sort(key=lambda run: (whole[_network(run)], _network(run), run.bench_id, -own[run.run_id]))
-        early = [run for run in todo if first is None or run.run_id in first]
-        late = [run for run in todo if first is not None and run.run_id not in first]
+        early = _in_order([run for run in todo if first is None or run.run_id in first], own)
+        late = _in_order([run for run in todo if first is not None and run.run_id not in first], own)
         missing = {run.base_id: run for run in runs if not (bases / f"{run.base_id}.json").exists()}
         there = {base_id for base_id in missing if is_released(release, base_id)}
         training = [run for base_id, run in missing.items() if base_id not in there]
@@ -144,6 +140,16 @@ class Plan:
         return "\n".join(
             ["by preset, and what is made from its runs; a run of several counts for each:", *lines]
         )
+
+
+def _in_order(runs: Sequence[Planned], costs: Mapping[str, float]) -> list[Planned]:
+    """Sort runs: the network that takes least time first, those of one N0 and its images together, dear ones first."""
+    whole = defaultdict[str, float](float)  # seconds of each network
+    for run in runs:
+        whole[_network(run)] += costs[run.run_id]
+    return sorted(
+        runs, key=lambda run: (whole[_network(run)], _network(run), run.bench_id, -costs[run.run_id])
+    )
 
 
 def _network(run: Planned) -> str:

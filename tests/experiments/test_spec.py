@@ -296,6 +296,9 @@ def test_a_plan_has_the_network_that_takes_least_time_first_and_its_dear_runs(tm
         for part in parts:
             each = [own[kind_of(run.identity)] * run.scale.samples for run in part]
             assert each == sorted(each, reverse=True)
+        few = {run.run_id for run in runs if subject(run.identity)[0] == cheap} - {parts[0][0].run_id}
+        plan = Plan.of(runs, tmp_path, own, few | {parts[1][0].run_id})
+        assert subject(plan.beyond[0].identity)[0] == cheap, "each part has its own order"
 
 
 def test_a_plan_has_an_estimate_for_a_method_that_no_record_has(tmp_path):
