@@ -285,11 +285,24 @@ def test_measures_of_a_small_network():
     assert len(found.vectors["weights_0"]) == 10
     spectrum = measured(trained, ROOT, {"spectrum": 3}).values
     assert spectrum["lanczos_distance"] < 1e-4
+    assert spectrum["power_distance"] < 1e-4
     assert spectrum["parameters"] == 21
     diverged = replace(
         trained, parameters={name: value * float("inf") for name, value in trained.parameters.items()}
     )
     assert not measured(diverged, ROOT, {"eigenvalues": 2}).vectors
+
+
+@pytest.mark.slow
+def test_figure_5_2(composed):
+    """Fifteen eigenvalues of a network of 1,065 parameters, without the matrix, within 1e-4 of the dense ones."""
+    study = study_of("eigenvalues")
+    overrides = [*study.common, *study.arms["tanh"], "data.dataset=tiny", "data.train=300", "stop.count=100"]
+    (trained,) = train([training_of(content_of(overrides))], ROOT)
+    values = measured(trained, ROOT, study.measures).values
+    assert values["parameters"] == 1065
+    assert values["lanczos_distance"] < 1e-4
+    assert values["power_distance"] < 1e-4
 
 
 def test_a_run_that_diverged_is_a_row():
