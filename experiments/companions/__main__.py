@@ -1,7 +1,9 @@
 """The companion studies: `python -m experiments.companions [key=value ...]`.
 
-Does what is not done, then writes the records of each study, and the tables and figures of them all. Two words come
-first instead: `train [key=value ...]` trains once, `speed` measures lanes together against one by one.
+Does what is not done, then writes the records of each study, and the tables and figures of them all. Keys are those of
+experiments/conf/companions/config.yaml; `plan=true` says what would be done. Two words come first instead:
+`train [key=value ...]` trains once, by the groups of training.yaml beside it; `speed` measures lanes together against
+one by one.
 """
 
 import json
@@ -11,51 +13,42 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
-from hydra import compose
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from bgd.errors import ConfigError, first_line
-from experiments.companions.compose import composing, content_of, training_of
+from bgd.errors import ConfigError, first_line, nearest
+from experiments.companions.compose import composed, composing, content_of, training_of
 from experiments.companions.plan import Lane, Settings, Work, rows_of, work_of
 from experiments.companions.speed import ratios
 from experiments.companions.train import train
 from experiments.companions.work import work
 from experiments.jobs.ending import ended
 from experiments.records.companions import COMMITTED, study_file, write_rows
+from experiments.records.files import BusyError, locked
+from experiments.records.schema import RecordError
 from experiments.report.build import write_all
 from experiments.report.companions import Companions
 
-ONE, SPEED = "train", "speed"  # words
-
-
-def settings_of(overrides: Sequence[str]) -> Settings:
-    """Compose conf/companions/config.yaml, inside `composing`.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    try:
-        content: Any = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(first_line(error)) from error
-    return Settings.of(content)
+ONE, SPEED, HELP = "train", "speed", ("-h", "--help")  # words
+DATA = Path(os.environ.get("BGD_DATA", "data"))
 
 
 def command(arguments: Sequence[str]) -> int:
     """Do what a command line asks for. Return the exit status."""
+    first, *rest = arguments or [""]
+    if first in HELP:
+        print(__doc__)
+        return 0
+    if first and "=" not in first and first not in (ONE, SPEED):
+        raise ConfigError(f"{first!r}: {nearest(first, (ONE, SPEED))}, or key=value")
     with composing():
-        if arguments[:1] == [ONE]:
-            return one(arguments[1:])
-        if arguments[:1] == [SPEED]:
-            return speed()
-        settings = settings_of(arguments)
+        if first == ONE:
+            return one(rest)
+        if first == SPEED:
+            return speed(rest)
+        settings = Settings.of(composed("config", arguments))
         works = [work_of(settings, name) for name in settings.studies]
     for each in works:
         print(
@@ -64,31 +57,62 @@ def command(arguments: Sequence[str]) -> int:
     print(f"all of it: about {sum(each.minutes_left for each in works):.0f} min on two cores", flush=True)
     if settings.plan:
         return 0
-    failed = done(settings, works)
-    records = settings.output / COMMITTED.relative_to(COMMITTED.parents[1])
-    for name, rows in rows_of(settings, works).items():
-        write_rows(study_file(records, name), rows)
-    for path in write_all(settings.output, Companions(records=records).files(())):
-        print(f"wrote {path}")
+    with held(settings):
+        failed = done(settings, works)
+        records = settings.output / COMMITTED.relative_to(COMMITTED.parents[1])
+        for each in works:
+            keep(settings, each, study_file(records, each.name))
+        for path in write_all(settings.output, Companions(records=records).files(())):
+            print(f"wrote {path}")
     for line in failed:
         print(line, file=sys.stderr)
     return 1 if failed else 0
 
 
+@contextmanager
+def held(settings: Settings) -> Iterator[None]:
+    """Hold the studies: of two commands at once the second would train all of it again.
+
+    Raises:
+        BusyError: Another command holds one.
+        RecordError: The folder cannot be written.
+    """
+    with ExitStack() as stack:
+        for name in settings.studies:
+            try:
+                stack.enter_context(locked(settings.done / f"{name}.lock", wait=False))
+            except BusyError as error:
+                raise BusyError(
+                    f"studies={name!r}: another command is at it; wait, or leave it out"
+                ) from error
+        yield
+
+
+def keep(settings: Settings, work: Work, path: Path) -> None:
+    """Write the records of a study; part of it does not take the place of what is there."""
+    rows = rows_of(settings, work)
+    if rows and (len(rows) == len(work.lanes) or not path.exists()):
+        write_rows(path, rows)
+    elif rows:
+        print(f"{path} stays as it is: {len(rows)} of {len(work.lanes)} trainings of {work.name} are done")
+
+
 def one(overrides: Sequence[str]) -> int:
     """Train once and print the evaluations, a line of JSON each."""
     training = training_of(content_of(overrides))
-    (trained,) = train([training], Path(os.environ.get("BGD_DATA", "data")))
+    (trained,) = train([training], DATA)
     for number, step in enumerate(trained.history["step"]):
         told = {name: round(values[number], 5) for name, values in trained.history.items() if name != "step"}
         print(json.dumps({"step": round(step), **told}))
     return 0
 
 
-def speed() -> int:
+def speed(rest: Sequence[str]) -> int:
     """Print how much sooner lanes are trained together."""
+    if rest:
+        raise ConfigError(f"{rest[0]!r}: {SPEED} takes nothing more")
     torch.set_num_threads(1)
-    for name, alone, together in ratios(Path("data")):
+    for name, alone, together in ratios(DATA):
         print(
             f"{name}: 10 lanes one by one {alone:.1f} s, together {together:.1f} s: {alone / together:.1f} times",
             flush=True,
@@ -119,9 +143,12 @@ def done(settings: Settings, works: Sequence[Work]) -> list[str]:
 
 
 def _failure(future: "Future[float]", bank: Sequence[Lane]) -> list[str]:
+    """Say why a bank failed. Where its rows cannot be written, no other's can, and the error is raised."""
     error = future.exception()
     if error is None:
         return []
+    if isinstance(error, RecordError):
+        raise error
     return [f"{bank[0].job.study} {bank[0].job.arm} failed: {type(error).__name__}: {first_line(error)}"]
 
 

@@ -5,17 +5,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bgd.errors import ConfigError, first_line
+from bgd.errors import ConfigError, first_line, nearest
 from experiments.companions.training import Training
 from experiments.config.build import build_as, named
-from experiments.config.groups import CONF
+from experiments.config.groups import CONF, choices_in
+from experiments.config.overrides import missing_key, parsed
 
 FOLDER = CONF / "companions"
 AIDS = ("rates",)  # what others refer to; no part of a training
+TRAINING = "training"  # the yaml that has groups
+NO_GROUPS = ("study",)  # folders beside those of the groups
 
 
 @contextmanager
@@ -27,17 +31,67 @@ def composing() -> Iterator[None]:
         yield
 
 
-def content_of(overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose conf/companions/training.yaml, inside `composing`.
+def composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose a yaml of conf/companions, inside `composing`.
 
     Raises:
-        ConfigError: The overrides are none of it.
+        ConfigError: An override is none of it: naming the key, the value and the nearest valid choice.
     """
+    given = parsed(overrides)
+    _check_choices(given)
     try:
-        found: Any = OmegaConf.to_container(compose("training", list(overrides)), resolve=True)
+        found: Any = OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(first_line(error)) from error
+        raise ConfigError(_complaint(name, given) or first_line(error)) from error
+    return dict(found)
+
+
+def content_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose a training, inside `composing`.
+
+    Raises:
+        ConfigError: See `composed`.
+    """
+    found = composed(TRAINING, overrides)
     return {key: value for key, value in found.items() if key not in AIDS and value is not None}
+
+
+def groups() -> tuple[str, ...]:
+    """Name the groups that a training is composed of."""
+    return tuple(
+        sorted(path.name for path in FOLDER.iterdir() if path.is_dir() and path.name not in NO_GROUPS)
+    )
+
+
+def _check_choices(given: Sequence[Override]) -> None:
+    """Check the choices of groups before Hydra does, to name the nearest one."""
+    for override in given:
+        group, value = override.key_or_group, override.value()
+        if group not in groups() or value is None:
+            continue
+        known = choices_in(f"{FOLDER.name}/{group}")
+        for choice in map(str, value if isinstance(value, list) else [value]):
+            if choice not in known:
+                raise ConfigError(f"{group}={choice!r}: {nearest(choice, known)}")
+
+
+def _complaint(name: str, given: Sequence[Override]) -> str | None:
+    """Say what is wrong with the first key that the chosen groups do not have; None where all are there."""
+    chosen = [each for each in given if each.key_or_group in groups()]
+    if {each.key_or_group for each in chosen} & {"rule", "regime"} and not any(
+        each.key_or_group == "rates" for each in chosen
+    ):
+        return f"rates: a rule or a regime needs them; valid: {', '.join(choices_in(f'{FOLDER.name}/rates'))}"
+    try:
+        config = OmegaConf.to_container(
+            compose(name, [str(each.input_line) for each in chosen]), resolve=False
+        )
+    except (HydraException, OmegaConfBaseException):
+        return None  # the groups themselves are at fault
+    keys = (each.key_or_group for each in given if each not in chosen)
+    return next(
+        filter(None, (missing_key(key, config, groups() if name == TRAINING else ()) for key in keys)), None
+    )
 
 
 def training_of(content: dict[str, Any]) -> Training:

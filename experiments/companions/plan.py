@@ -1,19 +1,22 @@
 """Which trainings a command line asks for, which of them are done, and in which banks the rest goes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from bgd.errors import ConfigError, nearest
 from experiments.companions.compose import content_of, described, training_of
-from experiments.companions.study import Scale, Study, study_of
+from experiments.companions.study import Scale, Study, study_names, study_of
 from experiments.companions.train import banks
 from experiments.companions.training import Training
 from experiments.records.companions import CompanionJob, CompanionRow, read_rows
 from experiments.records.identity import digest
+from experiments.records.schema import RecordError
 from experiments.records.strict import build_as
 
 SMOKE = "smoke"
+AUTHOR, DOCUMENT = "author", "document"  # profiles
 DONE = "companions"  # folder of rows that are done, under the output folder
 TINY = Path("tests") / "data" / "tiny"  # where the committed subset of MNIST is, for the scale smoke
 
@@ -23,7 +26,7 @@ class Settings:
     """The content of conf/companions/config.yaml.
 
     Attributes:
-        studies: In the order that they are done.
+        studies: In the order that they are done, each once.
         scale, profile: See `Study`; a study without the profile has its settings in common.
         jobs: Processes of one thread; 0 for one a core.
         rerun: Whether what is done is done again.
@@ -48,14 +51,23 @@ class Settings:
             ConfigError: Naming the key, the value and the nearest valid choice.
         """
         settings: Settings = build_as(cls, content, "companions")
+        if not settings.studies:
+            raise ConfigError(f"studies=[]: name some; {nearest('', study_names())}")
+        if settings.jobs < 0:
+            raise ConfigError(f"jobs={settings.jobs}: must be at least 1, or 0 for one a core")
         for name in settings.studies:
             study_of(name).scale(settings.scale)
-        return settings
+        return replace(settings, studies=tuple(dict.fromkeys(settings.studies)))
 
     @property
     def output(self) -> Path:
-        """The folder of records, tables and figures; the scale smoke has one aside, not over the committed ones."""
-        return Path(self.output_dir) / SMOKE if self.scale == SMOKE else Path(self.output_dir)
+        """The folder of records, tables and figures.
+
+        The scale smoke and the profile document have folders aside: the committed files are of the profile author.
+        """
+        if self.scale == SMOKE:
+            return Path(self.output_dir) / SMOKE
+        return self.done / DOCUMENT if self.profile == DOCUMENT else Path(self.output_dir)
 
     @property
     def done(self) -> Path:
@@ -121,8 +133,16 @@ def work_of(settings: Settings, name: str) -> Work:
     study = study_of(name)
     scale = study.scale(settings.scale)
     lanes = tuple(_lanes(settings, name, study, scale))
-    rows = [] if settings.rerun else [row for lane in lanes for row in read_rows(file_of(settings, lane.job))]
+    rows = [] if settings.rerun else [row for lane in lanes for row in _done(settings, lane.job)]
     return Work(name, lanes, {row.job.id: row for row in rows}, scale.minutes, study.together)
+
+
+def _done(settings: Settings, job: CompanionJob) -> list[CompanionRow]:
+    """Read the row of a job, if it is done."""
+    try:
+        return read_rows(file_of(settings, job))
+    except RecordError as error:
+        raise RecordError(f"{error}; delete the file, and its training is done again") from error
 
 
 def file_of(settings: Settings, job: CompanionJob) -> Path:
@@ -131,22 +151,18 @@ def file_of(settings: Settings, job: CompanionJob) -> Path:
 
 
 def _lanes(settings: Settings, name: str, study: Study, scale: Scale) -> Iterator[Lane]:
-    profile = study.profiles.get(settings.profile, ())
+    profile = settings.profile if settings.profile in study.profiles else AUTHOR
+    account = study.profiles.get(profile, ())
     measures = study.measures if scale.measures is None else scale.measures
     for arm, own in study.each_arm(scale):
-        content = content_of([*study.common, *profile, *own, *scale.overrides])
+        content = content_of([*study.common, *account, *own, *scale.overrides])
         training = training_of(content)
         told = digest({"training": described(content), "measures": measures})
         for seed in range(scale.seeds):
-            job = CompanionJob(name, arm, settings.scale, settings.profile, told, seed)
+            job = CompanionJob(name, arm, settings.scale, profile, told, seed)
             yield Lane(job, replace(training, seed=seed), measures)
 
 
-def rows_of(settings: Settings, works: Sequence[Work]) -> dict[str, list[CompanionRow]]:
-    """Read what is done of each study, in the order of its arms."""
-    found = {}
-    for work in works:
-        rows = [row for lane in work.lanes for row in read_rows(file_of(settings, lane.job))]
-        if rows:
-            found[work.name] = rows
-    return found
+def rows_of(settings: Settings, work: Work) -> list[CompanionRow]:
+    """Read what is done of a study, in the order of its arms."""
+    return [row for lane in work.lanes for row in read_rows(file_of(settings, lane.job))]

@@ -52,6 +52,9 @@ class Steps:
     count: int
     share: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_least("stop.count", self.count, 1)
+
     def steps(self, batches: int) -> int:
         """See `Stop.steps`."""
         return self.count
@@ -67,6 +70,9 @@ class Epochs:
 
     count: int
     share: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_least("stop.count", self.count, 1)
 
     def steps(self, batches: int) -> int:
         """See `Stop.steps`."""
@@ -98,6 +104,7 @@ class Early:
 
     def __post_init__(self) -> None:
         _check_share(self.share)
+        check_least("stop.most", self.most, 1)
 
     def steps(self, batches: int) -> int:
         """See `Stop.steps`."""
@@ -124,6 +131,7 @@ class Accuracy:
 
     def __post_init__(self) -> None:
         _check_share(self.share)
+        check_least("stop.most", self.most, 1)
 
     def steps(self, batches: int) -> int:
         """See `Stop.steps`."""
@@ -134,9 +142,15 @@ class Accuracy:
         return Reached(self.accuracy)
 
 
+def check_least(name: str, value: int, least: int) -> None:
+    """Refuse a number below the least."""
+    if value < least:
+        raise ConfigError(f"{name}={value}: must be at least {least}")
+
+
 def _check_share(share: float) -> None:
     if not 0 < share < 1:
-        raise ConfigError(f"share={share}: must be above 0 and below 1")
+        raise ConfigError(f"stop.share={share}: must be above 0 and below 1")
 
 
 @dataclass

@@ -13,7 +13,7 @@ from experiments.companions.optimizers import Optimizer
 from experiments.companions.penalties.base import Penalty
 from experiments.companions.schedules import Schedule
 from experiments.companions.starts import Init
-from experiments.companions.stops import Stop
+from experiments.companions.stops import Stop, check_least
 from experiments.companions.updates.base import Update
 
 
@@ -57,6 +57,10 @@ class Training:
     evaluate: int = 10
     batch_statistics: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 0), ("evaluate", 1), ("batch_statistics", 0)):
+            check_least(name, getattr(self, name), least)
 
     @property
     def taken(self) -> float:

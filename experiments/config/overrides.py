@@ -134,14 +134,20 @@ def check_name(group: str, choice: str, config: Mapping[str, Any]) -> None:
         )
 
 
-def missing_key(key: str, config: Any) -> str | None:
-    """Return the sentence for a key that a configuration does not have; None where it does."""
+def missing_key(key: str, config: Any, groups: Sequence[str] = GROUPS) -> str | None:
+    """Return the sentence for a key that a configuration does not have; None where it does.
+
+    Args:
+        key: Dotted.
+        config: Plain dicts.
+        groups: Keys at its top that are valid though it does not have them.
+    """
     prefix = ""
     for part in key.split("."):
         if not isinstance(config, dict):
             return f"{key}: there is no such key, {prefix.rstrip('.')} is a single value"
         if part not in config:
-            known = {*map(str, config), *(GROUPS if not prefix else ())}
+            known = {*map(str, config), *(groups if not prefix else ())}
             return f"{key}: there is no such key; {nearest(part, known)}"
         config, prefix = config[part], f"{prefix}{part}."
     return None

@@ -10,6 +10,7 @@ from small import CLOUDS, ROOT, XOR, XORD, seeds
 from bgd.rng import stream, torch_seeded
 from experiments.companions.bank import Bank
 from experiments.companions.batches import LaneDraws, rows_in_order
+from experiments.companions.evaluation import outputs_of
 from experiments.companions.networks import Gate, Mlp
 from experiments.companions.noise import Noise, kept
 from experiments.companions.optimizers import Torch
@@ -17,7 +18,7 @@ from experiments.companions.penalties.double_back import DoubleBack
 from experiments.companions.penalties.norms import L2
 from experiments.companions.schedules import Drops
 from experiments.companions.starts import Gaussian, begin
-from experiments.companions.stops import Accuracy, Early, Epochs, Steps
+from experiments.companions.stops import Accuracy, Early, Epochs, Reached, Steps
 from experiments.companions.train import banks, train
 from experiments.companions.updates.decay import Decay
 
@@ -141,10 +142,12 @@ def test_early_stopping_gives_the_best_on_rows_set_aside():
 
 def test_matched_accuracy_ends_at_the_first_evaluation_that_has_it():
     training = replace(CLOUDS, stop=Accuracy(0.6, 60, share=0.25), evaluate=60, optimizer=Torch(rate=0.3))
-    bank = Bank([training], ROOT)
-    assert bank.lanes == 1
     (trained,) = train([training], ROOT)
     assert trained.stopped < 60
+    keeper = Reached(0.6)
+    taken = [keeper.takes(1.0, accuracy, step) for step, accuracy in enumerate((0.5, 0.4, 0.55, 0.7, 0.9))]
+    assert taken == [True, False, True, True, False], "the best until it is reached, then no more"
+    assert (keeper.at, keeper.over) == (3, True)
 
 
 def test_bagging_the_variance_of_a_mean_of_members_is_what_the_notes_print():
@@ -153,8 +156,11 @@ def test_bagging_the_variance_of_a_mean_of_members_is_what_the_notes_print():
     lanes = [replace(each, bootstrap=True, stop=Epochs(3)) for each in seeds(CLOUDS, members)]
     bank = Bank(lanes, ROOT)
     assert len({tuple(part.rows.tolist()) for part in bank.train}) == members
-    draws = stream(0, "errors").standard_normal((members, 500))
-    errors = draws + stream(0, "shared").standard_normal(500)
+    for trained, lane in zip(train(lanes, ROOT), range(members), strict=True):
+        for name, value in trained.parameters.items():
+            bank.parameters[name][lane] = value
+    outputs = outputs_of(bank, bank.test)[:, :, 0]
+    errors = (outputs - 0.5).double().numpy()
     matrix = np.cov(errors, bias=True)
     v, c = np.diag(matrix).mean(), (matrix.sum() - np.trace(matrix)) / (members * (members - 1))
     assert errors.mean(0).var() == pytest.approx(v / members + (members - 1) / members * c)

@@ -13,7 +13,7 @@ from small import ROOT, XOR
 
 from bgd.errors import ConfigError
 from experiments.companions import __main__ as door
-from experiments.companions.compose import FOLDER, composing, content_of, training_of
+from experiments.companions.compose import FOLDER, composed as composed_as, composing, content_of, training_of
 from experiments.companions.measures import MEASURES, measured
 from experiments.companions.plan import Lane, Settings, file_of, work_of
 from experiments.companions.study import Scale, Study, study_names, study_of
@@ -21,7 +21,16 @@ from experiments.companions.train import train
 from experiments.companions.training import Training
 from experiments.companions.work import row_of, work
 from experiments.config.build import convert
-from experiments.records.companions import CompanionJob, line_of, read_rows, study_file
+from experiments.records.companions import (
+    CompanionJob,
+    CompanionRow,
+    line_of,
+    read_rows,
+    study_file,
+    write_rows,
+)
+from experiments.records.files import BusyError
+from experiments.records.schema import RecordError
 from experiments.report.companions.evidence import printed
 from experiments.report.companions.gradient import REFERENCES
 from experiments.report.companions.rules import RULES, SETS
@@ -72,16 +81,60 @@ def test_a_training_of_many_parts(composed):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["penalty=[spectreg]", "penalty.spectreg.weigth=1"], "weigth"),
-        (["model=lenet6"], "lenet6"),
+        (["penalty=[spectreg]", "penalty.spectreg.weigth=1"], r"weigth: .*did you mean 'weight'"),
+        (["model=lenet6"], "model='lenet6': did you mean 'lenet5'"),
+        (["penalty=[l2,spectrge]"], "penalty='spectrge': did you mean 'spectreg'"),
+        (["evalute=3"], "evalute: .*did you mean 'evaluate'"),
+        (["rule=l2"], "rates: a rule or a regime needs them; valid: relu_cifar"),
+        (["evaluate=0"], "evaluate=0: must be at least 1"),
+        (["stop.count=0"], r"stop\.count=0: must be at least 1"),
+        (["batch_size"], "batch_size: cannot be read, write key=value"),
         (["loss.smoothing=much"], r"training\.loss\.smoothing='much': must be a number"),
         (["optimizer.kind=Adan"], "did you mean 'Adam'"),
-        (["stop=early", "stop.share=2.0"], "share=2.0"),
+        (["stop=early", "stop.share=2.0"], r"stop\.share=2\.0"),
     ],
 )
 def test_what_is_none_is_said(composed, overrides, said):
     with pytest.raises(ConfigError, match=said):
         training_of(content_of(overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["stduies=[c2]"], "stduies: .*did you mean 'studies'"),
+        (["studies=[]"], r"studies=\[\]: name some; valid: c2"),
+        (["jobs=-1"], "jobs=-1: must be at least 1"),
+        (["profile=documnet"], "did you mean 'document'"),
+    ],
+)
+def test_settings_that_are_none(composed, overrides, said):
+    with pytest.raises(ConfigError, match=said):
+        Settings.of(composed_as("config", overrides))
+
+
+def test_words_that_are_none(composed, capsys):
+    with pytest.raises(ConfigError, match="'trian': did you mean 'train'"):
+        door.command(["trian"])
+    assert door.command(["--help"]) == 0
+    assert "plan=true" in capsys.readouterr().out
+
+
+@pytest.fixture
+def one_arm(monkeypatch):
+    """Each study has a single arm."""
+    monkeypatch.setattr("experiments.companions.study.Study.each_arm", lambda *_: iter([("arm", ())]))
+
+
+def test_a_study_is_done_once_and_the_profile_document_lies_aside(composed, tmp_path, one_arm):
+    asked = Settings.of(composed_as("config", ["studies=[toy,c2,toy]", f"output_dir={tmp_path}"]))
+    assert asked.studies == ("toy", "c2")
+    printed_ones = replace(asked, profile="document")
+    assert printed_ones.output not in (asked.output, replace(asked, scale="smoke").output)
+    same, other = ({lane.job.id for lane in work_of(each, "toy").lanes} for each in (asked, printed_ones))
+    assert same == other, "a study without profiles is not done again"
+    same, other = ({lane.job.id for lane in work_of(each, "c2").lanes} for each in (asked, printed_ones))
+    assert not same & other
 
 
 def test_every_study_is_read_and_has_each_scale():
@@ -162,6 +215,52 @@ def test_the_command(tmp_path, composed, monkeypatch, capsys):
     assert [row.job.arm for row in rows] == ["squares"] * 2
 
 
+def test_a_second_command_at_once_and_a_folder_that_cannot_be_written(tmp_path):
+    asked = settings(tmp_path, "toy")
+    with door.held(asked):
+        with pytest.raises(BusyError, match="studies='toy': another command is at it"), door.held(asked):
+            pass
+        with door.held(settings(tmp_path, "xor")):
+            pass
+    with door.held(asked):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordError, match="cannot be written"), door.held(settings(tmp_path / "file", "toy")):
+        pass
+
+
+def test_a_bank_that_failed_is_said_and_one_that_cannot_be_written_ends_it():
+    bank = [Lane(CompanionJob("toy", "l2", "smoke", "author", "0", 0), XOR, {})]
+    for error in (None, ValueError("words")):
+        future = Future()
+        future.set_result(0.0) if error is None else future.set_exception(error)
+        assert door._failure(future, bank) == ([] if error is None else ["toy l2 failed: ValueError: words"])
+    full = Future()
+    full.set_exception(RecordError("no room"))
+    with pytest.raises(RecordError, match="no room"):
+        door._failure(full, bank)
+
+
+def test_a_damaged_row_is_named_and_part_of_a_study_does_not_replace_its_records(
+    tmp_path, composed, capsys, one_arm
+):
+    asked = settings(tmp_path, "toy")
+    plan = work_of(asked, "toy")
+    rows = [CompanionRow(lane.job, {"steps": 5.0}) for lane in plan.lanes]
+    records = study_file(tmp_path, "toy")
+    for row in rows:
+        write_rows(file_of(asked, row.job), [row])
+    door.keep(asked, plan, records)
+    damaged = file_of(asked, rows[0].job)
+    damaged.unlink()
+    door.keep(asked, plan, records)
+    assert "stays as it is: 1 of 2 trainings of toy are done" in capsys.readouterr().out
+    assert read_rows(records) == rows
+    damaged.write_text("{")
+    with pytest.raises(RecordError, match=f"{damaged.name}, line 1.*delete the file"):
+        work_of(asked, "toy")
+
+
 def test_one_training(composed, monkeypatch, capsys):
     monkeypatch.setattr(door, "composing", nullcontext)
     overrides = [
@@ -186,11 +285,24 @@ def test_measures_of_a_small_network():
     assert len(found.vectors["weights_0"]) == 10
     spectrum = measured(trained, ROOT, {"spectrum": 3}).values
     assert spectrum["lanczos_distance"] < 1e-4
+    assert spectrum["power_distance"] < 1e-4
     assert spectrum["parameters"] == 21
     diverged = replace(
         trained, parameters={name: value * float("inf") for name, value in trained.parameters.items()}
     )
     assert not measured(diverged, ROOT, {"eigenvalues": 2}).vectors
+
+
+@pytest.mark.slow
+def test_figure_5_2(composed):
+    """Fifteen eigenvalues of a network of 1,065 parameters, without the matrix, within 1e-4 of the dense ones."""
+    study = study_of("eigenvalues")
+    overrides = [*study.common, *study.arms["tanh"], "data.dataset=tiny", "data.train=300", "stop.count=100"]
+    (trained,) = train([training_of(content_of(overrides))], ROOT)
+    values = measured(trained, ROOT, study.measures).values
+    assert values["parameters"] == 1065
+    assert values["lanczos_distance"] < 1e-4
+    assert values["power_distance"] < 1e-4
 
 
 def test_a_run_that_diverged_is_a_row():

@@ -223,6 +223,7 @@ FORMULAS = {  # of torch, after one step from theta = 1 by g = 2 at the rate 0.1
     ("RMSprop", ("alpha", 0.9)): 1 - 0.1 * 2 / (0.1 * 4) ** 0.5,  # what the notes call AdaDelta
     ("Adam",): 1 - 0.1,  # corrected for its bias, which the notes' second form is not
     ("AdamW",): 1 - 0.1,
+    ("Adadelta",): 1 - 0.1 * 2 * (1e-6 / (0.1 * 4)) ** 0.5,
 }
 
 
@@ -231,7 +232,20 @@ def test_first_steps_of_torchs_optimizers(key):
     values = {"head.bias": torch.ones(1, 1)}
     values["head.bias"].grad = torch.full((1, 1), 2.0)
     Stepper(Torch(key[0], 0.1, options=dict(key[1:])), values, [0.1]).step(1.0)
-    assert float(values["head.bias"]) == pytest.approx(FORMULAS[key], rel=1e-4)
+    assert 1 - float(values["head.bias"]) == pytest.approx(1 - FORMULAS[key], rel=1e-3)
+
+
+def test_nesterov_is_torchs_form():
+    """theta -= a (g + m V); the notes take the gradient at theta - m V instead: the same by other parameters."""
+    values = {"head.bias": torch.ones(1, 1)}
+    stepper = Stepper(Torch(rate=0.1, options={"momentum": 0.9}, nesterov=True), values, [0.1])
+    theta, velocity = 1.0, 0.0
+    for _ in range(3):
+        values["head.bias"].grad = 2 * values["head.bias"]
+        stepper.step(1.0)
+        velocity = 0.9 * velocity + 2 * theta
+        theta -= 0.1 * (2 * theta + 0.9 * velocity)
+    assert float(values["head.bias"]) == pytest.approx(theta, rel=1e-5)
 
 
 def test_momentum_with_the_rate_outside_is_the_notes_with_it_inside():

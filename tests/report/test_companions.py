@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from experiments.companions.study import study_of
 from experiments.records.companions import (
     CompanionJob,
     CompanionRow,
@@ -20,7 +21,7 @@ from experiments.records.companions import (
 from experiments.records.schema import RecordError
 from experiments.report.companions import gradient, others, pictures, rules
 from experiments.report.companions.claims import Claim, Comparison, read_claims, rule
-from experiments.report.companions.evidence import MISSING, Evidence, Spread, gap_of, printed
+from experiments.report.companions.evidence import MISSING, SECOND, Evidence, Spread, gap_of, printed
 from experiments.report.companions.part import FIGURES, Companions
 from experiments.report.part import words
 
@@ -92,8 +93,29 @@ def test_printed_values_stand_beside_ours(evidence):
     assert lines["baseline/spectreg"][2:5] == ["97.59 ± 0.13", "96.61 ± 0.67", "96.50 ± 0.71"]
     assert lines["baseline/spectreg"][5].startswith("+1.00")
     assert len(records[0]) == len(words("companions_gradient")["columns"])
+    assert lines["dropout/none"][3:5] == ["91.90 ± 0.28", gradient.LEFT_OUT], "digit by digit, and no record"
+    assert len(lines) == 9
     none, _ = gradient.block(found, "c6")
     assert [line[4] for line in none.lines] == [MISSING] * 3
+
+
+def test_arms_of_our_own_stand_beside_those_of_their_size(evidence):
+    found = evidence(
+        row("c4", "500/jacreg_untuned", test_accuracy=0.9), row("c4", "500/none", test_accuracy=0.8)
+    )
+    lines = gradient.block(found, "c4")[0].lines
+    assert [line[:4] for line in lines[4:6]] == [
+        ["500/jacreg_untuned", "0.03", "", ""],
+        ["500/none", "", "", ""],
+    ]
+    assert lines[6][0] == "1000/doubleback"
+    assert len(lines) == 38
+
+
+def test_the_scale_says_how_much_of_the_source_it_is(evidence):
+    found = evidence(row("c2", "baseline/none"), row("toy", "l2"))
+    assert found.scale("c2") == "c2: scale laptop, profile author, 1 seed, 10 of the source's 10,001 steps"
+    assert found.scale("toy").endswith("1 seed, 10 steps")
 
 
 def test_runs_at_chance_are_counted(evidence):
@@ -111,7 +133,7 @@ def test_xord_is_printed_as_a_sum_over_its_samples(evidence):
     assert [block.title for block in blocks] == ["Table 5.1, tanh.", "Table 5.2, ReLU."]
     assert len(notes) == 9
     doubtful = [line for line in blocks[0].lines if line[3].endswith("?")]
-    assert ["XOR", "SGD, small", "train", "1 ± 0", MISSING, "0"] in blocks[0].lines
+    assert ["XOR", "SGD, small", "train", "1.0 ± 0", MISSING, "0"] in blocks[0].lines
     assert len(doubtful) == 7
     assert len(records[0]) == len(words("companions_rules")["columns"])
 
@@ -151,6 +173,36 @@ def test_as_much_is_an_interval_within_the_margin(evidence):
     other = Comparison("c6", "b", "steps", "less", "a", other="norm")
     ruled = rule([Claim("x", "", "", (same,)), Claim("y", "", "", (other,))], found)
     assert [each.verdict for each in ruled] == ["reproduced", "not reproduced"]
+
+
+@pytest.mark.parametrize(("against", "verdict"), [(0.0, "reproduced"), (0.9, "not reproduced")])
+def test_a_number_may_stand_in_place_of_an_arm(evidence, against, verdict):
+    """One eigenvalue dominates: the second over the largest is near 0; a run that diverged has none."""
+    values = [(-10.0, 1.0), (10.0, 1.1), (10.0, -0.9), ()]
+    found = evidence(
+        *(row("synthetic", "a", seed, None, {"eigenvalues_end": each}) for seed, each in enumerate(values))
+    )
+    assert found.spread("synthetic", "a", SECOND).values == pytest.approx((0.1, 0.11, 0.09))
+    test = Comparison("synthetic", "a", SECOND, "same", against=against, margin=0.2)
+    (ruled,) = rule([Claim("x", "", "", (test,))], found)
+    assert ruled.verdict == verdict
+    assert test.subject == f"synthetic: a has the {SECOND} of {against:g}, within 0.2"
+
+
+def test_every_claim_is_of_arms_and_values_that_are_there():
+    """A name that no study has would be "missing" for ever, and nobody would see it."""
+    values = {"test_accuracy", "test_loss", "train_accuracy", "train_loss", "norm", "eigenvalue", SECOND}
+    tests = [test for claim in read_claims() for test in claim.tests]
+    studies = {name: study_of(name) for name in {test.study for test in tests}}
+    for test in tests:
+        study = studies[test.study]
+        arms = {name for name, _ in study.each_arm(study.scale("document"))}
+        if test.side in ("falling", "unrelated"):
+            assert any(arm.startswith(f"{test.first}/") for arm in arms), test
+        else:
+            assert {test.first, test.second} <= arms | {""}, test
+        own = {"test_accuracy_dropout_on"} if test.study == "c2" else set()
+        assert test.study == "corrections" or test.name in values | own, test
 
 
 def test_norm_and_test_fall_together(evidence):

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr, ttest_1samp
 from experiments.records.strict import build_as, read_yaml
 from experiments.report.claims.evidence import Missing, Outcome, within
 from experiments.report.claims.verdicts import ABSENT, ALPHA, DIRECTION, FAILS, HOLDS, NOT_COMPARABLE
-from experiments.report.companions.evidence import Evidence, gap_of
+from experiments.report.companions.evidence import BySeed, Evidence, finite_mean, gap_of
 from experiments.report.numbers import format_number
 from experiments.report.sheet import bracketed
 from experiments.report.statistics import holm
@@ -45,6 +45,7 @@ class Comparison:
         side: Of the first.
         margin: Of `same`, in the value's unit.
         factor: To that unit.
+        against: A number in place of `second`, in the value's unit.
         other: Name of the value of `second`, where it is another.
         by: What the rules are ranked by.
     """
@@ -56,6 +57,7 @@ class Comparison:
     second: str = ""
     margin: float = 0.0
     factor: float = 1.0
+    against: float = 0.0
     other: str = ""
     by: str = "norm"
 
@@ -66,9 +68,10 @@ class Comparison:
             return f"{self.study} {self.first}: over the rules, the smaller {self.by}, the better {self.name}"
         if self.side == "unrelated":
             return f"{self.study} {self.first}: over the rules, {self.by} does not rank {self.name}"
-        words = "as much" if self.side == "same" else self.side
-        against = f"{self.second} {self.other}".strip()
-        return f"{self.study}: {self.first} has {words} {self.name} {'as' if self.side == 'same' else 'than'} {against}"
+        against = f"{self.second} {self.other}".strip() or f"{self.against:g}"
+        if self.side == "same":
+            return f"{self.study}: {self.first} has the {self.name} of {against}, within {self.margin:g}"
+        return f"{self.study}: {self.first} has {self.side} {self.name} than {against}"
 
     def evaluate(self, evidence: Evidence) -> Outcome:
         """Give the finding of the records.
@@ -82,12 +85,15 @@ class Comparison:
         return self._over_rules(evidence) if over_rules else self._of_two(evidence)
 
     def _of_two(self, evidence: Evidence) -> Outcome:
-        names = ((self.first, self.name), (self.second, self.other or self.name))
-        ours, theirs = (evidence.by_seed(self.study, *each, self.factor) for each in names)
+        ours = evidence.by_seed(self.study, self.first, self.name, self.factor)
+        theirs: BySeed = dict.fromkeys(ours, self.against)
+        if self.second:
+            theirs = evidence.by_seed(self.study, self.second, self.other or self.name, self.factor)
         gap = gap_of(ours, theirs)
         if gap.n < 2 or gap.interval is None:
-            raise Missing(f"missing: fewer than 2 seeds of {self.first} and {self.second} at this scale")
-        first, second = (evidence.spread(self.study, *each, self.factor).mean for each in names)
+            arms = " and ".join(filter(None, (self.first, self.second)))
+            raise Missing(f"missing: fewer than 2 finite seeds of {arms} at this scale")
+        first, second = (finite_mean(each.values()) for each in (ours, theirs))
         told = {
             "n": gap.n,
             "seeds": gap.n,

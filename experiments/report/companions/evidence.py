@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,11 @@ PRINTED = Path(__file__).with_name("printed")
 MISSING = "missing"
 LEVEL = 0.95
 BySeed = Mapping[int, float]
+SECOND = "second_eigenvalue_share"  # of the largest one, by magnitude: small where one eigenvalue dominates
+PRINTED_STEPS: Mapping[str, int] = {  # of a training, by the sources' settings or their code
+    **dict.fromkeys(("c2", "c4", "c6"), 10_001),
+    **{"xor": 400, "xord": 4_000, "mnist": 187_600, "synthetic": 50_000, "cifar": 219_100, "starts": 1_000},
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,20 @@ def gap_of(first: BySeed, second: BySeed) -> Gap:
     return Gap(mean, Interval(mean - float(half), mean + float(half)), int(apart.size))
 
 
+def value_of(row: CompanionRow, name: str) -> float:
+    """Look up a number at the end of a training, or the share that is computed of two of them."""
+    if name != SECOND:
+        return row.value(name)
+    first, second, *_ = (*row.vectors.get("eigenvalues_end", ()), None, None)
+    return abs(second / first) if first and second is not None else math.nan
+
+
+def finite_mean(values: Iterable[float]) -> float:
+    """Give the mean of those that are finite; NaN of none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
+
+
 @dataclass(frozen=True)
 class Evidence:
     """The records of the studies in a folder."""
@@ -105,7 +124,7 @@ class Evidence:
 
     def by_seed(self, study: str, arm: str, name: str, factor: float = 1.0) -> BySeed:
         """Give a number of each seed of an arm; NaN for a run that diverged."""
-        return {row.job.seed: factor * row.value(name) for row in self.rows(study, arm)}
+        return {row.job.seed: factor * value_of(row, name) for row in self.rows(study, arm)}
 
     def spread(self, study: str, arm: str, name: str, factor: float = 1.0) -> Spread:
         """Give the values of an arm."""
@@ -124,7 +143,9 @@ class Evidence:
             return f"{study}: no records (make companions)"
         job, seeds = rows[0].job, len({row.job.seed for row in rows})
         steps = max(row.value("steps") for row in rows)
-        much = f"{counted(seeds, 'seed')}, {format_number(steps)} steps"
+        whole = PRINTED_STEPS.get(study, steps)
+        of = "" if steps >= whole else f" of the source's {whole:,}"
+        much = f"{counted(seeds, 'seed')}, {steps:,.0f}{of} steps"
         return f"{study}: scale {job.scale}, profile {job.profile}, {much}"
 
 
@@ -132,6 +153,11 @@ def printed(name: str) -> list[dict[str, str]]:
     """Read the values that a table of a source prints, an entry for each cell."""
     with (PRINTED / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def said(cell: Mapping[str, str], name: str) -> str:
+    """Give a mean with its deviation digit by digit as a source prints them; empty where it has none."""
+    return " ± ".join(filter(None, (cell.get(name, ""), cell.get(f"{name}_sd", ""))))
 
 
 def number(text: str) -> float | None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from experiments.report.companions.evidence import Evidence, Gap, number, printed
-from experiments.report.numbers import format_printed
+from experiments.report.companions.evidence import MISSING, Evidence, Gap, number, printed, said
 from experiments.report.sheet import Block
 
 ACCURACY, PERCENT = "test_accuracy", 100.0
+LEFT_OUT = "not at this scale"
+UNTUNED = "jacreg_untuned"  # arm whose weight is SpectReg's
 COLLAPSED = 20.0  # % of ten classes below which a run has learnt next to nothing: its units are dead
 HEADER = ("arm", "lambda", "expected", "printed", "ours", "less the reference", "n")
 REFERENCES = {
@@ -27,28 +28,29 @@ def _cells(evidence: Evidence, study: str) -> Iterator[Cell]:
     for cell in _with_ours_alone(evidence, study):
         arm = cell["arm"]
         ours = evidence.spread(study, arm, ACCURACY, PERCENT)
-        if not ours.n and not ours.failed and evidence.rows(study):
-            continue  # a size that this scale leaves out
         gap = _gap(evidence, study, arm)
-        expected, said = (
-            (number(cell.get(name, "")), number(cell.get(f"{name}_sd", "")))
-            for name in ("expected", "printed")
-        )
+        numbers = [
+            number(cell.get(f"{name}{end}", "")) for name in ("expected", "printed") for end in ("", "_sd")
+        ]
         collapsed = sum(value < COLLAPSED for value in ours.values)
         text = f"{ours.text}, {collapsed} collapsed" if collapsed else ours.text
-        texts = [format_printed(*expected), format_printed(*said), text]
+        if text == MISSING and evidence.rows(study):
+            text = LEFT_OUT
+        texts = [said(cell, "expected"), said(cell, "printed"), text]
         yield (
-            [arm, cell["weight"], *texts, "" if gap is None else gap.text, str(ours.n)],
-            [study, arm, cell["weight"], *expected, *said, ours.mean, ours.sd, ours.n, *_ends(gap)],
+            [arm, cell["weight"], *texts, gap.text if gap and gap.n else "", str(ours.n)],
+            [study, arm, cell["weight"], *numbers, ours.mean, ours.sd, ours.n, *_ends(gap)],
         )
 
 
 def _with_ours_alone(evidence: Evidence, study: str) -> Sequence[dict[str, str]]:
-    """Give the printed cells, and arms that no source prints."""
-    cells = printed(study)
-    known = {cell["arm"] for cell in cells}
-    more = dict.fromkeys(row.job.arm for row in evidence.rows(study) if row.job.arm not in known)
-    return [*cells, *({"arm": arm, "weight": ""} for arm in more)]
+    """Give the printed cells, and beside those of the same size or network the arms that no source prints."""
+    cells = {cell["arm"]: cell for cell in printed(study)}
+    for arm in dict.fromkeys(row.job.arm for row in evidence.rows(study)):
+        weight_of = cells.get(arm.replace(UNTUNED, "spectreg"), {})
+        cells.setdefault(arm, {"arm": arm, "weight": weight_of.get("weight", "")})
+    first = [arm.partition("/")[0] for arm in cells]
+    return sorted(cells.values(), key=lambda cell: first.index(cell["arm"].partition("/")[0]))
 
 
 def _gap(evidence: Evidence, study: str, arm: str) -> Gap | None:

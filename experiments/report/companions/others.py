@@ -1,8 +1,10 @@
 """The smaller tables: eigenvalues, starts, the lecture's toy, corrections of networks that were trained flat."""
 
 from collections.abc import Iterator
+from itertools import product
 
-from experiments.report.companions.evidence import Evidence
+from experiments.report.companions.evidence import SECOND, Evidence
+from experiments.report.companions.rules import ACTIVATIONS, RULES, SETS
 from experiments.report.numbers import format_number, format_spread
 from experiments.report.sheet import Block
 
@@ -28,7 +30,19 @@ def eigenvalues(evidence: Evidence) -> Table:
         lines.append([row.job.arm, str(DISTANCE), *map(format_number, (*ways, row.value("parameters")))])
         records.append([row.job.arm, DISTANCE, *ways, row.value("parameters")])
     header = ("activation", "printed distance", "Lanczos", "power method", "parameters")
-    return [Block("Distance to the dense eigenvalues.", header, lines)], records
+    ends = ("set", "activation", "rule", "largest", "second over largest", "n")
+    return [
+        Block("Distance to the dense eigenvalues.", header, lines),
+        Block("At the end of training.", ends, list(_ends(evidence))),
+    ], records
+
+
+def _ends(evidence: Evidence) -> Iterator[list[str]]:
+    """Go through the sets and rules whose eigenvalues were measured."""
+    for study, activation, rule in product(SETS, ACTIVATIONS, RULES):
+        found = [evidence.spread(study, f"{activation}/{rule}", name) for name in ("eigenvalue", SECOND)]
+        if found[0].n:
+            yield [SETS[study], activation, RULES[rule], *(each.text for each in found), str(found[0].n)]
 
 
 def starts(evidence: Evidence) -> Table:

@@ -61,7 +61,8 @@ class Companions(Study):
         told = words("companions_claims")
         blocks = [Block("Verdicts.", told["header"], lines)]
         blocks.append(Block("Tests.", told["tests"], [line for each in ruled for line in each.lines]))
-        yield self.sheet([], [], blocks, claims, "companions_claims")
+        tested = dict.fromkeys(test.study for each in ruled for test in each.claim.tests)
+        yield self.sheet([f"{_scales(evidence, *tested)}."], [], blocks, claims, "companions_claims")
         studies = [gradient.block(evidence, study) for study in gradient.REFERENCES]
         records = [record for _, each in studies for record in each]
         about = [f"{_scales(evidence, *gradient.REFERENCES)}.", gradient.left_on(evidence)]

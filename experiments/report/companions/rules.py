@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from experiments.report.companions.evidence import Evidence, number, printed
-from experiments.report.numbers import format_printed
+from experiments.report.companions.evidence import Evidence, number, printed, said
 from experiments.report.sheet import Block
 
 RULES: Mapping[str, str] = {
@@ -44,14 +43,14 @@ def blocks(evidence: Evidence) -> tuple[list[Block], list[list[object]], list[st
         activation, _, rule = arm.partition("/")
         name, factor = ours_of(study, metric)
         ours = evidence.spread(study, arm, name, factor)
-        said = number(cells["printed"]), number(cells["printed_sd"])
+        numbers = number(cells["printed"]), number(cells["printed_sd"])
         mark = DOUBTFUL if cells["doubtful"] else ""
         if mark:
             notes.append(f"{SETS[study]}, {activation}, {RULES[rule]}, {metric}: {cells['doubtful']}")
         lines[activation].append(
-            [SETS[study], RULES[rule], metric, format_printed(*said) + mark, ours.text, str(ours.n)]
+            [SETS[study], RULES[rule], metric, said(cells, "printed") + mark, ours.text, str(ours.n)]
         )
-        records.append([study, activation, rule, metric, *said, ours.mean, ours.sd, ours.n, ours.failed])
+        records.append([study, activation, rule, metric, *numbers, ours.mean, ours.sd, ours.n, ours.failed])
     header = ("set", "rule", "metric", "printed", "ours", "n")
     return [Block(f"{title}.", header, lines[name]) for name, title in ACTIVATIONS.items()], records, notes
 
