@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bgd.errors import ConfigError, first_line, nearest
 from experiments.companions.training import Training
+from experiments.companions.updates.selective import before_tau
 from experiments.config.build import build_as, named
 from experiments.config.groups import CONF, choices_in
 from experiments.config.overrides import missing_key, parsed
@@ -25,7 +26,7 @@ NO_GROUPS = ("study",)  # folders beside those of the groups
 @contextmanager
 def composing() -> Iterator[None]:
     """Have Hydra read the configuration inside the block."""
-    OmegaConf.register_new_resolver("divide", lambda above, below: above / below, replace=True)
+    OmegaConf.register_new_resolver("before", before_tau, replace=True)
     OmegaConf.register_new_resolver("times", lambda one, other: one * other, replace=True)
     with initialize_config_dir(str(FOLDER), version_base="1.3"):
         yield

@@ -78,6 +78,15 @@ def test_a_training_of_many_parts(composed):
     assert training.optimizer.rate == 0.001
 
 
+@pytest.mark.parametrize("more", [[], ["stretch=6.67"], ["stretch=20.0", "decay_stretch=586.0"]])
+def test_before_tau_stopped_selective_decays_as_l2(composed, more):
+    l2, rule = (
+        training_of(content_of(["rates=tanh_mnist", "regime=large", f"rule={name}", *more]))
+        for name in ("l2_stopped", "l2_stopped_selective")
+    )
+    assert rule.taken * rule.update.before == pytest.approx(l2.taken)
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -46,3 +46,17 @@ class Selective(Update):
         edge = self.omega * most
         within = felt.abs() > edge if self.inverted else felt.abs() < edge
         return (within & (most > 0)).to(felt.dtype)
+
+
+def before_tau(l2: float, selective: float, k: float, stretch: float, decay_stretch: float) -> float:
+    """Give `Selective.before` for which weights decay before tau as they do by L2, in a training of fewer steps too.
+
+    Args:
+        l2: Its rate.
+        selective: Rate after tau.
+        k: See `Decay`.
+        stretch: See `Training`.
+        decay_stretch: See `Training`.
+    """
+    times = decay_stretch or stretch
+    return l2 / selective if times == 1 else compounded(l2, k, times) / compounded(selective, k, times)
