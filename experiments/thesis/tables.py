@@ -90,7 +90,7 @@ FAIR = (
     *("fair_rehearsal", "fair_row_few", "fair_row_kfac", "fair_row_kl", "fair_row_ewc"),
     *("fair_kfac", "fair_rank_one", "fair_least_harm", "fair_generality"),
     *("fair_ewc", "fair_fisher", "fair_retrain", "fair_l2_sp", "fair_lora", "fair_least_change"),
-    *("fair_kl", "fair_lp", "fair_smallest"),
+    *("fair_kl", "fair_lp", "fair_fault_sneaking", "fair_smallest"),
 )
 
 MAIN = "every_method"  # the preset whose runs the overview is of
