@@ -363,6 +363,17 @@ def test_a_model_is_patched_in_whatever_mode(mode, made):
     assert model.weight.is_leaf
 
 
+def test_a_model_is_patched_in_a_block_of_autocast_that_has_called_it():
+    """The block keeps its casts of parameters: findings/torch_autocast_keeps_old_weights.sh."""
+    model, x = nn.Linear(3, 2, bias=False), torch.eye(3)
+    patch = patch_of(model, {1: 8.0})
+    with torch.autocast("cpu", torch.bfloat16):
+        before = model(x)
+        with patch.applied(model):
+            assert model(x)[1, 0] == 8
+        assert torch.equal(model(x), before)
+
+
 def test_a_write_is_seen_by_a_gradient_that_needs_the_old_values():
     model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
     loss = model(torch.ones(1, 3)).sum()

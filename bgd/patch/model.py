@@ -168,6 +168,7 @@ def write(sites: Sequence[Site], side: Side, strict: bool) -> dict[str, str]:
     check(sites, "old" if side == "new" else "new", strict)
     for site in sites:
         site.write(side)
+    torch.clear_autocast_cache()  # a block of autocast would go on with its casts of the old values
     return renamed(sites)
 
 

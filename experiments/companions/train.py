@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from bgd.progress import followed
+from bgd.rng import stream, torch_seeded
 from experiments.companions.bank import Bank
 from experiments.companions.batches import Batch, batches_in
 from experiments.companions.curvature import Parameters
@@ -93,6 +95,7 @@ class Run:
         self._stepper = Stepper(self._first.optimizer, self.bank.parameters, rates)
         self._taken = torch.tensor([training.taken for training in trainings])
         self._multipliers = torch.zeros(len(trainings))  # of a constraint
+        self._probes = stream(self._first.seed, "companions", "probes")  # where an optimizer draws
 
     @property
     def _first(self) -> Training:
@@ -136,7 +139,9 @@ class Run:
         factor = first.schedule.factor(step, total) if first.schedule else 1.0
         closure = self._closure(batch)
         closure()
-        self._stepper.step(factor, closure if first.optimizer.alone and not first.optimizer.graph else None)
+        again = closure if first.optimizer.alone and not first.optimizer.graph else None
+        with torch_seeded(self._probes) if first.optimizer.graph else nullcontext():
+            self._stepper.step(factor, again)
         with torch.no_grad():
             for name, change in taken.items():
                 bank.parameters[name].sub_(self._taken.view(-1, *(1,) * (change.ndim - 1)) * change)

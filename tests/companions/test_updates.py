@@ -273,10 +273,16 @@ def test_what_is_not_installed_is_said(monkeypatch):
         Curved().build({"a": torch.ones(1, 1)}, 0.1)
 
 
-def test_curved_optimizers_step():
+@pytest.mark.parametrize("kind", ["AdaHessian", "SophiaH"])
+def test_curved_optimizers_step_by_probes_of_the_training_alone(kind):
     pytest.importorskip("pytorch_optimizer")
-    (trained,) = train([replace(CLOUDS, optimizer=Curved())], ROOT)
+    training = replace(CLOUDS, optimizer=Curved(kind))
+    (trained,) = train([training], ROOT)
     assert trained.history["train_loss"][-1] < trained.history["train_loss"][0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        (again,) = train([training], ROOT)
+    assert again.history == trained.history
 
 
 def test_an_unknown_optimizer_is_named():
