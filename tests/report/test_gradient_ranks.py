@@ -250,6 +250,7 @@ def test_two_runs_of_a_network_are_refused(part, run):
         part.files([run, replace(run, header=replace(run.header, run_id="another"))])
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_any_order(part, run):
     others = [
         probe_run("gradient_ranks", SAMPLES[:2], "alexnet"),

@@ -129,6 +129,7 @@ def test_samples_of_different_layers_are_refused():
         PART.files([probe_run("layer_gradients", mixed)])
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_any_order_and_no_twins(run):
     runs = [run, probe_run("layer_gradients", SAMPLES[:2], "alexnet"), probe_run("gradient_ranks", [{}])]
     first = PART.files(runs)

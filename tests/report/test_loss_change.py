@@ -130,6 +130,7 @@ def test_other_percentiles_are_refused(run):
     assert PART.files([replace(run, header=replace(run.header, spec=spec))]) == PART.files([run])
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_any_order_and_no_twins(run):
     runs = [run, probe_run("loss_change", SAMPLES[:2], "alexnet"), probe_run("gradient_ranks", [{}])]
     first = PART.files(runs)

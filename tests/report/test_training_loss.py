@@ -74,5 +74,6 @@ def test_without_runs_it_says_so():
     assert b"missing: no run of the main preset" in PART.files([])["report/training_loss.md"]
 
 
+@pytest.mark.slow
 def test_the_same_whatever_the_order_of_the_runs():
     assert PART.files(runs()) == PART.files(runs()[::-1])

@@ -268,6 +268,7 @@ def test_the_first_table_that_prints_a_value_counts(tmp_path):
     assert printed(tmp_path / "tables.csv", "4.2", "4.1") == values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "runs"), [("orders", RUNS), ("networks", BASES)])
 def test_the_same_bytes_in_any_order(name, runs, request):
     part = request.getfixturevalue(name)
