@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, ArgumentTypeError, _ArgumentGroup
 from collections.abc import Callable
 
-MARGIN = 0.3  # the smallest with which every correction of every method was right in 16 bits too
+MARGIN = 0.3  # the smallest with which every correction that was measured is right in 16 bits too: docs/arithmetic.md
 INPUTS = "a file (.npy, .npz:KEY, .pt:KEY, a picture), a folder or a glob; an array's first dimension counts inputs"
 
 

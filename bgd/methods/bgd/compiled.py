@@ -283,7 +283,7 @@ def _place(row: Row) -> Place:
 
 @compiled
 def _into(row: Row, case: Case, layer: int, source: int, place: Place) -> tuple[float, float]:
-    """Return what goes into a layer from a unit of the one before, and how far float32 may be off there."""
+    """Return the input of a layer from a unit of the layer before, and a bound on its rounding error in float32."""
     if layer == 0:
         return case.image[source], 0.0
     unit = place.starts[layer - 1] + source

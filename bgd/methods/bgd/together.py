@@ -91,7 +91,7 @@ class Searches:
         return guard.harmful(self._trial, gradient).numpy()
 
     def _first_layer(self, images: Doubles) -> tuple[Doubles, Doubles]:
-        """Return what comes out of the first layer for images (n, inputs), and the sums of magnitudes there."""
+        """Return the first layer's sums (n, units) for images (n, inputs), and the same sums of magnitudes."""
         row, units = self._row, self._row.widths[1]
         weight = row.values[row.weights[0] : row.weights[0] + units * images.shape[1]].reshape(units, -1)
         bias = row.values[row.biases[0] : row.biases[0] + units] if row.biases[0] >= 0 else np.zeros(units)
@@ -132,7 +132,7 @@ class Searches:
             self._searched(sample, stream, case._replace(numbers=np.concatenate([case.numbers, more])))
 
     def _outcome(self, passes: int) -> Correction:
-        """Return what stands on the desk, with the forward passes before the search added."""
+        """Return the correction that stands on the desk, with the forward passes before the search added."""
         desk = self._desk
         state, steps, count, searched, kept = desk.end.tolist()
         passes += searched
