@@ -13,6 +13,8 @@ from bgd.methods.base import Trial
 from bgd.methods.least_harm.harm import FLOOR, INFINITE, Cost, Harm, Model, drift
 from bgd.methods.least_harm.tail import Support, Tail
 
+HELD = 512  # parameters up to which their part of H is made
+
 
 @dataclass(frozen=True)
 class Kronecker:
@@ -82,10 +84,28 @@ class KroneckerHarm:
     def cost(self, support: Support, change: torch.Tensor, most: float = INFINITE) -> Cost:
         """Return the harm of a change (k,) of a support's parameters, with the earlier ones."""
         own = change.double()
-        value = 0.5 * float(own @ (self.among(support) @ own))
+        value = 0.5 * self._quadratic(support, own)
         if self._drift is not None:
             value += self._before + float(own @ self._pull[support.indices].double())
         return Cost(value)
+
+    def _quadratic(self, support: Support, change: torch.Tensor) -> float:
+        """Return d'Hd for a change (k,) of a support's parameters, float64."""
+        if len(support) <= HELD:
+            return float(change @ (self.among(support) @ change))
+        placed = torch.zeros_like(self.diagonal, dtype=torch.float64)
+        placed[support.indices] = change
+        parts = zip(self._factors, self.tail.unpack(placed), strict=True)
+        within = sum(float((v * (outputs @ v @ inputs)).sum()) for (outputs, inputs), v in parts)
+        return within + self.ridge * float(change @ change)
+
+    @cached_property
+    def _factors(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Each layer's two matrices, float64."""
+        return [
+            (block.outputs.double(), into.double())
+            for block, into in zip(self.blocks, self._inputs, strict=True)
+        ]
 
     @cached_property
     def _pull(self) -> torch.Tensor:

@@ -254,7 +254,7 @@ def test_quadratic_harm_is_exact_and_its_own_model():
 
 
 @pytest.mark.parametrize(("sizes", "bias"), SHAPES)
-def test_kronecker_harm_is_its_matrix(sizes, bias):
+def test_kronecker_harm_is_its_matrix(sizes, bias, monkeypatch):
     """H of a layer as a matrix over its parameters: A over inputs times G over outputs, 0 between layers."""
     made, images = network(sizes, bias), images_of(30, sizes)
     space, tail = ParameterSpace.of(made), tail_of(made)
@@ -280,6 +280,8 @@ def test_kronecker_harm_is_its_matrix(sizes, bias):
     assert close(model.multiply(vector), matrix @ vector)
     assert close(model.columns(on), matrix[on.indices])
     assert model.columns(tail.support(NONE)).numel() == 0
+    monkeypatch.setattr("bgd.methods.least_harm.kronecker.HELD", 0)  # factors alone, as for a large support
+    assert harm.cost(support, change).value == pytest.approx(cost.value, rel=1e-6)
     assert close(model.on(on)[0], (matrix @ vector)[on.indices])
     assert close(model.on(on)[1], matrix[on.indices][:, on.indices])
 
