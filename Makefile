@@ -18,7 +18,7 @@ partial := $(if $(PARTIAL),--partial)
 bases := $(if $(BASES),--bases-from $(BASES))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan status tables report verify reference public-bugs companions test test-slow test-anywhere smoke examples lint format bench clean
+.PHONY: help setup reproduce plan status tables report verify reference restore public-bugs companions test test-slow test-anywhere smoke examples lint format bench clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ verify: $(ready) ## Fail if a verdict on a claim of the thesis is worse than the
 
 reference: $(ready) ## Make this clone's records the committed reference, and the table in docs/results.md
 	@$(reproduce) reference --profile $(PROFILE)
+
+restore: $(ready) ## Take the committed records as this clone's runs: make reproduce then makes what they lack
+	@$(reproduce) restore --profile $(PROFILE)
 
 public-bugs: $(ready) ## Correct reported mistakes of packages that pip fetches; ARGS='seed=1 ~reports.magika'
 	@OMP_NUM_THREADS=1 $(python) -m experiments.public_bugs $(ARGS)

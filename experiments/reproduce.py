@@ -1,4 +1,4 @@
-"""Everything for a profile: `python -m experiments.reproduce run|plan|status|tables|reference`."""
+"""Everything for a profile: `python -m experiments.reproduce run|plan|status|tables|reference|restore`."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ from experiments.jobs.plan import Plan, default_jobs
 from experiments.jobs.process import THREADS, budget
 from experiments.jobs.progress import log_to_console
 from experiments.jobs.stale import WHICH, in_words, renew, stale_runs
-from experiments.mnist.release import bases_folder, enlist
+from experiments.mnist.release import bases_folder, enlist, place_committed
 from experiments.records.archive import export
 from experiments.records.files import locked
 from experiments.records.members import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 JOBS_A_CORE = 4  # each is a process with a torch of its own
 SHOWN = 5  # notes on what is damaged
-COMMANDS = ("run", "plan", "status", "tables", "reference")
+COMMANDS = ("run", "plan", "status", "tables", "reference", "restore")
 
 # A plan needs neither torch nor what draws: functions import those that run, compose or write tables themselves.
 
@@ -70,6 +70,8 @@ def _do(options: argparse.Namespace) -> int:
         keep_members(runs.ids, output, options.profile)
     if options.command == "reference":
         return _reference(runs.ids, output, options.profile)
+    if options.command == "restore":
+        return _restore(runs.ids, output, options.profile)
     if options.command == "tables":
         return _tables(runs.ids, output, options.profile, partial)
     store = Store(output / "runs")
@@ -303,6 +305,22 @@ def _reference(members: Members, output: Path, profile: str) -> int:
     )
     print(f"{verdicts_of(profile).name} updated" + (", and docs/results.md" if profile == PUBLISHED else ""))
     return status
+
+
+def _restore(members: Members, output: Path, profile: str) -> int:
+    from experiments.records.archive import load
+    from experiments.records.restore import restore
+
+    reference, store = reference_folder(profile), Store(output / "runs")
+    if not reference.is_dir():
+        raise ConfigError(
+            f"profile {profile!r}: there are no committed records of it, {reference} is not there"
+        )
+    records, bases = load(reference), output / "bases"
+    place_committed(bases, {header.base["id"] for header in records.headers})
+    count = restore(records, _each(members), store, bases)
+    print(f"{count} runs from {reference} are in {store.root} now; make plan says what is left")
+    return 0
 
 
 if __name__ == "__main__":

@@ -56,9 +56,30 @@ def test_what_is_not_there_or_not_listed_is_trained_and_said(given, tmp_path, ca
 
 
 def test_a_new_list_keeps_the_lines_of_before(given, tmp_path):
-    (tmp_path / "maker" / "other.pt").write_bytes(b"weights")
-    release.enlist(tmp_path / "maker", ["other"])
-    assert set(release.listed()) == {f"{ID}.pt", "other.pt"}
+    for name, content in (
+        ("other.pt", b"weights"),
+        ("other.json", b"{}"),
+        ("large.pt", bytes(release.SMALL + 1)),
+    ):
+        (tmp_path / "maker" / name).write_bytes(content)
+    release.enlist(tmp_path / "maker", ["other", "large"])
+    assert set(release.listed()) == {f"{ID}.pt", "other.pt", "large.pt"}
+    assert not (tmp_path / "listed" / "large.pt").exists(), (
+        "large files are for a release, not for this repository"
+    )
+
+
+def test_small_networks_are_committed_and_placed_where_there_are_none(given, tmp_path, tiny):
+    release.place_committed(tmp_path / "own", [ID, "not-there"])
+    base = training.obtain(tmp_path / "own", ID, MLP, RECIPE, tiny)
+    assert (base.sha256, base.errors) == (given.sha256, given.errors)
+    (tmp_path / "own" / f"{ID}.pt").write_bytes(b"one's own")
+    release.place_committed(tmp_path / "own", [ID])
+    assert (tmp_path / "own" / f"{ID}.pt").read_bytes() == b"one's own"
+    (tmp_path / "listed" / f"{ID}.pt").write_bytes(b"another")
+    with pytest.raises(DataError, match="lists"):
+        release.place_committed(tmp_path / "elsewhere", [ID])
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

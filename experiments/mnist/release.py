@@ -16,7 +16,10 @@ from experiments.records.sums import SUMS, read_sums
 
 log = logging.getLogger(__name__)
 
-LISTED = REFERENCE_RECORDS / "bases"  # a folder with the list alone
+LISTED = REFERENCE_RECORDS / "bases"  # a folder with the list, and with those that are small
+SMALL = (
+    1_000_000  # bytes of weights up to which they are committed beside the list: the MLP's have 41 thousand
+)
 
 
 def bases_folder(name: str | Path) -> Path:
@@ -34,6 +37,11 @@ def bases_folder(name: str | Path) -> Path:
 def weights_name(base_id: str) -> str:
     """Name the file of an N0's weights, in a folder of base networks and in a release."""
     return f"{base_id}.pt"
+
+
+def facts_name(name: str) -> str:
+    """Name the file of what is known of an N0, given that of its weights."""
+    return str(Path(name).with_suffix(".json"))
 
 
 def listed() -> Mapping[str, str]:
@@ -77,12 +85,34 @@ def released(release: Path, base_id: str) -> bytes | None:
 def enlist(bases: Path, base_ids: Iterable[str]) -> Path:
     """Write the checksums of base networks that are to be released into the list, beside those that are there.
 
+    Small ones come to lie beside it.
+
     Args:
         bases: Folder with the networks.
         base_ids: Which of them; those that are no longer there keep the line they have.
     """
     sums = dict(listed())
     for name in filter(lambda name: (bases / name).is_file(), map(weights_name, base_ids)):
-        sums[name] = sha256((bases / name).read_bytes())
+        content = (bases / name).read_bytes()
+        sums[name] = sha256(content)
+        if len(content) <= SMALL:
+            write(LISTED / name, content)
+            write(LISTED / facts_name(name), (bases / facts_name(name)).read_bytes())
     write(LISTED / SUMS, "".join(f"{digits}  {name}\n" for name, digits in sorted(sums.items())).encode())
     return LISTED / SUMS
+
+
+def place_committed(bases: Path, base_ids: Iterable[str]) -> None:
+    """Put those base networks that are committed into a folder; what is there stays.
+
+    Raises:
+        DataError: A committed file is not the one that is listed.
+    """
+    for name in map(weights_name, base_ids):
+        if (LISTED / name).is_file() and not (bases / name).exists():
+            content = released(LISTED, name.removesuffix(".pt"))
+            if content is None:  # not listed
+                continue
+            bases.mkdir(parents=True, exist_ok=True)
+            write(bases / name, content)
+            write(bases / facts_name(name), (LISTED / facts_name(name)).read_bytes())
