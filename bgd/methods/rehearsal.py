@@ -95,16 +95,16 @@ class Rehearsal:
         tail = tail_of(trial, sample, self.scope)
         inputs = self.spread.inputs(trial, tail)
         # Made at the first sample and kept through all corrections: what the network said before any.
-        before = trial.kept("outputs of N0", lambda: outputs(inputs, tail.weights(trial.original)))
+        wanted = trial.kept("answers of N0", lambda: _answers(inputs, tail.weights(trial.original)))
         known = earlier(trial)
         samples = (*known, sample, *self._alike(sample, stream))
         weights = torch.full((len(samples),), self.weight, dtype=inputs.dtype, device=inputs.device)
         weights[len(known) :] *= self.emphasis
-        objective = Objective(tail, inputs, before, samples, weights, self.lead)
+        objective = Objective(tail, inputs, wanted, samples, weights, self.lead)
         start = wide(trial.original[tail.places])
         now = start
         for count in range(1, self.tries + 1):
-            batches = objective.drawn(self.steps, self.batch, stream).to(inputs.device)
+            batches = objective.drawn(self.steps, self.batch, stream)
             now = self._descended(trial, objective, start, now, batches)
             if (patch := _written(trial, sample, tail, now)) is not None:
                 done = Correction(patch, altered=len(patch), steps=count * self.steps)
@@ -140,6 +140,11 @@ class Rehearsal:
         free = torch.zeros_like(start)
         free[(slope * (start - everywhere)).topk(budget).indices] = 1.0
         return descended(objective, start, batches, self.rate, free)
+
+
+def _answers(inputs: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    """Return the probabilities (N, C) that a tail gives for what goes into it (N, inputs + 1)."""
+    return outputs(inputs, weights).T.softmax(1)
 
 
 def _written(trial: Trial, sample: Sample, tail: Tail, vector: torch.Tensor) -> Patch | None:

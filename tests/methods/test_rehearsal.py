@@ -65,12 +65,12 @@ def test_the_objective_is_divergence_and_hinge(trained, problem, tail, chosen, t
     images = tiny.held_out.tensors()[0][:7]
     with problem.trying() as trial:
         inputs = tail.inputs(images)
-        before = outputs(inputs, tail.weights(trial.original))
+        answers = outputs(inputs, tail.weights(trial.original)).T.softmax(1)
         moved = trial.original + 0.01 * torch.randn(
             len(trial.original), generator=torch.Generator().manual_seed(0)
         )
         weights = torch.tensor([0.5, 2.0, 1.0])
-        objective = Objective(tail, inputs, before, chosen, weights, lead=3.0)
+        objective = Objective(tail, inputs, answers, chosen, weights, lead=3.0)
         found = float(objective(moved[tail.places], torch.arange(7)))
         slope = objective.slope(moved[tail.places], torch.arange(7))
     network = with_parameters(trained, moved)
@@ -90,7 +90,8 @@ def test_only_free_parameters_descend(problem, tail, chosen, tiny):
     with problem.trying() as trial:
         inputs = tail.inputs(tiny.held_out.tensors()[0][:20])
         start = trial.original[tail.places].clone()
-        objective = Objective(tail, inputs, outputs(inputs, tail.weights(trial.original)), chosen, 1.0, 1.0)
+        answers = outputs(inputs, tail.weights(trial.original)).T.softmax(1)
+        objective = Objective(tail, inputs, answers, chosen, 1.0, 1.0)
         batches = objective.drawn(20, 20, rng.stream(0, "x"))
         free = torch.zeros_like(start)
         free[-4:] = 1.0
