@@ -147,6 +147,6 @@ def _slopes(logits: Floats, labels: np.ndarray) -> Floats:
     rivals = logits / np.float32(SOFT)
     rivals[own] = -np.inf
     powers = np.exp(rivals - rivals.max(0))
-    slopes = -powers / powers.sum(0)
+    slopes: Floats = -powers / powers.sum(0)
     slopes[own] = 1
     return slopes
