@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from bgd.methods.least_harm import lanes
 from bgd.methods.least_harm.harm import FLOOR, Cost, DivergenceHarm, Model
-from bgd.methods.least_harm.lanes import Edit, Floats, Integers, Net
-from bgd.methods.least_harm.tail import Activations, Support, Tail
+from bgd.methods.least_harm.lanes import Edit, Floats, Net
+from bgd.methods.least_harm.tail import Activations, Support, Tail, with_ones
 
 FEW = 512  # parameters of a change; more are a matter of matrix products
 POINTS, COSTS = 8, 256  # changes at which a model, and a cost, is kept
@@ -41,6 +41,33 @@ def edited(net: Net, edit: Edit) -> Net:
     weights = net.weights.copy()
     weights[net.starts[edit.layer] + edit.unit * (net.sizes[edit.layer] + 1) + edit.column] += edit.delta
     return net._replace(weights=weights)
+
+
+def outputs_of(images: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    """Return every layer's outputs, before ReLU (rows, n), for what goes into the first one (n, inputs + 1)."""
+    outputs, into = [], images.T
+    for weight in weights:
+        outputs.append((into.T @ weight.T).T)
+        into = with_ones(outputs[-1].relu())
+    return torch.cat(outputs)
+
+
+class Columns:
+    """What goes into the first layer, input by input: an input is copied out of the images where it is asked for."""
+
+    def __init__(self, images: torch.Tensor, order: torch.Tensor) -> None:
+        """Take images (n, inputs + 1), and the order to have them in (n,)."""
+        self._images, self._order = images.numpy(), order.numpy()
+        self._array = np.empty(images.T.shape, np.float32)
+        self._is_there = np.zeros(len(self._array), dtype=bool)
+
+    def of(self, support: Support) -> Floats:
+        """Return an array (inputs + 1, n) of which the rows that a support's parameters weigh are filled."""
+        asked = support.column.numpy()[support.layer.numpy() == 0]
+        for column in asked[~self._is_there[asked]]:
+            np.take(self._images[:, column], self._order, out=self._array[column])
+            self._is_there[column] = True
+        return self._array
 
 
 class _Kept(OrderedDict[bytes, Any]):
@@ -78,20 +105,20 @@ class CompiledDivergence:
         self,
         tail: Tail,
         weights: list[torch.Tensor],
-        activations: Activations,
+        images: torch.Tensor,
         before: torch.Tensor,
         active: int,
     ) -> None:
-        """See `DivergenceHarm`."""
+        """See `DivergenceHarm`; `images` are what goes into the first layer (n, inputs + 1)."""
         self.tail, self._weights, self._before = tail, weights, before
         self.net = net_of(tail, weights)
         log_q = before.log_softmax(0)
         q = log_q.exp()
         # The least certain first: most of a change's harm is there, so that too much of it is seen early.
         order = (q * (1 - q)).sum(0).argsort(descending=True, stable=True)
-        self.images, self.order = activations.images, order.numpy()
-        self.inputs = activations.inputs[0][:, order].numpy()
-        self.base = torch.cat(activations.outputs)[:, order].numpy()
+        self.images, self.order = images, order.numpy()
+        self.inputs = Columns(images, order)
+        self.base = outputs_of(images, weights)[:, order].numpy()
         self.wanted = q[:, order].numpy()
         self._entropy = (q * log_q).sum(0)[order].numpy()
         self._predicted = before.argmax(0)[order].to(torch.int32).numpy()
@@ -117,7 +144,7 @@ class CompiledDivergence:
             total, flipped = lanes.divergence(
                 self.net,
                 edit_of(support, change),
-                self.inputs,
+                self.inputs.of(support),
                 self.base,
                 self.wanted,
                 self._entropy,
@@ -136,24 +163,25 @@ class CompiledDivergence:
             return self._plain.model(support, change)
         if not change.any():
             return self._still
-        model: Model = self._models.at(support, change, lambda: CompiledModel(self, edit_of(support, change)))
+        model: Model = self._models.at(support, change, lambda: CompiledModel(self, support, change))
         return model
 
     @cached_property
     def _still(self) -> Model:
-        return CompiledModel(self, edit_of(*self.tail.nothing()))
+        return CompiledModel(self, *self.tail.nothing())
 
 
 class CompiledModel:
     """Divergence near a change, over the images whose output is least certain or has moved most."""
 
-    def __init__(self, harm: CompiledDivergence, edit: Edit) -> None:
-        """Look at an edit."""
+    def __init__(self, harm: CompiledDivergence, support: Support, change: torch.Tensor) -> None:
+        """Look at a change (k,) of a support's parameters."""
+        edit = edit_of(support, change)
         self._harm, self._net, self._scale = harm, edited(harm.net, edit), 1 / harm.count
         shape = (harm.net.rows[-1], harm.count)
         values, p = np.empty(shape, np.float32), np.empty((harm.net.sizes[-1], harm.count), np.float32)
         weight = np.empty(harm.count, np.float32)
-        lanes.expand(harm.net, edit, harm.inputs, harm.base, harm.wanted, values, p, weight)
+        lanes.expand(harm.net, edit, harm.inputs.of(support), harm.base, harm.wanted, values, p, weight)
         self._chosen = _largest(weight, harm.active)
         self._values, self._p = np.take(values, self._chosen, 1), np.take(p, self._chosen, 1)
         self._residual = self._p - np.take(harm.wanted, self._chosen, 1)
@@ -171,18 +199,19 @@ class CompiledModel:
         layer, unit = support.layer.numpy(), support.unit.numpy()
         rows = np.empty((len(support), *self._p.shape), np.float32)
         slopes = np.empty(len(support), np.float32)
-        into = self._entering(layer, support.column.numpy())
+        into = self._entering(support)
         lanes.columns(
             self._net, self._values, self._p, self._roots, self._residual, layer, unit, into, rows, slopes
         )
         return rows, slopes
 
-    def _entering(self, layer: Integers, column: Integers) -> Floats:
+    def _entering(self, support: Support) -> Floats:
         """Return what some parameters weigh (k, m)."""
-        into = np.empty((len(layer), len(self._chosen)), np.float32)
-        for place, (above, source) in enumerate(zip(layer, column, strict=True)):
+        into, images = np.empty((len(support), len(self._chosen)), np.float32), self._harm.inputs.of(support)
+        pairs = zip(support.layer.numpy(), support.column.numpy(), strict=True)
+        for place, (above, source) in enumerate(pairs):
             if above == 0:
-                np.take(self._harm.inputs[source], self._chosen, out=into[place])
+                np.take(images[source], self._chosen, out=into[place])
             elif source == self._net.sizes[above]:
                 into[place] = 1
             else:
@@ -200,7 +229,8 @@ class CompiledModel:
     def columns(self, support: Support) -> torch.Tensor:
         """Return the rows of H of a support's parameters (k, P)."""
         rows, _ = self._columns(support)
-        return self._backward(self._roots * rows) * self._scale
+        rows *= self._roots
+        return self._backward(rows) * self._scale
 
     def diagonal(self) -> torch.Tensor:
         """Return the diagonal of H, above 0 (P,)."""
@@ -230,22 +260,20 @@ class CompiledModel:
 
     def _backward(self, residuals: Floats) -> torch.Tensor:
         """Return sum_n J_n' r_n (k, P) for residuals (k, C, m)."""
-        net, deltas = self._net, np.empty((len(residuals), *self._values.shape), np.float32)
-        deltas[:, net.rows[-2] :] = residuals
-        for each in deltas:
-            lanes.pull(net, self._values, each)
+        rows, (several, _, count) = self._net.rows, residuals.shape
+        deltas = np.empty((several * rows[-1], count), np.float32)
+        deltas[several * rows[-2] :] = residuals.reshape(-1, count)
+        lanes.pull(self._net, self._values, several, deltas)
         parts = []
-        for own, into in zip(self._of_layers(deltas), self._into, strict=True):
-            flat = own.reshape(-1, own.shape[-1]) @ into
-            parts.append(flat.view(len(residuals), -1, into.shape[1]))
+        for place, into in enumerate(self._into):
+            own = torch.from_numpy(deltas[several * rows[place] : several * rows[place + 1]])
+            parts.append((own @ into).view(several, -1, into.shape[1]))
         return self._harm.tail.pack(parts)
 
     def _of_layers(self, array: Floats) -> list[torch.Tensor]:
-        """Return an array (..., rows, m) layer by layer."""
+        """Return an array (rows, m) layer by layer."""
         rows = self._net.rows
-        return [
-            torch.from_numpy(array[..., rows[place] : rows[place + 1], :]) for place in range(len(rows) - 1)
-        ]
+        return [torch.from_numpy(array[rows[place] : rows[place + 1]]) for place in range(len(rows) - 1)]
 
     @cached_property
     def _into(self) -> list[torch.Tensor]:

@@ -214,21 +214,21 @@ class Divergence:
         before = trial.kept(f"outputs before {name}", lambda: Activations(inputs, weights).logits)
 
         def make() -> Harm:
-            return divergence_of(tail, weights, Activations(inputs, weights), before, self.active)
+            return divergence_of(tail, weights, inputs, before, self.active)
 
         harm: Harm = trial.kept(f"harm of {name}", make, of=(*tail.before, *tail.tensors))
         return harm
 
 
 def divergence_of(
-    tail: Tail, weights: list[torch.Tensor], activations: Activations, before: torch.Tensor, active: int
+    tail: Tail, weights: list[torch.Tensor], images: torch.Tensor, before: torch.Tensor, active: int
 ) -> Harm:
-    """Return `DivergenceHarm` with these arguments, or the same in compiled code."""
+    """Return `DivergenceHarm` over what goes into a tail (n, inputs + 1), or the same in compiled code."""
     if not is_compiled(weights):
-        return DivergenceHarm(tail, weights, activations, before, active)
+        return DivergenceHarm(tail, weights, Activations(images, weights), before, active)
     from bgd.methods.least_harm.compiled import CompiledDivergence
 
-    return CompiledDivergence(tail, weights, activations, before, active)
+    return CompiledDivergence(tail, weights, images, before, active)
 
 
 def is_compiled(weights: list[torch.Tensor]) -> bool:

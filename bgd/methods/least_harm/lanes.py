@@ -310,6 +310,47 @@ def _log_product(x: Floats, products: NDArray[np.float64]) -> float:
 
 
 @compiled
+def shortfalls(
+    net: Net,
+    edit: Edit,
+    images: Floats,
+    base: Floats,
+    labels: Integers,
+    lead: float,
+    soft: float,
+    values: Floats,
+    short: Floats,
+) -> None:
+    """Write by how much the softened margin of each image is below its lead, 0 where it is not.
+
+    Args:
+        net: The tail.
+        edit: What is changed.
+        images: What goes into the first layer (inputs + 1, n).
+        base: Outputs of all layers without the edit (rows, n).
+        labels: The right class of each image (n,).
+        lead: Logits.
+        soft: Temperature of the softened margin, logits.
+        values: Every layer's outputs, before ReLU (rows, n), written.
+        short: Written (n,).
+    """
+    count, row = images.shape[1], net.rows[-2]
+    for start in range(0, count, LANES):
+        width = min(LANES, count - start)
+        edit_lot(net, edit, images, base, start, width, values, start)
+    for i in range(count):
+        top, powers = -np.inf, 0.0
+        for c in range(net.sizes[-1]):
+            if c != labels[i]:
+                top = max(top, values[row + c, i])
+        for c in range(net.sizes[-1]):
+            if c != labels[i]:
+                powers += np.exp((values[row + c, i] - top) / soft)
+        missing = lead - values[row + labels[i], i] + top + soft * np.log(powers)
+        short[i] = max(missing, 0.0)
+
+
+@compiled
 def expand(
     net: Net,
     edit: Edit,
@@ -436,23 +477,27 @@ def columns(
 
 
 @compiled
-def pull(net: Net, values: Floats, deltas: Floats) -> None:
-    """Carry derivatives with respect to the logits down to every layer's outputs, in place.
+def pull(net: Net, values: Floats, several: int, deltas: Floats) -> None:
+    """Carry derivatives of several functions with respect to the logits down to every layer's outputs, in place.
 
     Args:
         net: The tail, with its edit.
         values: Every layer's outputs, before ReLU (rows, m).
-        deltas: (rows, m), of which the last layer's are given.
+        several: How many functions k.
+        deltas: Layer by layer (k, units, m) one after the other (k rows, m), of which the last layer's are given.
     """
     for place in range(len(net.starts) - 1, 0, -1):
         inputs, units = net.sizes[place], net.sizes[place + 1]
-        for unit in range(inputs):
-            below = deltas[net.rows[place - 1] + unit]
-            below[:] = ZERO
-            for above in range(units):
-                factor = net.weights[net.starts[place] + above * (inputs + 1) + unit]
-                _add(factor, deltas[net.rows[place] + above], below)
-            _masked(below, values[net.rows[place - 1] + unit], below)
+        for each in range(several):
+            here = several * net.rows[place] + each * units
+            under = several * net.rows[place - 1] + each * inputs
+            for unit in range(inputs):
+                below = deltas[under + unit]
+                below[:] = ZERO
+                for above in range(units):
+                    factor = net.weights[net.starts[place] + above * (inputs + 1) + unit]
+                    _add(factor, deltas[here + above], below)
+                _masked(below, values[net.rows[place - 1] + unit], below)
 
 
 @compiled

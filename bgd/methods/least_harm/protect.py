@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
 from bgd.methods.base import Sample
-from bgd.methods.least_harm.harm import INFINITE, Cost, Harm, LogitModel, Model
+from bgd.methods.least_harm.harm import INFINITE, Cost, Harm, LogitModel, Model, is_compiled
 from bgd.methods.least_harm.local import Local, RankOneMetric
 from bgd.methods.least_harm.tail import Activations, Edited, Support, Tail
 
@@ -59,16 +60,41 @@ class Protection:
         return LogitModel(local, RankOneMetric(slopes * active), -short * slopes, self._weight, floor=0.0)
 
 
+class Guard(Protocol):
+    """What earlier corrections add to the harm of changes."""
+
+    def value(self, support: Support, change: torch.Tensor) -> float:
+        """Return the harm of a change (k,) of a support's parameters."""
+        ...
+
+    def model(self, support: Support, change: torch.Tensor) -> Model:
+        """Return the harm near a change."""
+        ...
+
+
+def protection_of(
+    tail: Tail, weights: list[torch.Tensor], earlier: Sequence[Sample], weight: float, lead: float
+) -> Guard:
+    """Return `Protection` with these arguments, or the same in compiled code."""
+    if not is_compiled(weights):
+        return Protection(tail, weights, earlier, weight, lead)
+    from bgd.methods.least_harm.compiled_protect import CompiledProtection
+
+    return CompiledProtection(tail, weights, earlier, weight, lead)
+
+
 @dataclass(frozen=True, eq=False)
 class ProtectedHarm:
     """The sum of a harm and what protects earlier corrections."""
 
     plain: Harm
-    protection: Protection
+    protection: Guard
 
     def cost(self, support: Support, change: torch.Tensor, most: float = INFINITE) -> Cost:
-        """Return the harm of a change (k,) of a support's parameters."""
+        """Return the harm of a change (k,) of a support's parameters; of one above `most`, anything above it."""
         cost = self.plain.cost(support, change, most)
+        if cost.value > most:
+            return cost
         return Cost(cost.value + self.protection.value(support, change), cost.flips)
 
     def model(self, support: Support, change: torch.Tensor) -> Model:

@@ -13,16 +13,16 @@ import torch
 from torch import nn
 
 from bgd.methods.base import Correction, Sample, Trial
-from bgd.methods.least_harm.harm import DivergenceHarm, Harm
-from bgd.methods.least_harm.protect import ProtectedHarm, Protection
+from bgd.methods.least_harm.harm import Harm, divergence_of
+from bgd.methods.least_harm.protect import ProtectedHarm, protection_of
 from bgd.methods.least_harm.search import LeastHarm, earlier, finished, remembered, tail_of, terms_of
 from bgd.methods.least_harm.settle import Consolidation, outputs, settled
-from bgd.methods.least_harm.tail import Activations, Tail
+from bgd.methods.least_harm.tail import Tail
 from bgd.methods.least_harm.variants import variants
 from bgd.parameters import wide
 from bgd.patch import Patch
 
-VERSION = 1  # raised whenever the same options may give another correction
+VERSION = 2  # raised whenever the same options may give another correction
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,12 @@ class Guarded:
 
     def harm(self, trial: Trial, tail: Tail, weights: list[torch.Tensor]) -> Harm:
         """Return the harm of changes; see `HarmModel.harm`."""
-        activations = Activations(self.inputs, weights)
-        divergence = DivergenceHarm(
-            tail, weights, activations, self.before, min(self.active, len(self.inputs))
-        )
+        active = min(self.active, len(self.inputs))
+        divergence = divergence_of(tail, weights, self.inputs, self.before, active)
         if not self.samples or not self.protect:
             return divergence
         weight = self.protect / len(self.inputs)
-        return ProtectedHarm(divergence, Protection(tail, weights, self.samples, weight, self.lead))
+        return ProtectedHarm(divergence, protection_of(tail, weights, self.samples, weight, self.lead))
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,12 @@ class LeastHarmInARow:
         before = trial.kept("outputs of N0", lambda: outputs(inputs, tail.weights(trial.original)))
         drawn = torch.from_numpy(stream.permutation(len(inputs))[: self.spread.drawn])
         price = Guarded(
-            inputs[drawn], before[:, drawn], self.spread.active, earlier(trial), self.protect, self.lead
+            inputs.index_select(0, drawn),
+            before[:, drawn],
+            self.spread.active,
+            earlier(trial),
+            self.protect,
+            self.lead,
         )
         terms = terms_of(trial, sample, price, self.search.scope)
         found, steps = self.search.search(terms)

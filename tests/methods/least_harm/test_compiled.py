@@ -12,11 +12,13 @@ from bgd import rng
 from bgd.methods.base import Problem, Sample
 from bgd.methods.least_harm import harm as harms, search as searches
 from bgd.methods.least_harm.compiled import FEW, CompiledDivergence
+from bgd.methods.least_harm.compiled_protect import CompiledProtection
 from bgd.methods.least_harm.compiled_target import LOOKS, CompiledTarget
 from bgd.methods.least_harm.harm import Divergence
 from bgd.methods.least_harm.lanes import LANES, _exp
+from bgd.methods.least_harm.protect import Protection
 from bgd.methods.least_harm.search import LeastHarm
-from bgd.methods.least_harm.tail import Activations, Edited
+from bgd.methods.least_harm.tail import Edited
 from bgd.methods.least_harm.target import Target
 
 SHAPES = [(WIDE, True), (WIDE, False), ((4, 3), True), ((7, 6, 5, 4, 3), True)]
@@ -33,8 +35,7 @@ def pair(sizes, bias, active, seed=0):
     with torch.no_grad():
         before = network(sizes, bias, seed, torch.float32)(images + 0.01)
     tail, weights = tail_of(made), tail_of(made).weights(flat(made))
-    activations = Activations(tail.inputs(images), weights)
-    compiled = CompiledDivergence(tail, weights, activations, before.T, active)
+    compiled = CompiledDivergence(tail, weights, tail.inputs(images), before.T, active)
     return tail, compiled, harm_of(made, tail, images, active, before)
 
 
@@ -64,6 +65,29 @@ def test_harm_and_its_models_are_those_of_the_oracle(sizes, bias, active):
         assert all(close(one, other) for one, other in zip(found.on(some), wanted.on(some), strict=True))
         vector = torch.from_numpy(np.random.default_rng(seed).normal(size=tail.size)).float()
         assert close(found.multiply(vector), wanted.multiply(vector))
+
+
+@pytest.mark.parametrize(("sizes", "bias"), SHAPES)
+@pytest.mark.parametrize("count", [1, COUNT])
+@pytest.mark.parametrize("lead", [0.7, -100.0], ids=["short", "not short"])
+def test_what_protects_earlier_samples_is_that_of_the_oracle(sizes, bias, count, lead):
+    made = network(sizes, bias, dtype=torch.float32)
+    tail, weights = tail_of(made), tail_of(made).weights(flat(made))
+    asked = tail, weights, wrong_samples(made, count, sizes), 0.1, lead
+    compiled, oracle = CompiledProtection(*asked), Protection(*asked)
+    for seed, size in enumerate((0, 1, 2, 5, 9)):
+        support, change = support_of(tail, seed, size)
+        assert compiled.value(support, change) == pytest.approx(
+            oracle.value(support, change), rel=1e-4, abs=1e-7
+        )
+        found, wanted = compiled.model(support, change), oracle.model(support, change)
+        some, _ = support_of(tail, seed + 10, 4)
+        vector = torch.from_numpy(np.random.default_rng(seed).normal(size=tail.size)).float()
+        assert close(found.gradient(), wanted.gradient())
+        assert close(found.diagonal(), wanted.diagonal())
+        assert close(found.columns(some), wanted.columns(some))
+        assert close(found.multiply(vector), wanted.multiply(vector))
+        assert all(close(one, other) for one, other in zip(found.on(some), wanted.on(some), strict=True))
 
 
 def ties(oracle, support, change):
@@ -142,6 +166,10 @@ def test_a_change_of_many_parameters_is_left_to_the_oracle():
     tail, compiled, oracle = pair(sizes, True, COUNT)
     support, change = support_of(tail, 0, FEW + 1)
     assert compiled.cost(support, change) == oracle.cost(support, change)
+    made = network(sizes, dtype=torch.float32)
+    asked = tail, tail.weights(flat(made)), wrong_samples(made, 5, sizes), 0.1, 0.7
+    found, wanted = (kind(*asked).value(support, change) for kind in (CompiledProtection, Protection))
+    assert found == wanted
 
 
 @pytest.mark.parametrize(
