@@ -22,7 +22,7 @@ from bgd.methods.least_harm.variants import variants
 from bgd.parameters import wide
 from bgd.patch import Patch
 
-VERSION = 2  # raised whenever the same options may give another correction
+VERSION = 1  # raised whenever the same options may give another correction
 
 
 @dataclass(frozen=True)
