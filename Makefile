@@ -8,7 +8,7 @@ PYTHON  ?= python3#   3.11 to 3.13
 VENV    ?= .venv
 LAUNCHER ?=#          joblib, ray, submitit or slurm start the processes, 'slurm partition=short' with values for its keys
 SHARDS  ?= 1#         parts that a launcher's workers make each reloading run in
-PARTIAL ?=#           1: tables, report and verdicts from this clone's runs even where some are missing
+PARTIAL ?=#           1: tables, report, verdicts, reference from this clone's runs even where some are missing
 
 python := $(VENV)/bin/python
 ready  := $(VENV)/.ready
@@ -53,7 +53,7 @@ verify: $(ready) ## Fail if a verdict on a claim of the thesis is worse than the
 	@$(from_records) verify --profile $(PROFILE) $(partial)
 
 reference: $(ready) ## Make this clone's records the committed reference, and the table in docs/results.md
-	@$(reproduce) reference --profile $(PROFILE)
+	@$(reproduce) reference --profile $(PROFILE) $(partial)
 
 restore: $(ready) ## Take the committed records as this clone's runs: make reproduce then makes what they lack
 	@$(reproduce) restore --profile $(PROFILE)

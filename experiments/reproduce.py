@@ -69,7 +69,7 @@ def _do(options: argparse.Namespace) -> int:
     if options.command not in ("plan", "status"):
         keep_members(runs.ids, output, options.profile)
     if options.command == "reference":
-        return _reference(runs.ids, output, options.profile)
+        return _reference(runs.ids, output, options.profile, options.partial)
     if options.command == "restore":
         return _restore(runs.ids, output, options.profile)
     if options.command == "tables":
@@ -284,18 +284,18 @@ def _tables(members: Members, output: Path, profile: str, partial: bool, report:
     return write_tables(records, output, source) or (write_report(records, output, source) if report else 0)
 
 
-def _reference(members: Members, output: Path, profile: str) -> int:
+def _reference(members: Members, output: Path, profile: str, partial: bool) -> int:
     from experiments.thesis.publish import PUBLISHED, keep_verdicts, update_readme, verdicts_of
     from experiments.thesis.tables import MAIN
 
     records = own_records(members, output)
     missing = count(members) - len(records.runs)
-    if missing:
+    if missing and not (partial and records.runs):
         print(f"error: {missing} of {count(members)} runs are missing: make reproduce", file=sys.stderr)
         return 2
     files = export(records, reference_folder(profile), whole=(MAIN,))
     enlist(output / "bases", {header.base["id"] for header in records.headers})
-    status = _tables(members, output, profile, partial=False, report=True)
+    status = _tables(members, output, profile, partial, report=True)
     keep_verdicts(records, verdicts_of(profile))
     if profile == PUBLISHED:
         update_readme(output)

@@ -1,4 +1,4 @@
-"""`make reproduce`, `make plan`, `make tables`, `make reference`: what they say and how they end."""
+"""`make reproduce`, `make plan`, `make tables`, `make reference`, `make restore`: what they say and how they end."""
 
 import json
 import re
@@ -52,8 +52,9 @@ def test_without_records_there_are_no_tables(call, capsys, monkeypatch, tmp_path
 
 def test_a_reference_is_of_every_run_or_not_made(call, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(reproduce, "reference_folder", lambda profile: tmp_path / "reference")
-    assert call("reference") == 2
-    assert "runs are missing: make reproduce" in capsys.readouterr().err
+    for options in ((), ("--partial",)):
+        assert call("reference", *options) == 2
+        assert "runs are missing: make reproduce" in capsys.readouterr().err
     assert not (tmp_path / "reference").exists()
 
 
@@ -126,7 +127,7 @@ def test_r16_a_failing_run_leaves_committed_tables_as_they_are(
     assert not (tmp_path / "tables").exists()
 
 
-@pytest.mark.parametrize("command", ["plan", "run", "tables", "reference"])
+@pytest.mark.parametrize("command", ["plan", "run", "tables", "reference", "restore"])
 @pytest.mark.parametrize(("stop", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
 def test_a_signal_while_composing_is_a_sentence(call, capsys, monkeypatch, command, stop, status):
     def stopped(*_):
@@ -140,7 +141,7 @@ def test_a_signal_while_composing_is_a_sentence(call, capsys, monkeypatch, comma
     assert capsys.readouterr().err.startswith("stopped: the rows so far are kept")
 
 
-@pytest.mark.parametrize("command", ["run", "tables", "reference"])
+@pytest.mark.parametrize("command", ["run", "tables", "reference", "restore"])
 def test_an_output_folder_that_is_none_is_a_sentence(every_run, capsys, monkeypatch, tmp_path, command):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(reproduce, "specs_of_presets", every_run.members)
