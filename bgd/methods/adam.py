@@ -17,11 +17,12 @@ class Adam:
 
     Args:
         tensors: What is moved, in place: of one type, on one device.
-        rate: Of the steps.
+        rate: Of the steps; it may be set anew between them.
+        square: How much of the running mean of g^2 is kept from step to step.
     """
 
-    def __init__(self, tensors: Sequence[torch.Tensor], rate: float) -> None:
-        self._tensors, self._rate, self._steps = tensors, rate, 0
+    def __init__(self, tensors: Sequence[torch.Tensor], rate: float, square: float = SQUARE) -> None:
+        self._tensors, self.rate, self._kept, self._steps = tensors, rate, square, 0
         self._sizes = [tensor.numel() for tensor in tensors]
         self._mean = tensors[0].new_zeros(sum(self._sizes))
         self._square = self._mean.clone()
@@ -35,9 +36,9 @@ class Adam:
         """
         self._steps += 1
         self._mean.lerp_(gradient, 1 - MEAN)
-        self._square.mul_(SQUARE).addcmul_(gradient, gradient, value=1 - SQUARE)
-        size = (self._square.sqrt() / (1 - SQUARE**self._steps) ** 0.5).add_(LEAST)
+        self._square.mul_(self._kept).addcmul_(gradient, gradient, value=1 - self._kept)
+        size = (self._square.sqrt() / (1 - self._kept**self._steps) ** 0.5).add_(LEAST)
         change = self._mean / size
-        rate = self._rate / (1 - MEAN**self._steps)
+        rate = self.rate / (1 - MEAN**self._steps)
         for tensor, part in zip(self._tensors, change.split(self._sizes), strict=True):
             tensor.sub_(part.view(tensor.shape), alpha=rate)

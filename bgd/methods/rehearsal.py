@@ -15,13 +15,13 @@ from torch import nn
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.row import Spread
 from bgd.methods.least_harm.search import earlier, remembered, tail_of
-from bgd.methods.least_harm.settle import Objective, descended, outputs
+from bgd.methods.least_harm.settle import Objective, answers, descended, outputs
 from bgd.methods.least_harm.tail import Tail
 from bgd.methods.least_harm.variants import likenesses
 from bgd.parameters import wide
 from bgd.patch import Patch
 
-VERSION = 1  # raised whenever the same options may give another correction
+VERSION = 2  # raised whenever the same options may give another correction
 
 HEAVIER = 4.0  # factor on the weight of a sample that is still wrong
 SLOPES = 10  # batches that the slope at the start is over
@@ -95,12 +95,12 @@ class Rehearsal:
         tail = tail_of(trial, sample, self.scope)
         inputs = self.spread.inputs(trial, tail)
         # Made at the first sample and kept through all corrections: what the network said before any.
-        before = trial.kept("outputs of N0", lambda: outputs(inputs, tail.weights(trial.original)))
+        wanted = trial.kept("answers of N0", lambda: answers(outputs(inputs, tail.weights(trial.original))))
         known = earlier(trial)
         samples = (*known, sample, *self._alike(sample, stream))
         weights = torch.full((len(samples),), self.weight, dtype=inputs.dtype, device=inputs.device)
         weights[len(known) :] *= self.emphasis
-        objective = Objective(tail, inputs, before, samples, weights, self.lead)
+        objective = Objective(tail, inputs, wanted, samples, weights, self.lead)
         start = wide(trial.original[tail.places])
         now = start
         for count in range(1, self.tries + 1):
