@@ -93,7 +93,7 @@ class Objective:
         outputs = [(self._into @ weights[0].T).T.contiguous()]
         for weight in weights[1:]:
             outputs.append(torch.addmm(weight[:, -1:], weight[:, :-1], outputs[-1].relu()))
-        said, logits = outputs[-1].split([count, len(self._samples)], 1)
+        said, logits = outputs[-1][:, :count], outputs[-1][:, count:]
         differences = (said.softmax(0) - self._wanted.index_select(0, drawn).T) / count
         return self._pulled(weights, outputs, torch.cat([differences, self._pushes(logits)], 1))
 
