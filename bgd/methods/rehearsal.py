@@ -15,7 +15,7 @@ from torch import nn
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.row import Spread
 from bgd.methods.least_harm.search import earlier, remembered, tail_of
-from bgd.methods.least_harm.settle import Objective, descended, outputs
+from bgd.methods.least_harm.settle import Objective, answers, descended, outputs
 from bgd.methods.least_harm.tail import Tail
 from bgd.methods.least_harm.variants import likenesses
 from bgd.parameters import wide
@@ -95,7 +95,7 @@ class Rehearsal:
         tail = tail_of(trial, sample, self.scope)
         inputs = self.spread.inputs(trial, tail)
         # Made at the first sample and kept through all corrections: what the network said before any.
-        wanted = trial.kept("answers of N0", lambda: _answers(inputs, tail.weights(trial.original)))
+        wanted = trial.kept("answers of N0", lambda: answers(outputs(inputs, tail.weights(trial.original))))
         known = earlier(trial)
         samples = (*known, sample, *self._alike(sample, stream))
         weights = torch.full((len(samples),), self.weight, dtype=inputs.dtype, device=inputs.device)
@@ -140,11 +140,6 @@ class Rehearsal:
         free = torch.zeros_like(start)
         free[(slope * (start - everywhere)).topk(budget).indices] = 1.0
         return descended(objective, start, batches, self.rate, free)
-
-
-def _answers(inputs: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
-    """Return the probabilities (N, C) that a tail gives for what goes into it (N, inputs + 1)."""
-    return outputs(inputs, weights).T.softmax(1)
 
 
 def _written(trial: Trial, sample: Sample, tail: Tail, vector: torch.Tensor) -> Patch | None:

@@ -8,7 +8,7 @@ from oracles import is_right, with_parameters
 from bgd import rng
 from bgd.methods.base import Problem
 from bgd.methods.least_harm.row import Spread
-from bgd.methods.least_harm.settle import Objective, descended, outputs
+from bgd.methods.least_harm.settle import Objective, answers, descended, outputs
 from bgd.methods.least_harm.tail import Tail
 from bgd.methods.rehearsal import Rehearsal
 from experiments.mnist import training
@@ -65,14 +65,13 @@ def test_the_objective_is_divergence_and_hinge(trained, problem, tail, chosen, t
     images = tiny.held_out.tensors()[0][:7]
     with problem.trying() as trial:
         inputs = tail.inputs(images)
-        answers = outputs(inputs, tail.weights(trial.original)).T.softmax(1)
+        before = outputs(inputs, tail.weights(trial.original))
         moved = trial.original + 0.01 * torch.randn(
             len(trial.original), generator=torch.Generator().manual_seed(0)
         )
         weights = torch.tensor([0.5, 2.0, 1.0])
-        objective = Objective(tail, inputs, answers, chosen, weights, lead=3.0)
+        objective = Objective(tail, inputs, answers(before), chosen, weights, lead=3.0)
         found = float(objective(moved[tail.places], torch.arange(7)))
-        slope = objective.slope(moved[tail.places], torch.arange(7))
     network = with_parameters(trained, moved)
     with torch.no_grad():
         old, new = trained(images).log_softmax(1), network(images).log_softmax(1)
@@ -83,15 +82,33 @@ def test_the_objective_is_divergence_and_hinge(trained, problem, tail, chosen, t
             logits[sample.label[0]] = -torch.inf
             wanted += float(weight * (3.0 - own + logits.max()).clamp_min(0))
     assert found == pytest.approx(wanted, rel=1e-4)
-    assert slope.norm() > 0
+
+
+@pytest.mark.parametrize("scope", [20000, 200], ids=["every layer", "the last layer"])
+@pytest.mark.parametrize("lead", [0.1, 3.0, -100.0])
+def test_its_gradient_is_that_of_autograd(problem, chosen, tiny, scope, lead):
+    with problem.trying() as trial:
+        tail = Tail(trial.network, trial.space, scope, chosen[0].image)
+        inputs = tail.inputs(tiny.held_out.tensors()[0][:40])
+        wanted = answers(outputs(inputs, tail.weights(trial.original)))
+        start = trial.original[tail.places].clone()
+    stream, weights = torch.Generator().manual_seed(0), torch.tensor([0.5, 2.0, 1.0])
+    for weight in (weights, 0.7):
+        objective = Objective(tail, inputs, wanted, chosen, weight, lead)
+        for drawn in objective.drawn(2, 30, rng.stream(0, "x")):
+            at = start + 0.05 * torch.randn(len(start), generator=stream)
+            at.requires_grad_()
+            (slope,) = torch.autograd.grad(objective(at, drawn), at)
+            found = objective.slope(at.detach(), drawn)
+            assert torch.allclose(found, slope, rtol=1e-4, atol=1e-5 * float(slope.abs().max()))
 
 
 def test_only_free_parameters_descend(problem, tail, chosen, tiny):
     with problem.trying() as trial:
         inputs = tail.inputs(tiny.held_out.tensors()[0][:20])
         start = trial.original[tail.places].clone()
-        answers = outputs(inputs, tail.weights(trial.original)).T.softmax(1)
-        objective = Objective(tail, inputs, answers, chosen, 1.0, 1.0)
+        wanted = answers(outputs(inputs, tail.weights(trial.original)))
+        objective = Objective(tail, inputs, wanted, chosen, 1.0, 1.0)
         batches = objective.drawn(20, 20, rng.stream(0, "x"))
         free = torch.zeros_like(start)
         free[-4:] = 1.0
@@ -143,8 +160,8 @@ def test_values_out_of_range_are_named(options, message):
 
 @pytest.mark.parametrize("budget", [None, 5])
 def test_a_look_at_the_sample_is_a_pass(problem, chosen, monkeypatch, budget):
-    looks, plain = [], Objective.__call__
-    monkeypatch.setattr(Objective, "__call__", lambda *given: looks.append(1) or plain(*given))
+    looks, plain = [], Objective.slope
+    monkeypatch.setattr(Objective, "slope", lambda *given: looks.append(1) or plain(*given))
     with problem.trying() as trial:
         found = Rehearsal(**vars(METHOD) | {"budget": budget}).correct(trial, chosen[0], rng.stream(0))
     tries = found.steps // METHOD.steps

@@ -16,7 +16,7 @@ from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.harm import Harm, divergence_of
 from bgd.methods.least_harm.protect import ProtectedHarm, protection_of
 from bgd.methods.least_harm.search import LeastHarm, earlier, finished, remembered, tail_of, terms_of
-from bgd.methods.least_harm.settle import Consolidation, outputs, settled
+from bgd.methods.least_harm.settle import Consolidation, answers, outputs, settled
 from bgd.methods.least_harm.tail import Tail
 from bgd.methods.least_harm.variants import variants
 from bgd.parameters import wide
@@ -143,7 +143,8 @@ class LeastHarmInARow:
         corrected = (*earlier(trial), sample)
         plan = self.consolidation
         if plan and done.patch is not None and len(corrected) % plan.every == 0:
-            vector = settled(plan, tail, wide(trial.flat[tail.places]), inputs, before, corrected, stream)
+            wanted = trial.kept("answers of N0", lambda: answers(before))
+            vector = settled(plan, tail, wide(trial.flat[tail.places]), inputs, wanted, corrected, stream)
             done = _replaced(trial, sample, tail, vector.to(trial.flat.dtype), done)
         return remembered(trial, sample, done)
 
