@@ -1,6 +1,5 @@
 """Parameter Subset Selection (Algorithm 2, section 3.4) and its pruning step (Algorithm 1, section 3.1)."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,15 +11,20 @@ from bgd.curvature.base import CurvatureError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.bgd.followed import DEAR, AtHand
 from bgd.methods.bgd.guard import Guard
+from bgd.methods.bgd.pool import Pool
 from bgd.methods.bgd.prior import GradientPrior, InformedPrior, Magnitude, Prior, Sampler, prior_at
 from bgd.methods.bgd.row import linear_row
-from bgd.methods.bgd.steps import Search, Source
+from bgd.methods.bgd.steps import Search, Source, unusable
 from bgd.methods.bgd.update import FirstOrder, SecondOrder, Update
+from bgd.methods.layers import known_layers
 from bgd.parameters import ParameterSpace
 from bgd.patch import Patch
 
 VERSION = 3  # raised whenever the same search may give another correction
 MANY = 64  # samples of a call to compiled code: their gradients stay in the cache
+ROOM = (
+    1 << 29
+)  # parameters of the networks of a call on a card, which has three numbers for each: 6 GiB of float32
 CHOICES = {
     "probability_update": ("drawn_to_zero", "printed"),
     "stop": ("when_right", "never"),
@@ -81,19 +85,17 @@ class SubsetSearch:
         """Search, then prune; see `Method.correct`."""
         gradient = trial.gradient(sample, out=trial.scratch("gradient"))
         magnitude = Magnitude(gradient, trial.space)
-        if not torch.isfinite(magnitude.total):
-            return Correction.failed("the gradient is not finite")
-        if not magnitude.total:
-            return Correction.failed("the gradient is zero")
+        reason = unusable(float(magnitude.total), "the gradient is not finite", "the gradient is zero")
+        if reason:
+            return Correction.failed(reason)
         try:
             prior = prior_at(self.prior, trial, sample)
         except CurvatureError as error:
             return Correction.failed(str(error))
         sampler = Sampler(prior.weights(magnitude), stream)
-        if not math.isfinite(sampler.total):
-            return Correction.failed("the prior is not finite")
-        if not sampler.total:
-            return Correction.failed("the prior leaves no weight to draw")
+        reason = unusable(sampler.total, "the prior is not finite", "the prior leaves no weight to draw")
+        if reason:
+            return Correction.failed(reason)
         search = Search(self, trial, sample, Source(sampler, stream, gradient))
         network = AtHand(self.update, trial, sample, gradient)
         network.lead(search)
@@ -105,28 +107,40 @@ class SubsetSearch:
         return Correction(patch, altered=len(search.subset), steps=search.iterations)
 
     def at_once(self, network: nn.Module) -> int:
-        """Many on a small row of linear layers, with updates that compiled code knows; see `Together`."""
-        return MANY if self._is_compiled(network) else 1
+        """Many on a small row of linear layers, and on a card where the layers are known; see `Together`."""
+        space = ParameterSpace.of(network)
+        if self._is_compiled(network, space):
+            return MANY
+        if self._is_pooled(network, space):
+            return max(1, min(MANY, ROOM // space.size))
+        return 1
 
     def correct_many(
         self, trial: Trial, samples: Sequence[Sample], streams: Sequence[np.random.Generator]
     ) -> Sequence[Correction]:
-        """Search for each sample in compiled code, with the same outcome; see `Together`."""
+        """Search for each sample, with the same outcome, in compiled code or on a card together; see `Together`."""
+        if trial.flat.device.type != "cpu":
+            return Pool(self, trial, samples, streams).correct()
         from bgd.methods.bgd.together import Searches  # numba takes a third of a second to import
 
         return Searches(self, trial).correct(samples, streams)
 
-    def _is_compiled(self, network: nn.Module) -> bool:
+    def _is_compiled(self, network: nn.Module, space: ParameterSpace) -> bool:
         known = type(self.update) is FirstOrder or (
             type(self.update) is SecondOrder and self.update.elementwise
         )
-        if (
-            not known
-            or self.probability_update != "drawn_to_zero"
-            or type(self).correct is not SubsetSearch.correct
-        ):
-            return False
-        space = ParameterSpace.of(network)
         first = next(network.parameters())
         plain = first.dtype == torch.float32 and first.device.type == "cpu" and space.size < DEAR
-        return plain and bool(linear_row(network, space))
+        return known and self._is_plain() and plain and bool(linear_row(network, space))
+
+    def _is_pooled(self, network: nn.Module, space: ParameterSpace) -> bool:
+        known = type(self.update) is FirstOrder or (
+            type(self.update) is SecondOrder and self.update.form == "diagonal"
+        )
+        first = next(network.parameters())
+        plain = first.dtype in (torch.float32, torch.float64) and first.device.type != "cpu"
+        return known and self._is_plain() and plain and bool(known_layers(network, space))
+
+    def _is_plain(self) -> bool:
+        """Return whether the search is the one that is known elsewhere too."""
+        return self.probability_update == "drawn_to_zero" and type(self).correct is SubsetSearch.correct

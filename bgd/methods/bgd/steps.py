@@ -4,6 +4,7 @@ Who answers may look at one candidate after another (`bgd.methods.bgd.followed`)
 (`bgd.methods.bgd.pool`). What is drawn, in which order, and what is decided is here, once for both.
 """
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -114,6 +115,11 @@ class Source:
     gradient: torch.Tensor
 
 
+def unusable(total: float, infinite: str, nothing: str) -> str:
+    """Return why nothing can be drawn where a sum is this: one sentence or the other, or none where it can."""
+    return infinite if not math.isfinite(total) else "" if total else nothing
+
+
 class Search:
     """The state of one search.
 
@@ -136,7 +142,8 @@ class Search:
     def __init__(self, options: "SubsetSearch", trial: Trial, sample: Sample, source: Source) -> None:
         self.options, self.trial, self.sample = options, trial, sample
         self.sampler, self.stream = source.sampler, source.stream
-        self.harmful = options.guard.harmful(trial, source.gradient) if options.guard else None
+        # Read one by one, and so on the CPU.
+        self.harmful = options.guard.harmful(trial, source.gradient).cpu() if options.guard else None
 
     def steps(self) -> Steps:
         """Search, then prune."""
