@@ -156,7 +156,7 @@ class Pool:
     ) -> None:
         self._options, self._trial, self._samples, self._streams = options, trial, samples, streams
         self._labels = torch.cat([sample.label for sample in samples]).cpu()
-        self._offsets = [sample.offset for sample in samples]
+        self._offsets = [None if sample.offset is None else sample.offset.cpu() for sample in samples]
         row = trial.kept("row in float64", lambda: Row.of(trial.network, trial.space), of=trial.space.names)
         self._candidates = Candidates(row, torch.cat([sample.image for sample in samples]))
         # Of a followed search what is decided in float64 counts, of others what the network itself rounds to.
@@ -164,7 +164,6 @@ class Pool:
         self._limit = torch.finfo(trial.flat.dtype).max ** 0.5  # larger values may overflow on the way
         self._gradients = trial.flat.new_empty(0)
 
-    @torch.no_grad()
     def correct(self) -> list[Correction]:
         """Correct each sample; see `Together`."""
         members, failed = self._begun()
@@ -183,8 +182,7 @@ class Pool:
         """Return the searches that can begin, and by place the corrections of those that cannot."""
         trial, size, count = self._trial, self._trial.space.size, len(self._samples)
         self._gradients = trial.scratch("gradient").new_empty(count, size)
-        with torch.enable_grad():
-            write_gradients(trial.network, trial.space, self._samples, self._gradients)
+        write_gradients(trial.network, trial.space, self._samples, self._gradients)
         magnitudes = Magnitude.each(self._gradients, trial.space)
         totals = torch.stack([magnitude.total for magnitude in magnitudes]).tolist()
         self._weights = self._gradients.new_zeros(count, -(-size // BLOCK) * BLOCK)
@@ -271,9 +269,10 @@ class Pool:
     def _judged(self, said: torch.Tensor, places: np.ndarray) -> list[Seen]:
         """Read what networks say, logits and the largest magnitude on the way (B, C + 1), of samples at places (B,)."""
         logits, largest = said[:, :-1], said[:, -1].clamp(min=1.0)
-        if any(self._offsets[place] is not None for place in places):
-            judged = zip(places, logits, strict=True)
-            logits = torch.stack([self._samples[place].judged(each) for place, each in judged])
+        offsets = [self._offsets[place] for place in places]
+        if any(offset is not None for offset in offsets):
+            judged = zip(logits, offsets, strict=True)
+            logits = torch.stack([each if by is None else each + by.to(each.dtype) for each, by in judged])
         labels = self._labels[torch.from_numpy(places)]
         losses = F.cross_entropy(logits, labels, reduction="none")
         predictions = logits.argmax(dim=1)
@@ -287,6 +286,7 @@ class Pool:
             for loss, prediction, ok, lead, most in zip(*columns, strict=True)
         ]
 
+    @torch.no_grad()
     def _ran(self, member: Member, subset: Subset) -> Seen:
         """Return what the network itself says with exactly a subset updated."""
         key, trial = member.key(subset), self._trial
