@@ -198,12 +198,12 @@ def write_gradients(
     judged = torch.cat([sample.judged(each) for sample, each in zip(samples, values.split(1), strict=True)])
     loss = F.cross_entropy(judged, torch.cat([sample.label for sample in samples]), reduction="sum")
     backs = torch.autograd.grad(loss, [leaving for *_, leaving in seen])
-    for (layer, entering, _), back in zip(seen, backs, strict=True):
-        d, h = layer.outputs(back), layer.inputs(entering)
-        place = out[:, space.span(layer.weight)].unflatten(1, (d.shape[2], h.shape[2]))
-        torch.bmm(d.transpose(1, 2), h, out=place)
-        if layer.bias is not None:
-            torch.sum(d, dim=1, out=out[:, space.span(layer.bias)])
+    for (affine, entering, _), back in zip(seen, backs, strict=True):
+        d, h = affine.outputs(back), affine.inputs(entering)
+        place = out[:, space.span(affine.weight)]
+        torch.bmm(d.transpose(1, 2), h, out=place.view(len(d), d.shape[2], h.shape[2]))
+        if affine.bias is not None:
+            torch.sum(d, dim=1, out=out[:, space.span(affine.bias)])
 
 
 def _stream(

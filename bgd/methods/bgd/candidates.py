@@ -121,4 +121,5 @@ class Candidates:
 
 def _magnitudes(values: torch.Tensor) -> torch.Tensor:
     """Return the largest magnitude of each row (B,) of some values (B, ...)."""
-    return torch.linalg.vector_norm(values.flatten(1), torch.inf, dim=1)
+    largest: torch.Tensor = torch.linalg.vector_norm(values.flatten(1), torch.inf, dim=1)
+    return largest
