@@ -3,11 +3,13 @@
     python -m scripts.device_bench                     # on the card, at most some four minutes; a second start goes on
     python -m scripts.device_bench --against ../before # and the same by another tree, a checkout of an earlier commit
     python -m scripts.device_bench --device cpu --tiny # here: shows that it works, and counts torch's operations
+    python -m scripts.device_bench --device pretended --tiny --samples 64 --against ../before
+                                                       # here: what a card would have to start, no seconds of one
 
 Each method in each setting is a process of its own (`scripts/device/one_run.py`), which makes no more of either tree
 than both have. Needs torch, numpy, scipy, numba, hydra-core, omegaconf and MNIST in --data, with --tiny no data
 besides those of the repository. N0 is trained for one epoch: these are times, and no table. Writes bench.json into the
-output folder.
+output folder, and prints a table of the launches of a sample's search: on a card of all that its row takes.
 """
 
 import argparse
@@ -131,12 +133,27 @@ def fewer(results: dict[str, Any], setting: str, column: str) -> float | None:
     return statistics.median(ratios) if ratios else None
 
 
+def table(results: dict[str, Any]) -> list[str]:
+    """Return the launches a sample by setting and method as lines of Markdown; none where there are none."""
+    rows = {}
+    for name, found in results["items"].items():
+        if found.get("launches"):
+            setting, method, which = name.split("/")
+            rows.setdefault((setting, method), {})[which] = found["launches"]
+    whole = [(*key, each["before"], each["now"]) for key, each in rows.items() if len(each) == 2]
+    lines = [
+        f"| {place} | `{method}` | {old:,.0f} | {new:,.0f} | {old / new:.1f} |"
+        for place, method, old, new in whole
+    ]
+    return ["| setting | method | before | now | ratio |", "|---|---|--:|--:|--:|", *lines] if lines else []
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure; the exit status is 1 where a method failed, 2 where it could not begin."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--device", choices=("cuda", "cpu", "pretended"), default="cuda")
     parser.add_argument("--against", type=Path, help="another tree")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--samples", type=int, default=8, help="of each method (8)")
@@ -161,6 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
             ratio = fewer(results, setting, column)
             if ratio is not None:
                 print(f"{setting}: {column} a sample, before to now: {ratio:.1f} (median over methods)")
+    print("\n".join(table(results)))
     return 1 if any("error" in found for found in results["items"].values()) else 0
 
 

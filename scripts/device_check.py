@@ -111,10 +111,9 @@ class Check:
         for place, bench in self._benches[item.network].items():
             arithmetic.settle(bench.place.device)
             started = time.perf_counter()
-            with looks.noted() as seen:
-                rows = list(arithmetic.held(bench.stage(spec).rows(), bench.place.device))
-            made[place] = rows, seen, time.perf_counter() - started
-        (cpu, seen, seconds), (card, there, on_card), (again, _, _) = (made[place] for place in PLACES)
+            rows = list(arithmetic.held(bench.stage(spec).rows(), bench.place.device))
+            made[place] = rows, time.perf_counter() - started
+        (cpu, seconds), (card, on_card), (again, _) = (made[place] for place in PLACES)
         same = [_subset(one) == _subset(other) for one, other in zip(cpu, card, strict=True)]
         twice = [_untimed(one) == _untimed(other) for one, other in zip(card, again, strict=True)]
         return {
@@ -122,11 +121,21 @@ class Check:
             "corrected": sum(row.outcome == CORRECTED for row in card),
             "same_subset": sum(same),
             "largest_loss_difference": max(map(_apart, cpu, card), default=0.0),
-            "parting": None if all(same) else looks.parting(seen, there),
+            "parting": None if all(same) else self._parting(spec, self._benches[item.network]),
             "same_bits_twice": sum(twice),
             "seconds": {"cpu": round(seconds, 2), "card": round(on_card, 2)},
             "holds": all(twice) and bool(card),
         }
+
+    def _parting(self, spec: RunSpec, benches: dict[str, Workbench]) -> dict[str, Any]:
+        """Have every look taken once more, on the CPU and the card, and return where they part."""
+        seen = []
+        for bench in (benches[place] for place in PLACES[:2]):
+            arithmetic.settle(bench.place.device)
+            with looks.noted() as found:
+                list(arithmetic.held(bench.stage(spec).rows(), bench.place.device))
+            seen.append(found)
+        return looks.parting(*seen)
 
     def _spec(self, item: Item) -> RunSpec:
         overrides = [f"{key}={getattr(item, key)}" for key in ("network", "setting", "method")]

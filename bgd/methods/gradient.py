@@ -6,7 +6,7 @@ written to it: so the product is written straight into place, or never, where it
 (`bgd.methods.momentum`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from bgd.methods.layers import known_layers
+from bgd.curvature.affine import Affine
+from bgd.methods.layers import has, known_layers
 from bgd.methods.sample import Sample
 from bgd.parameters import ParameterSpace
 
@@ -171,6 +172,38 @@ def write_gradient(
         else:
             place.copy_(gradient)
     return out
+
+
+def write_gradients(
+    network: nn.Module, space: ParameterSpace, samples: Sequence[Sample], out: torch.Tensor
+) -> None:
+    """Write the gradient of the cross-entropy of each sample, in one forward and one backward pass of all of them.
+
+    What is frozen counts as everything else. A batch rounds otherwise than one sample: so these are the gradients of
+    `write_gradient` but for the last bits.
+
+    Args:
+        network: One that `known_layers` knows.
+        space: Flat index over its parameters.
+        samples: The samples (n), with images of one shape.
+        out: Where to (n, |W|).
+    """
+    values = torch.cat([sample.image for sample in samples]).requires_grad_()
+    seen = []
+    for name, layer in known_layers(network, space).items():
+        entering, values = values, layer(values)
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            bias = f"{name}.bias" if has(layer, "bias") else None
+            seen.append((Affine(layer, f"{name}.weight", bias), entering.detach(), values))
+    judged = torch.cat([sample.judged(each) for sample, each in zip(samples, values.split(1), strict=True)])
+    loss = F.cross_entropy(judged, torch.cat([sample.label for sample in samples]), reduction="sum")
+    backs = torch.autograd.grad(loss, [leaving for *_, leaving in seen])
+    for (affine, entering, _), back in zip(seen, backs, strict=True):
+        d, h = affine.outputs(back), affine.inputs(entering)
+        place = out[:, space.span(affine.weight)]
+        torch.bmm(d.transpose(1, 2), h, out=place.view(len(d), d.shape[2], h.shape[2]))
+        if affine.bias is not None:
+            torch.sum(d, dim=1, out=out[:, space.span(affine.bias)])
 
 
 def _stream(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bgd.methods.base import Answer, Sample
+from bgd.methods.base import Answer, Problem, Sample
 from bgd.methods.elimination import margins
 
 ROUNDING = 1e-3  # relative; two looks whose losses differ by more are at different networks
@@ -26,8 +26,11 @@ class Seen:
 
 @contextmanager
 def noted() -> Iterator[list[Seen]]:
-    """Note every look that is taken inside the block."""
-    plain, seen = Answer.of, list[Seen]()
+    """Note every look that is taken inside the block, where each sample is corrected alone.
+
+    Many samples at once are looked at in another way, in compiled code or in one pass.
+    """
+    plain, together, seen = Answer.of, Problem._together_with, list[Seen]()
 
     def of(logits: torch.Tensor, sample: Sample) -> Answer:
         look = plain(logits, sample)
@@ -36,10 +39,12 @@ def noted() -> Iterator[list[Seen]]:
         return look
 
     Answer.of = of  # type: ignore[method-assign, assignment]
+    Problem._together_with = lambda *_: None  # type: ignore[method-assign]
     try:
         yield seen
     finally:
         Answer.of = plain  # type: ignore[method-assign]
+        Problem._together_with = together  # type: ignore[method-assign]
 
 
 def parting(one: Sequence[Seen], other: Sequence[Seen]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from oracles import bystanders_of
 from bgd import rng
 from bgd.knowledge import Knowledge
 from bgd.methods.base import Answer, Problem
-from bgd.methods.bgd import search
+from bgd.methods.bgd.followed import AtHand
 from experiments.config.build import build
 from experiments.config.spec import RunSpec
 from experiments.jobs.workbench import TINY
@@ -94,7 +94,7 @@ def samples_for(indices):
 def margins():
     """Collect how far, in parts of what is compared, each decision is from a tie: what is right, what is lower."""
     found = []
-    look, is_lower = Answer.of.__func__, search._Search.is_lower
+    look, is_lower = Answer.of.__func__, AtHand.is_lower
 
     def looking(kind, logits, sample):
         others = logits[0].clone()
@@ -109,7 +109,7 @@ def margins():
 
     with (
         mock.patch.object(Answer, "of", classmethod(looking)),
-        mock.patch.object(search._Search, "is_lower", comparing),
+        mock.patch.object(AtHand, "is_lower", comparing),
     ):
         yield found
 

@@ -16,7 +16,8 @@ from bgd.curvature.base import CurvatureError
 from bgd.knowledge import Knowledge
 from bgd.layers import LayerError
 from bgd.methods.base import Problem, Sample, Trial
-from bgd.methods.bgd import prior as prior_module, search as module
+from bgd.methods.bgd import prior as prior_module
+from bgd.methods.bgd.followed import AtHand
 from bgd.methods.bgd.guard import CurvatureGuard
 from bgd.methods.bgd.informed import ActivationPrior, CurvaturePrior
 from bgd.methods.bgd.prior import (
@@ -29,6 +30,7 @@ from bgd.methods.bgd.prior import (
     prior_at,
 )
 from bgd.methods.bgd.search import SubsetSearch
+from bgd.methods.bgd.steps import Search
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
 from bgd.parameters import ParameterSpace
 from experiments.mnist.networks import MLP
@@ -338,15 +340,15 @@ def test_the_result_is_the_original_plus_the_update_on_weights_alone(problem, tr
     assert found > len(samples) / 2
 
 
-def spied(monkeypatch, name, note):
-    """Have `note(search, *arguments)` called before a step of every search."""
-    kept = getattr(module._Search, name)
+def spied(monkeypatch, name, note, of=Search):
+    """Have `note(search, *arguments)` called before a step of every search, or of what looks at its candidates."""
+    kept = getattr(of, name)
 
     def step(self, *arguments):
         note(self, *arguments)
         return kept(self, *arguments)
 
-    monkeypatch.setattr(module._Search, name, step)
+    monkeypatch.setattr(of, name, step)
 
 
 def test_pruning_is_algorithm_1(trained, samples, monkeypatch):
@@ -402,11 +404,11 @@ def test_a_hopeless_search_stops_and_says_so(problem, samples):
     assert (correction.steps, correction.altered) == (4, 0)
 
 
-@pytest.mark.parametrize(("probability", "sizes"), [(0.0, [15, 25, 35]), (1.0, [5] * 15)])
+@pytest.mark.parametrize(("probability", "sizes"), [(0.0, [5, 15, 25, 35]), (1.0, [5] * 16)])
 def test_replace_keeps_the_size_and_expand_grows(problem, samples, monkeypatch, probability, sizes):
     seen = []
     for name in ("attempt", "move"):
-        spied(monkeypatch, name, lambda search, subset: seen.append(len(subset)))
+        spied(monkeypatch, name, lambda search, subset: seen.append(len(subset)), AtHand)
     hopeless = SubsetSearch(update=FirstOrder(1e-9), iterations=3, replace_probability=probability)
     corrected(hopeless, problem, samples[0])
     assert seen == sizes
@@ -423,7 +425,7 @@ class Silent:
 def test_a_swap_that_does_not_lower_the_loss_is_not_kept(problem, samples, monkeypatch):
     held, swaps = [], []
     spied(monkeypatch, "replace", lambda search: held.append(list(search.subset)))
-    spied(monkeypatch, "attempt", lambda search, subset: swaps.append(list(subset)))
+    spied(monkeypatch, "attempt", lambda search, subset: swaps.append(list(subset)), AtHand)
     search = SubsetSearch(prior=Silent(), iterations=3, replace_probability=1.0)
     corrected(search, problem, samples[0])
     first = held[0]
@@ -435,15 +437,16 @@ def test_a_swap_that_does_not_lower_the_loss_is_not_kept(problem, samples, monke
 
 def test_a_swap_that_lowers_the_loss_is_kept(problem, samples, monkeypatch):
     """The loss of the subset as it stands never rises within a replacement."""
-    losses = []
-    kept = module._Search.replace
+    losses, hands = [], []
+    kept = Search.replace
+    spied(monkeypatch, "lead", lambda hand, search: hands.append(hand), AtHand)
 
     def replace(search):
         before = search.answer.loss
-        kept(search)
-        losses.append((before, search.answer.loss, search.attempt(search.subset).loss))
+        yield from kept(search)
+        losses.append((before, search.answer.loss, hands[-1].attempt(search.subset).answer.loss))
 
-    monkeypatch.setattr(module._Search, "replace", replace)
+    monkeypatch.setattr(Search, "replace", replace)
     for sample in samples[:3]:
         corrected(SubsetSearch(update=FirstOrder(0.001), replace_probability=1.0), problem, sample)
     assert all(after <= before for before, after, _ in losses)
@@ -457,7 +460,7 @@ def test_the_printed_update_lowers_by_the_gradient_at_the_subset_as_it_stands(
     """Not at the swap that was tried last and not kept."""
     running, tried, refused = [], [], []
     spied(monkeypatch, "run", lambda search: running.append(search) or tried.clear())
-    spied(monkeypatch, "attempt", lambda search, subset: tried.append(subset))
+    spied(monkeypatch, "attempt", lambda search, subset: tried.append(subset), AtHand)
 
     def checking(sampler, by):
         search, moved = running[-1], flat(trained)
@@ -488,7 +491,7 @@ class Odd:
 
 def test_the_search_avoids_what_the_guard_marks(problem, samples, monkeypatch):
     seen = set()
-    spied(monkeypatch, "attempt", lambda search, subset: seen.update(subset))
+    spied(monkeypatch, "attempt", lambda search, subset: seen.update(subset), AtHand)
     for sample in samples[:3]:
         corrected(SubsetSearch(guard=Odd()), problem, sample)
     assert len(seen) > 10

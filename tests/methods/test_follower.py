@@ -177,7 +177,7 @@ def test_top_k_is_the_walk_over_k(options, trained, samples):
 def test_a_search_that_rounds_worse_than_the_slack_prunes_by_the_network_alone(
     trained_alexnet, tiny, monkeypatch
 ):
-    monkeypatch.setattr("bgd.methods.bgd.search.DEAR", 0)
+    monkeypatch.setattr("bgd.methods.bgd.followed.DEAR", 0)
     errors = training.misclassified(trained_alexnet, tiny)
     problem = Problem(trained_alexnet)
     plain_step, found = Follower.step, []

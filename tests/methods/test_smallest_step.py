@@ -105,7 +105,7 @@ def test_the_margin_is_kept_and_nothing_more(margin, problem, trained, samples):
 
 def test_passes_are_those_of_the_network(problem, samples, monkeypatch):
     """Of one that is run for each candidate: it is not followed, because of the hook that counts, and has no tape."""
-    monkeypatch.setattr("bgd.methods.bgd.search.is_faithful", lambda *_: False)
+    monkeypatch.setattr("bgd.methods.bgd.followed.is_faithful", lambda *_: False)
     calls = []
     problem.current.module.register_forward_hook(lambda *_: calls.append(1))
     for sample in samples[:4]:

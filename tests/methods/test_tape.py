@@ -168,7 +168,7 @@ def test_a_search_with_a_tape_ends_as_one_that_runs_the_network(make, monkeypatc
     label = network(IMAGE).argmin().reshape(1)
     found = []
     for faithful in (is_faithful, lambda *_: False):
-        monkeypatch.setattr("bgd.methods.bgd.search.is_faithful", faithful)
+        monkeypatch.setattr("bgd.methods.bgd.followed.is_faithful", faithful)
         problem = Problem(network)
         method = SubsetSearch(iterations=5)
         found += [

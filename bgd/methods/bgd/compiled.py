@@ -1,4 +1,4 @@
-"""The search (`bgd.methods.bgd.search`) on a small row of linear layers, compiled by numba.
+"""The search (`bgd.methods.bgd.steps`) on a small row of linear layers, compiled by numba.
 
 A candidate of such a network is some hundred multiply-adds: less than one call of torch takes. Here it is computed in
 float64 from the sample's first layer and the subset, with a bound on how far float32 may be off. A decision that is
@@ -410,7 +410,7 @@ def search(
     replace_probability: float, prune: bool, stops: bool, printed: bool,
     indices: Integers, updated: Singles, said: Doubles, ends: Integers,
 ) -> Iterator[int]:  # fmt: skip
-    """Search and prune; see `SubsetSearch.correct` and `_Search`, which this follows line by line.
+    """Search and prune; see `SubsetSearch.correct` and `Search.steps`, which this follows step by step.
 
     Args: those of a `Row`, a `Case`, a `How` and a `Desk`, in order; numba takes half as long over them one by one.
 

@@ -180,25 +180,20 @@ class Sampler:
     Args:
         weights: Their weights; 0 is never drawn. They are read for as long as the sampler is used.
         stream: Where the random numbers come from.
+        sums: Of each block of `BLOCK` weights, where they are known.
     """
 
-    def __init__(self, weights: Weights, stream: np.random.Generator) -> None:
+    def __init__(self, weights: Weights, stream: np.random.Generator, sums: _Floats | None = None) -> None:
         self._stream = stream
-        self._fill(weights)
+        self._fill(weights, _sums(weights) if sums is None else sums)
 
-    def _fill(self, weights: Weights) -> None:
-        """Start from these weights."""
+    def _fill(self, weights: Weights, sums: _Floats) -> None:
+        """Start from these weights, and the sum of each block of them."""
         self._weights = weights
         self._copies: dict[int, _Floats] = {}  # blocks drawn from: their weights as they are in the table
         self._cumulative: dict[int, _Floats] = {}
         self._drawn: set[int] = set()  # since the table was made
-        sums = []
-        for start in range(0, weights.size, ROUND):
-            values = _array(weights.part(start, min(start + ROUND, weights.size)))
-            whole = len(values) // BLOCK * BLOCK
-            sums.append(values[:whole].reshape(-1, BLOCK).sum(axis=1, dtype=np.float64))
-            sums.append(values[whole:].sum(dtype=np.float64, keepdims=True)[: len(values) - whole])
-        self._sums = np.concatenate([*sums, np.zeros(1)])
+        self._sums = np.concatenate([sums, np.zeros(1)])
         self._accumulate()
 
     @property
@@ -267,7 +262,31 @@ class Sampler:
         for block, weights in self._copies.items():
             lowered[block * BLOCK : (block + 1) * BLOCK] = weights
         lowered -= _array(by)
-        self._fill(Weights.listed(torch.from_numpy(np.maximum(0.0, lowered, out=lowered))))
+        left = Weights.listed(torch.from_numpy(np.maximum(0.0, lowered, out=lowered)))
+        self._fill(left, _sums(left))
+
+    def foreseen(self, count: int) -> list[int]:
+        """Return the blocks, not at hand yet, that the stream's next numbers fall in if all of them are for draws."""
+        state = self._stream.bit_generator.state
+        targets = self._stream.random(count) * self._total
+        self._stream.bit_generator.state = state
+        places = np.minimum(self._table.searchsorted(targets, side="right"), len(self._table) - 2)
+        return [block for block in np.unique(places).tolist() if block not in self._copies]
+
+    def receive(self, block: int, weights: _Floats) -> None:
+        """Take the weights of a block, as they were at the start; what lies beyond the last one does not matter."""
+        self._copies[block] = weights[: self._weights.size - block * BLOCK]
+
+
+def _sums(weights: Weights) -> _Floats:
+    """Return the sum of each block of weights."""
+    sums = []
+    for start in range(0, weights.size, ROUND):
+        values = _array(weights.part(start, min(start + ROUND, weights.size)))
+        whole = len(values) // BLOCK * BLOCK
+        sums.append(values[:whole].reshape(-1, BLOCK).sum(axis=1, dtype=np.float64))
+        sums.append(values[whole:].sum(dtype=np.float64, keepdims=True)[: len(values) - whole])
+    return np.concatenate(sums)
 
 
 def _array(values: torch.Tensor) -> np.ndarray[Any, Any]:
