@@ -70,3 +70,23 @@ def test_a_method_is_measured_on_the_cpu(tmp_path):
         assert one["samples"] == 2
         assert one["launches"] is None
         assert one["operations"] > 10
+
+
+def test_the_table_has_what_both_trees_launched():
+    items = {
+        "reloading/bgd_ii/now": found(1, 100),
+        "reloading/bgd_ii/before": found(1, 1200),
+        "reloading/l1/now": found(1, 5),
+        "non_reloading/l1/before": {"error": "none"},
+    }
+    assert device_bench.table({"items": items})[2:] == ["| reloading | `bgd_ii` | 1,200 | 100 | 12.0 |"]
+    assert device_bench.table({"items": {}}) == []
+
+
+@pytest.mark.slow
+def test_a_method_is_counted_on_a_card_that_is_not_there(tmp_path):
+    words = ["--device", "pretended", "--tiny", "--samples", "2", "--output", str(tmp_path)]
+    assert device_bench.main([*words, "--methods", "bgd_ii"]) == 0
+    for one in json.loads((tmp_path / "bench.json").read_text())["items"].values():
+        assert one["samples"] == 2
+        assert 10 < one["launches"] < one["operations"]

@@ -90,7 +90,7 @@ class Pool:
     def _begun(self) -> tuple[list[Member], dict[int, Correction]]:
         """Return the searches that can begin, and by place the corrections of those that cannot."""
         trial, size, count = self._trial, self._trial.space.size, len(self._samples)
-        self._gradients = trial.scratch("gradient").new_empty(count, size)
+        self._gradients = trial.flat.new_empty(count, size)
         write_gradients(trial.network, trial.space, self._samples, self._gradients)
         magnitudes = Magnitude.each(self._gradients, trial.space)
         totals = torch.stack([magnitude.total for magnitude in magnitudes]).tolist()

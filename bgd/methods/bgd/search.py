@@ -119,7 +119,7 @@ class SubsetSearch:
         self, trial: Trial, samples: Sequence[Sample], streams: Sequence[np.random.Generator]
     ) -> Sequence[Correction]:
         """Search for each sample, with the same outcome, in compiled code or on a card together; see `Together`."""
-        if trial.flat.device.type != "cpu":
+        if trial.flat.device.type == "cuda":
             return Pool(self, trial, samples, streams).correct()
         from bgd.methods.bgd.together import Searches  # numba takes a third of a second to import
 
@@ -138,7 +138,7 @@ class SubsetSearch:
             type(self.update) is SecondOrder and self.update.form == "diagonal"
         )
         first = next(network.parameters())
-        plain = first.dtype in (torch.float32, torch.float64) and first.device.type != "cpu"
+        plain = first.dtype in (torch.float32, torch.float64) and first.device.type == "cuda"
         return known and self._is_plain() and plain and bool(known_layers(network, space))
 
     def _is_plain(self) -> bool:
