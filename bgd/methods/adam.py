@@ -42,6 +42,6 @@ class Adam:
         self._square.mul_(self._kept).addcmul_(gradient, gradient, value=1 - self._kept)
         size = (self._square.sqrt() / (1 - self._kept**self._steps) ** 0.5).add_(LEAST)
         rate = self.rate / (1 - MEAN**self._steps)
-        parts = zip(self._tensors, self._mean.split(self._sizes), size.split(self._sizes), strict=True)
-        for tensor, mean, root in parts:
+        parts = (torch.split(whole, self._sizes) for whole in (self._mean, size))
+        for tensor, mean, root in zip(self._tensors, *parts, strict=True):
             tensor.addcdiv_(mean.view(tensor.shape), root.view(tensor.shape), value=-rate)

@@ -3,11 +3,11 @@
 import json
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from experiments.records.archive import Records
-from experiments.records.schema import Run
+from experiments.records.schema import Measurement, Row, Run
 from experiments.records.store import Store
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,8 @@ def _put(run: Run, store: Store) -> None:
     with store.writing(run.header) as writer:
         if writer.rows:
             writer.restart()
-        for row in (*run.rows, *run.measurements):
+        rows: Sequence[Row | Measurement] = (*run.rows, *run.measurements)
+        for row in rows:
             writer.append(row)
         writer.complete(run.header.summary)
 
