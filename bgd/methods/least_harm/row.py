@@ -128,7 +128,7 @@ class LeastHarmInARow:
         inputs = self.spread.inputs(trial, tail)
         # Made at the first sample and kept through all corrections: what the network said before any.
         before = trial.kept("outputs of N0", lambda: outputs(inputs, tail.weights(trial.original)))
-        drawn = torch.from_numpy(stream.permutation(len(inputs))[: self.spread.drawn])
+        drawn = torch.from_numpy(stream.permutation(len(inputs))[: self.spread.drawn]).to(inputs.device)
         price = Guarded(
             inputs.index_select(0, drawn),
             before[:, drawn],
