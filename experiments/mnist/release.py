@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 LISTED = REFERENCE_RECORDS / "bases"  # a folder with the list, and with those that are small
 SMALL = (
-    1_000_000  # bytes of weights up to which they are committed beside the list: the MLP's have 41 thousand
+    1_000_000  # bytes of weights that are committed beside the list at the most; the MLP's have 41 thousand
 )
 
 
@@ -85,7 +85,7 @@ def released(release: Path, base_id: str) -> bytes | None:
 def enlist(bases: Path, base_ids: Iterable[str]) -> Path:
     """Write the checksums of base networks that are to be released into the list, beside those that are there.
 
-    Small ones come to lie beside it.
+    Small ones, with what is known of them, come to lie beside it.
 
     Args:
         bases: Folder with the networks.
@@ -95,9 +95,10 @@ def enlist(bases: Path, base_ids: Iterable[str]) -> Path:
     for name in filter(lambda name: (bases / name).is_file(), map(weights_name, base_ids)):
         content = (bases / name).read_bytes()
         sums[name] = sha256(content)
-        if len(content) <= SMALL:
+        facts = bases / facts_name(name)
+        if len(content) <= SMALL and facts.is_file():
             write(LISTED / name, content)
-            write(LISTED / facts_name(name), (bases / facts_name(name)).read_bytes())
+            write(LISTED / facts.name, facts.read_bytes())
     write(LISTED / SUMS, "".join(f"{digits}  {name}\n" for name, digits in sorted(sums.items())).encode())
     return LISTED / SUMS
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.records.schema import CORRECTED, NON_RELOADING, UNCORRECTED, Row, Run, subject
@@ -19,6 +21,8 @@ from experiments.report.style import DOUBLE_COLUMN, setting_label
 LIKE = ("rotations", "noise")  # kinds of images like the sample
 HEIGHT = 2.8  # inches
 NOT_RUN = "not run"
+LINEAR = 1e-3  # accuracy within which the axis of harm is linear
+NAMES = 0.055  # of the height from one name to the next
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,27 @@ def _bound(aim: Aim) -> str:
     return f"({'≥' if aim.kind == 'at least' else '≤'} {aim.bound:g})"
 
 
+def _look(level: str) -> dict[str, Any]:
+    return {"color": LEVELS[level].colour, "label": LEVELS[level].label}
+
+
+def _is_ahead(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Return whether a place is better than another one in both ways."""
+    return one[0] > other[0] and one[1] > other[1]
+
+
+def _name(axes: Axes, named: Sequence[tuple[tuple[float, float], str]]) -> None:
+    """Write names beside the panel, one below the other, each with a line to its place."""
+    (low, high), (_, right) = axes.get_ylim(), axes.get_xlim()
+    below = high
+    for place, name in sorted(named, key=lambda each: -each[0][1]):
+        below = min(place[1], below - NAMES * (high - low))
+        axes.annotate(
+            name, place, (right, below), fontsize=6, va="center",
+            arrowprops={"arrowstyle": "-", "linewidth": 0.3, "color": "0.6"},
+        )  # fmt: skip
+
+
 def _draw(figure: Figure, found: Sequence[Fielded]) -> list[str]:
     """Draw a panel for each kind of image like the sample: the share that is right against the harm to others."""
     figure.set_size_inches(DOUBLE_COLUMN, HEIGHT)
@@ -199,10 +224,22 @@ def _draw(figure: Figure, found: Sequence[Fielded]) -> list[str]:
         if not shown:
             blank(axes, f"no run in the {setting_label('reloading')} setting")
             continue
-        for item in shown:
-            place = float(np.mean(item.values("untouched"))), float(np.mean(item.values(kind)))
-            axes.plot(*place, "o", markersize=3.5, color=LEVELS[item.level].colour)
-            axes.annotate(item.contender.short, place, fontsize=5, xytext=(3, 2), textcoords="offset points")
+        places = [
+            (float(np.mean(each.values("untouched"))), float(np.mean(each.values(kind)))) for each in shown
+        ]
+        for level in dict.fromkeys(item.level for item in shown):
+            dots = [place for item, place in zip(shown, places, strict=True) if item.level == level]
+            axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, **_look(level))
+        axes.set_xscale("symlog", linthresh=LINEAR)
+        axes.set_xlim(right=max(0.0, *(harm for harm, _ in places)))
+        named = [
+            (place, item.contender.short)
+            for item, place in zip(shown, places, strict=True)
+            if not any(_is_ahead(other, place) for other in places)
+        ]
+        _name(axes, named)
+        if kind == LIKE[0]:
+            axes.legend(loc="lower left", fontsize=6)
         axes.set_xlabel("mean change of untouched accuracy")
         axes.set_ylabel("% right")
     return [words("fair")["figure"]]

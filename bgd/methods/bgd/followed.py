@@ -178,7 +178,7 @@ class AtHand:
         return Answer.of(logits, self.sample)
 
     def settled(self, look: Look) -> Answer:
-        """Return what a network says; where its margin is not clear it is run itself."""
+        """Return the answer of a network; where the margin of a look is not clear, the network is run."""
         step = look.step
         if step.places is None or abs(self.margin(step.logits)) > 2 * self.network.slack(step):
             return look.answer

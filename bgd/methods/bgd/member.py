@@ -58,7 +58,7 @@ class Member:
         self.own: dict[Key, Seen] = {}
 
     def key(self, subset: Subset) -> Key:
-        """Return what of a subset moves."""
+        """Return those parameters of a subset that the update moves."""
         return frozenset(subset) - self._still
 
     def ask(self, request: Run | Walk) -> None:

@@ -197,7 +197,7 @@ class Pool:
 
     @torch.no_grad()
     def _ran(self, member: Member, subset: Subset) -> Seen:
-        """Return what the network itself says with exactly a subset updated."""
+        """Return the answer of the network itself, run with exactly this subset updated."""
         key, trial = member.key(subset), self._trial
         if key not in member.own:
             indices = torch.tensor(subset, dtype=torch.long, device=trial.flat.device)
