@@ -145,7 +145,7 @@ class Survival(Contest):
             "n",
             "margin, least",
             "margin, median",
-            *(f"{name} (%)" for name in places),
+            *(f"{words('survival')['labels'].get(name, name)} (%)" for name in places),
         ]
         header += [*(words("frontier")["labels"][name] for name in COST), "aims met"]
         return Block(f"{network_label(network)}. {asked}.", header, lines)
@@ -156,7 +156,7 @@ def _share(item: Survivor, arithmetic: str) -> str:
     if share is None:
         return NONE_CORRECTED
     interval = item.interval(arithmetic)
-    return bracketed(*(format_number(round(value, 2)) for value in (share, interval.low, interval.high)))
+    return bracketed(*(f"{round(value, 1):g}" for value in (share, interval.low, interval.high)))
 
 
 def _records(network: str, asked: str, item: Survivor) -> Iterator[tuple[object, ...]]:

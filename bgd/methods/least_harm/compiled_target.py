@@ -9,7 +9,7 @@ from bgd.methods.least_harm import single
 from bgd.methods.least_harm.compiled import FEW, edit_of, edited, net_of
 from bgd.methods.least_harm.lanes import Edit, Net
 from bgd.methods.least_harm.tail import Support
-from bgd.methods.least_harm.target import GRID, MARGIN, MULTIPLES, ROUNDS, TEMPERATURE, Target
+from bgd.methods.least_harm.target import GRID, MARGIN, MULTIPLES, ROUNDS, TEMPERATURE, Room, Target
 
 GRIDS = (np.array(MULTIPLES), GRID, ROUNDS)
 LOOKS = len(MULTIPLES) + ROUNDS * GRID  # forward passes of a ray, as they are counted: all of its grids
@@ -66,10 +66,12 @@ class CompiledTarget(Target):
         single.descend(edited(self._net, edit), self._starts, self._image, values, slope, gradient)
         return margin, torch.from_numpy(gradient)
 
-    def smallest(self, support: Support, change: torch.Tensor) -> torch.Tensor | None:
+    def smallest(
+        self, support: Support, change: torch.Tensor, room: Room | None = None
+    ) -> torch.Tensor | None:
         """Return the smallest multiple of a change (k,) that makes the sample right; None where none up to 30 does."""
-        if len(support) > FEW:
-            return super().smallest(support, change)
+        if room is not None or len(support) > FEW:
+            return super().smallest(support, change, room)
         factor = self._first_right(support.indices, edit_of(support, change), change)
         return change * factor if factor < float("inf") else None
 

@@ -5,6 +5,8 @@ import torch
 from bgd.methods.base import Sample, Trial
 from bgd.methods.least_harm.tail import Support, Tail
 
+ROUNDING = 1e-6  # relative; several units of float32
+
 
 def limits_of(trial: Trial, sample: Sample, tail: Tail) -> torch.Tensor | None:
     """Return the largest absolute value that each parameter of a tail may take (P,), float64; None for any.
@@ -18,6 +20,16 @@ def limits_of(trial: Trial, sample: Sample, tail: Tail) -> torch.Tensor | None:
         largest = trial.original[trial.space.span(layer.tensors[0])].abs().amax().double()
         limits[layer.start : layer.start + layer.units * layer.inputs] = sample.growth * largest
     return limits
+
+
+def room_of(limits: torch.Tensor, trial: Trial, support: Support) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the least and the largest change (k,) that keeps each of a support's parameters to its limit (P,).
+
+    A little less than that, so that what is rounded to a parameter's own type stays within it. No change always does.
+    """
+    before = trial.original[support.tail.places[support.indices]].double()
+    most = (1 - ROUNDING) * limits[support.indices]
+    return (-most - before).clamp_max(0), (most - before).clamp_min(0)
 
 
 def beyond(limits: torch.Tensor | None, trial: Trial, support: Support, change: torch.Tensor) -> torch.Tensor:

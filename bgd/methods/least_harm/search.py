@@ -12,7 +12,7 @@ from bgd.errors import ConfigError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.least_harm.grow import additions, alone
 from bgd.methods.least_harm.growth import beyond, limits_of
-from bgd.methods.least_harm.harm import Cost, Divergence, Harm, HarmModel, is_compiled
+from bgd.methods.least_harm.harm import INFINITE, Cost, Divergence, Harm, HarmModel, is_compiled
 from bgd.methods.least_harm.solve import Solution, solve
 from bgd.methods.least_harm.tail import Support, Tail
 from bgd.methods.least_harm.target import Target
@@ -33,7 +33,9 @@ class Terms(NamedTuple):
 
     def within(self, solution: Solution | None) -> Solution | None:
         """Return a solution that keeps to the limits of the sample's weights; None for another."""
-        if solution is None or self.target.beyond(solution.support, solution.change).any():
+        if solution is None or solution.cost.value == INFINITE:
+            return None
+        if self.target.beyond(solution.support, solution.change).any():
             return None
         return solution
 
@@ -122,38 +124,56 @@ class LeastHarm:
     def search(self, terms: Terms) -> tuple[Solution | None, int]:
         """Return the best solution within the budget, and how many supports were solved for.
 
-        Where weights have limits the search is the same, and what is beyond them is no solution. Where none is left,
-        it starts once more from single parameters whose step keeps to them.
+        Where weights have limits the search is the same, and what is beyond them is no solution. Where a better one is
+        beyond them and the best within is not tolerable, the search is made once more: from single parameters whose
+        step keeps to the limits, with each parameter of a support held to its own.
         """
-        best, steps = self._from(terms, alone(terms.harm, terms.target, terms.tail, self.singles, EACH))
-        if best is None and terms.target.limits is not None:
+        singles = alone(terms.harm, terms.target, terms.tail, self.singles, EACH)
+        best, least, steps = self._from(terms, singles)
+        if best is not least and not self._is_enough(best):
             singles = alone(terms.harm, terms.target, terms.tail, self.singles, EACH, limited=True)
-            best, more = self._from(terms, singles)
-            steps += more
+            held, _, more = self._from(terms, singles, held=True)
+            best, steps = cheaper(best, held), steps + more
         return best, steps
 
-    def _from(self, terms: Terms, singles: list[Solution]) -> tuple[Solution | None, int]:
-        """Grow a support from the best of single parameters; see `search`."""
+    def _from(
+        self, terms: Terms, singles: list[Solution], held: bool = False
+    ) -> tuple[Solution | None, Solution | None, int]:
+        """Grow a support from the best of single parameters; see `search`.
+
+        Args:
+            terms: What to work with.
+            singles: By rising harm.
+            held: Whether parameters are held to their limits while a support is solved for.
+
+        Returns:
+            The best solution within the limits, the best one of all, and how many supports were solved for.
+        """
         tail = terms.tail
-        now = singles[0] if singles else None
+        now = least = singles[0] if singles else None
         best = terms.cheapest(singles)
         if self.budget is None:
-            whole = terms.within(everything(terms, self.iterations))
-            return cheaper(best, whole), len(singles) + 1
+            whole = everything(terms, self.iterations)
+            return cheaper(best, terms.within(whole)), cheaper(least, whole), len(singles) + 1
         support, change = (now.support, now.change) if now else tail.nothing()
         steps = len(singles)
-        while len(support) < self.budget and not (best and self.tolerable(best.cost)):
+        while len(support) < self.budget and not self._is_enough(best):
             tried = [
-                self._grown(terms, support, change, more) for more in self._choices(terms, support, change)
+                self._grown(terms, support, change, more, held)
+                for more in self._choices(terms, support, change)
             ]
             steps += len(tried)
             now = None
             for solution in tried:
                 now, best = cheaper(now, solution), cheaper(best, terms.within(solution))
+                least = cheaper(least, solution)
             if now is None:
                 break
             support, change = now.support, now.change
-        return best, max(1, steps)
+        return best, least, max(1, steps)
+
+    def _is_enough(self, solution: Solution | None) -> bool:
+        return solution is not None and self.tolerable(solution.cost)
 
     def tolerable(self, cost: Cost) -> bool:
         """Return whether a cost is low enough for no further parameter."""
@@ -169,11 +189,12 @@ class LeastHarm:
         return list(torch.split(ranked[: self.tries], 1)) if count == 1 else [ranked[:count]]
 
     def _grown(
-        self, terms: Terms, support: Support, change: torch.Tensor, more: torch.Tensor
+        self, terms: Terms, support: Support, change: torch.Tensor, more: torch.Tensor, held: bool
     ) -> Solution | None:
         grown = terms.tail.support(torch.cat([support.indices, more]))
         start = torch.cat([change, change.new_zeros(len(more))])
-        return solve(terms.harm, terms.target, grown, start, self.iterations)
+        room = terms.target.room(grown) if held else None
+        return solve(terms.harm, terms.target, grown, start, self.iterations, room)
 
 
 def tail_of(trial: Trial, sample: Sample, scope: int) -> Tail:

@@ -5,8 +5,9 @@ m(d) by its tangent a. The step of min g's + s'Hs / 2 subject to m + a's >= marg
 
     s = -H^-1 g + lam H^-1 a,   lam = max(0, (margin - m + a'H^-1 g) / (a'H^-1 a)),
 
-taken as far as it lowers the exact penalty function v(d) + nu max(0, margin - m(d)), nu = 2 lam. In the end d is
-scaled to the smallest multiple that makes the sample right: true network, true margin.
+taken as far as it lowers the exact penalty function v(d) + nu max(0, margin - m(d)), nu = 2 lam. Where parameters have
+a room to stay in, one that would leave it goes to its end, and the step of the others is the best beside it. In the end
+d is scaled to the smallest multiple that makes the sample right: true network, true margin.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bgd.methods.least_harm.harm import Cost, Harm, Model
+from bgd.methods.least_harm.harm import INFINITE, Cost, Harm, Model
 from bgd.methods.least_harm.tail import Support
-from bgd.methods.least_harm.target import MARGIN, Target
+from bgd.methods.least_harm.target import MARGIN, Room, Target
 
 DAMPING = 1e-3  # of H, relative to its diagonal
 SHORTER = 0.4  # factor on a step that does not lower the penalty function
@@ -43,9 +44,16 @@ class Solution:
 
 
 def solve(
-    harm: Harm, target: Target, support: Support, start: torch.Tensor, iterations: int
+    harm: Harm,
+    target: Target,
+    support: Support,
+    start: torch.Tensor,
+    iterations: int,
+    room: Room | None = None,
 ) -> Solution | None:
     """Return a change of a support's parameters of little harm that makes the sample right; None where none was found.
+
+    Within a room, a change that does not is returned too, with infinite harm: with more parameters it may go on.
 
     Args:
         harm: What a change costs.
@@ -53,12 +61,14 @@ def solve(
         support: The parameters (k).
         start: Where to start from (k,); it need not make the sample right.
         iterations: Quadratic programs at most.
+        room: Between which changes each parameter (k,) is to stay, for up to `DIRECT` of them; None for any.
     """
-    change = start.double()
+    change = start.double() if room is None else start.double().clamp(*room)
     value, (margin, rise) = harm.cost(support, change).value, target.rise(support, change)
     for _ in range(iterations):
         model = harm.model(support, change)
-        step, price = _program(model, support, rise, MARGIN - margin)
+        left = None if room is None else (room[0] - change, room[1] - change)
+        step, price = _program(model, support, rise, MARGIN - margin, left)
         penalty = 2 * price + 1e-3 * value
         merit = value + penalty * max(0.0, MARGIN - margin)
         taken = _taken(harm, target, support, change, step, penalty, merit)
@@ -68,16 +78,18 @@ def solve(
         value, (margin, rise) = harm.cost(support, change).value, target.rise(support, change)
         if merit - lower < ENOUGH * merit:
             break
-    return scaled(harm, target, support, change.float())
+    return scaled(harm, target, support, change.float(), room)
 
 
-def scaled(harm: Harm, target: Target, support: Support, change: torch.Tensor) -> Solution | None:
+def scaled(
+    harm: Harm, target: Target, support: Support, change: torch.Tensor, room: Room | None = None
+) -> Solution | None:
     """Return a change (k,) scaled to the smallest multiple that makes the sample right; None where there is none."""
     if not torch.isfinite(change).all() or not change.any():
         return None
-    enough = target.smallest(support, change)
+    enough = target.smallest(support, change, room)
     if enough is None:
-        return None
+        return None if room is None else Solution(support, change, Cost(INFINITE))
     cost = harm.cost(support, enough)
     return Solution(support, enough, cost) if cost.value < float("inf") else None
 
@@ -103,17 +115,51 @@ def _taken(
     return None
 
 
-def _program(model: Model, support: Support, rise: torch.Tensor, need: float) -> tuple[torch.Tensor, float]:
+def _program(
+    model: Model, support: Support, rise: torch.Tensor, need: float, room: Room | None = None
+) -> tuple[torch.Tensor, float]:
     """Return the step (k,) of the quadratic program and the multiplier of its constraint."""
     a = rise[support.indices].double()
     if len(support) <= DIRECT:
         g, matrix = model.on(support)
         own = matrix.diagonal()
         own += DAMPING * own + 1e-9 * own.mean() + 1e-30
+        if room is not None:
+            return _in_room(matrix, g, a, need, room)
         by_g, by_a = solved(matrix, torch.stack([g, a], 1)).T
     else:
         g = model.gradient()[support.indices].double()
         by_g, by_a = (_conjugate(model, support, right) for right in (g, a))
+    return _step(g, a, by_g, by_a, need)
+
+
+def _in_room(
+    matrix: torch.Tensor, g: torch.Tensor, a: torch.Tensor, need: float, room: Room
+) -> tuple[torch.Tensor, float]:
+    """Return `_step` of the parameters that have room for it, beside the others at the ends of theirs.
+
+    One that is at an end stays there, so that it takes as many rounds as there are parameters at most.
+    """
+    step, price = torch.zeros_like(g), 0.0
+    free = torch.ones_like(g, dtype=torch.bool)
+    while free.any():
+        others = step[~free]
+        g_free, a_free = g[free] + matrix[free][:, ~free] @ others, a[free]
+        by_g, by_a = solved(matrix[free][:, free], torch.stack([g_free, a_free], 1)).T
+        step[free], paid = _step(g_free, a_free, by_g, by_a, need - float(a[~free] @ others))
+        price = max(price, paid)
+        over = free & ((step < room[0]) | (step > room[1]))
+        if not over.any():
+            break
+        step[over] = step.clamp(*room)[over]
+        free &= ~over
+    return step, price
+
+
+def _step(
+    g: torch.Tensor, a: torch.Tensor, by_g: torch.Tensor, by_a: torch.Tensor, need: float
+) -> tuple[torch.Tensor, float]:
+    """Return the step (k,) and the multiplier, given H^-1 g and H^-1 a."""
     along = float(a @ by_a)
     price = max(0.0, (need + float(a @ by_g)) / along) if along > 0 else 0.0
     return -by_g + price * by_a, price

@@ -12,13 +12,14 @@ from bgd.layers import editable_linear, entering
 from bgd.methods.base import Sample, Trial
 from bgd.methods.glimpse import Edits, Glimpse
 from bgd.methods.layers import known_layers
-from bgd.methods.least_harm.growth import beyond, limits_of
+from bgd.methods.least_harm.growth import beyond, limits_of, room_of
 from bgd.methods.least_harm.local import Local
 from bgd.methods.least_harm.tail import Activations, Edited, Support, Tail
 
 MARGIN = 1e-3  # logits by which the right class has to lead: well above the rounding of float32
 TEMPERATURE = 0.1  # logits; of the softened margin
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.05, 1.15, 1.3, 1.6, 2.0, 3.0, 5.0, 8.0, 15.0, 30.0)
+Room = tuple[torch.Tensor, torch.Tensor]  # the least and the largest change of each parameter (k,), float64
 GRID = 16  # points at which a bracket is looked at, at once
 ROUNDS = 3  # of them: the smallest multiple to 1 / 16^3 of a bracket
 
@@ -51,6 +52,10 @@ class Target:
     def beyond(self, support: Support, change: torch.Tensor) -> torch.Tensor:
         """Return which of a support's parameters a change (k,) takes beyond their limits: a mask (k,)."""
         return beyond(self.limits, self._trial, support, change)
+
+    def room(self, support: Support) -> Room | None:
+        """Return between which changes (k,) a support's parameters keep to their limits; None without limits."""
+        return None if self.limits is None else room_of(self.limits, self._trial, support)
 
     @property
     def own(self) -> torch.Tensor:
@@ -103,16 +108,27 @@ class Target:
         margin, slope = self._soften(edited.logits)
         return margin, Local(self._tail, self._weights, edited, support, change).backward(slope)
 
-    def smallest(self, support: Support, change: torch.Tensor) -> torch.Tensor | None:
-        """Return the smallest multiple of a change (k,) that makes the sample right; None where none up to 30 does."""
+    def smallest(
+        self, support: Support, change: torch.Tensor, room: Room | None = None
+    ) -> torch.Tensor | None:
+        """Return the smallest multiple of a change (k,) that makes the sample right; None where none up to 30 does.
+
+        Each parameter goes as far as `room` lets it, and stays there while the others go on.
+        """
         columns = support.indices[:, None]
 
-        def look(multiples: torch.Tensor) -> torch.Tensor:
+        def times(multiples: torch.Tensor) -> torch.Tensor:
             steps = change[:, None] * multiples
+            return steps if room is None else steps.clamp(room[0][:, None], room[1][:, None])
+
+        def look(multiples: torch.Tensor) -> torch.Tensor:
+            steps = times(multiples)
             return self.margins(columns.expand_as(steps), steps)[None]
 
-        factor = float(_first_right(look, 1, change.device)[0])
-        return change * factor if factor < float("inf") else None
+        factor = _first_right(look, 1, change.device)
+        if not torch.isfinite(factor).all():
+            return None
+        return change * float(factor[0]) if room is None else times(factor)[:, 0].to(change.dtype)
 
     def smallest_alone(self, indices: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
         """Return the smallest changes (K,) of single parameters (K,) that make the sample right; infinite for none."""

@@ -11,9 +11,10 @@ from bgd import rng
 from bgd.arithmetic.elsewhere import growth
 from bgd.methods.base import Problem
 from bgd.methods.hard_threshold import HardThreshold
+from bgd.methods.least_harm.grow import alone
 from bgd.methods.least_harm.growth import beyond, limits_of
 from bgd.methods.least_harm.harm import Distance, Divergence
-from bgd.methods.least_harm.search import LeastHarm
+from bgd.methods.least_harm.search import EACH, LeastHarm, terms_of
 from bgd.patch import Patch
 
 SIZES = (6, 8, 6, 3)
@@ -65,6 +66,26 @@ def test_a_solution_on_all_or_by_exchange_is_held_to_the_bound_too(method):
             assert largest(problem, corrected(method, problem, replace(sample, growth=1.0))) <= 1.0
             outgrown += largest(problem, corrected(method, problem, sample)) > 1.0
     assert outgrown, "unbounded, some are beyond"
+
+
+def test_parameters_are_held_to_the_bound_rather_than_a_harmful_one_taken():
+    """A cheap parameter goes as far as its bound, and others do the rest: less harm than what happens to be within."""
+    method = LeastHarm(Divergence(60, 30), 6, 0.0, None, 20000, 8, 0.25, 2, 4)
+    better = 0
+    for seed in range(4):
+        made = network(SIZES, seed=seed, dtype=torch.float32)
+        problem = posed(made, images_of(60, dtype=torch.float32))
+        for sample in (replace(each, growth=1.05) for each in wrong_samples(made, 4)):
+            with problem.trying() as trial:
+                terms = terms_of(trial, sample, method.price, method.scope)
+                singles = alone(terms.harm, terms.target, terms.tail, method.singles, EACH)
+                before, _, _ = method._from(terms, singles)
+                found, _ = method.search(terms)
+                assert found is None or terms.within(found) is found
+                if before is not None:
+                    assert found.cost.value <= before.cost.value
+                    better += found.cost.value < 0.7 * before.cost.value
+    assert better, "where a better one is beyond the bound"
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -100,9 +100,9 @@ def test_growth_adds_a_share_of_what_is_there(small, monkeypatch):
     made, images, samples = small
     sizes, plain = [], module.solve
 
-    def solve(harm, target, support, start, iterations):
+    def solve(harm, target, support, start, iterations, room):
         sizes.append(len(support))
-        return plain(harm, target, support, start, iterations)
+        return plain(harm, target, support, start, iterations, room)
 
     monkeypatch.setattr(module, "solve", solve)
     method = replace(PLAIN, budget=13, growth=1.0, tries=2)

@@ -68,6 +68,59 @@ def test_divergence_of_one_layer_and_two_classes_against_a_general_solver(seed):
         assert best.fun * (1 - 1e-6) <= found.cost.value <= best.fun * 1.01 + 1e-7
 
 
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.3])
+def test_a_room_is_kept_and_costs_what_a_general_solver_finds_in_it(share):
+    """The same convex programme, each parameter held to a share of the largest change that it is free to make."""
+    sizes, ended = (5, 2), 0
+    for seed in range(4):
+        made = network(sizes, seed=seed)
+        tail = tail_of(made)
+        harm = harm_of(made, tail, images_of(30, sizes))
+        for sample in wrong_samples(made, 3, sizes):
+            target, _ = target_of(made, tail, sample)
+            support, _ = support_of(tail, seed, 6)
+            free = solve(harm, target, support, torch.zeros(6), 20)
+            most = share * float(free.change.abs().max())
+            room = (torch.full((6,), -most).double(), torch.full((6,), most).double())
+            found = solve(harm, target, support, torch.zeros(6), 20, room)
+            assert found.change.abs().max() <= most * (1 + 1e-6)
+
+            def margin(change, support=support, sample=sample, made=made, tail=tail):
+                return margin_of(rewritten(made, tail, support, torch.from_numpy(change)), sample) - MARGIN
+
+            best = minimize(
+                lambda change, support=support, harm=harm: harm.cost(support, torch.from_numpy(change)).value,
+                np.zeros(6),
+                constraints={"type": "ineq", "fun": margin},
+                bounds=[(-most, most)] * 6,
+                method="SLSQP",
+                options={"ftol": 1e-12, "maxiter": 300},
+            )
+            if np.isinf(found.cost.value):
+                ended += 1
+                assert not best.success, "with no parameter farther than that the sample stays wrong"
+                continue
+            assert_right(made, tail, sample, found)
+            assert found.cost == harm.cost(support, found.change)
+            assert best.fun * (1 - 1e-6) <= found.cost.value <= best.fun * 1.05 + 1e-7
+    assert (ended == 12) == (share < 0.5), "so little is not enough for any, half of it for some"
+
+
+def test_a_room_without_ends_changes_nothing():
+    made, images = network(), images_of(30)
+    tail = tail_of(made)
+    harm = harm_of(made, tail, images)
+    for sample in wrong_samples(made, 3):
+        target, _ = target_of(made, tail, sample)
+        for seed in range(4):
+            support, start = support_of(tail, seed, 5)
+            wide = torch.full((5,), torch.inf, dtype=torch.float64)
+            free, held = (solve(harm, target, support, start, 4, room) for room in (None, (-wide, wide)))
+            assert (free is None) == (held is None or np.isinf(held.cost.value))
+            if free is not None:
+                assert torch.allclose(free.change, held.change, rtol=1e-5)
+
+
 def assert_right(made, tail, sample, found):
     assert found.change.dtype == torch.float32
     assert margin_of(rewritten(made, tail, found.support, found.change), sample) > 0.5 * MARGIN
