@@ -13,7 +13,8 @@ from experiments.report.canvas import Picture, blank
 from experiments.report.contenders import Contender, Levelled, contenders_of
 from experiments.report.frames import option
 from experiments.report.knowledge import LEVELS, SET_ASIDE, level_of, level_rank
-from experiments.report.part import Made, Study, words
+from experiments.report.part import Made, Study, Text, words
+from experiments.report.render import markdown
 from experiments.report.sheet import Block
 from experiments.report.standings import DIGITS, Aim
 from experiments.report.style import DOUBLE_COLUMN, setting_label
@@ -21,6 +22,7 @@ from experiments.report.style import DOUBLE_COLUMN, setting_label
 LIKE = ("rotations", "noise")  # kinds of images like the sample
 HEIGHT = 2.8  # inches
 NOT_RUN = "not run"
+AHEAD = 4  # contenders in the short table of a goal
 LINEAR = 1e-3  # accuracy within which the axis of harm is linear
 NAMES = 0.055  # of the height from one name to the next
 
@@ -40,6 +42,11 @@ class Goal:
     setting: str
     wanted: tuple[Aim, ...]
     knows: str = "keep_set"
+
+    def rank(self, item: "Fielded") -> tuple[int, float]:
+        """Return what contenders are put in order by: how many bounds they miss, then by what share of them."""
+        missed = [aim for aim in self.wanted if not item.meets(aim)]
+        return len(missed), sum(item.shortfall(aim) for aim in missed)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,11 @@ class Fielded(Levelled):
     def meets(self, aim: Aim) -> bool:
         """Return whether every run meets an aim."""
         return all(aim.met_by(numbers.get(aim.quantity)) for numbers in self.runs)
+
+    def shortfall(self, aim: Aim) -> float:
+        """Return by what share of a bound the mean over runs misses it, infinite where there is none."""
+        values = self.values(aim.quantity)
+        return abs(float(np.mean(values)) / aim.bound - 1) if values else float("inf")
 
     def cell(self, aim: Aim) -> str:
         """Return the mean over runs, their range where they differ, and whether all meet the aim."""
@@ -115,7 +127,7 @@ def _held(rows: Sequence[Row], kind: str) -> float | None:
 
 @dataclass(frozen=True)
 class Fair(Study):
-    """A table of every contender against every goal, and a figure of harm against generality.
+    """A table of every contender against every goal, a short one of those ahead, a figure of harm against generality.
 
     Attributes:
         goals: What should be reached.
@@ -126,19 +138,16 @@ class Fair(Study):
     remembering: tuple[str, ...] = ()
     tables = ("fair",)
     figures = ("fair",)
+    texts = ("report/fair_named.md",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
-        """Make the table and the figure."""
-        found, told = self.fielded(runs), words("fair")
-        blocks, records = [], []
+        """Make the tables and the figure."""
+        found = self.fielded(runs)
+        blocks, ahead, records = [], [], []
         for goal in self.goals:
             own = [item for item in found if self._may(item, goal)]
-            header = [
-                *told["header"],
-                *(f"{told['labels'][aim.quantity]} {_bound(aim)}" for aim in goal.wanted),
-            ]
-            lines = [self._line(item, goal) for item in own] or [[NOT_RUN, *[""] * (len(header) - 1)]]
-            blocks.append(Block(f"{goal.name[0].upper()}{goal.name[1:]}.", header, lines))
+            blocks.append(self._block(goal, own))
+            ahead.append(self._block(goal, sorted(own, key=goal.rank)[:AHEAD]))
             records += [
                 (
                     *item.named("mlp"),
@@ -156,6 +165,15 @@ class Fair(Study):
             ]
         yield self.sheet([SET_ASIDE], [], blocks, records)
         yield Picture("fair", lambda figure: _draw(figure, found))
+        short = [f"{block.title}\n\n{markdown(block.header, block.lines, texts=2)}" for block in ahead]
+        yield Text(self.texts[0], "\n".join(short))
+
+    def _block(self, goal: Goal, items: Sequence[Fielded]) -> Block:
+        told = words("fair")
+        wanted = [f"{told['labels'][aim.quantity]} {_bound(aim)}" for aim in goal.wanted]
+        header = [*told["header"], *wanted]
+        lines = [self._line(item, goal) for item in items] or [[NOT_RUN, *[""] * (len(header) - 1)]]
+        return Block(f"{goal.name[0].upper()}{goal.name[1:]}.", header, lines)
 
     def fielded(self, runs: Sequence[Run]) -> list[Fielded]:
         """Return the contenders, those that know least first."""

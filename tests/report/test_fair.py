@@ -11,11 +11,11 @@ from tests.records_factory import UNCORRECTED, accumulated, figures, generality,
 PART = next(part for part in STUDIES if isinstance(part, Fair))
 
 
-def rehearsal(retained, right, order=0):
+def in_a_row(retained, right, order=0, method="rehearsal"):
     state = accumulated(earlier=4, earlier_right=retained)
     made = run(
         (row(0), row(1, accumulated=state, side_effects=side_effects(untouched_right=right), l0=20)),
-        method="rehearsal",
+        method=method,
         setting="non_reloading",
     )
     spec = made.header.spec | {"order": order}
@@ -34,19 +34,19 @@ def test_the_numbers_of_a_run():
     assert (found["changed_median"], found["changed_max"], found["untouched"]) == (4, 5, 0)
     assert found["dTA_worst"] == pytest.approx(0.7 - alone.header.figures.test_accuracy)
     assert (found["rotations"], found["noise"]) == (37.5, 100)
-    row_of = numbers_of(rehearsal(3, 7960))
+    row_of = numbers_of(in_a_row(3, 7960))
     assert (row_of["retention"], row_of["untouched_accuracy"], row_of["changed_max"]) == (75, 0.995, 20)
     assert numbers_of(run((row(0, UNCORRECTED),), method="least_harm")) == {"POC": 0}
 
 
 def test_a_goal_is_reached_where_every_run_reaches_it():
-    runs = [rehearsal(4, 7960), rehearsal(4, 7920, order=1)]
+    runs = [in_a_row(4, 7960), in_a_row(4, 7920, order=1)]
     files = PART.files(runs)
     assert files == PART.files(runs[::-1])
     text = files["tables/fair.md"].decode()
     line = "| Rehearsal | a keep-set, earlier samples | 1 × 2 | 100 ✓ | 0.9925 [0.99, 0.995] ✓ | 100 ✓ |"
     assert line in text
-    worse = PART.files([runs[0], rehearsal(3, 7920, order=1)])["tables/fair.md"].decode()
+    worse = PART.files([runs[0], in_a_row(3, 7920, order=1)])["tables/fair.md"].decode()
     assert "| 87.5 [75, 100] ✗ |" in worse
 
 
@@ -61,3 +61,16 @@ def test_a_method_that_knows_too_much_is_not_held_against_a_goal():
     text = files["tables/fair.md"].decode()
     assert text.count("| Least harm |") == 1  # not where a statistic alone is allowed
     assert b"least_harm" in files["tables/fair.csv"]
+
+
+def test_those_nearest_to_an_aim_come_first_in_the_short_table():
+    runs = [
+        run((row(0, generality=generality()),), method="least_harm"),
+        in_a_row(3, 7000),
+        in_a_row(4, 7960, order=1, method="least_harm_row"),
+    ]
+    short = PART.files(runs)["report/fair_named.md"].decode()
+    first = short.split("\n\n")[1].splitlines()
+    assert short.startswith("In a row, all parameters.")
+    assert [line.split("|")[1].strip() for line in first[2:]] == ["Least harm, in a row", "Rehearsal"]
+    assert short.count(f"| {NOT_RUN} |") == 1, "no statistic alone"
