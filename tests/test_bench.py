@@ -224,7 +224,7 @@ def test_a_line_compares_medians_of_the_same_rows():
     assert against._line(work, "bgd_i", "search", 15, now[2:], before)["same"] == 0, (
         "another number of changes"
     )
-    assert against.cells(line)[:3] == ("mlp reloading", "bgd_i", "search")
+    assert against.cells(line | {"repeats": 5})[:4] == ("mlp reloading", "bgd_i", "search", "5")
 
 
 def test_a_row_is_the_same_run_by_both_trees():
@@ -242,6 +242,15 @@ def composed_here(words):
 def test_the_estimate_of_a_plan_is_read_from_what_it_says():
     said = "5 runs: 0 cached, 5 to run\nabout 213 min with 1 jobs, by the times in the records\n"
     assert against._planned_seconds(said) == 213 * 60
+
+
+def test_lines_of_earlier_looks_stay_in_the_order_of_the_rows():
+    def line(name, method, now):
+        return {"name": name, "method": method, "of": "search", "now": now}
+
+    kept = [line("search", "bgd_i", 1), line("search", "bgd_c", 2), line("start", "help", 3)]
+    found = [line("dense", "l1", 4), line("search", "bgd_i", 5)]
+    assert [each["now"] for each in against.merged(kept, found)] == [2, 5, 4, 3]
 
 
 def test_against_is_made_alone_and_only_where_it_is_asked_for():
@@ -294,11 +303,11 @@ MEASURED = {
         "memory": 2.4, "memory_before": 5.0, "memory_of_a_gradient": 1.5,
     },
     "against": {
-        "against": "782a196", "repeats": 1,
+        "against": "782a196",
         "rows": [{"network": "mlp", "setting": "reloading", "name": "search", "method": "bgd_i", "of": "search",
                   "samples": 2, "images": 64_000, "before": 2.0, "now": 0.2, "ratio": 10.0, "target": 15.0,
-                  "holds": False, "wall_ratio": 10.0, "cpu_ratio": 10.0, "peak": 2**30, "peak_before": 2**30,
-                  "same": 2}],
+                  "repeats": 1, "holds": False, "wall_ratio": 10.0, "cpu_ratio": 10.0, "peak": 2**30,
+                  "peak_before": 2**30, "same": 2}],
     },
     "thesis": {
         "network": "mlp", "core_hours": 1.25, "runs_without_estimate": 2,
@@ -343,7 +352,7 @@ def test_the_document_is_made_from_what_was_measured(tmp_path):
     assert "stale" not in once
     for line in (
         "| mlp | lin1 | 5 | ",
-        "| mlp reloading | bgd_i | search | 2 | 64,000 | 2 | 0.2 | 10.0x | 15.0x | **no** | 10.0x |",
+        "| mlp reloading | bgd_i | search | 1 | 2 | 64,000 | 2 | 0.2 | 10.0x | 15.0x | **no** | 10.0x |",
         "| vit_b_16 | 500 | 8.0 | 20.0 | 2.4 | 5.0 | 1.5 |",
         "20 draws from 86,000,000 parameters: 0.20 s",
         "| mlp | bgd_ii | 0.5 | 0.1 | ",

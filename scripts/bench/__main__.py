@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -73,16 +74,16 @@ def _run(options: Options) -> None:
 
 def _against(options: Options, machine: Machine) -> None:
     """Compare with an earlier commit; lines of another look at the same commit stay where these have none."""
-    path, found = options.folder / "against.json", against.bench(options)
-    kept = json.loads(path.read_text()) if path.exists() else {"against": None, "rows": []}
-    if kept["against"] == options.against:
-        found["rows"] = [
-            *(row for row in kept["rows"] if row["name"] not in options.rows),
-            *found["rows"],
-        ]
-    head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-    write(path, head | {"machine": machine.json()} | found)
-    say(f"written: {path}")
+    path = options.folder / "against.json"
+
+    def keep(lines: list[dict[str, Any]]) -> None:
+        kept = json.loads(path.read_text()) if path.exists() else {"against": None, "rows": []}
+        rows = against.merged(kept["rows"] if kept["against"] == options.against else [], lines)
+        head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+        write(path, head | {"machine": machine.json(), "against": options.against, "rows": rows})
+        say(f"written: {path}")
+
+    against.bench(options, keep)
 
 
 def _others(path: Path, options: Options) -> list[dict[str, object]]:

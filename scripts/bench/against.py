@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -186,8 +186,20 @@ class Tree:
         return done.stdout.split()[-1]
 
 
-def bench(options: Options) -> dict[str, Any]:
-    """Measure what is asked for, and print the table."""
+def bench(options: Options, keep: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Measure what is asked for, and print the table.
+
+    Args:
+        options: What is asked for.
+        keep: Is given the lines of each method as soon as it is measured.
+    """
+    lines: list[dict[str, Any]] = []
+
+    def done(*found: dict[str, Any]) -> None:
+        made = [line | {"repeats": options.repeats} for line in found]
+        keep(made)
+        lines.extend(made)
+
     works = [work for work in WORKS if work.name in options.rows]
     if options.of_each is not None:
         works = [replace(work, samples=options.of_each) for work in works]
@@ -197,19 +209,20 @@ def bench(options: Options) -> dict[str, Any]:
         there = Tree(earlier, Path(folder, "there"), data)
         for tree in (here, there):
             tree.bases.mkdir(parents=True)
-        lines = [line for work in works for line in compared(work, here, there, options)]
+        for work in works:
+            for of_method in compared(work, here, there, options):
+                done(*of_method)
         if "start" in options.rows:
-            lines += list(_starts(here, there, options.repeats))
+            for line in _starts(here, there, options.repeats):
+                done(line)
         if "profile" in options.rows:
-            lines.append(_profile(here, there))
-    found = {"against": options.against, "repeats": options.repeats, "rows": lines}
+            done(_profile(here, there))
     print(f"\nthis tree beside {options.against}, medians of {options.repeats}")
     print(tables.text(HEADINGS, [cells(line) for line in lines], left=2))
-    return found
 
 
-def compared(work: Work, here: Tree, there: Tree, options: Options) -> Iterator[dict[str, Any]]:
-    """Measure the runs of a work by both trees in turn; yield a line for each method and target."""
+def compared(work: Work, here: Tree, there: Tree, options: Options) -> Iterator[list[dict[str, Any]]]:
+    """Measure the runs of a work by both trees in turn; yield for each method a line for each target."""
     _share_base(work, here, there, options.output / "bases")
     for method in work.methods:
         warm = replace(work, samples=1).overrides(method)
@@ -220,8 +233,7 @@ def compared(work: Work, here: Tree, there: Tree, options: Options) -> Iterator[
             for tree in (here, there) if number % 2 else (there, here):
                 runs[tree].append(tree.run(work.overrides(method)))
         say(f"{work.name}: {method}, {len(runs[here][0].rows)} samples")
-        for what, target in work.targets:
-            yield _line(work, method, what, target, runs[here], runs[there])
+        yield [_line(work, method, what, target, runs[here], runs[there]) for what, target in work.targets]
 
 
 def _share_base(work: Work, here: Tree, there: Tree, kept: Path) -> None:
@@ -331,7 +343,15 @@ def _plain(name: str, what: str, before: float, now: float, target: float) -> di
     }
 
 
-HEADINGS = ("what", "method", "of", "samples", "images", "before", "now", "ratio", "target", "holds", "process",
+def merged(kept: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return lines of earlier looks with those of a new one in the place of what they are of, in order of the rows."""
+    keys = [(line["name"], line["method"], line["of"]) for line in found]
+    rest = [line for line in kept if (line["name"], line["method"], line["of"]) not in keys]
+    names = [*(work.name for work in WORKS), "start", "profile"]
+    return sorted([*rest, *found], key=lambda line: names.index(line["name"]))
+
+
+HEADINGS = ("what", "method", "of", "runs", "samples", "images", "before", "now", "ratio", "target", "holds", "process",
             "its cores", "memory", "before", "same")  # fmt: skip
 
 
@@ -342,6 +362,7 @@ def cells(line: dict[str, Any]) -> tuple[str, ...]:
         " ".join(line[key] for key in ("network", "setting") if key in line) or line["name"],
         line["method"],
         line["of"],
+        str(line["repeats"]),
         f"{samples:,}" if samples else "",
         f"{line['images']:,}" if samples else "",
         *(f"{line[key]:.3g}" for key in ("before", "now")),

@@ -115,15 +115,14 @@ def thesis(found: Json) -> str:
 
 def against(found: Json) -> str:
     """Return the table of this tree beside an earlier commit."""
-    header = ["what", "method", "seconds of", "samples", "images", f"at {found['against']}", "now", "ratio", "target",
-              "holds", "whole process", "its cores", "memory (GiB)", "before", "same change"]  # fmt: skip
+    header = ["what", "method", "seconds of", "runs", "samples", "images", f"at {found['against']}", "now", "ratio",
+              "target", "holds", "whole process", "its cores", "memory (GiB)", "before", "same change"]  # fmt: skip
     lines = []
     for row in found["rows"]:
         line = list(cells(row))
-        lines.append([*line[:9], HOLDS[row["holds"]], *line[10:]])
-    repeats = f"medians of {found['repeats']}" if found["repeats"] > 1 else "once each"
+        lines.append([*line[:10], HOLDS[row["holds"]], *line[11:]])
     said = (
-        f"Seconds of a sample, or of all cores where there are no samples; {repeats}. "
+        "Seconds of a sample, or of all cores where there are no samples; medians over so many runs. "
         "`whole process` and `its cores`: the same ratio, of the time of the whole process and of its cores."
     )
     return f"{said}\n\n{markdown(header, lines, texts=3)}"
