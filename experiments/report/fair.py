@@ -257,7 +257,7 @@ def _draw(figure: Figure, found: Sequence[Fielded]) -> list[str]:
         ]
         _name(axes, named)
         if kind == LIKE[0]:
-            axes.legend(loc="lower left", fontsize=6)
+            axes.legend(loc="upper left", fontsize=6)
         axes.set_xlabel("mean change of untouched accuracy")
         axes.set_ylabel("% right")
     return [words("fair")["figure"]]
