@@ -210,7 +210,7 @@ class Pool:
         return member.own[key]
 
     def _seen(self, member: Member, subset: Subset) -> Seen:
-        """Return what is seen of a network."""
+        """Return the look at the network with a subset of a member changed: kept, or made now."""
         seen = member.looks.get(member.key(subset))
         return self._ran(member, subset) if member.alone or seen is None else seen
 

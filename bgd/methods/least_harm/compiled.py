@@ -84,7 +84,7 @@ class _Kept(OrderedDict[bytes, Any]):
         make: Callable[[], Any],
         is_kept: Callable[[Any], bool] = lambda made: True,
     ) -> Any:
-        """Return what is kept for a change, or what `make` makes."""
+        """Return the value that is kept for a change, or the one that `make` makes."""
         indices, values = support.indices.numpy(), change.double().numpy()
         moved = values != 0
         key = indices[moved].tobytes() + values[moved].tobytes()
@@ -206,7 +206,7 @@ class CompiledModel:
         return rows, slopes
 
     def _entering(self, support: Support) -> Floats:
-        """Return what some parameters weigh (k, m)."""
+        """Return the values that enter the units of some parameters, image by image (k, m)."""
         into, images = np.empty((len(support), len(self._chosen)), np.float32), self._harm.inputs.of(support)
         pairs = zip(support.layer.numpy(), support.column.numpy(), strict=True)
         for place, (above, source) in enumerate(pairs):
