@@ -7,6 +7,7 @@ BASES   ?=#           folder of released base networks, taken by checksum; empty
 PYTHON  ?= python3#   3.11 to 3.13
 VENV    ?= .venv
 LAUNCHER ?=#          joblib, ray, submitit or slurm start the processes, 'slurm partition=short' with values for its keys
+PRESETS ?=#           of reproduce, plan and status: runs of these presets alone, 'table_4_1 figure_4_2'
 SHARDS  ?= 1#         parts that a launcher's workers make each reloading run in
 PARTIAL ?=#           1: tables, report, verdicts, reference from this clone's runs even where some are missing
 
@@ -16,13 +17,14 @@ reproduce := $(python) -m experiments.reproduce
 from_records := $(python) -m experiments.from_records
 partial := $(if $(PARTIAL),--partial)
 bases := $(if $(BASES),--bases-from $(BASES))
+presets := $(if $(PRESETS),--presets '$(PRESETS)')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce plan status tables report verify reference restore public-bugs companions test test-slow test-anywhere smoke examples lint format bench clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'Options: PROFILE=smoke|laptop|thesis (laptop)  DEVICE=auto|cpu|cuda  JOBS=n  MEMORY=GiB  BASES=folder  LAUNCHER=name  SHARDS=n  PARTIAL=1  PYTHON=python3.12'
+	@echo 'Options: PROFILE=smoke|laptop|thesis (laptop)  DEVICE=auto|cpu|cuda  JOBS=n  MEMORY=GiB  BASES=folder  PRESETS=names  LAUNCHER=name  SHARDS=n  PARTIAL=1  PYTHON=python3.12'
 
 $(ready): pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); ok or sys.exit("error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; use make PYTHON=...")'
@@ -35,13 +37,13 @@ setup: $(ready) ## Install into .venv
 
 reproduce: $(ready) ## Run what is not there yet, the thesis' part first (outputs/thesis), then write tables, figures and the report
 	@$(reproduce) run --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS) --memory $(MEMORY) $(bases) $(partial) \
-		--launcher '$(LAUNCHER)' --shards $(SHARDS) $(ARGS)
+		$(presets) --launcher '$(LAUNCHER)' --shards $(SHARDS) $(ARGS)
 
 plan: $(ready) ## Say what would run, what is cached and how long it takes
-	@$(reproduce) plan --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS) $(bases)
+	@$(reproduce) plan --profile $(PROFILE) --device $(DEVICE) --jobs $(JOBS) $(bases) $(presets)
 
 status: $(ready) ## Say what is done, who is at what, what failed and what is left; ARGS=--json
-	@$(reproduce) status --profile $(PROFILE) $(ARGS)
+	@$(reproduce) status --profile $(PROFILE) $(presets) $(ARGS)
 
 tables: $(ready) ## Write tables and figures from the records that are there
 	@$(reproduce) tables --profile $(PROFILE) $(partial)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bgd.errors import ConfigError, nearest
 from experiments.jobs.costs import Kind, seconds_per_sample
 from experiments.jobs.stale import ROOT, sources
 from experiments.records.archive import load
@@ -72,6 +73,17 @@ class Programme:
     def first_ids(self) -> dict[str, list[str]]:
         """The run ids of each preset that the thesis' tables are made from."""
         return {name: ids for name, ids in self.ids.items() if name in self.first}
+
+    def only(self, presets: Sequence[str]) -> "Programme":
+        """Return the part of some presets; all of it where none is named.
+
+        Raises:
+            ConfigError: There is no such preset.
+        """
+        for name in presets:
+            if name not in self.members:
+                raise ConfigError(f"presets={name!r}: there is no such preset; {nearest(name, self.members)}")
+        return Programme({name: self.members[name] for name in presets or self.members}, self.first)
 
 
 def programme(

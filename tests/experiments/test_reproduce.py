@@ -197,6 +197,21 @@ def test_the_thesis_tables_are_written_before_the_rest_is_made(staged, call, cap
     assert not (tmp_path / "tables").exists(), "these are written when every run is there"
 
 
+def test_presets_alone_are_made_and_no_table_is_written(staged, call, capsys, monkeypatch, tmp_path):
+    """The plan and the status are of them too; a run is left to the others where they have it as well."""
+    _, beyond, made = staged
+    monkeypatch.setattr(making, "make", lambda runs, *_: made.extend(run.run_id for run in runs) or [])
+    for command in ("plan", "run"):
+        assert call(command, "--jobs", "1", "--presets", "ablations") == 0
+        assert "1 runs: 0 cached, 1 to run" in capsys.readouterr().out
+    assert made == [beyond.run_id]
+    assert not (tmp_path / "tables").exists()
+    assert call("status", "--presets", "ablations,", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["left"] == 1
+    assert call("run", "--presets", "ablation") == 2
+    assert "presets='ablation': there is no such preset; did you mean 'ablations'?" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_ctrl_c_between_the_two_parts_loses_nothing(staged, call, capsys, monkeypatch, tmp_path):
     first, beyond, _ = staged
