@@ -130,11 +130,13 @@ def run(
     retained: float | None = 0.5,
     order: int = 0,
     network_seed: int = 0,
+    epochs: int = 0,
     replica: int = 0,
     options: dict[str, object] | None = None,
 ) -> Run:
     """A run of these rows; N0 has as many errors as there are rows unless said otherwise."""
-    more = {"order": order, "network": network_seed, "replica": replica, "options": options}
+    recipe = {key: value for key, value in (("seed", network_seed), ("epochs", epochs)) if value}
+    more = {"order": order, "network": network_seed, "epochs": epochs, "replica": replica, "options": options}
     extra = "".join(f"-{key}={value}" for key, value in more.items() if value)
     header = Header(
         run_id=f"{network}-{setting}-{method}-{seed}{extra}",
@@ -142,7 +144,7 @@ def run(
             "network": {"name": network},
             "method": {"name": method, **(options or {})},
             "setting": {"name": setting},
-            "scale": {"recipe": {"seed": network_seed}} if network_seed else {},
+            "scale": {"recipe": recipe} if recipe else {},
             "dataset": "mnist",
             "seed": seed,
             **({"order": order} if order else {}),

@@ -9,17 +9,17 @@ from string import ascii_lowercase
 import numpy as np
 
 from experiments.records.schema import PROBE, Run
-from experiments.report.frames import Frames, drawn
+from experiments.report.frames import Frames, by_recipe, drawn
 from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.metrics import METRICS, MISSING
 from experiments.report.numbers import format_count, format_number
-from experiments.report.part import words
+from experiments.report.part import Part, words
 from experiments.report.rank_cells import ONE_PARAMETER, RankCells
 from experiments.report.render import markdown
 from experiments.report.sheet import records_csv
 from experiments.report.style import method_style, network_label, setting_label
 from experiments.report.surveys import RESAMPLES
-from experiments.report.table_cells import Intervals, TableCells
+from experiments.report.table_cells import Intervals, TableCells, is_fit
 from experiments.report.tables import TableSpec
 from experiments.report.variation import SEED
 from experiments.report.verdicts import AGREES, RANK, SHARE, VERDICTS, Compared, rule
@@ -36,20 +36,25 @@ METRIC_LABELS = {RANK: "gradient rank", SHARE: "share of samples (%)"}
 class Comparison:
     """All cells as Markdown and csv: of tables of methods, whose thesis' values are in a file, and of gradient ranks.
 
-    The preset `networks` has runs from N0 of several seeds.
+    Attributes:
+        tables, ranks: Whose cells.
+        reference: The file with the thesis' values.
+        wider: Tables of the same at a larger scale. A cell is theirs where they have a value that can be compared.
+        networks: Preset with runs from N0 of several seeds.
     """
 
     tables: tuple[TableSpec, ...]
     ranks: tuple[GradientRanksPart, ...]
     reference: Path
+    wider: tuple[TableSpec, ...] = ()
     networks: str = "base_networks"
     names = ("report/cells.md", "report/cells.csv")
 
     @property
     def presets(self) -> tuple[str, ...]:
         """Whose runs."""
-        of_tables, of_ranks = (spec.presets for spec in self.tables), (part.presets for part in self.ranks)
-        return tuple(dict.fromkeys(chain(*of_tables, *of_ranks, (self.networks,))))
+        parts: tuple[Part, ...] = (*self.tables, *self.wider, *self.ranks)
+        return tuple(dict.fromkeys(chain(*(part.presets for part in parts), (self.networks,))))
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Return the content of each file; see `experiments.report.part.Part`."""
@@ -63,15 +68,24 @@ class Comparison:
         Raises:
             ReportError: The thesis prints a number that no table here has.
         """
-        every = drawn([run for run in runs if PROBE not in run.header.spec])
-        known: Intervals = {}
+        scales = {
+            network: [(drawn(own), Intervals()) for own in parts]
+            for network, parts in by_recipe(run for run in runs if PROBE not in run.header.spec).items()
+        }
         found: list[Compared] = []
         for spec in self.tables:
-            own = every.select(network=spec.network, setting=spec.setting)
-            frames, others = own.select(network_seed=0), _by_network_seed(own)
-            found += TableCells(spec, frames, others, self.reference, known).compared()
+            tables = [
+                self._of_scale(spec, every, known)
+                for every, known in scales.get(spec.network, [(drawn(()), Intervals())])
+            ]
+            found += (next(filter(is_fit, cells), cells[-1]) for cells in zip(*tables, strict=True))
         found += [cell for part in self.ranks for cell in RankCells(part, runs).compared()]
         return sorted(found, key=lambda cell: [int(number) for number in cell.table.split(".")])
+
+    def _of_scale(self, spec: TableSpec, every: Frames, known: Intervals) -> list[Compared]:
+        own = every.select(network=spec.network, setting=spec.setting)
+        frames, others = own.select(network_seed=0), _by_network_seed(own)
+        return list(TableCells(spec, frames, others, self.reference, known).compared())
 
 
 def _by_network_seed(frames: Frames) -> dict[int, Frames]:

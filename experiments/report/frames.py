@@ -1,7 +1,7 @@
 """Runs -> frames: one row per sample, one row per run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -154,6 +154,27 @@ def drawn(runs: Sequence[Run]) -> Frames:
         frame.assign(seed=frame["seed"] + ORDER * frame["order"]) for frame in (frames.samples, frames.runs)
     )
     return Frames(samples, about)
+
+
+def by_recipe(runs: Iterable[Run]) -> dict[str, list[list[Run]]]:
+    """Part runs by network, and those of a network by how N0 was trained, whatever its seed: most images first."""
+    found: dict[str, dict[str, list[Run]]] = {}
+    for run in runs:
+        recipe = {
+            name: value
+            for name, value in (option(run.header.spec, "scale.recipe") or {}).items()
+            if name != "seed"
+        }
+        network = subject(run.header.spec)[0]
+        found.setdefault(network, {}).setdefault(repr(sorted(recipe.items())), []).append(run)
+
+    def images(part: tuple[str, list[Run]]) -> tuple[int, str]:
+        recipe, own = part
+        return -max(run.header.train_images + run.header.test_images for run in own), recipe
+
+    return {
+        network: [own for _, own in sorted(parts.items(), key=images)] for network, parts in found.items()
+    }
 
 
 def method_of(spec: dict[str, Any]) -> str:

@@ -37,6 +37,7 @@ class TableSpec:
             (section 4.5 of the thesis), seed by seed.
         thesis: For the caption.
         replicas: Presets with more draws of the non-reloading setting: replicas of N0, other orders.
+        preset: Whose runs, where that is not the preset of its name.
     """
 
     name: str
@@ -48,6 +49,7 @@ class TableSpec:
     common_samples: bool = False
     thesis: Thesis = UNTOLD
     replicas: tuple[str, ...] = ()
+    preset: str = ""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.metrics if name not in METRICS]
@@ -56,13 +58,14 @@ class TableSpec:
 
     @property
     def number(self) -> str:
-        """The number in the thesis, for example 4.1."""
-        return self.name.removeprefix("table_").replace("_", ".")
+        """The number in the thesis, for example 4.1, also of `table_4_1_full`."""
+        chapter, place = self.name.split("_")[1:3]
+        return f"{chapter}.{place}"
 
     @property
     def presets(self) -> tuple[str, ...]:
-        """Whose runs: the preset of its name, and those of its replicas."""
-        return (self.name, *self.replicas)
+        """Whose runs: those of its preset, and of its replicas."""
+        return (self.preset or self.name, *self.replicas)
 
     @property
     def names(self) -> tuple[str, ...]:

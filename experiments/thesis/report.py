@@ -16,7 +16,15 @@ from experiments.report.page import Document
 from experiments.report.part import Part
 from experiments.report.public_bugs import PublicBugs
 from experiments.report.training_loss import TrainingLoss
-from experiments.thesis.tables import OVERVIEW, RANKS, REFERENCE, TABLE_METHODS, TABLES, THESIS
+from experiments.thesis.tables import (
+    OVERVIEW,
+    RANKS,
+    REFERENCE,
+    TABLE_METHODS,
+    TABLES,
+    TABLES_FULL,
+    THESIS,
+)
 
 FOLDER = REFERENCE.parents[1]
 VERDICTS = REFERENCE.with_name("verdicts.json")  # what `make verify` holds the records against
@@ -37,7 +45,7 @@ LEDGER = Claims(path=FOLDER / "claims.yaml")
 # What is said of the thesis' chapter: its claims, its numbers beside ours, and what its methods do.
 ON_CHAPTER_4: tuple[Part, ...] = (
     LEDGER,
-    Comparison(TABLES, RANKS, REFERENCE),
+    Comparison(TABLES, RANKS, REFERENCE, TABLES_FULL),
     TrainingLoss(THESIS, methods=TABLE_METHODS),
     Distributions(THESIS, methods=TABLE_METHODS),
     SideEffects(THESIS, methods=TABLE_METHODS),

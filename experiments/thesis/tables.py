@@ -57,12 +57,14 @@ class Chapter:
 
     Attributes:
         tables, figures: Of the thesis.
+        tables_full: Of those on AlexNet, at the thesis' scale, as far as that is run.
         aims, aims_deployed, aims_in_a_row: Of one correction, of one that is asked to survive deployment, of many.
         goals: Of methods that are compared fairly.
         names_frontier, names_in_a_row, methods_named: What figures show, and how it is called there.
     """
 
     tables: tuple[TableSpec, ...]
+    tables_full: tuple[TableSpec, ...]
     figures: tuple[FigureSpec, ...]
     aims: tuple[Aim, ...]
     aims_deployed: tuple[Aim, ...]
@@ -76,7 +78,9 @@ class Chapter:
 DATA = read_yaml(Path(__file__).with_name("tables.yaml"))
 VARIANTS = tuple(Variant(label, tuple(values.items())) for label, values in DATA.pop("variants").items())
 CHAPTER: Chapter = build_as(Chapter, DATA, "tables")
-TABLES = tuple(replace(spec, thesis=THESIS) for spec in CHAPTER.tables)
+TABLES, TABLES_FULL = (
+    tuple(replace(spec, thesis=THESIS) for spec in specs) for specs in (CHAPTER.tables, CHAPTER.tables_full)
+)
 FIGURES = CHAPTER.figures
 IN_A_ROW_METHODS = [
     name
@@ -104,6 +108,7 @@ OVERVIEW = Overview(THESIS, (MAIN, *DRAWS))
 # What chapter 4 of the thesis shows.
 CHAPTER_4: tuple[Part, ...] = (
     *TABLES,
+    *TABLES_FULL,
     OVERVIEW,
     *FIGURES,
     LossChangePart(THESIS),

@@ -10,7 +10,7 @@ from experiments.report.build import SOURCE, Source, build, is_from, names_of
 from experiments.report.frames import KEPT
 from experiments.report.overview import Overview
 from experiments.report.tables import read_reference
-from experiments.thesis.tables import FIGURES, REFERENCE, TABLES
+from experiments.thesis.tables import FIGURES, REFERENCE, TABLES, TABLES_FULL
 from tests.records_factory import CORRECTED, UNCORRECTED, rows, run
 
 
@@ -171,6 +171,19 @@ def test_every_table_and_figure_of_the_report_is_defined():
         "14",
     ]
     assert [spec.number for spec in TABLES if spec.common_samples] == ["4.3", "4.4"]
+
+
+def test_a_table_at_the_full_scale_is_a_part_of_the_one_of_its_number():
+    """Beside the same printed values: same network, setting, quantities and samples, some of the methods, in order."""
+    tables = {spec.number: spec for spec in TABLES}
+    assert [spec.number for spec in TABLES_FULL] == ["4.1", "4.3", "4.5", "4.7"]
+    for spec in TABLES_FULL:
+        whole = tables[spec.number]
+        assert spec.name == f"{whole.name}_full"
+        for key in ("network", "setting", "metrics", "common_samples", "thesis"):
+            assert getattr(spec, key) == getattr(whole, key)
+        assert spec.methods == tuple(name for name in whole.methods if name in spec.methods)
+        assert spec.presets == ("alexnet_in_full",)
 
 
 def test_records_read_from_a_store_make_a_report(runs, tmp_path):

@@ -579,6 +579,31 @@ def test_verdicts(results, expected):
     assert ruling.grade_on("alexnet") == ""
 
 
+def test_a_test_is_made_on_the_largest_scale_that_has_its_methods():
+    """The p value, the number of pairs and N0's errors are of that one; where none has them, the last says why."""
+    whole = [altered(1 + seed, 2, 1, seed=seed, epochs=40, errors=370) for seed in range(3)]
+    part = [
+        altered(3, 3 + seed, method=method, seed=seed, epochs=1, errors=356, train_images=1500)
+        for method in ("bgd_ii", "top_k")
+        for seed in range(3)
+    ]
+    both = Evidence.by_scale([*part, *whole])
+    tests = [Share("mlp", name, 100.0) for name in ("bgd_ii", "top_k", "l1")]
+    (ruling,) = judge([claim("1", *tests)], *both)
+    assert [item.errors for item in ruling.judged] == [370, 356, None]
+    assert [item.outcome.n for item in ruling.judged[:2]] == [9, 6]
+    assert str(ruling.judged[2].outcome).startswith("missing: no run of L1-Regularizer on MLP")
+    alone = judge([claim("1", *tests[:1])], *Evidence.by_scale(whole))[0].judged[0]
+    assert alone.outcome == ruling.judged[0].outcome
+
+
+def test_a_network_with_one_n0_is_in_the_evidence_of_each_and_probes_are_too():
+    parts = [altered(1, network="alexnet", epochs=epochs) for epochs in (1, 40)]
+    both = Evidence.by_scale([altered(1), *parts])
+    assert [set(each.runs["network"]) for each in both] == [{"mlp", "alexnet"}] * 2
+    assert len(Evidence.by_scale([])) == 1
+
+
 def test_a_reason_names_no_more_than_three_tests():
     tests = [Fixed(f"test {place}", BAD) for place in range(5)]
     (ruling,) = judge([claim("1", *tests)], NOTHING)

@@ -136,6 +136,23 @@ def cells_of(reference, runs, spec=SPEC):
     return {(cell.metric, cell.method): cell for cell in found}
 
 
+def test_a_cell_is_of_the_largest_scale_that_has_a_value_to_compare(reference, monkeypatch):
+    """BGD-II's samples are too few for a mean there, but not for a share; re-training was not run at all."""
+    monkeypatch.setattr(metrics, "ENOUGH_SAMPLES", 4)
+    many = [row(place, altered=2, figures=figures(test_accuracy=0.7, train_loss=0.5)) for place in range(12)]
+    few = [a_run(seed=seed, epochs=40) for seed in range(3)]
+    part = [
+        run(tuple(many), method=name, seed=seed, epochs=1, train_images=1500)
+        for name in METHODS
+        for seed in range(3)
+    ]
+    found = cells_of(reference, [*few, *part])
+    whole, reduced = cells_of(reference, few), cells_of(reference, part)
+    assert found["POC", "bgd_ii"] == whole["POC", "bgd_ii"] != reduced["POC", "bgd_ii"]
+    for key in (("POPA", "bgd_ii"), ("dTA", "bgd_ii"), ("POPA", "retrain"), ("dTL", "retrain")):
+        assert found[key] == reduced[key] != whole[key]
+
+
 def test_ours_are_the_values_of_the_tables(reference):
     runs = [*RUNS, a_run("retrain", altered=(1000,) * 3)]
     found = cells_of(reference, runs)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.report.captions import describe_scale
-from experiments.report.frames import ORDER, ReportError, build_frames, drawn, draws
+from experiments.report.frames import ORDER, ReportError, build_frames, by_recipe, drawn, draws
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
 
@@ -87,3 +87,14 @@ def test_an_order_is_another_draw():
     runs = [run((row(0),), setting="non_reloading", order=order) for order in (0, 1)]
     assert drawn(runs).runs["seed"].tolist() == [0, ORDER]
     assert draws(runs) == runs
+
+
+def test_runs_are_parted_by_how_n0_was_trained_most_images_first():
+    """Another seed of N0 is the same recipe; the order of the runs has no say."""
+    small = run(rows(CORRECTED), train_images=1500, epochs=1)
+    whole = run(rows(CORRECTED), epochs=40)
+    other = run(rows(CORRECTED), epochs=40, network_seed=1)
+    elsewhere = run(rows(CORRECTED), network="alexnet", epochs=1)
+    for runs in ((small, whole, other, elsewhere), (elsewhere, whole, other, small)):
+        assert by_recipe(runs) == {"mlp": [[whole, other], [small]], "alexnet": [[elsewhere]]}
+    assert by_recipe([]) == {}

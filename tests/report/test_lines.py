@@ -1,5 +1,7 @@
 """One verdict for each table and figure of the thesis."""
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.report.claims.data import Claim, Line, read_ledger
@@ -71,8 +73,13 @@ def test_the_reason_is_that_of_the_verdict_or_the_deciding_test():
 def test_the_scale_is_said_in_a_phrase():
     line = Line("table 4.2", "what", "reloading", ("0",))
     runs = [run((row(0), row(1))), run((row(0),), network="alexnet", errors=356, train_images=1500)]
-    assert scale(line, runs) == "AlexNet 1 of 356 errors, 1,500 + 10,000 images; MLP all 2 errors"
-    assert scale(line, []) == "no runs"
+    nothing = rulings([judged("missing")])
+    assert scale(line, runs, nothing) == "AlexNet 1 of 356 errors, 1,500 + 10,000 images; MLP all 2 errors"
+    assert scale(line, [], nothing) == "no runs"
+    one = [replace(judged("holds"), errors=2)]
+    assert scale(line, [*runs, run((row(0),), errors=5)], rulings(one)) == (
+        "AlexNet 1 of 356 errors, 1,500 + 10,000 images; MLP all 2 errors"
+    ), "a claim that is judged on one N0 of several"
 
 
 def test_every_table_and_figure_of_the_thesis_has_a_line():

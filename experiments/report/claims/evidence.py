@@ -10,7 +10,7 @@ import pandas as pd
 
 import experiments.report.metrics as metrics
 from experiments.records.schema import PROBE, Row, Run
-from experiments.report.frames import drawn
+from experiments.report.frames import by_recipe, drawn
 from experiments.report.layer_shares import Layers, layers_of
 from experiments.report.metrics import METRICS, Metric, Values, corrected
 from experiments.report.numbers import format_number
@@ -126,7 +126,7 @@ OF_EVERY_SAMPLE = ("corrected",)  # of `PER_SAMPLE`; the others are of corrected
 
 @dataclass(frozen=True)
 class Evidence:
-    """Runs, sorted.
+    """Runs, sorted: of one N0 for each network.
 
     Attributes:
         runs: The runs of corrections, as `experiments.report.frames.Frames` has them.
@@ -138,6 +138,19 @@ class Evidence:
     runs: pd.DataFrame
     groups: Mapping[tuple[str, str, str], pd.DataFrame] = field(repr=False)
     probes: Mapping[tuple[str, str], Any] = field(repr=False)
+
+    @classmethod
+    def by_scale(cls, runs: Sequence[Run]) -> list["Evidence"]:
+        """Sort runs by the N0 of each network, those with the most images first.
+
+        Probes are in all of them, and so is a network that has fewer N0 than another: its last one in the rest.
+        """
+        probes = [run for run in runs if PROBE in run.header.spec]
+        networks = by_recipe(run for run in runs if PROBE not in run.header.spec).values()
+        return [
+            cls.of([*probes, *(run for parts in networks for run in parts[min(place, len(parts) - 1)])])
+            for place in range(max(map(len, networks), default=1))
+        ]
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> "Evidence":
@@ -159,6 +172,11 @@ class Evidence:
             for network, run in by_network(runs, probe).items()
         }
         return cls(frames.runs, groups, probes)
+
+    def errors(self, network: str) -> int | None:
+        """Look up how many test images the N0 of a network gets wrong; None without runs of it."""
+        found = self.runs.loc[self.runs["network"] == network, "errors"]
+        return int(found.iloc[0]) if len(found) else None
 
     def probe(self, name: str, network: str) -> Any:
         """Look up what a probe found on a network, or raise `Missing`."""

@@ -33,7 +33,7 @@ def verdict_sheet(lines: Sequence[Line], rulings: Sequence[Ruling], runs: Sequen
     for line in lines:
         verdict, held, judged = of_line(line, by_id)
         why = line.reasons.get(verdict, "") or _because(judged)
-        cells.append((line.of, line.what, verdict, why, scale(line, runs), held))
+        cells.append((line.of, line.what, verdict, why, scale(line, runs, by_id), held))
     header = told["header"]
     block = Block("", header, [cell[: len(header)] for cell in cells], len(header))
     return Sheet(NAME, told["heading"], [told["caption"]], (), [block], told["columns"], cells)
@@ -75,13 +75,20 @@ def _because(deciding: Judged | None) -> str:
     return f"{deciding.subject} {deciding.grade}: {shown(outcome.ours)}{against}"
 
 
-def scale(line: Line, runs: Sequence[Run]) -> str:
-    """Return how much of the thesis' data the runs of a table have, in a phrase for each network."""
+def scale(line: Line, runs: Sequence[Run], rulings: Mapping[str, Ruling]) -> str:
+    """Return how much of the thesis' data the runs of a table have, in a phrase for each network.
+
+    Where its claims are judged on one N0 of several, it is the runs from that one.
+    """
+    judged = [item for name in line.claims for item in rulings[name].judged]
+    made_on = {(item.test.network, item.errors) for item in judged if item.errors is not None}
+    networks = {network for network, _ in made_on}
     texts: dict[str, dict[str, None]] = {}
     for run in runs:
         (network, setting, name), header = subject(run.header.spec), run.header
-        if line.source in (setting, name) and line.network in ("", network):
-            samples, errors = header.samples, header.base["errors"]
+        samples, errors = header.samples, header.base["errors"]
+        told = network not in networks or (network, errors) in made_on
+        if line.source in (setting, name) and line.network in ("", network) and told:
             count = f"all {format_count(errors)}" if samples == errors else f"{samples} of {errors}"
             images = (header.train_images, header.test_images)
             few = images != (FULL_TRAIN_IMAGES, FULL_TEST_IMAGES)

@@ -29,7 +29,7 @@ OVERVIEW = (
 DETAILS = {  # of a test's record, and what it is called
     **{name: name for name in ("network", "test", "result", "note")},
     **NUMBERS,
-    **{"p": "p", "p_holm": "p (Holm)", "n": "n", "seeds": "seeds"},
+    **{"p": "p", "p_holm": "p (Holm)", "n": "n", "seeds": "seeds", "errors": "N0's errors"},
 }
 Record = dict[str, str | float | None]  # a test by the columns of the csv file
 
@@ -43,7 +43,7 @@ class Claims(Study):
 
     path: Path = Path()
     presets: tuple[str, ...] = (
-        *("every_method", *DRAWS, "table_4_9", "table_4_10", "figure_4_3", "figure_4_13"),
+        *("every_method", "alexnet_in_full", *DRAWS, "table_4_9", "table_4_10", "figure_4_3", "figure_4_13"),
         "idealized_selector_mlp",
     )
 
@@ -53,8 +53,8 @@ class Claims(Study):
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table of verdicts, the numbers and the bare verdicts."""
         ledger = read_ledger(self.path)
-        evidence = Evidence.of(runs)
-        rulings = sorted(judge(ledger.claims, evidence), key=_place)
+        evidence = Evidence.by_scale(runs)
+        rulings = sorted(judge(ledger.claims, *evidence), key=_place)
         verdicts = {
             "runs_sha256": run_ids_sha256(run.header.run_id for run in runs),
             "verdicts": {item.claim.id: item.verdict for item in rulings if not item.claim.other_reading_of},
@@ -64,8 +64,8 @@ class Claims(Study):
         yield from map(Text, self.texts, texts)
 
 
-def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
-    """Return a description of the runs of each network, and the faults of its N0."""
+def _scale(evidence: Evidence) -> list[str]:
+    """Return a description of the runs of each network."""
     lines = []
     for network, label in NETWORKS.items():
         own, parts = evidence.runs[evidence.runs["network"] == network], []
@@ -74,11 +74,14 @@ def _scale(evidence: Evidence) -> tuple[list[str], list[str]]:
             about = describe_scale_briefly(runs) if len(runs) else "missing, no runs among the records"
             parts.append(f"{setting_label(setting)}: {about}")
         lines.append(f"{label}, {'; '.join(parts)}.")
-    return lines, warnings_of(evidence.runs, "network", NETWORKS)
+    return lines
 
 
-def _markdown(ledger: Ledger, rulings: Sequence[Ruling], evidence: Evidence) -> str:
-    about, faults = _scale(evidence)
+def _markdown(ledger: Ledger, rulings: Sequence[Ruling], evidence: Sequence[Evidence]) -> str:
+    about = dict.fromkeys(line for each in evidence for line in _scale(each))
+    faults = list(
+        dict.fromkeys(line for each in evidence for line in warnings_of(each.runs, "network", NETWORKS))
+    )
     own = [item.verdict for item in rulings if not item.claim.other_reading_of]
     counts = [f"{own.count(name)} {name}" for name in VERDICTS]
     parts = [
@@ -103,6 +106,7 @@ def _record(judged: Judged) -> Record:
     ends = asdict(outcome.interval) if outcome.interval else {}
     exact = "" if outcome.p is None else str(outcome.exact).lower()
     about |= {"p_holm": judged.adjusted, "p_exact": exact, "seeds": outcome.seeds or None}
+    about["errors"] = judged.errors
     return about | numbers | ends
 
 

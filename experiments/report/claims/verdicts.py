@@ -24,11 +24,17 @@ _WORST_FIRST = (FAILS, ABSENT, DIRECTION, HOLDS)
 
 @dataclass(frozen=True)
 class Judged:
-    """A test, its outcome or why there is none, and its p value after Holm's correction, where it has one."""
+    """A test, its outcome or why there is none, its p value after Holm's correction, and the N0 that it is made on.
+
+    Attributes:
+        adjusted: None where the test has no p value.
+        errors: How many test images N0 gets wrong; None where the test is on two networks or was not made.
+    """
 
     test: Kind
     outcome: Outcome | Missing
     adjusted: float | None
+    errors: int | None = None
 
     @property
     def grade(self) -> str:
@@ -107,14 +113,16 @@ def _reason(some: Sequence[Judged], total: int, one: str, many: str) -> str:
     return f"{count} {one if len(some) == 1 else many}: {'; '.join(named + more)}"
 
 
-def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Ruling]:
+def judge(claims: Sequence[Claim], *evidence: Evidence) -> list[Ruling]:
     """Return each claim with its verdict.
 
+    A test is made on the first evidence that has what it needs; where none has, the last one says why.
     A family for Holm's correction is every p value of the tests whose claims stand in the same table of the thesis; a
     test that two claims share is in it once.
     """
     tests = dict.fromkeys(test for claim in claims for test in claim.tests)
-    outcomes = {test: _outcome(test, evidence) for test in tests}
+    found = {test: _made(test, evidence) for test in tests}
+    outcomes = {test: outcome for test, (outcome, _) in found.items()}
     families: dict[str, dict[Kind, float]] = {}
     for claim in claims:
         for test in claim.tests:
@@ -129,19 +137,23 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Ruling]:
     rulings = []
     for claim in claims:
         judged = [
-            Judged(test, outcomes[test], adjusted.get((claim.tables.get(test.network, ""), test)))
-            for test in claim.tests
+            Judged(test, outcome, adjusted.get((claim.tables.get(test.network, ""), test)), errors)
+            for test, (outcome, errors) in ((test, found[test]) for test in claim.tests)
         ]
-        found = (NOT_COMPARABLE, claim.not_comparable) if claim.not_comparable else verdict(judged)
-        rulings.append(Ruling(claim, tuple(judged), *found))
+        ruled = (NOT_COMPARABLE, claim.not_comparable) if claim.not_comparable else verdict(judged)
+        rulings.append(Ruling(claim, tuple(judged), *ruled))
     return rulings
 
 
-def _outcome(test: Kind, evidence: Evidence) -> Outcome | Missing:
-    try:
-        return test.evaluate(evidence)
-    except Missing as missing:
-        return missing
+def _made(test: Kind, evidence: Sequence[Evidence]) -> tuple[Outcome | Missing, int | None]:
+    """Return what came out of a test, and the errors of the N0 that it is made on."""
+    why = Missing("missing: there are no records")
+    for each in evidence:
+        try:
+            return test.evaluate(each), each.errors(test.network)
+        except Missing as missing:
+            why = missing
+    return why, None
 
 
 def compare_verdicts(committed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
