@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.records.schema import CORRECTED, NON_RELOADING, UNCORRECTED, Row, Run, subject
-from experiments.report.canvas import Picture, blank
+from experiments.report.canvas import Picture, blank, dots, legend_above
 from experiments.report.contenders import Contender, Levelled, contenders_of
 from experiments.report.frames import option
 from experiments.report.knowledge import LEVELS, SET_ASIDE, level_of, level_rank
@@ -211,10 +210,6 @@ def _bound(aim: Aim) -> str:
     return f"({'≥' if aim.kind == 'at least' else '≤'} {aim.bound:g})"
 
 
-def _look(level: str) -> dict[str, Any]:
-    return {"color": LEVELS[level].colour, "label": LEVELS[level].label}
-
-
 def _is_ahead(one: tuple[float, float], other: tuple[float, float]) -> bool:
     """Return whether a place is better than another one in both ways."""
     return one[0] > other[0] and one[1] > other[1]
@@ -246,8 +241,8 @@ def _draw(figure: Figure, found: Sequence[Fielded]) -> list[str]:
             (float(np.mean(each.values("untouched"))), float(np.mean(each.values(kind)))) for each in shown
         ]
         for level in dict.fromkeys(item.level for item in shown):
-            dots = [place for item, place in zip(shown, places, strict=True) if item.level == level]
-            axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, **_look(level))
+            of_level = [place for item, place in zip(shown, places, strict=True) if item.level == level]
+            axes.plot(*zip(*of_level, strict=True), "o", markersize=3.5, color=LEVELS[level].colour)
         axes.set_xscale("symlog", linthresh=LINEAR)
         axes.set_xlim(right=max(0.0, *(harm for harm, _ in places)))
         named = [
@@ -256,8 +251,8 @@ def _draw(figure: Figure, found: Sequence[Fielded]) -> list[str]:
             if not any(_is_ahead(other, place) for other in places)
         ]
         _name(axes, named)
-        if kind == LIKE[0]:
-            axes.legend(loc="upper left", fontsize=6)
         axes.set_xlabel("mean change of untouched accuracy")
         axes.set_ylabel("% right")
+    levels = [LEVELS[name] for name in dict.fromkeys(item.level for item in own)]
+    legend_above(figure, [dots("o", level.label, level.colour) for level in levels])
     return [words("fair")["figure"]]
