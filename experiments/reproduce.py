@@ -74,7 +74,7 @@ def _do(options: argparse.Namespace) -> int:
         return _restore(runs.ids, output, options.profile)
     if options.command == "tables":
         return _tables(runs.ids, output, options.profile, partial)
-    store, chosen = Store(output / "runs"), runs.only(options.presets.replace(",", " ").split())
+    store, chosen = Store(output / "runs"), runs.only(options.presets)
     if options.command == "run":
         renew(chosen.runs, store, options.rerun, attrgetter("sources"))
     committed = {**measured(runs.runs), **committed_costs(output, options.profile)}
@@ -90,7 +90,11 @@ def _do(options: argparse.Namespace) -> int:
         return 0
     make = _maker(composed, options, launcher, device, jobs, output, committed)
     if options.presets:
-        return _run_some(plan, make)
+        status = _run_some(plan, make)
+        if options.partial:
+            return _tables(runs.ids, output, options.profile, partial, report=True) or status
+        print(f"tables, figures and report stay as they are; from the runs that are there with {PARTIAL}")
+        return status
     return _run(plan, runs, options.profile, output, make, partial)
 
 
@@ -148,7 +152,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--presets",
         default="",
-        help="run, plan, status: of these presets alone, for example 'table_4_1 figure_4_2'; no table is written",
+        help="run, plan, status: of these presets alone, as 'table_4_1 figure_4_2'; tables are written with --partial",
     )
     parser.add_argument("--json", action="store_true", help="status as JSON")
     parser.add_argument("--rerun", choices=WHICH, help="runs to make again: changed (by other source) or all")
@@ -174,6 +178,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--jobs {options.jobs!r}: must be a number or auto")
     if options.shards < 1:
         parser.error(f"--shards {options.shards}: must be at least 1")
+    given, options.presets = options.presets, options.presets.replace(",", " ").split()
+    if given and not options.presets:
+        parser.error(f"--presets {given!r}: must name presets, for example 'table_4_1 figure_4_2'")
+    if options.presets and options.command in ("tables", "reference", "restore"):
+        parser.error(f"--presets: {options.command} is of all presets; it goes with run, plan and status")
     try:
         options.memory = budget(options.memory)
         if options.bases_from is not None:
@@ -217,11 +226,10 @@ def _maker(
 
 
 def _run_some(plan: Plan, make: Make) -> int:
-    """Make the runs of a plan and write no table: most are of other presets as well."""
+    """Make the runs of a plan alone; return the exit status."""
     failed = [title for part in plan.by_network(plan.todo) for title in make(part)]
     for title in failed:
         print(f"failed: {title}")
-    print(f"tables, figures and report stay as they are: make reproduce, or make tables with {PARTIAL}")
     return 1 if failed else 0
 
 
@@ -302,14 +310,14 @@ def _tables(members: Members, output: Path, profile: str, partial: bool, report:
 
 def _reference(members: Members, output: Path, profile: str, partial: bool) -> int:
     from experiments.thesis.publish import PUBLISHED, keep_verdicts, update_readme, verdicts_of
-    from experiments.thesis.tables import MAIN
+    from experiments.thesis.tables import WHOLE
 
     records = own_records(members, output)
     missing = count(members) - len(records.runs)
     if missing and not (partial and records.runs):
         print(f"error: {missing} of {count(members)} runs are missing: make reproduce", file=sys.stderr)
         return 2
-    files = export(records, reference_folder(profile), whole=(MAIN,))
+    files = export(records, reference_folder(profile), whole=WHOLE)
     enlist(output / "bases", {header.base["id"] for header in records.headers})
     status = _tables(members, output, profile, partial, report=True)
     keep_verdicts(records, verdicts_of(profile))

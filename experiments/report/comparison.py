@@ -1,6 +1,6 @@
 """Every number of the thesis' result tables beside ours, with an interval and a verdict: `report/cells`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ from experiments.report.render import markdown
 from experiments.report.sheet import records_csv
 from experiments.report.style import method_style, network_label, setting_label
 from experiments.report.surveys import RESAMPLES
-from experiments.report.table_cells import Intervals, TableCells, is_fit
+from experiments.report.table_cells import Intervals, TableCells
 from experiments.report.tables import TableSpec
 from experiments.report.variation import SEED
 from experiments.report.verdicts import AGREES, RANK, SHARE, VERDICTS, Compared, rule
@@ -39,7 +39,7 @@ class Comparison:
     Attributes:
         tables, ranks: Whose cells.
         reference: The file with the thesis' values.
-        wider: Tables of the same at a larger scale. A cell is theirs where they have a value that can be compared.
+        wider: Tables of the same number at a larger scale: a cell is theirs where they have runs of its method.
         networks: Preset with runs from N0 of several seeds.
     """
 
@@ -74,18 +74,21 @@ class Comparison:
         }
         found: list[Compared] = []
         for spec in self.tables:
-            tables = [
-                self._of_scale(spec, every, known)
-                for every, known in scales.get(spec.network, [(drawn(()), Intervals())])
-            ]
-            found += (next(filter(is_fit, cells), cells[-1]) for cells in zip(*tables, strict=True))
+            *larger, last = scales.get(spec.network, [(drawn(()), Intervals())])
+            own = list(self._cells(spec, *last))
+            methods = {name for wide in self.wider if wide.number == spec.number for name in wide.methods}
+            if larger and methods:
+                methods &= set(larger[0][0].select(setting=spec.setting).runs["method"])
+                pairs = zip(self._cells(spec, *larger[0]), own, strict=True)
+                own = [wide if wide.method in methods else narrow for wide, narrow in pairs]
+            found += own
         found += [cell for part in self.ranks for cell in RankCells(part, runs).compared()]
         return sorted(found, key=lambda cell: [int(number) for number in cell.table.split(".")])
 
-    def _of_scale(self, spec: TableSpec, every: Frames, known: Intervals) -> list[Compared]:
+    def _cells(self, spec: TableSpec, every: Frames, known: Intervals) -> Iterator[Compared]:
         own = every.select(network=spec.network, setting=spec.setting)
         frames, others = own.select(network_seed=0), _by_network_seed(own)
-        return list(TableCells(spec, frames, others, self.reference, known).compared())
+        return TableCells(spec, frames, others, self.reference, known).compared()
 
 
 def _by_network_seed(frames: Frames) -> dict[int, Frames]:

@@ -157,24 +157,24 @@ def drawn(runs: Sequence[Run]) -> Frames:
 
 
 def by_recipe(runs: Iterable[Run]) -> dict[str, list[list[Run]]]:
-    """Part runs by network, and those of a network by how N0 was trained, whatever its seed: most images first."""
+    """Part runs by network, and those of a network by how N0 was trained, whatever its seed.
+
+    First the part with the most images, those of probes left out where there are others.
+    """
     found: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
-        recipe = {
-            name: value
-            for name, value in (option(run.header.spec, "scale.recipe") or {}).items()
-            if name != "seed"
-        }
+        recipe = {**(option(run.header.spec, "scale.recipe") or {}), "seed": None}
         network = subject(run.header.spec)[0]
         found.setdefault(network, {}).setdefault(repr(sorted(recipe.items())), []).append(run)
 
-    def images(part: tuple[str, list[Run]]) -> tuple[int, str]:
+    def place(part: tuple[str, list[Run]]) -> tuple[bool, int, str]:
         recipe, own = part
-        return -max(run.header.train_images + run.header.test_images for run in own), recipe
+        sizes = [
+            run.header.train_images + run.header.test_images for run in own if PROBE not in run.header.spec
+        ]
+        return not sizes, -max(sizes, default=0), recipe
 
-    return {
-        network: [own for _, own in sorted(parts.items(), key=images)] for network, parts in found.items()
-    }
+    return {network: [own for _, own in sorted(parts.items(), key=place)] for network, parts in found.items()}
 
 
 def method_of(spec: dict[str, Any]) -> str:

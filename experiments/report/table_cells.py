@@ -42,8 +42,6 @@ FIXED = (
 )
 LEFT_OUT = "rows left out because a loss is not finite: {:,}"
 
-UNFIT = (FEW_RUNS, NOT_THE_END, FEW_SAMPLES)  # remarks on a cell whose scale is too small to compare
-
 Intervals = dict[tuple[str, ...], Interval]
 
 
@@ -171,11 +169,6 @@ class TableCells:
         runs = self.frames.runs[self.frames.runs["method"] == method]
         if len(runs) and is_reduced(runs):
             yield describe_scale_briefly(runs)
-
-
-def is_fit(cell: Compared) -> bool:
-    """Return whether a cell has a value, and one whose scale lets it be compared."""
-    return cell.ours is not None and not set(cell.notes) & set(UNFIT)
 
 
 def judge(

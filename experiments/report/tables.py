@@ -37,7 +37,7 @@ class TableSpec:
             (section 4.5 of the thesis), seed by seed.
         thesis: For the caption.
         replicas: Presets with more draws of the non-reloading setting: replicas of N0, other orders.
-        preset: Whose runs, where that is not the preset of its name.
+        preset: Whose runs, where that is not the preset of its name but one of a larger scale.
     """
 
     name: str
@@ -61,6 +61,11 @@ class TableSpec:
         """The number in the thesis, for example 4.1, also of `table_4_1_full`."""
         chapter, place = self.name.split("_")[1:3]
         return f"{chapter}.{place}"
+
+    @property
+    def heading(self) -> str:
+        """Its number in words."""
+        return f"Table {self.number}" + (", larger scale" if self.preset else "")
 
     @property
     def presets(self) -> tuple[str, ...]:
@@ -121,7 +126,7 @@ class Table:
         """Lay it out: ours above the thesis' values, the numbers of the csv file in full precision."""
         return Sheet(
             self.spec.name,
-            f"Table {self.spec.number}",
+            self.spec.heading,
             [self.caption],
             self.warnings,
             [Block("", ["", "", *(method_style(name).label for name in self.spec.methods)], self._lines())],

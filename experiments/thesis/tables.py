@@ -98,6 +98,7 @@ FAIR = (
 )
 
 MAIN = "every_method"  # the preset whose runs the overview is of
+WHOLE = (MAIN, "alexnet_in_full")  # presets whose rows claims read in every column
 
 RANKS = (
     GradientRanksPart(THESIS, ("table_4_9", "figure_4_11"), ("alexnet",)),
@@ -108,7 +109,6 @@ OVERVIEW = Overview(THESIS, (MAIN, *DRAWS))
 # What chapter 4 of the thesis shows.
 CHAPTER_4: tuple[Part, ...] = (
     *TABLES,
-    *TABLES_FULL,
     OVERVIEW,
     *FIGURES,
     LossChangePart(THESIS),
@@ -144,4 +144,4 @@ STUDIES: tuple[Part, ...] = (
     Rounding(THESIS),
 )
 
-PAPER: tuple[Part, ...] = (*CHAPTER_4, *STUDIES)
+PAPER: tuple[Part, ...] = (*CHAPTER_4, *TABLES_FULL, *STUDIES)

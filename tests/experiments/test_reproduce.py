@@ -198,7 +198,7 @@ def test_the_thesis_tables_are_written_before_the_rest_is_made(staged, call, cap
 
 
 def test_presets_alone_are_made_and_no_table_is_written(staged, call, capsys, monkeypatch, tmp_path):
-    """The plan and the status are of them too; a run is left to the others where they have it as well."""
+    """The plan and the status are of them too."""
     _, beyond, made = staged
     monkeypatch.setattr(making, "make", lambda runs, *_: made.extend(run.run_id for run in runs) or [])
     for command in ("plan", "run"):
@@ -210,6 +210,20 @@ def test_presets_alone_are_made_and_no_table_is_written(staged, call, capsys, mo
     assert json.loads(capsys.readouterr().out)["left"] == 1
     assert call("run", "--presets", "ablation") == 2
     assert "presets='ablation': there is no such preset; did you mean 'ablations'?" in capsys.readouterr().err
+    for command, names, message in (
+        ("run", " ,", "--presets ' ,': must name presets"),
+        ("tables", "ablations", "--presets: tables is of all presets"),
+    ):
+        with pytest.raises(SystemExit):
+            call(command, "--presets", names)
+        assert message in capsys.readouterr().err
+
+
+def test_presets_alone_with_partial_write_tables_from_what_is_there(staged, call, capsys, monkeypatch):
+    monkeypatch.setattr(making, "make", lambda runs, *_: [])
+    monkeypatch.setattr(reproduce, "_tables", lambda *about, **more: 7)
+    assert call("run", "--jobs", "1", "--presets", "ablations", "--partial") == 7
+    assert call("run", "--jobs", "1", "--presets", "ablations") == 0
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 
 import experiments.report.metrics as metrics
 from bgd.errors import ConfigError
+from experiments.records.archive import Records, export, load
 from experiments.report.claims import Claims, compare_verdicts
 from experiments.report.claims.data import Claim, read_ledger
 from experiments.report.claims.evidence import Evidence, Missing, Outcome
@@ -36,6 +37,8 @@ from experiments.report.claims.verdicts import (
 from experiments.report.part import Part
 from experiments.report.statistics import Interval, holm
 from experiments.report.surveys import RESAMPLES, resamples
+from experiments.thesis.report import LEDGER
+from experiments.thesis.tables import WHOLE
 from tests.records_factory import ALREADY_RIGHT, CORRECTED, UNCORRECTED, figures, row, rows, run
 from tests.report.probe_records import probe_run
 from tests.report.test_gradient_ranks import sample
@@ -597,11 +600,50 @@ def test_a_test_is_made_on_the_largest_scale_that_has_its_methods():
     assert alone.outcome == ruling.judged[0].outcome
 
 
-def test_a_network_with_one_n0_is_in_the_evidence_of_each_and_probes_are_too():
-    parts = [altered(1, network="alexnet", epochs=epochs) for epochs in (1, 40)]
-    both = Evidence.by_scale([altered(1), *parts])
+def test_a_network_with_one_n0_is_in_the_evidence_of_each_and_a_probe_in_that_of_its_own():
+    parts = [
+        altered(1, network="alexnet", epochs=epochs, errors=errors, train_images=1000 * epochs)
+        for epochs, errors in ((1, 356), (40, 370))
+    ]
+    ranks = [sample([1] * 4, [1, 2, 3, 4], [0.9, 0.8, 0.7, 0.6], [0.5] * 4)] * 5
+    probe = probe_run("gradient_ranks", ranks, "alexnet", errors=356)
+    spec = {**probe.header.spec, "scale": {"recipe": {"epochs": 1}}}
+    probe = replace(probe, header=replace(probe.header, spec=spec))
+    both = Evidence.by_scale([altered(1), probe, parts[1], parts[0]])
     assert [set(each.runs["network"]) for each in both] == [{"mlp", "alexnet"}] * 2
+    assert [each.errors["alexnet"] for each in both] == [370, 356]
+    assert [list(each.probes) for each in both] == [[], [("gradient_ranks", "alexnet")]]
+    test = NoRankBest("alexnet", "best_of_sample")
+    (ruling,) = judge([Claim("1", "a claim", "section 1", {"alexnet": "4.9"}, (test,))], *both)
+    assert ruling.judged[0].errors == 356
     assert len(Evidence.by_scale([])) == 1
+
+
+def test_what_is_wrong_with_the_runs_at_the_larger_scale_is_said():
+    """A method that does badly there is not judged at the other scale."""
+    none = [altered(None, None, epochs=40, errors=370)]
+    some = [altered(1, 2, epochs=1, errors=356, train_images=1500)]
+    (ruling,) = judge([claim("1", Sign("mlp", "dTL", "bgd_ii", "below"))], *Evidence.by_scale([*some, *none]))
+    assert str(ruling.judged[0].outcome) == "missing: BGD-II corrected no sample"
+    assert ruling.judged[0].errors == 370
+
+
+def test_committed_records_have_the_columns_that_claims_read(tmp_path):
+    """Of sweeps some are left out: the presets that claims are on are kept whole."""
+    main = [
+        altered(1 + seed, 2, method=name, seed=seed)
+        for name in ("bgd_ii", "bgd_i", "top_k")
+        for seed in (0, 1)
+    ]
+    full = [
+        altered(2, 1 + seed, method=name, seed=seed, network="alexnet", epochs=40)
+        for name in ("bgd_ii", "bgd_i", "top_k")
+        for seed in (0, 1)
+    ]
+    ids = [tuple(one.header.run_id for one in runs) for runs in (main, full)]
+    runs = {one.header.run_id: one for one in (*main, *full)}
+    export(Records(runs, dict(zip(WHOLE, ids, strict=True))), tmp_path, whole=WHOLE)
+    assert LEDGER.files(load(tmp_path).of(*LEDGER.presets)) == LEDGER.files(list(runs.values()))
 
 
 def test_a_reason_names_no_more_than_three_tests():

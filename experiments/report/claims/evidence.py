@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import experiments.report.metrics as metrics
-from experiments.records.schema import PROBE, Row, Run
+from experiments.records.schema import PROBE, Row, Run, subject
 from experiments.report.frames import by_recipe, drawn
 from experiments.report.layer_shares import Layers, layers_of
 from experiments.report.metrics import METRICS, Metric, Values, corrected
@@ -75,6 +75,10 @@ class Missing(Exception):
     """There is nothing to test on; the message says why."""
 
 
+class NoRun(Missing):
+    """A run that the test is on is not among the records."""
+
+
 def shown(value: float) -> str:
     """Return a number for people, or in words why it is none."""
     if np.isnan(value):
@@ -126,31 +130,42 @@ OF_EVERY_SAMPLE = ("corrected",)  # of `PER_SAMPLE`; the others are of corrected
 
 @dataclass(frozen=True)
 class Evidence:
-    """Runs, sorted: of one N0 for each network.
+    """Runs, sorted: of one recipe of N0 for each network.
 
     Attributes:
         runs: The runs of corrections, as `experiments.report.frames.Frames` has them.
         groups: By network, setting and method, the rows of its samples as `Frames` has them, with the column
             `first_layer_percent`.
         probes: By probe and network, what it found: `Results` of gradient_ranks, `Layers` of layer_gradients.
+        errors: By network, how many test images its N0 gets wrong.
     """
 
     runs: pd.DataFrame
     groups: Mapping[tuple[str, str, str], pd.DataFrame] = field(repr=False)
     probes: Mapping[tuple[str, str], Any] = field(repr=False)
+    errors: Mapping[str, int]
 
     @classmethod
     def by_scale(cls, runs: Sequence[Run]) -> list["Evidence"]:
-        """Sort runs by the N0 of each network, those with the most images first.
+        """Sort runs by the recipe of N0, for each network those with the most images first.
 
-        Probes are in all of them, and so is a network that has fewer N0 than another: its last one in the rest.
+        A network with fewer recipes than another has its last one in the rest as well.
         """
-        probes = [run for run in runs if PROBE in run.header.spec]
-        networks = by_recipe(run for run in runs if PROBE not in run.header.spec).values()
+        networks = [[cls.of(own) for own in parts] for parts in by_recipe(runs).values()]
         return [
-            cls.of([*probes, *(run for parts in networks for run in parts[min(place, len(parts) - 1)])])
+            cls._joined([parts[min(place, len(parts) - 1)] for parts in networks])
             for place in range(max(map(len, networks), default=1))
         ]
+
+    @classmethod
+    def _joined(cls, parts: Sequence["Evidence"]) -> "Evidence":
+        """Put together what is of different networks."""
+        return cls(
+            pd.concat([part.runs for part in parts], ignore_index=True) if parts else cls.of(()).runs,
+            {key: rows for part in parts for key, rows in part.groups.items()},
+            {key: found for part in parts for key, found in part.probes.items()},
+            {network: count for part in parts for network, count in part.errors.items()},
+        )
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> "Evidence":
@@ -171,17 +186,14 @@ class Evidence:
             for probe, read in PROBES.items()
             for network, run in by_network(runs, probe).items()
         }
-        return cls(frames.runs, groups, probes)
-
-    def errors(self, network: str) -> int | None:
-        """Look up how many test images the N0 of a network gets wrong; None without runs of it."""
-        found = self.runs.loc[self.runs["network"] == network, "errors"]
-        return int(found.iloc[0]) if len(found) else None
+        headers = sorted((run.header for run in runs), key=lambda header: header.run_id, reverse=True)
+        errors = {subject(header.spec)[0]: header.base["errors"] for header in headers}
+        return cls(frames.runs, groups, probes, errors)
 
     def probe(self, name: str, network: str) -> Any:
         """Look up what a probe found on a network, or raise `Missing`."""
         if (name, network) not in self.probes:
-            raise Missing(f"missing: no run of {name} on {network_label(network)} is among the records")
+            raise NoRun(f"missing: no run of {name} on {network_label(network)} is among the records")
         return self.probes[name, network]
 
     def samples(self, network: str, setting: str, method: str) -> pd.DataFrame:
@@ -189,7 +201,7 @@ class Evidence:
         if (network, setting, method) not in self.groups:
             label = method_style(method).label
             where = f"{network_label(network)} in the {setting_label(setting)} setting"
-            raise Missing(f"missing: no run of {label} on {where} is among the records")
+            raise NoRun(f"missing: no run of {label} on {where} is among the records")
         return self.groups[network, setting, method]
 
     def rows_of(self, network: str, method: str, metric: str) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from experiments.records.strict import convert
 from experiments.report.claims.data import Claim
-from experiments.report.claims.evidence import Evidence, Missing, Outcome
+from experiments.report.claims.evidence import Evidence, Missing, NoRun, Outcome
 from experiments.report.claims.on_samples import Kind
 from experiments.report.statistics import holm
 from experiments.report.style import network_label
@@ -28,7 +28,7 @@ class Judged:
 
     Attributes:
         adjusted: None where the test has no p value.
-        errors: How many test images N0 gets wrong; None where the test is on two networks or was not made.
+        errors: How many test images N0 gets wrong; None where the test is on two networks or there are no runs.
     """
 
     test: Kind
@@ -116,7 +116,7 @@ def _reason(some: Sequence[Judged], total: int, one: str, many: str) -> str:
 def judge(claims: Sequence[Claim], *evidence: Evidence) -> list[Ruling]:
     """Return each claim with its verdict.
 
-    A test is made on the first evidence that has what it needs; where none has, the last one says why.
+    A test is made on the first evidence that has runs of all its methods.
     A family for Holm's correction is every p value of the tests whose claims stand in the same table of the thesis; a
     test that two claims share is in it once.
     """
@@ -147,13 +147,15 @@ def judge(claims: Sequence[Claim], *evidence: Evidence) -> list[Ruling]:
 
 def _made(test: Kind, evidence: Sequence[Evidence]) -> tuple[Outcome | Missing, int | None]:
     """Return what came out of a test, and the errors of the N0 that it is made on."""
-    why = Missing("missing: there are no records")
+    outcome: Outcome | Missing = NoRun("missing: there are no records")
     for each in evidence:
         try:
-            return test.evaluate(each), each.errors(test.network)
+            return test.evaluate(each), each.errors.get(test.network)
+        except NoRun as missing:
+            outcome = missing
         except Missing as missing:
-            why = missing
-    return why, None
+            return missing, each.errors.get(test.network)
+    return outcome, None
 
 
 def compare_verdicts(committed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
