@@ -29,6 +29,7 @@ from scripts.bench import (
     subjects,
     tables,
     thesis,
+    tree,
 )
 from scripts.bench.__main__ import main
 from scripts.bench.machine import Machine
@@ -210,7 +211,7 @@ ROW = {"index": 3, "outcome": "corrected", "patch": None, "layers": {"lin1.weigh
 
 def measured(search, evaluation=1.0, **changed):
     row = ROW | {"search_seconds": search, "evaluation_seconds": evaluation} | changed
-    return against.Measured(wall=2 * search, cpu=search, peak=2**30, rows=(row, row))
+    return tree.Measured(wall=2 * search, cpu=search, peak=2**30, rows=(row, row))
 
 
 def test_a_line_compares_medians_of_the_same_rows():

@@ -17,6 +17,7 @@ from scripts.bench.options import Options, parse
 from scripts.bench.subjects import Subject, subject
 from scripts.bench.tables import write
 from scripts.bench.timing import say
+from scripts.bench.tree import Ended
 
 BENCHES = {  # of a network
     "evaluation": evaluation.bench,
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     try:
         _run(options)
-    except (ConfigError, DataError, evaluation.Different, against.Ended) as error:
+    except (ConfigError, DataError, evaluation.Different, Ended) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
