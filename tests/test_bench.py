@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from experiments.mnist.networks import MLP, AlexNet
 from scripts.bench import (
     against,
     checkout,
+    commands,
     descents,
     evaluation,
     growth,
@@ -142,8 +144,8 @@ def test_the_whole_bench(tmp_path, monkeypatch, spec_of, capsys):
     members = {"every_method": runs[:4], "others": [runs[0], runs[4]]}
     monkeypatch.setattr(thesis, "specs_of_presets", lambda profile: members)
     parts = [
-        part for part in options.PARTS if part not in ("large", "against", "descents")
-    ]  # a checkout; AlexNet
+        part for part in options.PARTS if part not in ("large", "against", "descents", "commands")
+    ]  # a checkout; AlexNet; whole processes
     arguments = ["--networks", "mlp", "--images", "64", "--samples", "2", "--threads", "1"]
     arguments += ["--parts", ",".join(parts)]
     assert main([*arguments, "--data", str(tmp_path), "--output", str(tmp_path)]) == 0
@@ -166,7 +168,8 @@ def test_growth_has_a_point_for_each_width(narrow, monkeypatch, tmp_path):
     monkeypatch.setattr(growth, "WIDTHS", (0.05, 0.1))
     monkeypatch.setattr(growth, "WIDTH_IMAGES", 10)
     found = growth.bench(narrow, HERE)
-    assert [point["at"] for point in found["axes"]["width"]] == [0.05, 0.1]
+    fewest, most = (point["at"] for point in found["axes"]["parameters"])
+    assert most == sum(parameter.numel() for parameter in narrow.network.parameters()) > fewest
     assert [point["at"] for point in found["axes"]["images"]] == [16, 64]
     assert growth.draw([found], HERE, tmp_path).exists()
 
@@ -282,6 +285,26 @@ def test_two_trees_run_the_same_rows(tmp_path, monkeypatch):
     assert found["rows"][0]["peak"] > 2**26
 
 
+@pytest.mark.slow
+def test_whole_commands_are_measured(tmp_path, monkeypatch, capsys):
+    small = {
+        "PROFILE": "smoke",
+        "PRESET": "idealized_selector_mlp",
+        "SETTINGS": ("reloading",),
+        "SAMPLES": (1, 2),
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(commands, name, value)
+    arguments = ["--parts", "commands", "--repeats", "1", "--threads", "1"]
+    assert main([*arguments, "--output", str(tmp_path), "--data", str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / "bench" / "commands.json").read_text())["rows"]
+    at = [(row["of"], row["at"]) for row in rows]
+    assert at[:3] == [("samples", 1), ("samples", 2), ("JOBS", 1)]
+    assert all(row["wall"] > 0 and row["peak"] > 2**26 for row in rows)
+    assert rows[1]["power"] == pytest.approx(math.log2(rows[1]["rows"] / rows[0]["rows"]))
+    assert "a run of bgd_ii on the MLP, reloading" in capsys.readouterr().out
+
+
 MEASURED = {
     "evaluation": {
         "network": "mlp", "images": 64_000, "threads": 2, "full_pass_gflops": 61.4, "full_pass_share_of_peak": 0.25,
@@ -298,6 +321,13 @@ MEASURED = {
              "search_ratio": 5.0, "full_evaluation": 0.05, "evaluation": 0.005, "evaluation_median_ratio": 11.0,
              "evaluation_total_ratio": 9.0},
         ],
+    },
+    "growth": {
+        "network": "alexnet", "layers": ["lin1"], "exponents": {"images": {"full": 1.0, "lin1": 0.5}},
+        "axes": {"images": [{"at": 1000, "full": 0.1, "lin1": 0.01}, {"at": 16_000, "full": 1.6, "lin1": 0.04}]},
+    },
+    "commands": {
+        "rows": [{"what": "a run", "of": "JOBS", "at": 2, "wall": 10.0, "cpu": 19.0, "peak": 2**30, "power": -0.95}],
     },
     "large": {
         "network": "vit_b_16", "forward_seconds": 0.5, "search_passes": 8.0, "search_passes_before": 20.0,
@@ -344,7 +374,7 @@ DRAWS = {"network": "draws", "parameters": 86_000_000, "seconds": 0.2, "obvious_
 def test_the_document_is_made_from_what_was_measured(tmp_path):
     for part, network in MEASURED.items():
         networks = [network, DRAWS] if part == "large" else [network]
-        content = network if part == "against" else {"networks": networks}
+        content = network if part in ("against", "commands") else {"networks": networks}
         (tmp_path / f"{part}.json").write_text(json.dumps(content))
     places = "".join(f"<!-- bench:{part} -->stale<!-- /bench:{part} -->\n" for part in report.PARTS)
     once = report.update(f"before\n{places}after\n", tmp_path)
@@ -357,6 +387,8 @@ def test_the_document_is_made_from_what_was_measured(tmp_path):
         "| vit_b_16 | 500 | 8.0 | 20.0 | 2.4 | 5.0 | 1.5 |",
         "20 draws from 86,000,000 parameters: 0.20 s",
         "| mlp | bgd_ii | 0.5 | 0.1 | ",
+        "| alexnet | edit of lin1 | images | 1,000 | 16,000 | 10.0 | 40.0 | ^0.50 |",
+        "| a run | JOBS=2 |  | 10 | 19 | 1.00 | ^-0.95 |",
         "| mlp | reloading | bgd_ii | 3 | 691 | 0.50 | ",
     ):
         assert line in once

@@ -11,7 +11,18 @@ import torch
 
 from bgd.errors import ConfigError
 from experiments.mnist.data import DataError
-from scripts.bench import against, descents, evaluation, growth, large, methods, search, small, thesis
+from scripts.bench import (
+    against,
+    commands,
+    descents,
+    evaluation,
+    growth,
+    large,
+    methods,
+    search,
+    small,
+    thesis,
+)
 from scripts.bench.machine import Machine
 from scripts.bench.options import Options, parse
 from scripts.bench.subjects import Subject, subject
@@ -51,24 +62,21 @@ def _run(options: Options) -> None:
     print(f"\n{machine.text()}\n", flush=True)
     if against.PART in options.parts:
         _against(options, machine)
-    parts = [part for part in options.parts if part != against.PART]
+    if commands.PART in options.parts:
+        _written(options.folder / "commands.json", machine, rows=commands.bench(options))
+    parts = [part for part in options.parts if part not in (against.PART, commands.PART)]
     if not parts:
         return
     subjects = [subject(name, options) for name in options.networks]
     found: dict[str, list[dict[str, object]]] = {}
     for part in parts:
         if part == "large":
-            path = options.folder / "large.json"
             networks = large.bench(options.against, options.corrections)
-            head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-            write(path, head | {"machine": machine.json(), "networks": networks})
-            say(f"written: {path}")
+            _written(options.folder / "large.json", machine, networks=networks)
             continue
         found[part] = _measure(part, subjects, machine, options, found)
-        head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
         path = options.folder / f"{part}.json"
-        write(path, head | {"machine": machine.json(), "networks": [*_others(path, options), *found[part]]})
-        say(f"written: {path}")
+        _written(path, machine, networks=[*_others(path, options), *found[part]])
     if "growth" in options.parts:
         say(f"written: {growth.draw(found['growth'], machine, options.folder)}")
 
@@ -80,11 +88,16 @@ def _against(options: Options, machine: Machine) -> None:
     def keep(lines: list[dict[str, Any]]) -> None:
         kept = json.loads(path.read_text()) if path.exists() else {"against": None, "rows": []}
         rows = against.merged(kept["rows"] if kept["against"] == options.against else [], lines)
-        head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-        write(path, head | {"machine": machine.json(), "against": options.against, "rows": rows})
-        say(f"written: {path}")
+        _written(path, machine, against=options.against, rows=rows)
 
     against.bench(options, keep)
+
+
+def _written(path: Path, machine: Machine, **found: object) -> None:
+    """Write what was found, with the time and the machine."""
+    head = {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    write(path, head | {"machine": machine.json()} | found)
+    say(f"written: {path}")
 
 
 def _others(path: Path, options: Options) -> list[dict[str, object]]:

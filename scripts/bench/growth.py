@@ -1,4 +1,4 @@
-"""How cost grows: with the number of images, and with AlexNet's width; a table and a figure."""
+"""How cost grows: with the number of images, and with the parameters of AlexNet; a table and a figure."""
 
 import math
 from collections.abc import Sequence
@@ -35,8 +35,9 @@ def bench(subject: Subject, machine: Machine) -> dict[str, object]:
     counts = [most // 4**step for step in reversed(range(STEPS[subject.name])) if most // 4**step >= 10]
     axes = {"images": [_point(part(subject, count), count) for count in counts]}
     if subject.name == "alexnet":
-        say("alexnet: growth with the width")
-        axes["width"] = [_point(_wide(subject, width), width) for width in WIDTHS]
+        say("alexnet: growth with the parameters")
+        wide = [_wide(subject, width) for width in WIDTHS]
+        axes["parameters"] = [_point(one, sum(p.numel() for p in one.network.parameters())) for one in wide]
     found: dict[str, object] = {
         "network": subject.name,
         "source": subject.source,
@@ -106,14 +107,15 @@ def _print(name: str, found: dict[str, Any]) -> None:
                 cells += [milliseconds(point[layer]), times(point["full"] / point[layer])]
             rows.append(cells)
         powers = found["exponents"][axis]
-        rows.append(["grows as", "", _power(powers["full"])])
+        rows.append(["grows as", "", power(powers["full"])])
         for layer in layers:
-            rows[-1] += [_power(powers[layer]), ""]
+            rows[-1] += [power(powers[layer]), ""]
         print(tables.text(headings, rows))
     print()
 
 
-def _power(exponent: float | None) -> str:
+def power(exponent: float | None) -> str:
+    """Return how a line grows, as in ^0.98."""
     return "-" if exponent is None else f"^{exponent:.2f}"
 
 
@@ -133,7 +135,7 @@ class Panel:
         x = [point["at"] for point in self.points]
         for key in ("full", *self.layers):
             label = "full pass" if key == "full" else f"edit of {key}"
-            label += f": {'n' if self.axis == 'images' else 'w'}{_power(self.exponents[key])}"
+            label += f": {'n' if self.axis == 'images' else 'p'}{power(self.exponents[key])}"
             line = "-" if key == "full" else (0, (5, 1))
             axes.plot(
                 x,
@@ -146,14 +148,20 @@ class Panel:
             )
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xticks(x, [f"{at / 1000:g}k" if at >= 1000 else f"{at:g}" for at in x])
+        axes.set_xticks(x, [_short(at) for at in x])
         axes.minorticks_off()
-        what = "number of images" if self.axis == "images" else f"width, {self.images:,} images"
-        axes.set_xlabel(what)
+        more = "" if self.axis == "images" else f", {self.images:,} images"
+        axes.set_xlabel(f"number of {self.axis}{more}")
         axes.set_title(network_label(self.network))
         low, high = axes.get_ylim()
         axes.set_ylim(low, high * (high / low) ** 0.35)  # room for the legend
         axes.legend(loc="upper left", frameon=False)
+
+
+def _short(number: float) -> str:
+    """Return a number in thousands or millions."""
+    thousands, millions = number / 1e3, number / 1e6
+    return f"{millions:.2g}M" if millions >= 1 else f"{thousands:.3g}k" if thousands >= 1 else f"{number:g}"
 
 
 def draw(found: Sequence[dict[str, Any]], machine: Machine, folder: Path) -> Path:
@@ -171,8 +179,8 @@ def draw(found: Sequence[dict[str, Any]], machine: Machine, folder: Path) -> Pat
         figure.axes[0].set_ylabel("seconds of an evaluation")
         sources = [f"{network_label(one['network'])}: {one['source']}." for one in found]
         return [
-            f"{machine.processor}, {machine.threads} thread(s). n or w with a power: how a line grows."
-            f" {' '.join(sources)} Widths: fresh weights.",
+            f"{machine.processor}, {machine.threads} thread(s). n or p with a power: how a line grows."
+            f" {' '.join(sources)} Parameters: AlexNet of {len(WIDTHS)} widths, fresh weights.",
         ]
 
     path = folder / "growth.png"

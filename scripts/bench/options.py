@@ -8,7 +8,18 @@ from pathlib import Path
 
 from bgd.errors import nearest
 
-PARTS = ("evaluation", "search", "small", "descents", "large", "methods", "growth", "thesis", "against")
+PARTS = (
+    "evaluation",
+    "search",
+    "small",
+    "descents",
+    "large",
+    "methods",
+    "growth",
+    "commands",
+    "thesis",
+    "against",
+)
 ALONE = "against"  # hours: only where it is asked for
 ROWS = ("search", "in_a_row", "least_harm", "dense", "descents", "start", "profile")  # of `against`
 NETWORKS = ("mlp", "alexnet")
@@ -35,7 +46,7 @@ class Options:
         against: Commit that `large` and `against` measure beside this one.
         corrections: Of each network of `large`.
         of_each: Samples of each run of `against`; None for as many as its targets are for.
-        repeats: Of each process of `against`.
+        repeats: Of each process of `against` and `commands`.
         rows: Some of `ROWS`.
     """
 
@@ -121,7 +132,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--against", help=f"a commit to run the same rows as this tree ({AGAINST}); also of --parts large"
     )
-    parser.add_argument("--repeats", type=int, default=5, help="of each process of --against; fewer: a look")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="of each process of --against and of commands; fewer: a look"
+    )
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of --against: some of {','.join(ROWS)}")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("BGD_DATA", "data")))
     parser.add_argument("--output", type=Path, default=Path(os.environ.get("BGD_OUTPUT", "outputs")))

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report.render import markdown
+from scripts.bench import commands
 from scripts.bench.against import cells
+from scripts.bench.growth import power
 from scripts.bench.tables import milliseconds, percent, times
 
 FOLDER, DOCUMENT = Path("outputs", "bench"), Path("docs", "performance.md")
@@ -128,9 +130,37 @@ def against(found: Json) -> str:
     return f"{said}\n\n{markdown(header, lines, texts=3)}"
 
 
+def growth(found: Json) -> str:
+    """Return the table of how an evaluation grows, with the least and the most of what was measured."""
+    header = ["network", "what", "with the number of", "from", "to", "from (ms)", "to (ms)", "grows as"]
+    lines = []
+    for network in found["networks"]:
+        for axis, points in network["axes"].items():
+            for line in ("full", *network["layers"]):
+                first, last = points[0], points[-1]
+                lines.append(
+                    [
+                        network["network"],
+                        "full pass" if line == "full" else f"edit of {line}",
+                        axis,
+                        *(f"{point['at']:,}" for point in (first, last)),
+                        *(milliseconds(point[line]) for point in (first, last)),
+                        power(network["exponents"][axis][line]),
+                    ]
+                )
+    return markdown(header, lines, texts=3)
+
+
+def whole_commands(found: Json) -> str:
+    """Return the table of how whole commands grow."""
+    return markdown(list(commands.HEADINGS), [list(commands.cells(row)) for row in found["rows"]], texts=2)
+
+
 PARTS: dict[str, Callable[[Json], str]] = {
     "against": against,
+    "commands": whole_commands,
     "evaluation": evaluation,
+    "growth": growth,
     "large": large,
     "methods": methods,
     "thesis": thesis,
