@@ -9,7 +9,7 @@ from test_glimpse import NETWORKS, widened
 from bgd import rng
 from bgd.flat import FlatNetwork
 from bgd.methods.base import Problem, Sample
-from bgd.methods.bgd.guard import ranked
+from bgd.methods.bgd.guard import FEW, ranked
 from bgd.methods.bgd.prior import BLOCK, Sampler, Weights
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.follower import Follower
@@ -138,9 +138,13 @@ def test_the_value_of_a_rank(rank, kind):
         values[::251] += 10
     elif kind == "odd":
         values[5:40], values[50:70] = float("inf"), float("nan")
-    assert torch.equal(ranked(values, rank), values.kthvalue(rank).values) or (
-        ranked(values, rank).isnan() and values.kthvalue(rank).values.isnan()
-    )
+    known = values.kthvalue(rank, keepdim=True).values
+    assert torch.equal(ranked(values, rank), known) or (ranked(values, rank).isnan() and known.isnan())
+    several = torch.stack([values, values.flip(0), values * 0 + 2])
+    for count in (len(values), 10 * FEW // len(values) * len(values)):  # by numpy, and one after another
+        rows = several.repeat(1, count // len(values))
+        for row, found in zip(rows, ranked(rows, rank), strict=True):
+            assert torch.equal(found.nan_to_num(), row.kthvalue(rank, keepdim=True).values.nan_to_num())
 
 
 @pytest.mark.parametrize("make", NETWORKS)

@@ -23,7 +23,7 @@ class Guard(Protocol):
         ...
 
     def harmful(self, trial: Trial, gradient: torch.Tensor) -> torch.Tensor:
-        """Return a mask (|W|,) of the parameters to avoid, for a sample's gradient (|W|,)."""
+        """Return a mask (..., |W|) of the parameters to avoid, for the gradient of a sample or of each (..., |W|)."""
         ...
 
 
@@ -52,11 +52,11 @@ class CurvatureGuard:
             raise ValueError(f"redraws={self.redraws}: must be at least 0")
 
     def estimate(self, trial: Trial, gradient: torch.Tensor) -> torch.Tensor:
-        """Return the estimated change in training loss (|W|,), without its sign; 0 where the gradient is 0.
+        """Return the estimated change in training loss (..., |W|), without its sign; 0 where the gradient is 0.
 
-        It is written over by the next one of the trial.
+        That of a single gradient is written over by the next one of the trial.
         """
-        mean, out = trial.mean_gradient, trial.scratch("estimate")
+        mean, out = trial.mean_gradient, trial.scratch("estimate") if gradient.dim() == 1 else None
         if self.form == "gradient_product":
             return torch.mul(mean, gradient, out=out).abs_()
         return torch.div(mean, gradient, out=out).abs_().masked_fill_(gradient == 0, 0)
@@ -64,32 +64,38 @@ class CurvatureGuard:
     def harmful(self, trial: Trial, gradient: torch.Tensor) -> torch.Tensor:
         """Return where the estimate is above the percentile of the candidates' estimates."""
         estimate, space = self.estimate(trial, gradient), trial.space
-        count = len(estimate)
+        count = space.size
         for name in space.names:
             if name not in space.weights:  # no candidates, and never above
                 span = space.span(name)
-                estimate[span] = -1.0
+                estimate[..., span] = -1.0
                 count -= span.stop - span.start
-        rank = max(1, round(self.percentile / 100 * count)) + len(estimate) - count
+        rank = min(count, max(1, round(self.percentile / 100 * count))) + space.size - count
         return estimate > ranked(estimate, rank)
 
 
 def ranked(values: torch.Tensor, rank: int) -> torch.Tensor:
-    """Return the value of a rank, counted from 1 at the smallest: `kthvalue`, for many values and a high rank.
+    """Return the value of a rank (..., 1) along the last dimension, counted from 1 at the smallest.
+
+    `kthvalue`, for many values and a high rank.
 
     Only what is not below a bound is gone through, the bound being somewhat below the rank of a few of the values. The
     outcome is exact whatever the bound is: it is taken back where it turns out to be too high.
     """
-    if not values.is_cuda and len(values) < FEW:
-        return torch.from_numpy(np.partition(values.numpy(), rank - 1)[rank - 1 : rank])[0]
+    if not values.is_cuda and values.shape[-1] < FEW:
+        return torch.from_numpy(np.partition(values.numpy(), rank - 1)[..., rank - 1 : rank])
     if values.is_cuda:  # where `kthvalue` may be refused, as not deterministic, and sorting takes no time
-        return values.sort().values[rank - 1]
+        return values.sort().values[..., rank - 1 : rank]
+    if values.dim() > 1:
+        return torch.stack([ranked(each, rank) for each in values])
     few = values[::STRIDE]
     place = int((rank / len(values) - MARGIN) * len(few))
     if place < 1:
-        return values.kthvalue(rank).values
+        return values.kthvalue(rank, keepdim=True).values
     bound = few.kthvalue(place).values
     # What is no number ranks highest. Part by part, for the masks of all of it would not stay in the cache.
     above = torch.cat([part[~(part < bound)] for part in torch.split(values, PART)])
     rank_above = rank - (len(values) - len(above))
-    return above.kthvalue(rank_above).values if rank_above >= 1 else values.kthvalue(rank).values
+    if rank_above < 1:
+        above, rank_above = values, rank
+    return above.kthvalue(rank_above, keepdim=True).values

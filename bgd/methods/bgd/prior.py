@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,12 +51,22 @@ class Magnitude:
     def __init__(self, gradient: torch.Tensor, space: ParameterSpace) -> None:
         self._gradient, self.space = gradient, space
         self._others = _others(space)
-        self._all: torch.Tensor | None = None  # where they are made already
+        self._all: torch.Tensor | None = None  # where they are made already, to be written over
 
     @classmethod
-    def each(cls, gradients: torch.Tensor, space: ParameterSpace) -> "list[Magnitude]":
-        """Return the magnitudes of several gradients (n, |W|), made at once."""
-        made, found = gradients.abs(), [cls(gradient, space) for gradient in gradients]
+    def each(
+        cls, gradients: torch.Tensor, space: ParameterSpace, out: torch.Tensor | None = None
+    ) -> "list[Magnitude]":
+        """Return the magnitudes of several gradients (n, |W|), made at once.
+
+        Weights of one are read once: they are written over it.
+
+        Args:
+            gradients: The gradients.
+            space: As for one.
+            out: Where they may be made (n, |W|); by default in new memory.
+        """
+        made, found = torch.abs(gradients, out=out), [cls(gradient, space) for gradient in gradients]
         for span in _others(space):
             made[:, span] = 0
         for magnitude, all_of_it in zip(found, made, strict=True):
@@ -66,7 +76,7 @@ class Magnitude:
     def part(self, start: int, stop: int) -> torch.Tensor:
         """Return the magnitudes from a flat index to before another one, to be written over."""
         if self._all is not None:
-            return self._all[start:stop].clone()
+            return self._all[start:stop]
         found = self._gradient[start:stop].abs()
         for span in self._others:
             if span.start < stop and start < span.stop:
@@ -123,7 +133,13 @@ class InformedPrior(Protocol):
 
 def prior_at(prior: Prior | InformedPrior, trial: Trial, sample: Sample) -> Prior:
     """Return the prior at a sample: itself, where the gradient is all that goes into it."""
-    return prior.at(trial, sample) if isinstance(prior, InformedPrior) else prior
+    return prior.at(trial, sample) if _is_informed(type(prior)) else prior  # type: ignore[union-attr, return-value]
+
+
+@cache
+def _is_informed(kind: type) -> bool:
+    """Return whether priors of a type are informed; to ask it of each prior would take as long as its weights."""
+    return issubclass(kind, InformedPrior)
 
 
 @dataclass(frozen=True)
@@ -143,11 +159,12 @@ class LayerNormalisedPrior:
     def weights(self, magnitude: Magnitude) -> Weights:
         """Return |g| divided, tensor by tensor, by the tensor's sum; a layer without gradient stays at 0."""
         spans = [magnitude.space.span(name) for name in magnitude.space.weights]
-        totals = [(span, magnitude.part(span.start, span.stop).sum()) for span in spans]
+        sums = [(span, magnitude.part(span.start, span.stop).sum()) for span in spans]
+        totals = [(span, total) for span, total in sums if total > 0]
 
         def divided(part: torch.Tensor, start: int, stop: int) -> torch.Tensor:
             for span, total in totals:
-                if span.start < stop and start < span.stop and total > 0:
+                if span.start < stop and start < span.stop:
                     part[max(span.start - start, 0) : span.stop - start] /= total
             return part
 

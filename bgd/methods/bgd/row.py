@@ -81,7 +81,7 @@ class Answers:
 
     def __init__(self, layers: Sequence[Layer], sample: Sample) -> None:
         self._first, self._later, self._sample = layers[0], layers[1:], sample
-        self._image, self._label = sample.image.reshape(1, -1), int(sample.label)
+        self._label = int(sample.label)
         self._known: dict[tuple[bytes, bytes], tuple[float, bool]] = {}
 
     def of(self, changed: Integers) -> tuple[float, bool]:
@@ -90,7 +90,7 @@ class Answers:
         Args:
             changed: Flat indices of the parameters that differ now; each always to the same value.
         """
-        sums = F.linear(self._image, self._first.weight, self._first.bias)
+        sums = F.linear(self._sample.image.reshape(1, -1), self._first.weight, self._first.bias)
         later = changed[changed >= self._later[0].first_weight] if self._later else changed[:0]
         key = sums.numpy().tobytes(), later.tobytes()
         if key not in self._known:

@@ -50,10 +50,11 @@ class Searches:
     @np.errstate(all="ignore")  # what is not finite is found later
     def correct(self, samples: Sequence[Sample], streams: Sequence[np.random.Generator]) -> list[Correction]:
         """Correct each sample; see `Together`."""
-        found = self._gradients(samples)
-        magnitudes = Magnitude.each(found, self._trial.space)
+        found, weights = self._room(len(samples))
+        self._gradients(samples, found)
+        magnitudes = Magnitude.each(found, self._trial.space, out=weights)
         drawn = [self._prior(*each) for each in zip(samples, magnitudes, strict=True)]
-        harmful = [self._harmful(*each) for each in zip(found, drawn, strict=True)]
+        harmful = self._harmful(found)
         images = torch.cat([sample.image.reshape(1, -1) for sample in samples]).double().numpy()
         first, gross = self._first_layer(images)
         stages = zip(samples, streams, found, drawn, harmful, images, first, gross, strict=True)
@@ -61,14 +62,19 @@ class Searches:
         self._trial.altered = torch.empty(0, dtype=torch.long)  # all is put back
         return corrections
 
-    def _gradients(self, samples: Sequence[Sample]) -> torch.Tensor:
-        """Return the gradient of each sample (n, |W|), 0 at what is frozen."""
+    def _room(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return memory for gradients and weights (n, |W|), the same each time: new pages take as long to get."""
+        room: torch.Tensor = self._trial.kept(
+            f"room for {count} searches", lambda: torch.empty(2, count, self._trial.space.size)
+        )
+        return room[0], room[1]
+
+    def _gradients(self, samples: Sequence[Sample], out: torch.Tensor) -> None:
+        """Write the gradient of each sample (n, |W|), 0 at what is frozen."""
         space = self._trial.space
-        found = torch.empty(len(samples), space.size)
-        gradients(self._layers, samples, found.numpy())
+        gradients(self._layers, samples, out.numpy())
         for name in space.frozen:
-            found[:, space.span(name)] = 0
-        return found
+            out[:, space.span(name)] = 0
 
     def _prior(self, sample: Sample, magnitude: Magnitude) -> tuple[Singles | str, int]:
         """Return the weights (|W|,) to draw by, or in words why there are none, and the forward passes it took."""
@@ -84,11 +90,12 @@ class Searches:
             return str(error), 0
         return prior.weights(magnitude).whole().numpy(), self._trial.forward_passes - passes
 
-    def _harmful(self, gradient: torch.Tensor, drawn: tuple[Singles | str, int]) -> Booleans:
+    def _harmful(self, gradients: torch.Tensor) -> Sequence[Booleans]:
+        """Return for each gradient (n, |W|) the mask of what is drawn again, empty without a guard."""
         guard = self._options.guard
-        if guard is None or isinstance(drawn[0], str):
-            return NONE_HARMFUL
-        return guard.harmful(self._trial, gradient).numpy()
+        if guard is None:
+            return [NONE_HARMFUL] * len(gradients)
+        return list(guard.harmful(self._trial, gradients).numpy())
 
     def _first_layer(self, images: Doubles) -> tuple[Doubles, Doubles]:
         """Return the first layer's sums (n, units) for images (n, inputs), and the same sums of magnitudes."""
