@@ -231,6 +231,16 @@ def test_a_line_compares_medians_of_the_same_rows():
     assert against.cells(line | {"repeats": 5})[:4] == ("mlp reloading", "bgd_i", "search", "5")
 
 
+def test_a_run_has_a_mean_and_a_middle_row():
+    rows = tuple(ROW | {"search_seconds": each, "evaluation_seconds": 1.0} for each in (9.0, 1.0, 2.0))
+    run = tree.Measured(wall=20.0, cpu=20.0, peak=2**30, rows=rows)
+    assert (run.seconds(["search"]), run.seconds(["search"], middle=True)) == (4.0, 2.0)
+    assert run.seconds(["search", "evaluation"]) == 5.0
+    (work,) = [work for work in against.WORKS if work.middle]
+    line = against._line(work, "ewc", "search", 4, [run], [run])
+    assert (line["now"], line["of"]) == (2.0, "search, the middle row")
+
+
 def test_a_row_is_the_same_run_by_both_trees():
     assert [work.name for work in against.WORKS] + ["start", "profile"] == list(options.ROWS)
     for work in against.WORKS:

@@ -49,7 +49,7 @@ def _samples(tree: Tree, repeats: int) -> Iterator[dict[str, Any]]:
         found = []
         for count in SAMPLES:
             runs = [tree.run([*words, f"scale.samples={count}"]) for _ in range(repeats)]
-            rows = statistics.median(one.seconds(PARTS_OF_A_ROW) for one in runs)
+            rows = count * statistics.median(one.seconds(PARTS_OF_A_ROW) for one in runs)
             found.append({"of": "samples", "at": len(runs[0].rows), "rows": rows, **_whole(runs)})
             say(f"{setting}: {found[-1]['at']} samples")
         yield from _grown(f"a run of bgd_ii on the MLP, {setting}", found, "rows")

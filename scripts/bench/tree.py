@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,9 +36,10 @@ class Measured:
     said: str = ""
     rows: tuple[dict[str, Any], ...] = ()
 
-    def seconds(self, parts: Sequence[str]) -> float:
-        """Add up, over all rows, the seconds of some parts of a row."""
-        return sum(float(row[f"{part}_seconds"]) for row in self.rows for part in parts)
+    def seconds(self, parts: Sequence[str], middle: bool = False) -> float:
+        """Return the seconds of a row, by some of its parts: their mean over the rows, or their median."""
+        found = [sum(float(row[f"{part}_seconds"]) for part in parts) for row in self.rows]
+        return statistics.median(found) if middle else statistics.fmean(found)
 
 
 @dataclass(frozen=True)
