@@ -98,9 +98,10 @@ def test_evaluation_finds_every_layer_and_leaves_the_network_alone(narrow, capsy
 def test_descents_take_the_same_steps_as_the_plain_way(narrow, monkeypatch, capsys):
     monkeypatch.setattr(momentum, "SMALLEST", 0)
     monkeypatch.setattr(descents, "METHODS", ("l2_sp", "lora"))
-    found = descents.bench(narrow, None)["methods"]
+    found = descents.bench(narrow, HERE)["methods"]
     assert list(found) == ["l2_sp", "lora"]
     assert all(one["same"] == one["samples"] == 2 and one["ratio"] > 0 for one in found.values())
+    assert all(one["networks_a_step"] > 0 for one in found.values())
     assert "2 of 2" in capsys.readouterr().out
 
 
@@ -336,6 +337,16 @@ MEASURED = {
         "network": "alexnet", "layers": ["lin1"], "exponents": {"images": {"full": 1.0, "lin1": 0.5}},
         "axes": {"images": [{"at": 1000, "full": 0.1, "lin1": 0.01}, {"at": 16_000, "full": 1.6, "lin1": 0.04}]},
     },
+    "small": {
+        "network": "mlp",
+        "methods": {"bgd_ii": {"one_by_one": 2e-3, "at_once": 4e-4, "one_a_call": 5e-4, "different": 0,
+                               "gradient": 1e-4, "weights": 5e-5, "guard": 0.0, "compiled": 2e-4}},
+    },
+    "descents": {
+        "network": "alexnet",
+        "methods": {"ewc": {"plain_seconds": 0.6, "seconds": 0.2, "ratio": 3.0, "steps": 5, "networks_a_step": 11.42,
+                            "same": 2, "samples": 3}},
+    },
     "commands": {
         "rows": [{"what": "a run", "of": "JOBS", "at": 2, "wall": 10.0, "cpu": 19.0, "peak": 2**30, "power": -0.95}],
     },
@@ -398,6 +409,8 @@ def test_the_document_is_made_from_what_was_measured(tmp_path):
         "20 draws from 86,000,000 parameters: 0.20 s",
         "| mlp | bgd_ii | 0.5 | 0.1 | ",
         "| alexnet | edit of lin1 | images | 1,000 | 16,000 | 10.0 | 40.0 | ^0.50 |",
+        "| mlp | bgd_ii | 2 | 0.4 | 5.00x | 0.5 | 0 | 0.1 | 0.05 | 0 | 0.2 |",
+        "| alexnet | ewc | 600 | 200 | 3.00x | 5 | 11.4 | 2 of 3 |",
         "| a run | JOBS=2 |  | 10 | 19 | 1.00 | ^-0.95 |",
         "| mlp | reloading | bgd_ii | 3 | 691 | 0.50 | ",
     ):

@@ -3,7 +3,8 @@
     python -m scripts.bench.descents [SAMPLES]      # AlexNet, one thread; some minutes
 
 The time is that of a correction, with its patch, as `Problem.attempt_many` takes it: of the process, so that other work
-on the machine counts little.
+on the machine counts little. A step is also given in networks: what a copy would read and write meanwhile, over the
+bytes of all parameters.
 """
 
 import statistics
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 from bgd import rng
@@ -35,7 +37,7 @@ KEPT = 1000  # images, of the keep-set
 def bench(subject: Subject, machine: Machine) -> dict[str, object]:
     """Measure on one thread, as a search runs; print the table."""
     say(f"{subject.name}: descents on a sample")
-    found = {}
+    found, size = {}, sum(parameter.nbytes for parameter in subject.network.parameters())
     with threads(1):
         for name, method in methods(subject.name).items():
             problem = problem_of(subject)
@@ -44,23 +46,45 @@ def bench(subject: Subject, machine: Machine) -> dict[str, object]:
             with plain():
                 slow, wanted = _measured(problem, method, subject)
             alike = sum(same(*pair) for pair in zip(corrections, wanted, strict=True))
+            steps = statistics.median(each.steps for each in wanted)
             found[name] = {
                 "plain_seconds": slow,
                 "seconds": fast,
                 "ratio": slow / fast,
-                "steps": statistics.mean(each.steps for each in wanted),
+                "steps": steps,
+                "networks_a_step": fast / steps * machine.bandwidth / size if steps else None,
                 "same": alike,
                 "samples": len(wanted),
             }
             say(f"{subject.name}: {name} done")
-    rows = [
-        (name, milliseconds(one["plain_seconds"]), milliseconds(one["seconds"]), times(one["ratio"]),
-         f"{one['steps']:.1f}", f"{one['same']} of {one['samples']}")
-        for name, one in found.items()
-    ]  # fmt: skip
     print(f"\n{subject.name}: a correction by descent, one thread, median of the process' seconds")
-    print(tables.text(("method", "plain ms", "ms", "ratio", "steps", "the same"), rows))
+    print(tables.text(HEADINGS, [cells(name, one) for name, one in found.items()]))
     return {"network": subject.name, "source": subject.source, "threads": 1, "methods": found}
+
+
+HEADINGS = (
+    "method",
+    "plain (ms)",
+    "now (ms)",
+    "ratio",
+    "steps",
+    "a step, in networks read or written",
+    "the same",
+)
+
+
+def cells(name: str, row: dict[str, Any]) -> tuple[str, ...]:
+    """Lay out a method's row; for the console and the document."""
+    networks = row["networks_a_step"]
+    return (
+        name,
+        milliseconds(row["plain_seconds"]),
+        milliseconds(row["seconds"]),
+        times(row["ratio"]),
+        f"{row['steps']:g}",
+        "" if networks is None else f"{networks:.1f}",
+        f"{row['same']} of {row['samples']}",
+    )
 
 
 def methods(network: str) -> dict[str, Method]:

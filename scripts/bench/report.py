@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report.render import markdown
-from scripts.bench import commands
+from scripts.bench import commands, descents, small
 from scripts.bench.against import cells
 from scripts.bench.growth import power
 from scripts.bench.tables import milliseconds, percent, times
@@ -156,13 +156,35 @@ def whole_commands(found: Json) -> str:
     return markdown(list(commands.HEADINGS), [list(commands.cells(row)) for row in found["rows"]], texts=2)
 
 
+def searches(found: Json) -> str:
+    """Return the table of searches on a small network, and of what each is made of."""
+    lines = [
+        [network["network"], *small.cells(name, row)]
+        for network in found["networks"]
+        for name, row in network["methods"].items()
+    ]
+    return markdown(["network", *small.HEADINGS], lines, texts=2)
+
+
+def by_descent(found: Json) -> str:
+    """Return the table of corrections by descent."""
+    lines = [
+        [network["network"], *descents.cells(name, row)]
+        for network in found["networks"]
+        for name, row in network["methods"].items()
+    ]
+    return markdown(["network", *descents.HEADINGS], lines, texts=2)
+
+
 PARTS: dict[str, Callable[[Json], str]] = {
     "against": against,
     "commands": whole_commands,
+    "descents": by_descent,
     "evaluation": evaluation,
     "growth": growth,
     "large": large,
     "methods": methods,
+    "small": searches,
     "thesis": thesis,
 }
 

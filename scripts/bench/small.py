@@ -1,12 +1,16 @@
 """Searches on a small network: compiled and many at once, beside one after another by torch, in one run."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from bgd import rng
 from bgd.methods.base import Correction, Method, Problem, Sample
+from bgd.methods.bgd.together import Searches
 from bgd.methods.catalogue.thesis import BGDC, BGDI, BGDII, BGDNorm, Random
 from scripts.bench import tables
 from scripts.bench.subjects import Subject
@@ -21,6 +25,12 @@ METHODS: dict[str, Method] = {
     "random": Random(),
 }
 SEED = 0
+PARTS = {  # of searches at once, and what does each
+    "gradient": "_gradients",
+    "weights": "_prior",
+    "guard": "_harmful",
+    "compiled": "_searched",
+}
 
 
 def bench(subject: Subject) -> dict[str, object]:
@@ -29,8 +39,7 @@ def bench(subject: Subject) -> dict[str, object]:
     with threads(1):
         rows = {name: _measured(subject, method) for name, method in METHODS.items()}
     print(f"\n{subject.name}: searches of {len(subject.samples)} samples, milliseconds of processor a sample")
-    head = ("method", "one by one", "at once", "ratio", "one a call", "others")
-    print(tables.text(head, [(name, *_cells(row)) for name, row in rows.items()]))
+    print(tables.text(HEADINGS, [cells(name, row) for name, row in rows.items()]))
     return {"network": subject.name, "samples": len(subject.samples), "methods": rows}
 
 
@@ -41,14 +50,51 @@ def _measured(subject: Subject, method: Method) -> dict[str, float]:
     slow, one_by_one = _timed(_one_by_one, problem, method, samples)
     fast, at_once = _timed(_at_once, problem, method, samples)
     single, _ = _timed(_one_a_call, problem, method, samples)
+    with _watched() as spent:
+        _at_once(problem, method, samples)
     different = sum(_key(a) != _key(b) for a, b in zip(one_by_one, at_once, strict=True))
-    return {"one_by_one": slow, "at_once": fast, "one_a_call": single, "different": different}
+    found = {"one_by_one": slow, "at_once": fast, "one_a_call": single, "different": different}
+    return found | {name: seconds / len(samples) for name, seconds in spent.items()}
 
 
-def _cells(row: dict[str, float]) -> tuple[str, ...]:
-    slow, fast, single, different = row.values()
-    thousandths = [f"{1e3 * each:.3g}" for each in (slow, fast, single)]
-    return thousandths[0], thousandths[1], times(slow / fast), thousandths[2], f"{different:.0f}"
+HEADINGS = ("method", "one by one", "at once", "ratio", "one a call", "others", *PARTS)
+
+
+def cells(name: str, row: dict[str, float]) -> tuple[str, ...]:
+    """Lay out a method's row, milliseconds a sample; for the console and the document."""
+    slow, fast, single, *parts = (
+        f"{1e3 * row[key]:.3g}" for key in ("one_by_one", "at_once", "one_a_call", *PARTS)
+    )
+    return (
+        name,
+        slow,
+        fast,
+        times(row["one_by_one"] / row["at_once"]),
+        single,
+        f"{row['different']:.0f}",
+        *parts,
+    )
+
+
+@contextmanager
+def _watched() -> Iterator[dict[str, float]]:
+    """Give the seconds that searches at once spend in each of their parts, inside the block."""
+    spent = dict.fromkeys(PARTS, 0.0)
+
+    def timed(name: str, part: Callable[..., Any]) -> Callable[..., Any]:
+        def within(*given: Any) -> Any:
+            started = time.perf_counter()
+            found = part(*given)
+            spent[name] += time.perf_counter() - started
+            return found
+
+        return within
+
+    with ExitStack() as stack:
+        for name, method in PARTS.items():
+            part = getattr(Searches, method)
+            stack.enter_context(mock.patch.object(Searches, method, timed(name, part)))
+        yield spent
 
 
 def _timed(
