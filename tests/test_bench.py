@@ -30,7 +30,6 @@ from scripts.bench import (
     report,
     subjects,
     tables,
-    thesis,
     tree,
 )
 from scripts.bench.__main__ import main
@@ -137,13 +136,7 @@ def test_a_ledger_undoes_what_was_written():
     assert torch.equal(flat, original)
 
 
-def test_the_whole_bench(tmp_path, monkeypatch, spec_of, capsys):
-    settings = ("reloading", "non_reloading")
-    runs = [
-        spec_of(f"method={m}", f"setting={s}") for m in ("bgd_ii", "retrain", "idealized") for s in settings
-    ]
-    members = {"every_method": runs[:4], "others": [runs[0], runs[4]]}
-    monkeypatch.setattr(thesis, "specs_of_presets", lambda profile: members)
+def test_the_whole_bench(tmp_path, capsys):
     parts = [
         part for part in options.PARTS if part not in ("large", "against", "descents", "commands")
     ]  # a checkout; AlexNet; whole processes
@@ -151,17 +144,11 @@ def test_the_whole_bench(tmp_path, monkeypatch, spec_of, capsys):
     arguments += ["--parts", ",".join(parts)]
     assert main([*arguments, "--data", str(tmp_path), "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith(
-        "plan: evaluation, search, small, methods, growth, thesis; mlp on 64 images, 2 samples"
-    )
-    assert "mlp: what PROFILE=thesis would take on this machine" in printed
+    assert printed.startswith("plan: evaluation, search, small, methods, growth; mlp on 64 images, 2 samples")
     for part in parts:
         found = json.loads((tmp_path / "bench" / f"{part}.json").read_text())
         assert found["machine"]["threads"] == 1
         assert [one["network"] for one in found["networks"]] == ["mlp"]
-    assert found["networks"][0]["runs_without_estimate"] == 1
-    estimates = {(row["method"], row["setting"]) for row in found["networks"][0]["rows"]}
-    assert estimates == {(m, s) for m in ("bgd_ii", "retrain") for s in settings}
     assert (tmp_path / "bench" / "growth.png").stat().st_size > 10_000
 
 
@@ -193,10 +180,6 @@ def test_what_is_wrong_with_the_command_line_is_said(arguments, message, capsys)
     with pytest.raises(SystemExit):
         options.parse(arguments)
     assert message in capsys.readouterr().err
-
-
-def test_the_thesis_part_brings_the_methods_it_scales():
-    assert options.parse(["--parts", "thesis"]).parts == ("methods", "thesis")
 
 
 def test_numbers_are_short():
@@ -361,11 +344,6 @@ MEASURED = {
                   "repeats": 1, "holds": False, "wall_ratio": 10.0, "cpu_ratio": 10.0, "peak": 2**30,
                   "peak_before": 2**30, "same": 2}],
     },
-    "thesis": {
-        "network": "mlp", "core_hours": 1.25, "runs_without_estimate": 2,
-        "rows": [{"network": "mlp", "setting": "reloading", "method": "bgd_ii", "runs": 3, "samples": 691,
-                  "hours": 0.5, "full_hours": 4.0}],
-    },
 }  # fmt: skip
 
 
@@ -412,7 +390,6 @@ def test_the_document_is_made_from_what_was_measured(tmp_path):
         "| mlp | bgd_ii | 2 | 0.4 | 5.00x | 0.5 | 0 | 0.1 | 0.05 | 0 | 0.2 |",
         "| alexnet | ewc | 600 | 200 | 3.00x | 5 | 11.4 | 2 of 3 |",
         "| a run | JOBS=2 |  | 10 | 19 | 1.00 | ^-0.95 |",
-        "| mlp | reloading | bgd_ii | 3 | 691 | 0.50 | ",
     ):
         assert line in once
     assert report.update(once, tmp_path) == once

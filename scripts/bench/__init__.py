@@ -15,10 +15,13 @@ outputs/bases, networks are trained on the tiny subset for some seconds.
 | `evaluation.py` | an edit of each layer: full pass beside incremental, reloading and accumulating, and the targets |
 | `search.py` | what a search is made of: a forward pass, a gradient, draws |
 | `large.py`, `one_search.py` | BGD-II on large networks of torchvision's, beside an earlier commit |
-| `against.py`, `one_base.py`, `one_process.py` | whole runs by this tree and by an earlier commit (`--against REV`) |
-| `checkout.py` | the tree of an earlier commit |
+| `small.py` | searches on a small network, many at once beside one by one, and what they are made of |
+| `descents.py` | corrections by descent, beside the plain way of each |
+| `against.py` | whole runs by this tree and by an earlier commit (`--against REV`) |
+| `commands.py` | how whole commands grow, with samples and with JOBS |
+| `tree.py`, `one_base.py`, `one_process.py`, `checkout.py` | a tree whose commands are measured |
 | `methods.py`, `obvious.py` | each method: its search, and the evaluation of the patches it made |
-| `growth.py` | cost against the number of images and the network's width, with a figure |
-| `thesis.py` | what `make reproduce PROFILE=thesis` would take here |
+| `growth.py` | cost against the number of images and the parameters, with a figure |
+| `report.py` | the tables of docs/performance.md |
 | `tables.py` | console tables, json files |
 """

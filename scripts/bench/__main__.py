@@ -21,7 +21,6 @@ from scripts.bench import (
     methods,
     search,
     small,
-    thesis,
 )
 from scripts.bench.machine import Machine
 from scripts.bench.options import Options, parse
@@ -74,7 +73,7 @@ def _run(options: Options) -> None:
             networks = large.bench(options.against, options.corrections)
             _written(options.folder / "large.json", machine, networks=networks)
             continue
-        found[part] = _measure(part, subjects, machine, options, found)
+        found[part] = _measure(part, subjects, machine)
         path = options.folder / f"{part}.json"
         _written(path, machine, networks=[*_others(path, options), *found[part]])
     if "growth" in options.parts:
@@ -106,21 +105,13 @@ def _others(path: Path, options: Options) -> list[dict[str, object]]:
     return [each for each in before if each["network"] not in options.networks]
 
 
-def _measure(
-    part: str,
-    subjects: Sequence[Subject],
-    machine: Machine,
-    options: Options,
-    found: dict[str, list[dict[str, object]]],
-) -> list[dict[str, object]]:
+def _measure(part: str, subjects: Sequence[Subject], machine: Machine) -> list[dict[str, object]]:
     """Return a part's results, for each network."""
     if part == "small":
         return [small.bench(one) for one in subjects if one.name == "mlp"]
     if part == "descents":
         return [descents.bench(one, machine) for one in subjects if one.name == "alexnet"]
-    if part in BENCHES:
-        return [BENCHES[part](one, machine) for one in subjects]
-    return thesis.estimate(found["methods"], subjects, machine)
+    return [BENCHES[part](one, machine) for one in subjects]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ PARTS = (
     "methods",
     "growth",
     "commands",
-    "thesis",
     "against",
 )
 ALONE = "against"  # hours: only where it is asked for
@@ -91,8 +90,6 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         parser.error(f"--full is --images {FULL}: give one of them")
     usual = [part for part in PARTS if part != ALONE] if given.against is None else [ALONE]
     parts = _chosen(parser, "parts", given.parts or ",".join(usual), PARTS)
-    if "thesis" in parts and "methods" not in parts:
-        parts = tuple(part for part in PARTS if part in (*parts, "methods"))  # it scales what they took
     images = FULL if given.full else given.images
     return Options(
         images={name: images or IMAGES[name] for name in NETWORKS},

@@ -93,28 +93,6 @@ def large(found: Json) -> str:
     return f"{markdown(header, lines)}\n\n{drawn}"
 
 
-def thesis(found: Json) -> str:
-    """Return the table of what the thesis profile would take."""
-    header = ["network", "setting", "method", "runs", "samples", "core-hours", "with full evaluations"]
-    lines = [
-        [
-            *(row[key] for key in ("network", "setting", "method")),
-            str(row["runs"]),
-            str(row["samples"]),
-            f"{row['hours']:.2f}",
-            f"{row['full_hours']:.2f}",
-        ]
-        for network in found["networks"]
-        for row in network["rows"]
-    ]
-    totals = [
-        f"{network['network']}: {network['core_hours']:.1f} core-hours with the other presets and N0 "
-        f"({network['runs_without_estimate']} runs without an estimate)"
-        for network in found["networks"]
-    ]
-    return f"{'; '.join(totals)}.\n\n{markdown(header, lines, texts=3)}"
-
-
 def against(found: Json) -> str:
     """Return the table of this tree beside an earlier commit."""
     header = ["what", "method", "seconds of", "runs", "samples", "images", f"at {found['against']}", "now", "ratio",
@@ -185,7 +163,6 @@ PARTS: dict[str, Callable[[Json], str]] = {
     "large": large,
     "methods": methods,
     "small": searches,
-    "thesis": thesis,
 }
 
 
