@@ -27,7 +27,7 @@ METHODS: dict[str, Method] = {
 SEED = 0
 PARTS = {  # of searches at once, and what does each
     "gradient": "_gradients",
-    "weights": "_prior",
+    "weights": "_drawn_by",
     "guard": "_harmful",
     "compiled": "_searched",
 }

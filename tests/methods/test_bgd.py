@@ -27,6 +27,7 @@ from bgd.methods.bgd.prior import (
     Sampler,
     UniformPrior,
     Weights,
+    is_of_many,
     prior_at,
 )
 from bgd.methods.bgd.search import SubsetSearch
@@ -105,6 +106,26 @@ def test_priors():
     assert gradient[1] == -2.0, "the gradient itself is not touched"
     assert torch.isfinite(weights(LayerNormalisedPrior(), torch.tensor([1.0, 1, 1, 1, 9, 0, 0, 0, 0]))).all()
     assert weights(UniformPrior(), gradient).tolist() == [1, 1, 1, 1, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("prior", [GradientPrior(), LayerNormalisedPrior(), UniformPrior()])
+def test_weights_of_several_samples_are_those_of_each(prior):
+    space = ParameterSpace(("a.weight", "a.bias", "b.weight"), ((90, 80), (90,), (3, 30)))
+    gradients = torch.randn(5, space.size, generator=torch.Generator().manual_seed(0))
+    gradients[1, space.span("b.weight")] = 0  # a layer without one
+    gradients[2, 7], gradients[3, 7], gradients[4] = float("inf"), float("nan"), 0
+    each = [Magnitude(gradient, space) for gradient in gradients]
+    several = Magnitude(gradients, space, out=torch.empty_like(gradients))
+    assert bits(several.total.flatten()) == bits(torch.stack([one.total for one in each]))
+    assert bits(several.largest.flatten()) == bits(torch.stack([one.largest for one in each]))
+    before = gradients.clone()
+    assert is_of_many(prior)
+    assert bits(prior.weights(several).whole()) == [bits(prior.weights(one).whole()) for one in each]
+    assert bits(gradients) == bits(before)
+
+
+def bits(values):
+    return values.view(torch.int32).tolist()
 
 
 def test_magnitudes_add_up_part_by_part(monkeypatch):

@@ -92,7 +92,7 @@ class Pool:
         trial, size, count = self._trial, self._trial.space.size, len(self._samples)
         self._gradients = trial.flat.new_empty(count, size)
         write_gradients(trial.network, trial.space, self._samples, self._gradients)
-        magnitudes = Magnitude.each(self._gradients, trial.space)
+        magnitudes = Magnitude(self._gradients, trial.space).each()
         totals = torch.stack([magnitude.total for magnitude in magnitudes]).tolist()
         self._weights = self._gradients.new_zeros(count, -(-size // BLOCK) * BLOCK)
         trials, failed = [copy(trial) for _ in self._samples], {}

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any, Protocol, runtime_checkable
+from functools import cached_property
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ BLOCK = 2048  # weights; a draw adds up one block, tabulating searches the sums 
 @dataclass(frozen=True, eq=False)
 class Weights:
     """Non-negative weights (|W|,) of a distribution over parameters, which need not sum to 1; made where they are read.
+
+    Those of several samples at once are (n, |W|).
 
     A search reads a few blocks of them, and all of them would take as much memory as the network.
 
@@ -41,59 +43,65 @@ class Weights:
 
 
 class Magnitude:
-    """|g|, with 0 at every parameter that is no candidate.
+    """|g|, with 0 at every parameter that is no candidate; of one gradient, or of several at once.
+
+    What is made of several is made in their own memory, and so weights of them are read once, and their sums before.
 
     Args:
-        gradient: g (|W|,), read for as long as this is used.
+        gradient: g (|W|,) or (n, |W|), read for as long as this is used.
         space: Says which parameter is in which layer.
+        out: Where those of several may be made (n, |W|); by default in new memory.
     """
 
-    def __init__(self, gradient: torch.Tensor, space: ParameterSpace) -> None:
+    def __init__(
+        self, gradient: torch.Tensor, space: ParameterSpace, out: torch.Tensor | None = None
+    ) -> None:
         self._gradient, self.space = gradient, space
         self._others = _others(space)
-        self._all: torch.Tensor | None = None  # where they are made already, to be written over
+        self._made: torch.Tensor | None = None
+        if gradient.dim() > 1:
+            self._made = self.candidates_of(torch.abs(gradient, out=out), 0)
 
-    @classmethod
-    def each(
-        cls, gradients: torch.Tensor, space: ParameterSpace, out: torch.Tensor | None = None
-    ) -> "list[Magnitude]":
-        """Return the magnitudes of several gradients (n, |W|), made at once.
-
-        Weights of one are read once: they are written over it.
-
-        Args:
-            gradients: The gradients.
-            space: As for one.
-            out: Where they may be made (n, |W|); by default in new memory.
-        """
-        made, found = torch.abs(gradients, out=out), [cls(gradient, space) for gradient in gradients]
-        for span in _others(space):
-            made[:, span] = 0
-        for magnitude, all_of_it in zip(found, made, strict=True):
-            magnitude._all = all_of_it
+    def each(self) -> "list[Magnitude]":
+        """Return those of each of several gradients, in the same memory."""
+        assert self._made is not None
+        found = [Magnitude(gradient, self.space) for gradient in self._gradient]
+        for magnitude, made in zip(found, self._made, strict=True):
+            magnitude._made = made
         return found
 
     def part(self, start: int, stop: int) -> torch.Tensor:
         """Return the magnitudes from a flat index to before another one, to be written over."""
-        if self._all is not None:
-            return self._all[start:stop]
-        found = self._gradient[start:stop].abs()
+        if self._made is not None:
+            return self._made[..., start:stop]
+        return self.candidates_of(self._gradient[start:stop].abs(), start)
+
+    def candidates_of(self, part: torch.Tensor, start: int) -> torch.Tensor:
+        """Return values (..., k) of the parameters from a flat index on, with 0 written where there is no candidate."""
+        stop = start + part.shape[-1]
         for span in self._others:
             if span.start < stop and start < span.stop:
-                found[max(span.start - start, 0) : span.stop - start] = 0
-        return found
+                part[..., max(span.start - start, 0) : span.stop - start] = 0
+        return part
+
+    def sum_over(self, span: slice) -> torch.Tensor:
+        """Return their sum () over the parameters of a span; of several (n, 1), with the bits that each has alone."""
+        if self._gradient.dim() > 1:
+            return torch.stack([each.sum() for each in self.part(span.start, span.stop)])[:, None]
+        return self.part(span.start, span.stop).sum()
 
     @cached_property
     def total(self) -> torch.Tensor:
-        """Their sum ()."""
-        if self._all is not None:
-            return self._all.sum()
+        """Their sum (), of several (n, 1)."""
+        if self._made is not None:
+            return self.sum_over(slice(0, self.space.size))
         return sum((each.sum() for each in self._parts()), start=self._gradient.new_zeros(()))
 
     @cached_property
     def largest(self) -> torch.Tensor:
-        """The largest of them ()."""
-        return torch.stack([each.max() for each in self._parts()]).max()
+        """The largest of them (), of several (n, 1)."""
+        parts = [each.amax(-1, keepdim=self._gradient.dim() > 1) for each in self._parts()]
+        return torch.stack(parts).amax(0)
 
     def weights(self, of: Callable[[torch.Tensor, int, int], torch.Tensor]) -> Weights:
         """Return weights that are made of the magnitudes of a part, and where it starts and stops."""
@@ -110,7 +118,11 @@ def _others(space: ParameterSpace) -> list[slice]:
 
 
 class Prior(Protocol):
-    """Turns a sample's gradient into weights of a distribution over parameters."""
+    """Turns a sample's gradient into weights of a distribution over parameters.
+
+    One with an attribute `of_many` that is true does so for several samples at once too, the weights of each with the
+    same bits.
+    """
 
     def weights(self, magnitude: Magnitude) -> Weights:
         """Return the weights, 0 at every bias."""
@@ -131,20 +143,21 @@ class InformedPrior(Protocol):
         ...
 
 
+def is_of_many(prior: Prior | InformedPrior) -> bool:
+    """Return whether a prior gives weights of several samples at once."""
+    return getattr(prior, "of_many", False)
+
+
 def prior_at(prior: Prior | InformedPrior, trial: Trial, sample: Sample) -> Prior:
     """Return the prior at a sample: itself, where the gradient is all that goes into it."""
-    return prior.at(trial, sample) if _is_informed(type(prior)) else prior  # type: ignore[union-attr, return-value]
-
-
-@cache
-def _is_informed(kind: type) -> bool:
-    """Return whether priors of a type are informed; to ask it of each prior would take as long as its weights."""
-    return issubclass(kind, InformedPrior)
+    return prior.at(trial, sample) if isinstance(prior, InformedPrior) else prior
 
 
 @dataclass(frozen=True)
 class GradientPrior:
     """P_0(w_j) = |g_j| / sum |g| (section 3.2), over the whole network."""
+
+    of_many: ClassVar[bool] = True
 
     def weights(self, magnitude: Magnitude) -> Weights:
         """Return |g| / sum |g|."""
@@ -156,16 +169,18 @@ class GradientPrior:
 class LayerNormalisedPrior:
     """|g_j| / sum of |g| over the layer of j (section 4.8.2): every layer with a gradient is as likely."""
 
+    of_many: ClassVar[bool] = True
+
     def weights(self, magnitude: Magnitude) -> Weights:
         """Return |g| divided, tensor by tensor, by the tensor's sum; a layer without gradient stays at 0."""
         spans = [magnitude.space.span(name) for name in magnitude.space.weights]
-        sums = [(span, magnitude.part(span.start, span.stop).sum()) for span in spans]
-        totals = [(span, total) for span, total in sums if total > 0]
+        sums = [magnitude.sum_over(span) for span in spans]
+        totals = [(span, total.where(total > 0, 1.0)) for span, total in zip(spans, sums, strict=True)]
 
         def divided(part: torch.Tensor, start: int, stop: int) -> torch.Tensor:
             for span, total in totals:
                 if span.start < stop and start < span.stop:
-                    part[max(span.start - start, 0) : span.stop - start] /= total
+                    part[..., max(span.start - start, 0) : span.stop - start] /= total
             return part
 
         return magnitude.weights(divided)
@@ -175,10 +190,11 @@ class LayerNormalisedPrior:
 class UniformPrior:
     """Every weight as likely: the random choice of section 4.7."""
 
+    of_many: ClassVar[bool] = True
+
     def weights(self, magnitude: Magnitude) -> Weights:
         """Return 1 for each weight, 0 for each bias."""
-        ones = magnitude.space.drop_biases(torch.ones_like(magnitude.part(0, magnitude.space.size)))
-        return Weights.listed(ones)
+        return magnitude.weights(lambda part, start, _: magnitude.candidates_of(part.fill_(1.0), start))
 
 
 _Floats = np.ndarray[Any, np.dtype[np.float64]]

@@ -4,7 +4,6 @@ What comes out is what `SubsetSearch.correct` gives, bit for bit. The gradient, 
 decision is close, are by the same operations of torch on the same numbers; all else is `bgd.methods.bgd.compiled`.
 """
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,9 @@ from bgd.curvature.base import CurvatureError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.bgd import compiled
 from bgd.methods.bgd.compiled import Booleans, Case, Desk, Doubles, How, Row, Singles
-from bgd.methods.bgd.prior import Magnitude, prior_at
+from bgd.methods.bgd.prior import Magnitude, is_of_many, prior_at
 from bgd.methods.bgd.row import Answers, Layer, gradients, layers_of
+from bgd.methods.bgd.steps import unusable
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
 from bgd.patch import Patch
 
@@ -52,8 +52,7 @@ class Searches:
         """Correct each sample; see `Together`."""
         found, weights = self._room(len(samples))
         self._gradients(samples, found)
-        magnitudes = Magnitude.each(found, self._trial.space, out=weights)
-        drawn = [self._prior(*each) for each in zip(samples, magnitudes, strict=True)]
+        drawn = self._drawn_by(samples, Magnitude(found, self._trial.space, out=weights))
         harmful = self._harmful(found)
         images = torch.cat([sample.image.reshape(1, -1) for sample in samples]).double().numpy()
         first, gross = self._first_layer(images)
@@ -76,19 +75,27 @@ class Searches:
         for name in space.frozen:
             out[:, space.span(name)] = 0
 
-    def _prior(self, sample: Sample, magnitude: Magnitude) -> tuple[Singles | str, int]:
-        """Return the weights (|W|,) to draw by, or in words why there are none, and the forward passes it took."""
-        total = float(magnitude.total)
-        if not math.isfinite(total):
-            return "the gradient is not finite", 0
-        if not total:
-            return "the gradient is zero", 0
-        passes = self._trial.forward_passes
-        try:
-            prior = prior_at(self._options.prior, self._trial, sample)
-        except CurvatureError as error:
-            return str(error), 0
-        return prior.weights(magnitude).whole().numpy(), self._trial.forward_passes - passes
+    def _drawn_by(self, samples: Sequence[Sample], magnitude: Magnitude) -> list[tuple[Singles | str, int]]:
+        """Return for each sample the weights (|W|,) to draw by, or in words why there are none, and what they took.
+
+        That is forward passes: an informed prior may take some.
+        """
+        options, trial = self._options, self._trial
+        totals = magnitude.total.flatten().tolist()
+        reasons = [unusable(total, "the gradient is not finite", "the gradient is zero") for total in totals]
+        if is_of_many(options.prior):
+            prior = prior_at(options.prior, trial, samples[0])
+            weights = prior.weights(magnitude).whole().numpy()
+            return [(reason or each, 0) for reason, each in zip(reasons, weights, strict=True)]
+        found: list[tuple[Singles | str, int]] = []
+        for sample, one, reason in zip(samples, magnitude.each(), reasons, strict=True):
+            passes = trial.forward_passes
+            try:
+                given = reason or prior_at(options.prior, trial, sample).weights(one).whole().numpy()
+            except CurvatureError as error:
+                given = str(error)
+            found.append((given, trial.forward_passes - passes))
+        return found
 
     def _harmful(self, gradients: torch.Tensor) -> Sequence[Booleans]:
         """Return for each gradient (n, |W|) the mask of what is drawn again, empty without a guard."""
