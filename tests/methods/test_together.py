@@ -27,6 +27,21 @@ from bgd.methods.smallest_step import SmallestStep
 from bgd.methods.top_k import TopK
 from experiments.mnist.networks import MLP
 
+
+class OneByOne:
+    """A prior and a guard as a user may write them: for one sample alone."""
+
+    redraws = 3
+
+    def weights(self, magnitude):
+        power = 2 if float(magnitude.total) > 5 else 1
+        return magnitude.weights(lambda part, *_: part.pow_(power))
+
+    def harmful(self, trial, gradient):
+        assert gradient.shape == (trial.space.size,)
+        return gradient > 0 if float(gradient.max()) > 0.1 else gradient < 0
+
+
 PRETENDED = "BGD_TEST_ROUNDING" in os.environ
 VARIANTS = [
     *(BGDII(), BGDI(), BGDC(), BGDNorm(), Random()),
@@ -37,6 +52,7 @@ VARIANTS = [
     SubsetSearch(subset_size=1, replace_probability=1.0),
     SubsetSearch(guard=CurvatureGuard(percentile=50, form="second_order_step", redraws=2)),
     SubsetSearch(subset_size=30, iterations=3, prior=LayerNormalisedPrior()),
+    SubsetSearch(prior=OneByOne(), guard=OneByOne()),
     BGDIISmallest(),
     SmallestStep(inner=BGDC(), margin=0.0, tolerance=0.1),
     SubsetSearch(stop="never", iterations=5),

@@ -1,7 +1,7 @@
 """Which drawn parameters to avoid: BGD-C redraws those that the training loss is sensitive to (section 4.6)."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,10 @@ STRIDE, MARGIN = 251, 0.01  # a bound from one value in so many, by so much of a
 
 
 class Guard(Protocol):
-    """Says which parameters are to be drawn again."""
+    """Says which parameters are to be drawn again.
+
+    One with an attribute `of_many` that is true takes the gradients of several samples at once too (n, |W|).
+    """
 
     @property
     def redraws(self) -> int:
@@ -23,7 +26,7 @@ class Guard(Protocol):
         ...
 
     def harmful(self, trial: Trial, gradient: torch.Tensor) -> torch.Tensor:
-        """Return a mask (..., |W|) of the parameters to avoid, for the gradient of a sample or of each (..., |W|)."""
+        """Return a mask (|W|,) of the parameters to avoid, for a sample's gradient (|W|,)."""
         ...
 
 
@@ -37,6 +40,8 @@ class CurvatureGuard:
             `second_order_step`: |Gbar_j dw_j| with dw_j = -1 / g_j, as printed (section 4.6.2).
         redraws: How often a harmful parameter is drawn again before it is taken all the same (released code: 5).
     """
+
+    of_many: ClassVar[bool] = True
 
     # DEVIATION D4: estimate and percentile differ between the thesis and its code.
     percentile: float = 95.0

@@ -143,9 +143,9 @@ class InformedPrior(Protocol):
         ...
 
 
-def is_of_many(prior: Prior | InformedPrior) -> bool:
-    """Return whether a prior gives weights of several samples at once."""
-    return getattr(prior, "of_many", False)
+def is_of_many(part: object) -> bool:
+    """Return whether a prior or a guard takes several samples at once."""
+    return getattr(part, "of_many", False)
 
 
 def prior_at(prior: Prior | InformedPrior, trial: Trial, sample: Sample) -> Prior:

@@ -102,7 +102,9 @@ class Searches:
         guard = self._options.guard
         if guard is None:
             return [NONE_HARMFUL] * len(gradients)
-        return list(guard.harmful(self._trial, gradients).numpy())
+        if is_of_many(guard):
+            return list(guard.harmful(self._trial, gradients).numpy())
+        return [guard.harmful(self._trial, gradient).numpy() for gradient in gradients]
 
     def _first_layer(self, images: Doubles) -> tuple[Doubles, Doubles]:
         """Return the first layer's sums (n, units) for images (n, inputs), and the same sums of magnitudes."""
