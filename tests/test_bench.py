@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from scripts.bench import (
     obvious,
     options,
     report,
+    small,
     subjects,
     tables,
     tree,
@@ -96,11 +98,14 @@ def test_evaluation_finds_every_layer_and_leaves_the_network_alone(narrow, capsy
 
 def test_descents_take_the_same_steps_as_the_plain_way(narrow, monkeypatch, capsys):
     monkeypatch.setattr(momentum, "SMALLEST", 0)
+    monkeypatch.setattr(descents, "bandwidth", lambda: 1e9)
     monkeypatch.setattr(descents, "METHODS", ("l2_sp", "lora"))
-    found = descents.bench(narrow, HERE)["methods"]
+    found = descents.bench(narrow)["methods"]
     assert list(found) == ["l2_sp", "lora"]
     assert all(one["same"] == one["samples"] == 2 and one["ratio"] > 0 for one in found.values())
-    assert all(one["networks_a_step"] > 0 for one in found.values())
+    size = sum(parameter.nbytes for parameter in narrow.network.parameters())
+    for one in found.values():  # in the seconds of the samples, of two different numbers of steps
+        assert one["networks_a_step"] * size == pytest.approx(one["seconds"] / one["steps"] * 1e9, rel=0.5)
     assert "2 of 2" in capsys.readouterr().out
 
 
@@ -252,7 +257,7 @@ def test_lines_of_earlier_looks_stay_in_the_order_of_the_rows():
 
 
 def test_against_is_made_alone_and_only_where_it_is_asked_for():
-    assert "against" not in options.parse([]).parts
+    assert not {"against", "commands"} & set(options.parse([]).parts)
     assert options.parse(["--against", "HEAD"]).parts == ("against",)
     assert options.parse(["--against", "HEAD", "--parts", "large"]).parts == ("large",)
 
@@ -323,7 +328,7 @@ MEASURED = {
     "small": {
         "network": "mlp",
         "methods": {"bgd_ii": {"one_by_one": 2e-3, "at_once": 4e-4, "one_a_call": 5e-4, "different": 0,
-                               "gradient": 1e-4, "weights": 5e-5, "guard": 0.0, "compiled": 2e-4}},
+                               "gradient": 1e-4, "weights": 5e-5, "guard": 0.0, "search": 2e-4, "rest": 5e-5}},
     },
     "descents": {
         "network": "alexnet",
@@ -387,12 +392,26 @@ def test_the_document_is_made_from_what_was_measured(tmp_path):
         "20 draws from 86,000,000 parameters: 0.20 s",
         "| mlp | bgd_ii | 0.5 | 0.1 | ",
         "| alexnet | edit of lin1 | images | 1,000 | 16,000 | 10.0 | 40.0 | ^0.50 |",
-        "| mlp | bgd_ii | 2 | 0.4 | 5.00x | 0.5 | 0 | 0.1 | 0.05 | 0 | 0.2 |",
+        "| mlp | bgd_ii | 2 | 0.4 | 5.00x | 0.5 | 0 | 0.1 | 0.05 | 0 | 0.2 | 0.05 |",
         "| alexnet | ewc | 600 | 200 | 3.00x | 5 | 11.4 | 2 of 3 |",
         "| a run | JOBS=2 |  | 10 | 19 | 1.00 | ^-0.95 |",
     ):
         assert line in once
     assert report.update(once, tmp_path) == once
+
+
+def test_the_document_has_a_place_for_each_part():
+    document = report.DOCUMENT.read_text()
+    assert re.findall(r"<!-- bench:(\w+) -->", document) == re.findall(r"<!-- /bench:(\w+) -->", document)
+    assert sorted(re.findall(r"<!-- bench:(\w+) -->", document)) == sorted(report.PARTS)
+
+
+def test_the_parts_of_a_search_are_all_of_it(monkeypatch):
+    subject = subjects.tiny_subject("mlp", 64, 8, 2**30)
+    row = small._measured(subject, small.METHODS["bgd_c"])
+    assert all(row[part] > 0 for part in small.PARTS)
+    assert 0 <= row["rest"] < row["at_once"]
+    assert row["different"] == 0
 
 
 def test_a_document_without_a_place_is_refused(tmp_path):

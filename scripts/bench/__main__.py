@@ -110,7 +110,7 @@ def _measure(part: str, subjects: Sequence[Subject], machine: Machine) -> list[d
     if part == "small":
         return [small.bench(one) for one in subjects if one.name == "mlp"]
     if part == "descents":
-        return [descents.bench(one, machine) for one in subjects if one.name == "alexnet"]
+        return [descents.bench(one) for one in subjects if one.name == "alexnet"]
     return [BENCHES[part](one, machine) for one in subjects]
 
 

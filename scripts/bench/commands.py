@@ -49,8 +49,9 @@ def _samples(tree: Tree, repeats: int) -> Iterator[dict[str, Any]]:
         found = []
         for count in SAMPLES:
             runs = [tree.run([*words, f"scale.samples={count}"]) for _ in range(repeats)]
-            rows = count * statistics.median(one.seconds(PARTS_OF_A_ROW) for one in runs)
-            found.append({"of": "samples", "at": len(runs[0].rows), "rows": rows, **_whole(runs)})
+            at = len(runs[0].rows)
+            rows = at * statistics.median(one.seconds(PARTS_OF_A_ROW) for one in runs)
+            found.append({"of": "samples", "at": at, "rows": rows, **_whole(runs)})
             say(f"{setting}: {found[-1]['at']} samples")
         yield from _grown(f"a run of bgd_ii on the MLP, {setting}", found, "rows")
 
@@ -95,7 +96,15 @@ def _grown(what: str, found: Sequence[dict[str, Any]], key: str) -> list[dict[st
     ]
 
 
-HEADINGS = ("command", "with", "rows (s)", "whole process (s)", "its cores (s)", "memory (GiB)", "grows as")
+HEADINGS = (
+    "command",
+    "with",
+    "rows (s)",
+    "whole process (s)",
+    "its cores (s)",
+    "largest process (GiB)",
+    "grows as",
+)
 
 
 def cells(line: dict[str, Any]) -> tuple[str, ...]:

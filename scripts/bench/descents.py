@@ -3,8 +3,8 @@
     python -m scripts.bench.descents [SAMPLES]      # AlexNet, one thread; some minutes
 
 The time is that of a correction, with its patch, as `Problem.attempt_many` takes it: of the process, so that other work
-on the machine counts little. A step is also given in networks: what a copy would read and write meanwhile, over the
-bytes of all parameters.
+on the machine counts little. A step, with its share of what a correction takes besides, is also given in networks:
+what a copy would read and write meanwhile, over the bytes of all parameters.
 """
 
 import statistics
@@ -24,7 +24,7 @@ from bgd.patch import parts
 from experiments.config.build import build
 from experiments.config.presets import specs
 from scripts.bench import tables
-from scripts.bench.machine import Machine
+from scripts.bench.machine import bandwidth
 from scripts.bench.options import parse
 from scripts.bench.subjects import Subject, subject
 from scripts.bench.tables import milliseconds, times
@@ -34,25 +34,29 @@ METHODS = ("ewc", "kl_retrain", "l2_sp", "lora", "retrain", "l1", "fine_tune")
 KEPT = 1000  # images, of the keep-set
 
 
-def bench(subject: Subject, machine: Machine) -> dict[str, object]:
+def bench(subject: Subject) -> dict[str, object]:
     """Measure on one thread, as a search runs; print the table."""
     say(f"{subject.name}: descents on a sample")
     found, size = {}, sum(parameter.nbytes for parameter in subject.network.parameters())
     with threads(1):
+        rate = bandwidth()
         for name, method in methods(subject.name).items():
             problem = problem_of(subject)
             next(problem.attempt_many(method, *_work(subject, 1)))  # what is made once, compiled code too
-            fast, corrections = _measured(problem, method, subject)
+            seconds, corrections = _measured(problem, method, subject)
             with plain():
-                slow, wanted = _measured(problem, method, subject)
+                plain_seconds, wanted = _measured(problem, method, subject)
+            fast, slow = statistics.median(seconds), statistics.median(plain_seconds)
             alike = sum(same(*pair) for pair in zip(corrections, wanted, strict=True))
-            steps = statistics.median(each.steps for each in wanted)
+            a_step = [
+                each / found.steps for each, found in zip(seconds, corrections, strict=True) if found.steps
+            ]
             found[name] = {
                 "plain_seconds": slow,
                 "seconds": fast,
                 "ratio": slow / fast,
-                "steps": steps,
-                "networks_a_step": fast / steps * machine.bandwidth / size if steps else None,
+                "steps": statistics.median(each.steps for each in corrections),
+                "networks_a_step": statistics.median(a_step) * rate / size if a_step else None,
                 "same": alike,
                 "samples": len(wanted),
             }
@@ -134,17 +138,17 @@ def _work(subject: Subject, count: int | None = None) -> tuple[list, list]:
     return samples, [rng.stream(0, "method", sample.index) for sample in samples]
 
 
-def _measured(problem: Problem, method: Method, subject: Subject) -> tuple[float, list[Correction]]:
-    """Return the median seconds of a correction, and all of them."""
+def _measured(problem: Problem, method: Method, subject: Subject) -> tuple[list[float], list[Correction]]:
+    """Return the seconds of each correction, and the corrections."""
     seconds, found = [], []
     corrections = problem.attempt_many(method, *_work(subject))
     for _ in subject.samples:
         began = time.process_time()
         found.append(next(corrections))
         seconds.append(time.process_time() - began)
-    return statistics.median(seconds), found
+    return seconds, found
 
 
 if __name__ == "__main__":
     options = parse(["--samples", sys.argv[1] if len(sys.argv) > 1 else "6"])
-    bench(subject("alexnet", options), Machine.measure(1))
+    bench(subject("alexnet", options))

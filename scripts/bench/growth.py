@@ -161,7 +161,9 @@ class Panel:
 def _short(number: float) -> str:
     """Return a number in thousands or millions."""
     thousands, millions = number / 1e3, number / 1e6
-    return f"{millions:.2g}M" if millions >= 1 else f"{thousands:.3g}k" if thousands >= 1 else f"{number:g}"
+    return (
+        f"{millions:.2g}M" if millions >= 1 else f"{round(thousands)}k" if thousands >= 1 else f"{number:g}"
+    )
 
 
 def draw(found: Sequence[dict[str, Any]], machine: Machine, folder: Path) -> Path:

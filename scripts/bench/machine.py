@@ -43,8 +43,8 @@ class Machine:
         peak = {1: _peak(1)}
         peak[count] = max(peak[1], _peak(count))
         with threads(count):
-            bandwidth = _bandwidth()
-        return cls(processor(), torch.__version__, os.cpu_count() or 1, count, peak, bandwidth, load)
+            rate = bandwidth()
+        return cls(processor(), torch.__version__, os.cpu_count() or 1, count, peak, rate, load)
 
     def text(self) -> str:
         """Return it in words."""
@@ -90,6 +90,7 @@ def _peak(count: int) -> float:
     return max(rates)
 
 
-def _bandwidth() -> float:
+def bandwidth() -> float:
+    """Measure the bytes a second that a copy reads and writes, with as many threads as torch has now."""
     source, target = torch.zeros(COPIED), torch.ones(COPIED)
     return 2 * source.nbytes / least(lambda: target.copy_(source), repeats=10, budget=1.0)

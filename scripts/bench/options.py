@@ -19,7 +19,8 @@ PARTS = (
     "commands",
     "against",
 )
-ALONE = "against"  # hours: only where it is asked for
+ALONE = "against"  # hours: only where it is asked for, then without others
+ASKED = (ALONE, "commands")  # half an hour and more
 ROWS = ("search", "in_a_row", "least_harm", "dense", "descents", "start", "profile")  # of `against`
 NETWORKS = ("mlp", "alexnet")
 FULL = 64_000  # images: all of D and the test set, as in the thesis
@@ -88,7 +89,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         parser.error(f"--images {given.images}: must be at least 10, for training and test images")
     if given.full and given.images is not None:
         parser.error(f"--full is --images {FULL}: give one of them")
-    usual = [part for part in PARTS if part != ALONE] if given.against is None else [ALONE]
+    usual = [part for part in PARTS if part not in ASKED] if given.against is None else [ALONE]
     parts = _chosen(parser, "parts", given.parts or ",".join(usual), PARTS)
     images = FULL if given.full else given.images
     return Options(
@@ -121,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--samples", type=int, help=f"that each method corrects; default {SAMPLES}")
     parser.add_argument("--threads", type=int, help="of the evaluation; default: all cores")
-    parser.add_argument("--parts", help=f"some of {','.join(PARTS)}; default: all but {ALONE}")
+    parser.add_argument("--parts", help=f"some of {','.join(PARTS)}; default: all but {', '.join(ASKED)}")
     parser.add_argument("--networks", default=",".join(NETWORKS), help=f"some of {','.join(NETWORKS)}")
     parser.add_argument(
         "--memory", type=int, help="GiB that the incremental evaluator may keep; 6, 16 with --full"

@@ -25,7 +25,7 @@ class Measured:
 
     Attributes:
         wall, cpu: Seconds of it; `cpu` of all of its threads.
-        peak: Bytes of its memory at most.
+        peak: Bytes of its memory at most; where it has others of its own, of the largest one.
         said: What it printed.
         rows: Of the run it made.
     """

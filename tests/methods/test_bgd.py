@@ -116,6 +116,7 @@ def test_weights_of_several_samples_are_those_of_each(prior):
     gradients[2, 7], gradients[3, 7], gradients[4] = float("inf"), float("nan"), 0
     each = [Magnitude(gradient, space) for gradient in gradients]
     several = Magnitude(gradients, space, out=torch.empty_like(gradients))
+    assert [bits(one.part(3, 99)) for one in several.each()] == [bits(one.part(3, 99)) for one in each]
     assert bits(several.total.flatten()) == bits(torch.stack([one.total for one in each]))
     assert bits(several.largest.flatten()) == bits(torch.stack([one.largest for one in each]))
     before = gradients.clone()

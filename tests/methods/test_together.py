@@ -2,6 +2,7 @@
 
 import os
 from collections import OrderedDict
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ from bgd.methods.base import Answer, Problem, Sample, Together
 from bgd.methods.bgd import compiled, together
 from bgd.methods.bgd.guard import CurvatureGuard
 from bgd.methods.bgd.informed import ActivationPrior
-from bgd.methods.bgd.prior import LayerNormalisedPrior, UniformPrior, Weights
+from bgd.methods.bgd.prior import GradientPrior, LayerNormalisedPrior, UniformPrior, Weights
 from bgd.methods.bgd.row import gradients, layers_of
 from bgd.methods.bgd.search import SubsetSearch
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
@@ -29,17 +30,56 @@ from experiments.mnist.networks import MLP
 
 
 class OneByOne:
-    """A prior and a guard as a user may write them: for one sample alone."""
+    """A prior and a guard as a user may write them: for one sample alone, in memory of their own."""
 
     redraws = 3
 
+    def __init__(self):
+        self.room = None
+
     def weights(self, magnitude):
-        power = 2 if float(magnitude.total) > 5 else 1
-        return magnitude.weights(lambda part, *_: part.pow_(power))
+        first = magnitude.part(
+            0, magnitude.space.size
+        ).square_()  # and what comes next is of the magnitudes themselves
+        again = magnitude.part(0, magnitude.space.size)
+        return Weights.listed(first / first.sum() + again / magnitude.total)
 
     def harmful(self, trial, gradient):
         assert gradient.shape == (trial.space.size,)
-        return gradient > 0 if float(gradient.max()) > 0.1 else gradient < 0
+        assert float(gradient.abs().max()) > 0, "no sample that cannot be searched for"
+        if self.room is None or len(self.room) != len(gradient):
+            self.room = torch.empty_like(gradient, dtype=torch.bool)
+        return torch.greater(gradient, gradient.quantile(0.7), out=self.room)
+
+
+class LargeAlone(GradientPrior):
+    def weights(self, magnitude):
+        every = magnitude.part(0, magnitude.space.size)
+        return Weights.listed(every * (every > every.quantile(0.9)))
+
+
+class HarmfulAlone(CurvatureGuard):
+    def harmful(self, trial, gradient):
+        estimate = self.estimate(trial, gradient)
+        return estimate > estimate.quantile(0.9)
+
+
+class InformedOfEach:
+    """What a sample says decides, although weights could be made of many."""
+
+    of_many = True
+
+    def at(self, trial, sample):
+        trial.logits(sample)
+        return PowerOf(1 + sample.index % 2)
+
+
+class PowerOf:
+    def __init__(self, power):
+        self.power = power
+
+    def weights(self, magnitude):
+        return magnitude.weights(lambda part, *_: part.pow_(self.power))
 
 
 PRETENDED = "BGD_TEST_ROUNDING" in os.environ
@@ -53,6 +93,8 @@ VARIANTS = [
     SubsetSearch(guard=CurvatureGuard(percentile=50, form="second_order_step", redraws=2)),
     SubsetSearch(subset_size=30, iterations=3, prior=LayerNormalisedPrior()),
     SubsetSearch(prior=OneByOne(), guard=OneByOne()),
+    SubsetSearch(prior=LargeAlone(), guard=HarmfulAlone()),
+    SubsetSearch(prior=InformedOfEach()),
     BGDIISmallest(),
     SmallestStep(inner=BGDC(), margin=0.0, tolerance=0.1),
     SubsetSearch(stop="never", iterations=5),
@@ -141,7 +183,7 @@ LOOKS = [{}, {"bias": False}, {"relu": False}, {"scale": 30.0}, {"scale": 0.1}]
 
 @pytest.mark.parametrize(("shape", "look"), list(zip(SHAPES, LOOKS, strict=True)))
 def test_together_is_one_by_one_on_random_networks(shape, look):
-    check_random_network(1, shape, look, 1)
+    check_random_network(1, shape, look, 2)
 
 
 @pytest.mark.slow
@@ -187,9 +229,27 @@ KINDS = ["dead", "dead before the logits", "frozen", "biases alone are free", "N
 def test_together_is_one_by_one_where_little_is_as_it_should_be(kind):
     network = spoilt(kind)
     problem = posed(network)
-    for method in VARIANTS[:8]:
-        one_by_one, at_once = both_ways(problem, method, samples_of(network, 3, 1))
+    first, second, third = samples_of(network, 3, 3)
+    nothing = replace(second, image=second.image * float("nan"))  # among others
+    for method in VARIANTS[:13]:
+        one_by_one, at_once = both_ways(problem, method, [first, nothing, third])
         same(at_once, one_by_one)
+
+
+def test_a_guard_that_knows_nothing_is_not_asked_where_there_is_nothing_to_search(trained, samples):
+    """Without a mean gradient: each sample says that its gradient is no number."""
+    nothing = [replace(sample, image=sample.image * float("nan")) for sample in samples[:2]]
+    one_by_one, at_once = both_ways(Problem(trained), BGDC(), nothing)
+    assert at_once == one_by_one
+    assert "not finite" in at_once[0][0][2]
+
+
+def test_the_memory_of_searches_is_one(problem, samples):
+    with problem.trying() as trial:
+        searches = together.Searches(BGDII(), trial)
+        few, many = searches._room(2), together.Searches(BGDII(), trial)._room(together.MANY)
+        assert [one.data_ptr() for one in few] == [one.data_ptr() for one in many]
+        assert len(searches._room(together.MANY + 1)[1]) == together.MANY + 1
 
 
 def test_a_search_that_needs_more_random_numbers_gets_the_next(problem, samples, monkeypatch):

@@ -17,7 +17,8 @@ STRIDE, MARGIN = 251, 0.01  # a bound from one value in so many, by so much of a
 class Guard(Protocol):
     """Says which parameters are to be drawn again.
 
-    One with an attribute `of_many` that is true takes the gradients of several samples at once too (n, |W|).
+    A class that itself has an attribute `of_many`, true, takes the gradients of several samples at once too, and gives
+    the mask of each (n, |W|), with the bits that it has alone.
     """
 
     @property

@@ -20,9 +20,8 @@ BLOCK = 2048  # weights; a draw adds up one block, tabulating searches the sums 
 class Weights:
     """Non-negative weights (|W|,) of a distribution over parameters, which need not sum to 1; made where they are read.
 
-    Those of several samples at once are (n, |W|).
-
-    A search reads a few blocks of them, and all of them would take as much memory as the network.
+    A search reads a few blocks of them, and all of them would take as much memory as the network. Those of several
+    samples at once are (n, |W|), a part of them (n, k).
 
     Attributes:
         size: |W|.
@@ -34,8 +33,8 @@ class Weights:
 
     @classmethod
     def listed(cls, values: torch.Tensor) -> "Weights":
-        """Return weights that are there already (|W|,)."""
-        return cls(len(values), lambda start, stop: values[start:stop])
+        """Return weights that are there already (|W|,), or (n, |W|)."""
+        return cls(values.shape[-1], lambda start, stop: values[..., start:stop])
 
     def whole(self) -> torch.Tensor:
         """Return all of them (|W|,)."""
@@ -45,12 +44,13 @@ class Weights:
 class Magnitude:
     """|g|, with 0 at every parameter that is no candidate; of one gradient, or of several at once.
 
-    What is made of several is made in their own memory, and so weights of them are read once, and their sums before.
+    Those of several are made once, and `part` gives that memory itself: read `total`, `largest` and `sum_over` first,
+    and each part once.
 
     Args:
         gradient: g (|W|,) or (n, |W|), read for as long as this is used.
         space: Says which parameter is in which layer.
-        out: Where those of several may be made (n, |W|); by default in new memory.
+        out: Where those of several may be made (n, |W|); by default in new memory. Not for one.
     """
 
     def __init__(
@@ -63,18 +63,19 @@ class Magnitude:
             self._made = self.candidates_of(torch.abs(gradient, out=out), 0)
 
     def each(self) -> "list[Magnitude]":
-        """Return those of each of several gradients, in the same memory."""
+        """Return those of each of several gradients, as good as made alone: their parts are copies."""
         assert self._made is not None
         found = [Magnitude(gradient, self.space) for gradient in self._gradient]
-        for magnitude, made in zip(found, self._made, strict=True):
-            magnitude._made = made
+        for magnitude, made, total in zip(found, self._made, self.total, strict=True):
+            magnitude._made, magnitude.total = made, total[0]
         return found
 
     def part(self, start: int, stop: int) -> torch.Tensor:
         """Return the magnitudes from a flat index to before another one, to be written over."""
-        if self._made is not None:
-            return self._made[..., start:stop]
-        return self.candidates_of(self._gradient[start:stop].abs(), start)
+        if self._made is None:
+            return self.candidates_of(self._gradient[start:stop].abs(), start)
+        part = self._made[..., start:stop]
+        return part if part.dim() > 1 else part.clone()
 
     def candidates_of(self, part: torch.Tensor, start: int) -> torch.Tensor:
         """Return values (..., k) of the parameters from a flat index on, with 0 written where there is no candidate."""
@@ -93,7 +94,7 @@ class Magnitude:
     @cached_property
     def total(self) -> torch.Tensor:
         """Their sum (), of several (n, 1)."""
-        if self._made is not None:
+        if self._gradient.dim() > 1:
             return self.sum_over(slice(0, self.space.size))
         return sum((each.sum() for each in self._parts()), start=self._gradient.new_zeros(()))
 
@@ -120,12 +121,12 @@ def _others(space: ParameterSpace) -> list[slice]:
 class Prior(Protocol):
     """Turns a sample's gradient into weights of a distribution over parameters.
 
-    One with an attribute `of_many` that is true does so for several samples at once too, the weights of each with the
-    same bits.
+    A class that itself has an attribute `of_many`, true, does so for several samples at once too: the weights of each
+    (n, |W|) with the bits that it has alone.
     """
 
     def weights(self, magnitude: Magnitude) -> Weights:
-        """Return the weights, 0 at every bias."""
+        """Return the weights (|W|,), 0 at every bias."""
         ...
 
 
@@ -144,8 +145,8 @@ class InformedPrior(Protocol):
 
 
 def is_of_many(part: object) -> bool:
-    """Return whether a prior or a guard takes several samples at once."""
-    return getattr(part, "of_many", False)
+    """Return whether a prior or a guard takes several samples at once: its class says so, none that it derives from."""
+    return bool(vars(type(part)).get("of_many", False))
 
 
 def prior_at(prior: Prior | InformedPrior, trial: Trial, sample: Sample) -> Prior:

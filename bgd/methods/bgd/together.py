@@ -5,7 +5,7 @@ decision is close, are by the same operations of torch on the same numbers; all 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +14,12 @@ from bgd.curvature.base import CurvatureError
 from bgd.methods.base import Correction, Sample, Trial
 from bgd.methods.bgd import compiled
 from bgd.methods.bgd.compiled import Booleans, Case, Desk, Doubles, How, Row, Singles
-from bgd.methods.bgd.prior import Magnitude, is_of_many, prior_at
+from bgd.methods.bgd.prior import InformedPrior, Magnitude, is_of_many, prior_at
 from bgd.methods.bgd.row import Answers, Layer, gradients, layers_of
+from bgd.methods.bgd.search import MANY, SubsetSearch
 from bgd.methods.bgd.steps import unusable
 from bgd.methods.bgd.update import FirstOrder, SecondOrder
 from bgd.patch import Patch
-
-if TYPE_CHECKING:
-    from bgd.methods.bgd.search import SubsetSearch
 
 NUMBERS = 2048  # that a search has at first: most use less
 NONE_HARMFUL = np.empty(0, dtype=bool)
@@ -35,7 +33,7 @@ class Searches:
         trial: Whose network is a row of linear layers in float32 on the CPU.
     """
 
-    def __init__(self, options: "SubsetSearch", trial: Trial) -> None:
+    def __init__(self, options: SubsetSearch, trial: Trial) -> None:
         self._options, self._trial = options, trial
         self._layers: list[Layer] = trial.kept(
             "layers of a row", lambda: layers_of(trial.network, trial.space, trial.flat)
@@ -50,10 +48,10 @@ class Searches:
     @np.errstate(all="ignore")  # what is not finite is found later
     def correct(self, samples: Sequence[Sample], streams: Sequence[np.random.Generator]) -> list[Correction]:
         """Correct each sample; see `Together`."""
-        found, weights = self._room(len(samples))
+        found, room = self._room(len(samples))
         self._gradients(samples, found)
-        drawn = self._drawn_by(samples, Magnitude(found, self._trial.space, out=weights))
-        harmful = self._harmful(found)
+        drawn = self._drawn_by(samples, found, room)
+        harmful = self._harmful(found, drawn)
         images = torch.cat([sample.image.reshape(1, -1) for sample in samples]).double().numpy()
         first, gross = self._first_layer(images)
         stages = zip(samples, streams, found, drawn, harmful, images, first, gross, strict=True)
@@ -63,10 +61,12 @@ class Searches:
 
     def _room(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return memory for gradients and weights (n, |W|), the same each time: new pages take as long to get."""
-        room: torch.Tensor = self._trial.kept(
-            f"room for {count} searches", lambda: torch.empty(2, count, self._trial.space.size)
-        )
-        return room[0], room[1]
+
+        def made(count: int) -> torch.Tensor:
+            return torch.empty(2, count, self._trial.space.size, dtype=torch.float32, device="cpu")
+
+        whole = self._trial.kept("room for searches", lambda: made(MANY)) if count <= MANY else made(count)
+        return whole[0, :count], whole[1, :count]
 
     def _gradients(self, samples: Sequence[Sample], out: torch.Tensor) -> None:
         """Write the gradient of each sample (n, |W|), 0 at what is frozen."""
@@ -75,36 +75,53 @@ class Searches:
         for name in space.frozen:
             out[:, space.span(name)] = 0
 
-    def _drawn_by(self, samples: Sequence[Sample], magnitude: Magnitude) -> list[tuple[Singles | str, int]]:
+    def _drawn_by(
+        self, samples: Sequence[Sample], gradients: torch.Tensor, room: torch.Tensor
+    ) -> list[tuple[Singles | str, int]]:
         """Return for each sample the weights (|W|,) to draw by, or in words why there are none, and what they took.
 
         That is forward passes: an informed prior may take some.
+
+        Args:
+            samples: The samples.
+            gradients: Of each (n, |W|).
+            room: Where weights may be made (n, |W|).
         """
-        options, trial = self._options, self._trial
+        prior, trial, magnitude = (
+            self._options.prior,
+            self._trial,
+            Magnitude(gradients, self._trial.space, out=room),
+        )
         totals = magnitude.total.flatten().tolist()
         reasons = [unusable(total, "the gradient is not finite", "the gradient is zero") for total in totals]
-        if is_of_many(options.prior):
-            prior = prior_at(options.prior, trial, samples[0])
+        if is_of_many(prior) and not isinstance(prior, InformedPrior):
             weights = prior.weights(magnitude).whole().numpy()
             return [(reason or each, 0) for reason, each in zip(reasons, weights, strict=True)]
         found: list[tuple[Singles | str, int]] = []
         for sample, one, reason in zip(samples, magnitude.each(), reasons, strict=True):
-            passes = trial.forward_passes
+            passes, given = trial.forward_passes, reason
             try:
-                given = reason or prior_at(options.prior, trial, sample).weights(one).whole().numpy()
+                own = None if reason else prior_at(prior, trial, sample)
             except CurvatureError as error:
-                given = str(error)
-            found.append((given, trial.forward_passes - passes))
+                own, given = None, str(error)
+            drawn = given if own is None else own.weights(one).whole().numpy().copy()
+            found.append((drawn, trial.forward_passes - passes))
         return found
 
-    def _harmful(self, gradients: torch.Tensor) -> Sequence[Booleans]:
-        """Return for each gradient (n, |W|) the mask of what is drawn again, empty without a guard."""
-        guard = self._options.guard
-        if guard is None:
+    def _harmful(
+        self, gradients: torch.Tensor, drawn: Sequence[tuple[Singles | str, int]]
+    ) -> Sequence[Booleans]:
+        """Return for each gradient (n, |W|) the mask of what is drawn again, empty where nothing is."""
+        guard, trial = self._options.guard, self._trial
+        searched = [not isinstance(weights, str) for weights, _ in drawn]
+        if guard is None or not any(searched):
             return [NONE_HARMFUL] * len(gradients)
         if is_of_many(guard):
-            return list(guard.harmful(self._trial, gradients).numpy())
-        return [guard.harmful(self._trial, gradient).numpy() for gradient in gradients]
+            return list(guard.harmful(trial, gradients).numpy())
+        return [
+            guard.harmful(trial, gradient).numpy().copy() if is_searched else NONE_HARMFUL
+            for gradient, is_searched in zip(gradients, searched, strict=True)
+        ]
 
     def _first_layer(self, images: Doubles) -> tuple[Doubles, Doubles]:
         """Return the first layer's sums (n, units) for images (n, inputs), and the same sums of magnitudes."""
@@ -176,7 +193,7 @@ def _described(layers: Sequence[Layer], original: Singles) -> Row:
     )
 
 
-def _how(options: "SubsetSearch", gradient: Singles) -> How:
+def _how(options: SubsetSearch, gradient: Singles) -> How:
     """Return the options of a search for a sample's gradient (|W|,)."""
     rule, number, update = compiled.INVERSE, 0.0, options.update
     if isinstance(update, FirstOrder):
