@@ -170,10 +170,10 @@ def _search(found: Found, subject: Subject, method: Method) -> list[Patch | None
     for sample in subject.samples:
 
         def correct(sample=sample) -> None:
-            with problem.trying() as trial:
-                stream = rng.stream(0, "method", sample.index)
-                patches.append(method.correct(trial, sample, stream).patch)
-            found.flop.append(subject.flop * (trial.forward_passes + 2 * trial.backward_passes))
+            streams = [rng.stream(0, "method", sample.index)]
+            (correction,) = problem.attempt_many(method, [sample], streams)  # as runs do
+            patches.append(correction.patch)
+            found.flop.append(subject.flop * (correction.forward_passes + 2 * correction.backward_passes))
 
         first = len(patches)
         found.search.append(least(correct, repeats=3, budget=0.3, warm=not first))
