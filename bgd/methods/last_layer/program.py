@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.optimize import linprog
 
 from bgd.methods.last_layer.head import Floats, Integers, View
 
@@ -132,6 +131,9 @@ class Program:
 
     def _run(self, matrix: sp.csr_matrix, room: Floats, cost: Floats, most: Floats) -> Floats | str:
         """Return the variables, between 0 and `most`, for which the cost is least; or in words why there are none."""
+        # Here, for it takes as long to import as numba, and every process imports all methods.
+        from scipy.optimize import linprog
+
         bounds = np.column_stack([np.zeros_like(most), most])
         found = linprog(cost, A_ub=matrix, b_ub=room, bounds=bounds, method="highs")
         if found.status == INFEASIBLE_STATUS:
