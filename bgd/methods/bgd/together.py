@@ -87,11 +87,8 @@ class Searches:
             gradients: Of each (n, |W|).
             room: Where weights may be made (n, |W|).
         """
-        prior, trial, magnitude = (
-            self._options.prior,
-            self._trial,
-            Magnitude(gradients, self._trial.space, out=room),
-        )
+        prior, trial = self._options.prior, self._trial
+        magnitude = Magnitude(gradients, trial.space, out=room)
         totals = magnitude.total.flatten().tolist()
         reasons = [unusable(total, "the gradient is not finite", "the gradient is zero") for total in totals]
         if is_of_many(prior) and not isinstance(prior, InformedPrior):
