@@ -160,10 +160,9 @@ class Panel:
 
 def _short(number: float) -> str:
     """Return a number in thousands or millions."""
-    thousands, millions = number / 1e3, number / 1e6
-    return (
-        f"{millions:.2g}M" if millions >= 1 else f"{round(thousands)}k" if thousands >= 1 else f"{number:g}"
-    )
+    if number >= 1e6:
+        return f"{number / 1e6:.2g}M"
+    return f"{round(number / 1e3)}k" if number >= 1e3 else f"{number:g}"
 
 
 def draw(found: Sequence[dict[str, Any]], machine: Machine, folder: Path) -> Path:

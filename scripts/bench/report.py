@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,35 +135,25 @@ def whole_commands(found: Json) -> str:
     return markdown(list(commands.HEADINGS), [list(commands.cells(row)) for row in found["rows"]], texts=2)
 
 
-def searches(found: Json) -> str:
-    """Return the table of searches on a small network, and of what each is made of."""
+def by_method(headings: Sequence[str], cells: Callable[[str, Json], Sequence[str]], found: Json) -> str:
+    """Return the table of a part that has a row for each method of a network."""
     lines = [
-        [network["network"], *small.cells(name, row)]
+        [network["network"], *cells(name, row)]
         for network in found["networks"]
         for name, row in network["methods"].items()
     ]
-    return markdown(["network", *small.HEADINGS], lines, texts=2)
-
-
-def by_descent(found: Json) -> str:
-    """Return the table of corrections by descent."""
-    lines = [
-        [network["network"], *descents.cells(name, row)]
-        for network in found["networks"]
-        for name, row in network["methods"].items()
-    ]
-    return markdown(["network", *descents.HEADINGS], lines, texts=2)
+    return markdown(["network", *headings], lines, texts=2)
 
 
 PARTS: dict[str, Callable[[Json], str]] = {
     "against": against,
     "commands": whole_commands,
-    "descents": by_descent,
+    "descents": partial(by_method, descents.HEADINGS, descents.cells),
     "evaluation": evaluation,
     "growth": growth,
     "large": large,
     "methods": methods,
-    "small": searches,
+    "small": partial(by_method, small.HEADINGS, small.cells),
 }
 
 

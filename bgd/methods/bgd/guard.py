@@ -68,7 +68,7 @@ class CurvatureGuard:
         return torch.div(mean, gradient, out=out).abs_().masked_fill_(gradient == 0, 0)
 
     def harmful(self, trial: Trial, gradient: torch.Tensor) -> torch.Tensor:
-        """Return where the estimate is above the percentile of the candidates' estimates."""
+        """Return where the estimate (..., |W|) is above the percentile of the candidates' estimates."""
         estimate, space = self.estimate(trial, gradient), trial.space
         count = space.size
         for name in space.names:
