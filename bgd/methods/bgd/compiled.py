@@ -323,7 +323,8 @@ def _look(row: Row, case: Case, desk: Desk, count: int, place: Place) -> tuple[f
             error = np.sqrt((UNITS * place.gross[unit]) ** 2 + place.noise[unit])
             place.errors[unit] = error if error < LIMIT else np.inf  # also where it is NaN
     loss, margin = _judged(place.sums[start:], case)
-    return loss, margin, 2 * place.errors[start:].max()
+    own = UNITS * (2 + abs(loss))  # of the loss itself: where the logits are small it is the larger part
+    return loss, margin, 2 * place.errors[start:].max() + own
 
 
 @compiled
