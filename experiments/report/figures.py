@@ -15,7 +15,7 @@ from experiments.records.schema import Header, Run, subject
 from experiments.report.canvas import blank, draw, grid
 from experiments.report.captions import absent_text, describe_scale, is_reduced, warnings
 from experiments.report.curves import draw_curves
-from experiments.report.frames import Frames, ReportError, build_frames, draws
+from experiments.report.frames import Frames, ReportError, build_frames, by_recipe, draws
 from experiments.report.metrics import NOT_FINITE, Values, column, over_corrected
 from experiments.report.numbers import listing
 from experiments.report.style import method_style, network_label
@@ -142,6 +142,7 @@ class FigureSpec:
         methods: In the order they are drawn.
         measure: For kind "curves": `test_accuracy`, `train_accuracy` or `train_loss`.
         replicas: Presets with runs from replicas of N0, in the non-reloading setting more draws of the same.
+        larger: Presets with runs at a larger scale: a network is drawn at its largest one that has every method.
     """
 
     name: str
@@ -151,6 +152,7 @@ class FigureSpec:
     methods: tuple[str, ...]
     measure: str = ""
     replicas: tuple[str, ...] = ()
+    larger: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -158,8 +160,8 @@ class FigureSpec:
 
     @property
     def presets(self) -> tuple[str, ...]:
-        """Whose runs: the preset of its name, and those of its replicas."""
-        return (self.name, *self.replicas)
+        """Whose runs: the preset of its name, those of its replicas and those at a larger scale."""
+        return (self.name, *self.replicas, *self.larger)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -173,7 +175,16 @@ class FigureSpec:
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Draw it; see `experiments.report.part.Part`."""
-        return dict(zip(self.names, render(self, build_frames(draws(runs))).values(), strict=True))
+        frames = build_frames(draws(self.at_one_scale(runs)))
+        return dict(zip(self.names, render(self, frames).values(), strict=True))
+
+    def at_one_scale(self, runs: Sequence[Run]) -> list[Run]:
+        """Select of each network the runs at its largest scale that has every method, else those at its smallest."""
+        found: list[Run] = []
+        for scales in by_recipe(runs).values():
+            whole = (own for own in scales if {subject(run.header.spec)[2] for run in own} >= {*self.methods})
+            found += next(whole, scales[-1])
+        return found
 
 
 def _draw_accuracies(figure: Figure, frames: Frames, spec: FigureSpec) -> list[str]:

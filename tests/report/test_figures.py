@@ -168,3 +168,31 @@ def test_callers_settings_of_matplotlib_are_neither_used_nor_changed(frames):
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ReportError, match="no kind"):
         spec("pie")
+
+
+def test_a_network_is_drawn_at_its_largest_scale_that_has_every_method():
+    spec = FigureSpec(
+        "figure_0", "accuracies", ("mlp", "alexnet"), "reloading", ("bgd_ii", "top_k"), larger=("more",)
+    )
+    assert spec.presets == ("figure_0", "more")
+    samples = rows(CORRECTED, UNCORRECTED)
+    small = [
+        run(samples, network="alexnet", method=method, seed=seed, train_images=100)
+        for method in spec.methods
+        for seed in (0, 1)
+    ]
+    large = [run(samples, network="alexnet", method=method, epochs=40) for method in spec.methods]
+    other = [run(samples, method=method) for method in spec.methods]
+    for given, wanted in (
+        ([*small, *large, *other], [*large, *other]),
+        ([*small, *large[:1], *other], [*small, *other]),
+        ([*large[:1], *other[:1]], [*large[:1], *other[:1]]),
+        ([], []),
+    ):
+        chosen = spec.at_one_scale(given)
+        assert sorted(one.header.run_id for one in chosen) == sorted(one.header.run_id for one in wanted)
+    drawn = {
+        name: spec.files(given)
+        for name, given in (("both", [*small, *large, *other]), ("large", [*large, *other]))
+    }
+    assert drawn["both"] == drawn["large"] != spec.files([*small, *other])
