@@ -57,7 +57,9 @@ class OtherRounding(TorchDispatchMode):
         name = operation.overloadpacket.__name__
         if name not in ROUNDED or is_rounded_once(name, *arguments):
             return operation(*arguments, **(options or {}))
-        if name in MATRICES and all(each.layout == torch.strided for each in arguments[:3]):
+        if name in MATRICES and all(
+            each.layout == torch.strided and each.dtype in WHOLE for each in arguments
+        ):
             key = self.seed + sums_of_terms(*arguments)
         else:
             key = self.seed + sum(
