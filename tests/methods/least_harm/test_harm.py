@@ -381,4 +381,5 @@ def test_harm_of_a_network_is_a_harm_of_its_tail_alone(trained_alexnet, tiny):
         wanted = divergence(
             trained_alexnet(images), rewritten(trained_alexnet, tail, support, change)(images)
         )
-    assert harm.cost(support, change).value == pytest.approx(wanted, rel=1e-3)
+    # Of logits in float32 that differ by some 0.01: units in their last place are up to 1e-3 of such a divergence.
+    assert harm.cost(support, change).value == pytest.approx(wanted, rel=1e-2)
