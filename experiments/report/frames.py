@@ -119,16 +119,19 @@ def _run_values(header: Header) -> tuple[Any, ...]:
     spec, base = header.spec, header.base
     if PROBE in spec:
         raise ReportError(f"run {header.run_id} is of a probe: it corrects nothing")
-    network, setting, _ = subject(spec)
-    network_seed = option(spec, "scale.recipe.seed") or 0
-    replica = spec.get("replica", 0)
-    seed = spec["seed"] + REPLICA * replica
-    identity = (network, setting, method_of(spec), seed, spec.get("order", 0), network_seed)
     part = header.train_part or header.train_images
     scale = (header.samples, header.train_images, part, header.test_images)
     retained = header.summary.get("retained")
-    about = (str(base.get("id", "")), replica, base["parameters"], base["errors"], *scale, retained)
-    return (*identity, header.run_id, *about, *_of_figures(header.figures), *_of_baseline(header.baseline))
+    about = (
+        str(base.get("id", "")),
+        spec.get("replica", 0),
+        base["parameters"],
+        base["errors"],
+        *scale,
+        retained,
+    )
+    known = (*_of_figures(header.figures), *_of_baseline(header.baseline))
+    return (*identity_of(spec), header.run_id, *about, *known)
 
 
 def draws(runs: Sequence[Run]) -> list[Run]:
@@ -163,9 +166,8 @@ def by_recipe(runs: Iterable[Run]) -> dict[str, list[list[Run]]]:
     """
     found: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
-        recipe = {**(option(run.header.spec, "scale.recipe") or {}), "seed": None}
         network = subject(run.header.spec)[0]
-        found.setdefault(network, {}).setdefault(repr(sorted(recipe.items())), []).append(run)
+        found.setdefault(network, {}).setdefault(recipe_of(run.header.spec), []).append(run)
 
     def place(part: tuple[str, list[Run]]) -> tuple[bool, int, str]:
         recipe, own = part
@@ -175,6 +177,19 @@ def by_recipe(runs: Iterable[Run]) -> dict[str, list[list[Run]]]:
         return not sizes, -max(sizes, default=0), recipe
 
     return {network: [own for _, own in sorted(parts.items(), key=place)] for network, parts in found.items()}
+
+
+def recipe_of(spec: dict[str, Any]) -> str:
+    """Describe how N0 of a run was trained, but for its seed."""
+    return repr(sorted({**(option(spec, "scale.recipe") or {}), "seed": None}.items()))
+
+
+def identity_of(spec: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what tells a run from others of its scale, in the order of IDENTITY; but for its id."""
+    network, setting, _ = subject(spec)
+    seed = spec["seed"] + REPLICA * spec.get("replica", 0)
+    network_seed = option(spec, "scale.recipe.seed") or 0
+    return (network, setting, method_of(spec), seed, spec.get("order", 0), network_seed)
 
 
 def method_of(spec: dict[str, Any]) -> str:

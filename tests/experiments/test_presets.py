@@ -3,6 +3,7 @@
 import runpy
 import shutil
 import sys
+from collections import Counter
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import PurePosixPath
@@ -19,7 +20,13 @@ from experiments.config.groups import CONF, GROUPS, files_of, groups_run, method
 from experiments.config.overrides import jobs_of
 from experiments.config.presets import presets, specs
 from experiments.config.spec import RunSpec
+from experiments.from_records import PROFILES
 from experiments.jobs.plan import Plan
+from experiments.records.schema import PROBE
+from experiments.report.claims.part import Claims
+from experiments.report.comparison import Comparison
+from experiments.report.figures import FigureSpec
+from experiments.report.frames import identity_of, recipe_of
 from experiments.report.frontier import Aims
 from experiments.report.overview import Headline, Overview
 from experiments.report.variation import BaseNetworks
@@ -118,6 +125,17 @@ def test_a_seed_that_is_asked_for_is_run_and_none_at_all_is_refused():
         assert command._planned(jobs, given={"seed"}) == jobs
         with pytest.raises(ConfigError, match=r"scale\.seeds, scale\.replicas: the preset has no seed"):
             command._planned(jobs, given=set())
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_takes_runs_of_several_scales_can_tell_them_apart(profile, every_run):
+    """By N0's recipe; two runs of one thing from one recipe end the command, after all runs are made."""
+    parts = [part for part in (*PAPER, *REPORT.parts) if isinstance(part, Claims | Comparison | FigureSpec)]
+    assert {type(part) for part in parts} == {Claims, Comparison, FigureSpec}
+    for part in parts:
+        specs = [spec.identity for spec in every_run(profile, *part.presets)]
+        known = [(recipe_of(spec), *identity_of(spec)) for spec in specs if PROBE not in spec]
+        assert [key for key, count in Counter(known).items() if count > 1] == [], part.names
 
 
 def test_after_a_preset_stands_what_is_made_from_it():
