@@ -23,6 +23,11 @@ def is_reduced(runs: pd.DataFrame) -> bool:
     return bool((fewer_samples | fewer_images).any())
 
 
+def is_partial(runs: pd.DataFrame) -> bool:
+    """Return whether any run is of a reduced scale, or has its figures over D from a part of it."""
+    return is_reduced(runs) or bool((runs["train_part"] < runs["train_images"]).any())
+
+
 def describe_scale(runs: pd.DataFrame) -> str:
     """Say how many samples, images, seeds and replicas runs have, method by method where methods differ."""
     if runs.empty:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, Null
 
 from experiments.records.schema import Header, Run, subject
 from experiments.report.canvas import blank, draw, grid
-from experiments.report.captions import absent_text, describe_scale, is_reduced, warnings
+from experiments.report.captions import absent_text, describe_scale, is_partial, warnings
 from experiments.report.curves import draw_curves
 from experiments.report.frames import Frames, ReportError, build_frames, by_recipe, draws
 from experiments.report.metrics import NOT_FINITE, Values, column, over_corrected
@@ -71,7 +71,7 @@ def _shrink(height: Values) -> Values:
 
 
 def draw_sample_losses(axes: Axes, frames: Frames, methods: Sequence[str]) -> list[str]:
-    """Draw the sample's loss in nats after its correction, on a logarithmic axis; return notes."""
+    """Draw the sample's loss in nats after its correction, on a logarithmic axis; return whose have values below it."""
     values = after_correction(frames, methods, "sample_loss_after")
     raised: dict[str, Values | str] = {}
     below = []
@@ -84,7 +84,7 @@ def draw_sample_losses(axes: Axes, frames: Frames, methods: Sequence[str]) -> li
     axes.yaxis.set_major_locator(LogLocator(10, numticks=8))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel(LABELS["sample_loss_after"])
-    return [f"Losses below {LOSS_FLOOR:g} are drawn there: {listing(below)}."] if below else []
+    return below
 
 
 def draw_boxes(axes: Axes, values: Mapping[str, Values | str]) -> None:
@@ -203,14 +203,15 @@ def _draw_accuracies(figure: Figure, frames: Frames, spec: FigureSpec) -> list[s
 
 def _draw_sample_losses(figure: Figure, frames: Frames, spec: FigureSpec) -> list[str]:
     """Draw sample losses after each corrected sample: a panel per network."""
-    notes = []
+    raised = []
     for letter, axes, _, network in grid(figure, (7.0, 2.5), ("",), spec.networks):
         part = frames.select(network=network, setting=spec.setting)
         axes.set_title(f"{letter} {network_label(network)}")
         if part.runs.empty:
             blank(axes, absent_text(network, spec.setting))
-        else:
-            notes += draw_sample_losses(axes, part, spec.methods)
+        elif below := draw_sample_losses(axes, part, spec.methods):
+            raised.append(f"{letter} {listing(below)}")
+    notes = [f"Losses below {LOSS_FLOOR:g} are drawn there: {'; '.join(raised)}."] if raised else []
     return [*notes, BOXES]
 
 
@@ -234,12 +235,12 @@ KINDS: Mapping[str, Draw] = {
 }
 
 
-def _scale_notes(spec: FigureSpec, frames: Frames) -> list[str]:
-    """Return the scale of each network where it is reduced, and what is wrong with its N0."""
+def scale_notes(spec: FigureSpec, frames: Frames) -> list[str]:
+    """Return the scale of each network where not all of it is there, and what is wrong with its N0."""
     lines = []
     for network in spec.networks:
         runs = frames.select(network=network, setting=spec.setting, method=spec.methods).runs
-        if is_reduced(runs):
+        if is_partial(runs):
             scale = describe_scale(runs)
             lines.append(f"{network_label(network)}: {scale[0].lower()}{scale[1:]}")
         lines += [f"{network_label(network)}: {warning}" for warning in warnings(runs)]
@@ -250,6 +251,6 @@ def render(spec: FigureSpec, frames: Frames) -> dict[str, bytes]:
     """Return the figure as files, `{"png": ..., "svg": ...}`, from the frames of any runs."""
 
     def paint(figure: Figure) -> list[str]:
-        return [*KINDS[spec.kind](figure, frames, spec), *_scale_notes(spec, frames)]
+        return [*KINDS[spec.kind](figure, frames, spec), *scale_notes(spec, frames)]
 
     return draw(paint)

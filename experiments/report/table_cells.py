@@ -10,7 +10,7 @@ import pandas as pd
 
 import experiments.report.metrics as metrics
 from experiments.records.schema import NON_RELOADING
-from experiments.report.captions import describe_scale_briefly, is_reduced
+from experiments.report.captions import describe_scale_briefly, is_partial
 from experiments.report.frames import Frames, ReportError
 from experiments.report.metrics import (
     METRICS,
@@ -167,7 +167,7 @@ class TableCells:
         if summary.left_out:
             yield LEFT_OUT.format(summary.left_out)
         runs = self.frames.runs[self.frames.runs["method"] == method]
-        if len(runs) and is_reduced(runs):
+        if len(runs) and is_partial(runs):
             yield describe_scale_briefly(runs)
 
 

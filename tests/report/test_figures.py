@@ -1,6 +1,7 @@
 import io
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,14 @@ from PIL import Image
 
 from experiments.report.canvas import with_palette
 from experiments.report.curves import curve
-from experiments.report.figures import KINDS, FigureSpec, after_correction, draw_sample_losses, render
+from experiments.report.figures import (
+    KINDS,
+    FigureSpec,
+    after_correction,
+    draw_sample_losses,
+    render,
+    scale_notes,
+)
 from experiments.report.frames import ReportError, build_frames
 from experiments.report.metrics import MISSING, NONE_CORRECTED, NOT_FINITE
 from experiments.report.style import RC, method_style
@@ -95,7 +103,7 @@ def test_boxes_hold_corrected_samples_or_say_why_not():
 def test_a_sample_loss_of_zero_is_drawn_at_the_floor_and_told():
     axes = Figure().subplots()
     frames = build_frames([run((row(0, sample_loss_after=0.0), row(1, sample_loss_after=0.1)))])
-    assert draw_sample_losses(axes, frames, ("bgd_ii",)) == ["Losses below 1e-08 are drawn there: BGD-II."]
+    assert draw_sample_losses(axes, frames, ("bgd_ii",)) == ["BGD-II"]
     drawn = np.concatenate([line.get_ydata() for line in axes.lines if len(line.get_ydata())])
     assert drawn.min() == pytest.approx(1e-8)
 
@@ -146,6 +154,26 @@ def test_a_network_without_runs_is_told_in_words(kind, frames):
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_method_without_runs_is_told_in_words(kind, frames):
     assert "missing" in texts(kind, "mlp", frames).lower()
+
+
+def test_a_part_of_d_is_told_at_the_full_scale_too():
+    """Accuracy over a part of D is no reduced scale, and still not what the axis says."""
+    whole = run(rows(CORRECTED))
+    figure = spec("accuracies", "mlp")
+    assert scale_notes(figure, build_frames([whole])) == []
+    part = replace(whole, header=replace(whole.header, train_part=3000))
+    (said,) = scale_notes(figure, build_frames([part]))
+    assert said.startswith("MLP: full scale: ")
+    assert "54,000 training (by a stratified 3,000 of them)" in said
+
+
+def test_losses_below_the_floor_are_told_once_for_all_panels():
+    networks, methods = ("mlp", "alexnet"), ("bgd_ii", "top_k")
+    loss = {"mlp": 0.0, "alexnet": 1e-9}
+    runs = [run((row(0, sample_loss_after=loss[name]),), network=name) for name in networks]
+    both = FigureSpec("figure_0", "sample_losses", networks, "reloading", methods)
+    told = [line for line in KINDS["sample_losses"](Figure(), build_frames(runs), both) if "below" in line]
+    assert told == ["Losses below 1e-08 are drawn there: (a) BGD-II; (b) BGD-II."]
 
 
 def test_a_method_has_its_colour_in_curves_and_boxes(frames):
