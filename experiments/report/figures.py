@@ -15,7 +15,7 @@ from experiments.records.schema import Header, Run, subject
 from experiments.report.canvas import blank, draw, grid
 from experiments.report.captions import absent_text, describe_scale, is_partial, warnings
 from experiments.report.curves import draw_curves
-from experiments.report.frames import Frames, ReportError, build_frames, by_recipe, draws
+from experiments.report.frames import Frames, ReportError, at_one_scale, build_frames, draws
 from experiments.report.metrics import NOT_FINITE, Values, column, over_corrected
 from experiments.report.numbers import listing
 from experiments.report.style import method_style, network_label
@@ -175,16 +175,8 @@ class FigureSpec:
 
     def files(self, runs: Sequence[Run]) -> dict[str, bytes]:
         """Draw it; see `experiments.report.part.Part`."""
-        frames = build_frames(draws(self.at_one_scale(runs)))
+        frames = build_frames(draws(at_one_scale(runs, self.methods)))
         return dict(zip(self.names, render(self, frames).values(), strict=True))
-
-    def at_one_scale(self, runs: Sequence[Run]) -> list[Run]:
-        """Select of each network the runs at its largest scale that has every method, else those at its smallest."""
-        found: list[Run] = []
-        for scales in by_recipe(runs).values():
-            whole = (own for own in scales if {subject(run.header.spec)[2] for run in own} >= {*self.methods})
-            found += next(whole, scales[-1])
-        return found
 
 
 def _draw_accuracies(figure: Figure, frames: Frames, spec: FigureSpec) -> list[str]:

@@ -179,6 +179,16 @@ def by_recipe(runs: Iterable[Run]) -> dict[str, list[list[Run]]]:
     return {network: [own for _, own in sorted(parts.items(), key=place)] for network, parts in found.items()}
 
 
+def at_one_scale(runs: Iterable[Run], methods: Iterable[str]) -> list[Run]:
+    """Select of each network the runs at its largest scale that has every method, else those at its smallest."""
+    found: list[Run] = []
+    wanted = set(methods)
+    for scales in by_recipe(runs).values():
+        whole = (own for own in scales if {subject(run.header.spec)[2] for run in own} >= wanted)
+        found += next(whole, scales[-1])
+    return found
+
+
 def recipe_of(spec: dict[str, Any]) -> str:
     """Describe how N0 of a run was trained, but for its seed."""
     return repr(sorted({**(option(spec, "scale.recipe") or {}), "seed": None}.items()))

@@ -19,7 +19,7 @@ from experiments.report.figures import (
     render,
     scale_notes,
 )
-from experiments.report.frames import ReportError, build_frames
+from experiments.report.frames import ReportError, at_one_scale, build_frames
 from experiments.report.metrics import MISSING, NONE_CORRECTED, NOT_FINITE
 from experiments.report.style import RC, method_style
 from tests.records_factory import ALREADY_RIGHT, CORRECTED, UNCORRECTED, figures, row, rows, run
@@ -217,7 +217,7 @@ def test_a_network_is_drawn_at_its_largest_scale_that_has_every_method():
         ([*large[:1], *other[:1]], [*large[:1], *other[:1]]),
         ([], []),
     ):
-        chosen = spec.at_one_scale(given)
+        chosen = at_one_scale(given, spec.methods)
         assert sorted(one.header.run_id for one in chosen) == sorted(one.header.run_id for one in wanted)
     drawn = {
         name: spec.files(given)
