@@ -1,11 +1,11 @@
 """Every method found in the records, those that the thesis does not have included: in full, and in one table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.records.schema import Header, Run
+from experiments.records.schema import Header, Run, subject
 from experiments.report.captions import (
     describe_base,
     describe_left_out,
@@ -14,7 +14,7 @@ from experiments.report.captions import (
     warnings,
     warnings_of,
 )
-from experiments.report.frames import Frames, drawn, draws
+from experiments.report.frames import Frames, at_one_scale, drawn, draws
 from experiments.report.knowledge import Knowledge, describe_knowledge
 from experiments.report.metrics import METRICS, Summary, absent, measure
 from experiments.report.numbers import format_count, format_summary
@@ -121,9 +121,16 @@ def all_methods(frames: Frames, knowledge: Knowledge = ()) -> dict[str, str]:
     return {"csv": csv_text(told["columns"], records), "md": "\n".join(markdowns), "tex": "\n".join(texs)}
 
 
-def result_table(runs: Sequence[Run]) -> str:
-    """Return the table of docs/results.md: Markdown, a line per network and method, a caption line below."""
-    frames = drawn(runs)
+def result_table(runs: Sequence[Run], methods: Iterable[str] = ()) -> str:
+    """Return the table of docs/results.md: Markdown, a line per network and method, a caption line below.
+
+    Args:
+        runs: Of any scale.
+        methods: What a larger scale must have; see `Headline`.
+    """
+    chosen, others = _by_scale(runs, methods)
+    smaller = {(network, method) for network, _, method in map(_subject, others)}
+    frames, whole = drawn([*chosen, *others]), drawn(chosen)
     networks = {name: network_label(name) for name in network_order(frames.runs["network"])}
     found = {(network, setting): values for network, setting, _, values in groups(frames)}
     lines, gaps = [], []
@@ -133,16 +140,42 @@ def result_table(runs: Sequence[Run]) -> str:
                 found.get((network, setting), {}).get(method, {}).get(metric, absent(""))
                 for setting, metric in COLUMNS.values()
             ]
-            name = (label, method_style(method).label)
+            scale = " (reduced scale)" if (network, method) in smaller else ""
+            name = (label, method_style(method).label + scale)
             lines.append([*name, *map(format_summary, cells)])
             gaps += [f"{', '.join(name)}: {format_count(cell.left_out)}" for cell in cells if cell.left_out]
     caption = [words("overview")["headline"]]
     for network in network_order({*NETWORKS, *frames.runs["network"]}):
-        own = frames.select(network=network).runs
-        caption.append(
-            f"{network_label(network)}: {'no runs' if own.empty else describe_scale_briefly(own)}."
-        )
+        caption.append(f"{network_label(network)}: {_scales(whole.select(network=network))}.")
     if gaps:
         caption.append(f"Rows left out because a loss is not finite: {'; '.join(gaps)}.")
-    warned = "".join(f"**{warning}** " for warning in warnings_of(frames.runs, "network", networks))
+    parts = (whole.select(setting=setting).runs for setting in SETTINGS)
+    faults = dict.fromkeys(fault for part in parts for fault in warnings_of(part, "network", networks))
+    warned = "".join(f"**{fault}** " for fault in faults)
     return f"{markdown(['network', 'method', *COLUMNS], lines, texts=2)}\n{warned}{' '.join(caption)}\n"
+
+
+def _subject(run: Run) -> tuple[str, str, str]:
+    return subject(run.header.spec)
+
+
+def _by_scale(runs: Sequence[Run], methods: Iterable[str]) -> tuple[list[Run], list[Run]]:
+    """Select the runs of each network and setting at one scale, and those of methods without a run there."""
+    wanted, settings = set(methods), dict.fromkeys(_subject(run)[1] for run in runs)
+    chosen = [
+        run
+        for setting in settings
+        for run in at_one_scale((run for run in runs if _subject(run)[1] == setting), wanted)
+    ]
+    there, ids = set(map(_subject, chosen)), {run.header.run_id for run in chosen}
+    left = [run for run in runs if run.header.run_id not in ids and _subject(run) not in there]
+    return chosen, at_one_scale(left, ())
+
+
+def _scales(frames: Frames) -> str:
+    """Say of what scale the runs of a network are, setting by setting where settings differ."""
+    parts = {name: frames.select(setting=name).runs for name in SETTINGS}
+    said = {name: describe_scale_briefly(part) for name, part in parts.items() if not part.empty}
+    if len(set(said.values())) < 2:
+        return next(iter(said.values()), "no runs")
+    return "; ".join(f"{setting_label(name)}: {text}" for name, text in said.items())

@@ -17,6 +17,7 @@ from experiments.report.part import Part
 from experiments.report.public_bugs import PublicBugs
 from experiments.report.training_loss import TrainingLoss
 from experiments.thesis.tables import (
+    FULL_METHODS,
     OVERVIEW,
     RANKS,
     REFERENCE,
@@ -24,6 +25,7 @@ from experiments.thesis.tables import (
     TABLES,
     TABLES_FULL,
     THESIS,
+    WHOLE,
 )
 
 FOLDER = REFERENCE.parents[1]
@@ -50,7 +52,7 @@ ON_CHAPTER_4: tuple[Part, ...] = (
     Distributions(THESIS, methods=TABLE_METHODS),
     SideEffects(THESIS, methods=TABLE_METHODS),
     Accumulation(THESIS, methods=TABLE_METHODS),
-    Headline(THESIS, OVERVIEW.presets),
+    Headline(THESIS, tuple(dict.fromkeys((*OVERVIEW.presets, *WHOLE))), methods=FULL_METHODS),
 )
 REPORT = Report(
     (Gallery(), Opening(), *ON_CHAPTER_4, PublicBugs(), Companions()),  # the gallery takes longest

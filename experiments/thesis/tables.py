@@ -81,6 +81,7 @@ CHAPTER: Chapter = build_as(Chapter, DATA, "tables")
 TABLES, TABLES_FULL = (
     tuple(replace(spec, thesis=THESIS) for spec in specs) for specs in (CHAPTER.tables, CHAPTER.tables_full)
 )
+FULL_METHODS = tuple(dict.fromkeys(name for spec in TABLES_FULL for name in spec.methods))
 FIGURES = CHAPTER.figures
 IN_A_ROW_METHODS = [
     name

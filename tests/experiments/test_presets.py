@@ -130,8 +130,9 @@ def test_a_seed_that_is_asked_for_is_run_and_none_at_all_is_refused():
 @pytest.mark.parametrize("profile", PROFILES)
 def test_what_takes_runs_of_several_scales_can_tell_them_apart(profile, every_run):
     """By N0's recipe; two runs of one thing from one recipe end the command, after all runs are made."""
-    parts = [part for part in (*PAPER, *REPORT.parts) if isinstance(part, Claims | Comparison | FigureSpec)]
-    assert {type(part) for part in parts} == {Claims, Comparison, FigureSpec}
+    kinds = (Claims, Comparison, FigureSpec, Headline)
+    parts = [part for part in (*PAPER, *REPORT.parts) if isinstance(part, kinds)]
+    assert {*map(type, parts)} == {*kinds}
     for part in parts:
         specs = [spec.identity for spec in every_run(profile, *part.presets)]
         known = [(recipe_of(spec), *identity_of(spec)) for spec in specs if PROBE not in spec]

@@ -71,6 +71,44 @@ def test_result_caption_is_loud_and_counts_what_is_left_out():
     assert "Rows left out because a loss is not finite: MLP, BGD-II: 1." in caption
 
 
+def scales():
+    """AlexNet reloading at two scales, one method at the smaller alone, and one in a row at the smaller."""
+    small = [
+        run(rows(CORRECTED, UNCORRECTED), network="alexnet", method=method, train_images=500)
+        for method in ("bgd_ii", "top_k", "a_new_one")
+    ]
+    large = [
+        run(rows(CORRECTED), network="alexnet", method=method, epochs=40) for method in ("bgd_ii", "top_k")
+    ]
+    row_of_them = run(
+        (row(0), row(1)), network="alexnet", setting="non_reloading", train_images=500, expected=[3, 4]
+    )
+    return small, large, row_of_them
+
+
+def test_the_result_table_takes_a_setting_at_its_largest_scale_that_has_the_methods():
+    small, large, in_a_row = scales()
+    table = result_table([*small, in_a_row, *large], ("bgd_ii", "top_k"))
+    lines = {line[1]: line[2:] for line in cells(table)[2:]}
+    assert {name: (line[0], line[5]) for name, line in lines.items()} == {
+        "BGD-II": ("100", "100"),
+        "Top-k": ("100", "missing"),
+        "a_new_one (reduced scale)": ("50", "missing"),
+    }
+    caption = table.strip().splitlines()[-1]
+    assert "AlexNet: reloading: full scale, all 1 misclassified samples" in caption
+    assert "; non-reloading: reduced scale, all 2 misclassified samples, 500 training" in caption
+    assert "**AlexNet: WARNING: N0 has 2 errors, outside the expected 3 to 4.**" in table
+    assert "different N0" not in table  # each setting has one
+
+
+def test_without_one_of_the_methods_the_larger_scale_is_left_out():
+    small, large, in_a_row = scales()
+    wanted = result_table([*small, in_a_row], ("bgd_ii", "top_k"))
+    assert result_table([*small, in_a_row, large[0]], ("bgd_ii", "top_k")) == wanted
+    assert "(reduced scale)" not in wanted
+
+
 README = "# Title\n\n<!-- results:begin -->\nold | table\n<!-- results:end -->\n\nrest\n"
 
 
