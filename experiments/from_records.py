@@ -20,6 +20,7 @@ from experiments.records.members import (
 )
 from experiments.thesis.levels import check_methods
 from experiments.thesis.publish import PUBLISHED, is_published, publish, report, verdicts_of, worse_verdicts
+from experiments.thesis.tables import WHOLE
 
 PROFILES = tuple(sorted(path.stem for path in (Path(__file__).parent / "conf" / "profile").glob("*.yaml")))
 
@@ -56,7 +57,7 @@ def _do(options: argparse.Namespace) -> int:
 
 def records_for(members: Members, output: Path, profile: str, partial: bool) -> tuple[Records, str]:
     """Return records and which they are, as `records_of` does, and say so."""
-    records, source = records_of(members, output, profile, partial)
+    records, source = records_of(members, output, profile, partial, WHOLE)
     print(f"records: {source}", flush=True)
     own = len(own_records(members, output).runs)
     if own and not partial and own < count(members):

@@ -273,8 +273,9 @@ def _alone(output: Path) -> AbstractContextManager[None]:
 def _write_first(members: Members, output: Path, profile: str) -> None:
     """Write the thesis' tables, figures and their report, if they are not there from these runs."""
     from experiments.thesis.publish import FIRST, is_first_published, publish_first
+    from experiments.thesis.tables import WHOLE
 
-    records = own_records(members, output)
+    records = own_records(members, output, WHOLE)
     if not records.runs or is_first_published(records.runs, output):
         return
     there = f"{len(records.runs)} of {count(members)} runs of profile {profile}"
@@ -312,7 +313,7 @@ def _reference(members: Members, output: Path, profile: str, partial: bool) -> i
     from experiments.thesis.publish import PUBLISHED, keep_verdicts, update_readme, verdicts_of
     from experiments.thesis.tables import WHOLE
 
-    records = own_records(members, output)
+    records = own_records(members, output, WHOLE)
     missing = count(members) - len(records.runs)
     if missing and not (partial and records.runs):
         print(f"error: {missing} of {count(members)} runs are missing: make reproduce", file=sys.stderr)

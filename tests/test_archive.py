@@ -11,7 +11,7 @@ import pytest
 from records_factory import accumulated, consistent_run as make_run, figures, generality, row, side_effects
 
 from experiments.records.archive import HEADERS, PRESETS, Records, export, load
-from experiments.records.columns import LEFT_OUT, columns_of, records_in
+from experiments.records.columns import LEFT_OUT, columns_of, records_in, slimmed
 from experiments.records.packing import packed, unpacked
 from experiments.records.schema import CORRECTED, PROBE, UNCORRECTED, Measurement, RecordError, Run, compact
 from experiments.records.sums import SUMS
@@ -67,6 +67,10 @@ def test_what_is_not_whole_loses_its_patches_and_nothing_else(tmp_path, runs):
         for row in records.runs[sweep].rows
     )  # fmt: skip
     assert again.runs[sweep] == replace(records.runs[sweep], rows=bare)
+    assert {name: slimmed(run) for name, run in records.runs.items()} == {
+        **{name: slimmed(run) for name, run in again.runs.items()},
+        **{name: again.runs[name] for name in (sweep, "probed")},
+    }, "as committed, and once more changes nothing"
     assert len(again.of("main", "sweep")) == 4, "a run of two presets is there once"
     assert again.of("nothing") == []
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments.records.schema import Measurement, Row, plain, row_from, understood
+from experiments.records.schema import Measurement, Row, Run, plain, row_from, understood
 
 Columns = dict[str, list[Any]]
 
@@ -47,6 +47,12 @@ def columns_of(records: Sequence[Row | Measurement], slim: bool = False) -> Colu
     rows = [dict(_flat(plain(record), slim)) for record in records]
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
+
+
+def slimmed(run: Run) -> Run:
+    """Return a run without what is in `LEFT_OUT`, most of what it takes in memory: as a sweep is committed."""
+    records: Sequence[Row | Measurement] = (*run.rows, *run.measurements)
+    return Run.of(run.header, map(row_from, _rows(columns_of(records, slim=True), len(records))))
 
 
 def _flat(row: dict[str, Any], slim: bool) -> Iterator[tuple[str, Any]]:

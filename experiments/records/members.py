@@ -2,13 +2,14 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bgd.errors import ConfigError
 from experiments.records.archive import OnDemand, Records, load
+from experiments.records.columns import slimmed
 from experiments.records.files import write
-from experiments.records.schema import RecordError
+from experiments.records.schema import RecordError, Run
 from experiments.records.store import Store
 from experiments.records.sums import read
 
@@ -66,15 +67,28 @@ def count(members: Members) -> int:
     return len({run_id for ids in members.values() for run_id in ids})
 
 
-def own_records(members: Members, output: Path) -> Records:
-    """Return the complete runs under an output folder, by preset; those that are not what they say are left out."""
+def own_records(members: Members, output: Path, whole: Iterable[str] | None = None) -> Records:
+    """Return the complete runs under an output folder, by preset; those that are not what they say are left out.
+
+    Args:
+        members: The runs of each preset.
+        output: Where they are.
+        whole: Presets whose rows are read whole; the others' without what committed records leave out, in a fraction
+            of the memory. None: all of them.
+    """
     store = Store(output / "runs")
     every = {run_id for ids in members.values() for run_id in ids}
     for fault in filter(None, map(store.fault, sorted(every))):
         log.warning("%s: the run is left out; make reproduce makes it again", fault)
     done = {run_id for run_id in every if store.finished(run_id)}
     presets = {name: tuple(run_id for run_id in ids if run_id in done) for name, ids in members.items()}
-    return Records(OnDemand({run_id: store.header(run_id) for run_id in sorted(done)}, store.read), presets)
+    kept = done if whole is None else {run_id for name in whole for run_id in presets.get(name, ())}
+
+    def read_run(run_id: str) -> Run:
+        run = store.read(run_id)
+        return run if run_id in kept else slimmed(run)
+
+    return Records(OnDemand({run_id: store.header(run_id) for run_id in sorted(done)}, read_run), presets)
 
 
 def is_committed(output: Path) -> bool:
@@ -82,7 +96,9 @@ def is_committed(output: Path) -> bool:
     return output.resolve() == REFERENCE_RECORDS.parent
 
 
-def records_of(members: Members, output: Path, profile: str, partial: bool = True) -> tuple[Records, str]:
+def records_of(
+    members: Members, output: Path, profile: str, partial: bool = True, whole: Iterable[str] | None = None
+) -> tuple[Records, str]:
     """Return this clone's records, or the committed ones in their place, and which they are, in words.
 
     Args:
@@ -90,11 +106,12 @@ def records_of(members: Members, output: Path, profile: str, partial: bool = Tru
         output: Where this clone's are.
         profile: Name of the profile.
         partial: Whether some of the runs will do; otherwise all have to be there.
+        whole: See `own_records`.
 
     Raises:
         ConfigError: There are neither.
     """
-    records, reference = own_records(members, output), reference_folder(profile)
+    records, reference = own_records(members, output, whole), reference_folder(profile)
     there = f"{len(records.runs)} of {count(members)} runs of profile {profile}"
     if records.runs and (partial or len(records.runs) == count(members)):
         return records, f"{there}, run in this clone"

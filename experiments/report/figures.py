@@ -71,7 +71,7 @@ def _shrink(height: Values) -> Values:
 
 
 def draw_sample_losses(axes: Axes, frames: Frames, methods: Sequence[str]) -> list[str]:
-    """Draw the sample's loss in nats after its correction, on a logarithmic axis; return whose have values below it."""
+    """Draw the sample's loss in nats after its correction, on a logarithmic axis; return whose are below it."""
     values = after_correction(frames, methods, "sample_loss_after")
     raised: dict[str, Values | str] = {}
     below = []

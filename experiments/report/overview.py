@@ -167,9 +167,8 @@ def _by_scale(runs: Sequence[Run], methods: Iterable[str]) -> tuple[list[Run], l
         for setting in settings
         for run in at_one_scale((run for run in runs if _subject(run)[1] == setting), wanted)
     ]
-    there, ids = set(map(_subject, chosen)), {run.header.run_id for run in chosen}
-    left = [run for run in runs if run.header.run_id not in ids and _subject(run) not in there]
-    return chosen, at_one_scale(left, ())
+    there = set(map(_subject, chosen))
+    return chosen, at_one_scale((run for run in runs if _subject(run) not in there), ())
 
 
 def _scales(frames: Frames) -> str:

@@ -5,6 +5,7 @@ from records_factory import consistent_run
 
 from experiments import from_records, reproduce
 from experiments.records import members
+from experiments.records.columns import slimmed
 from experiments.records.schema import RecordError
 from experiments.records.store import Store
 from experiments.records.sums import SUMS
@@ -44,6 +45,19 @@ def test_r5_a_damaged_run_is_left_out_of_tables_and_report_with_a_word(output, c
     assert "1 of 2 runs" in source
     assert f"{path} is not what was written" in caplog.text
     assert "the run is left out; make reproduce makes it again" in caplog.text
+
+
+def test_runs_of_presets_that_are_not_whole_are_read_as_they_are_committed(output):
+    ids = members.kept_members(output, "laptop")
+    whole = members.own_records(ids, output)
+    assert any(row.side_effects.confusion or row.patch for run in whole.runs.values() for row in run.rows)
+    for presets, wanted in (
+        ((MAIN,), lambda run: run),
+        ((), slimmed),
+        (("no_such_preset",), slimmed),
+    ):
+        records = members.own_records(ids, output, presets)
+        assert {name: wanted(run) for name, run in whole.runs.items()} == dict(records.runs)
 
 
 @pytest.mark.parametrize("command", ["verify", "report"])
