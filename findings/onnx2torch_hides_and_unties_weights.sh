@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Guess: a classifier that onnx2torch makes of an ONNX file has the file's weights as
-# parameters, one each: as many and as tied as they are there.
+# parameters: as many of them, and tied as there.
 #
-# Seen: A weight of Gemm becomes a parameter, that of MatMul a buffer: of a classifier
-# whose layers are MatMul and Add, as exporters write linear layers of sequences, nothing
-# is in `parameters()`, and no weight gets a gradient. One initializer that two nodes read
-# becomes two tensors, for Gemm and for MatMul alike: changing one leaves the other.
+# Seen: A weight of Gemm becomes a parameter, that of MatMul, as exporters write linear
+# layers of sequences, a buffer: it is not in `parameters()` and gets no gradient. One
+# initializer that two nodes read becomes two tensors, for Gemm and for MatMul alike:
+# changing one leaves the other.
 #
 # Versions: onnx2torch 1.5.15, ONNX 1.23.2, torch 2.14.1, Python 3.11.
 #

@@ -3,8 +3,8 @@
 # batch, for each layer that Opacus takes.
 #
 # Seen: With `nn.Embedding(..., padding_idx=0)` torch gives the padding vector no gradient,
-# Opacus one as large as any other's. With `scale_grad_by_freq=True` torch divides by how
-# often a word comes, Opacus does not. Neither is refused or warned of.
+# Opacus gives it one of the size of the others'. With `scale_grad_by_freq=True` torch
+# divides by how often a word comes, Opacus does not. Neither is refused.
 #
 # Versions: opacus 1.6.0, torch 2.14.1, Python 3.11.
 #
@@ -43,14 +43,14 @@ plain, summed = gradients()
 if not torch.allclose(plain, summed, atol=1e-6):
     sys.exit("a plain embedding differs as well: this is another matter")
 batch, summed = gradients(padding_idx=0)
-padding, others = batch[0].abs().max(), summed[0].abs().max()
+padding, given, others = batch[0].abs().max(), summed[0].abs().max(), batch[1:].abs().max()
 rest = (batch - summed)[1:].abs().max()
-print(f"seen:     largest gradient of the padding vector: torch {padding:.2g}, Opacus {others:.2g}")
-print(f"          of the other vectors they differ by {rest:.1e} at most")
+print(f"seen:     largest gradient of the padding vector: torch {padding:.2g}, Opacus {given:.2g}")
+print(f"          of the other vectors {others:.2g}, in which they differ by {rest:.1e} at most")
 scaled, unscaled = gradients(scale_grad_by_freq=True)
 ratio = (unscaled.abs().sum(dim=1) / scaled.abs().sum(dim=1)).tolist()
 print("          with scale_grad_by_freq, Opacus by torch:", [round(value, 2) for value in ratio])
 counts = [float((texts == word).sum()) for word in range(5)]
-if padding != 0 or others < 0.1 or rest > 1e-6 or max(abs(a - b) for a, b in zip(ratio, counts)) > 1e-3:
+if padding != 0 or given < others / 4 or rest > 1e-6 or max(abs(a - b) for a, b in zip(ratio, counts)) > 1e-3:
     sys.exit("the behaviour has changed")
 EOF

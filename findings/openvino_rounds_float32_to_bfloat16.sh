@@ -11,8 +11,8 @@
 #
 # Why it matters: A smallest correction leaves its sample just across the border. Verified
 # with torch or ONNX Runtime, the file is right; the service that runs it with OpenVINO
-# gets the sample wrong again, on newer machines only. Ask a correction to hold in
-# bfloat16, or compile with the hint.
+# may get the sample wrong again, on newer machines only. Compile with the hint, or ask a
+# correction to lead by more than such rounding.
 set -euo pipefail
 if ! grep -qw -e avx512_bf16 -e amx_bf16 /proc/cpuinfo; then
     echo "this finding needs an x86-64 processor with bfloat16 products" >&2

@@ -3,7 +3,7 @@
 # computes with the layer's `padding_mode`, or refuses one that it does not know.
 #
 # Seen: Opacus, BackPACK, NNGeometry and curvlinops' KFAC pad with zeros whatever the layer
-# says, without a word. The forward pass is the layer's own, so loss and logits are right.
+# says, and none refuses. The forward pass is the layer's own, so loss and logits are right.
 # For "circular", "reflect" and "replicate" the gradients of the weight are off by 0.5 to
 # 0.7 of the largest, the curvature by as much as its largest entry. BackPACK is off for
 # `padding="same"` too, by more than the largest, where Opacus is right.

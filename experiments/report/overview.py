@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ from experiments.report.captions import (
     warnings,
     warnings_of,
 )
-from experiments.report.frames import Frames, at_one_scale, drawn, draws
+from experiments.report.frames import Frames, at_one_scale, by_recipe, drawn, draws, method_of
 from experiments.report.knowledge import Knowledge, describe_knowledge
 from experiments.report.metrics import METRICS, Summary, absent, measure
 from experiments.report.numbers import format_count, format_summary
@@ -39,6 +40,7 @@ from experiments.report.style import (
 )
 
 HEADLINE = "report/headline.md"  # the result table of docs/results.md
+OTHER = " (other scale)"  # behind a method
 COLUMNS = {  # of that table: setting and metric
     **{METRICS[name].label: ("reloading", name) for name in ("POC", "POPA", "dTL", "dTA", "untouched_dTA")},
     "POC (%), non-reloading": ("non_reloading", "POC"),
@@ -69,13 +71,17 @@ class Overview(OfDraws):
 
 @dataclass(frozen=True)
 class Headline(OfDraws):
-    """The table of docs/results.md."""
+    """The table of docs/results.md.
+
+    A network in a setting is at its largest scale that has each of `methods`. Another method without a run there has
+    a line that says so, by its own largest scale.
+    """
 
     texts = (HEADLINE,)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Text]:
         """Make the one file."""
-        yield Text(HEADLINE, result_table(runs))
+        yield Text(HEADLINE, result_table(runs, self.methods))
 
 
 Summaries = Mapping[str, Mapping[str, Summary]]  # by method and metric; every method has the same metrics
@@ -129,8 +135,8 @@ def result_table(runs: Sequence[Run], methods: Iterable[str] = ()) -> str:
         methods: What a larger scale must have; see `Headline`.
     """
     chosen, others = _by_scale(runs, methods)
-    smaller = {(network, method) for network, _, method in map(_subject, others)}
-    frames, whole = drawn([*chosen, *others]), drawn(chosen)
+    elsewhere = {_names(run) for run in others}
+    frames, parts = drawn([*chosen, *others]), (("", drawn(chosen)), (OTHER, drawn(others)))
     networks = {name: network_label(name) for name in network_order(frames.runs["network"])}
     found = {(network, setting): values for network, setting, _, values in groups(frames)}
     lines, gaps = [], []
@@ -140,41 +146,59 @@ def result_table(runs: Sequence[Run], methods: Iterable[str] = ()) -> str:
                 found.get((network, setting), {}).get(method, {}).get(metric, absent(""))
                 for setting, metric in COLUMNS.values()
             ]
-            scale = " (reduced scale)" if (network, method) in smaller else ""
-            name = (label, method_style(method).label + scale)
+            other = OTHER if any((network, setting, method) in elsewhere for setting in SETTINGS) else ""
+            name = (label, method_style(method).label + other)
             lines.append([*name, *map(format_summary, cells)])
             gaps += [f"{', '.join(name)}: {format_count(cell.left_out)}" for cell in cells if cell.left_out]
-    caption = [words("overview")["headline"]]
-    for network in network_order({*NETWORKS, *frames.runs["network"]}):
-        caption.append(f"{network_label(network)}: {_scales(whole.select(network=network))}.")
+    caption, faults = [words("overview")["headline"]], dict[str, None]()
+    for suffix, part in parts:
+        for network in network_order(
+            {*NETWORKS, *frames.runs["network"]} if not suffix else part.runs["network"]
+        ):
+            caption.append(f"{network_label(network)}{suffix}: {_scales(part.select(network=network))}.")
+        of_settings = (part.select(setting=setting).runs for setting in SETTINGS)
+        faults |= dict.fromkeys(fault for of in of_settings for fault in warnings_of(of, "network", networks))
     if gaps:
         caption.append(f"Rows left out because a loss is not finite: {'; '.join(gaps)}.")
-    parts = (whole.select(setting=setting).runs for setting in SETTINGS)
-    faults = dict.fromkeys(fault for part in parts for fault in warnings_of(part, "network", networks))
     warned = "".join(f"**{fault}** " for fault in faults)
     return f"{markdown(['network', 'method', *COLUMNS], lines, texts=2)}\n{warned}{' '.join(caption)}\n"
 
 
-def _subject(run: Run) -> tuple[str, str, str]:
-    return subject(run.header.spec)
+def _names(run: Run) -> tuple[str, str, str]:
+    network, setting, _ = subject(run.header.spec)
+    return network, setting, method_of(run.header.spec)
 
 
 def _by_scale(runs: Sequence[Run], methods: Iterable[str]) -> tuple[list[Run], list[Run]]:
-    """Select the runs of each network and setting at one scale, and those of methods without a run there."""
-    wanted, settings = set(methods), dict.fromkeys(_subject(run)[1] for run in runs)
-    chosen = [
-        run
-        for setting in settings
-        for run in at_one_scale((run for run in runs if _subject(run)[1] == setting), wanted)
-    ]
-    there = set(map(_subject, chosen))
-    return chosen, at_one_scale((run for run in runs if _subject(run) not in there), ())
+    """Select the runs of each network and setting at one scale, and those of methods without a run there.
+
+    Those are at their own largest scale.
+    """
+    wanted, chosen, others = set(methods), list[Run](), list[Run]()
+    for setting in dict.fromkeys(_names(run)[1] for run in runs):
+        own = [run for run in runs if _names(run)[1] == setting]
+        part = at_one_scale(own, wanted)
+        chosen += part
+        there = set(map(_names, part))
+        for scale in chain(*by_recipe(own).values()):
+            more = [run for run in scale if _names(run) not in there]
+            others += more
+            there.update(map(_names, more))
+    return chosen, others
 
 
 def _scales(frames: Frames) -> str:
     """Say of what scale the runs of a network are, setting by setting where settings differ."""
     parts = {name: frames.select(setting=name).runs for name in SETTINGS}
-    said = {name: describe_scale_briefly(part) for name, part in parts.items() if not part.empty}
+    said = {name: _scale(part) for name, part in parts.items() if not part.empty}
     if len(set(said.values())) < 2:
         return next(iter(said.values()), "no runs")
     return "; ".join(f"{setting_label(name)}: {text}" for name, text in said.items())
+
+
+def _scale(runs: pd.DataFrame) -> str:
+    """Describe a scale in short, and method by method where figures over D are by a part of it for some."""
+    if (runs["train_part"] < runs["train_images"]).nunique() < 2:
+        return describe_scale_briefly(runs)
+    text = describe_scale(runs).removesuffix(".")
+    return f"{text[0].lower()}{text[1:]}"

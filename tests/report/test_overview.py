@@ -1,10 +1,11 @@
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
 from experiments.report.frames import ReportError, build_frames
-from experiments.report.overview import all_methods, result_table
+from experiments.report.overview import HEADLINE, Headline, all_methods, result_table
 from experiments.thesis.publish import insert_between_markers
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
@@ -78,7 +79,8 @@ def scales():
         for method in ("bgd_ii", "top_k", "a_new_one")
     ]
     large = [
-        run(rows(CORRECTED), network="alexnet", method=method, epochs=40) for method in ("bgd_ii", "top_k")
+        run(rows(CORRECTED), network="alexnet", method=method, epochs=40, base_id="whole")
+        for method in ("bgd_ii", "top_k")
     ]
     row_of_them = run(
         (row(0), row(1)), network="alexnet", setting="non_reloading", train_images=500, expected=[3, 4]
@@ -93,20 +95,33 @@ def test_the_result_table_takes_a_setting_at_its_largest_scale_that_has_the_meth
     assert {name: (line[0], line[5]) for name, line in lines.items()} == {
         "BGD-II": ("100", "100"),
         "Top-k": ("100", "missing"),
-        "a_new_one (reduced scale)": ("50", "missing"),
+        "a_new_one (other scale)": ("50", "missing"),
     }
     caption = table.strip().splitlines()[-1]
     assert "AlexNet: reloading: full scale, all 1 misclassified samples" in caption
     assert "; non-reloading: reduced scale, all 2 misclassified samples, 500 training" in caption
     assert "**AlexNet: WARNING: N0 has 2 errors, outside the expected 3 to 4.**" in table
     assert "different N0" not in table  # each setting has one
+    assert "AlexNet (other scale): reduced scale, all 2 misclassified samples, 500 training" in caption
 
 
 def test_without_one_of_the_methods_the_larger_scale_is_left_out():
     small, large, in_a_row = scales()
     wanted = result_table([*small, in_a_row], ("bgd_ii", "top_k"))
     assert result_table([*small, in_a_row, large[0]], ("bgd_ii", "top_k")) == wanted
-    assert "(reduced scale)" not in wanted
+    assert "(other scale)" not in wanted
+    part = Headline(methods=("bgd_ii", "top_k"))
+    assert part.files([*small, in_a_row, large[0]])[HEADLINE].decode() == wanted
+    alone = run(rows(CORRECTED), network="alexnet", method="random", epochs=40, base_id="whole")
+    assert "| AlexNet | Random (other scale) | 100 |" in result_table([*small, alone], ("bgd_ii", "top_k"))
+
+
+def test_the_caption_names_the_methods_whose_figures_are_by_a_part_of_d():
+    large = scales()[1]
+    part = replace(large[1], header=replace(large[1].header, train_part=3000))
+    caption = result_table([large[0], part]).strip().splitlines()[-1]
+    assert "AlexNet: full scale: BGD-II: all 1 misclassified samples, 54,000 training and" in caption
+    assert "Top-k: all 1 misclassified samples, 54,000 training (by a stratified 3,000 of them)" in caption
 
 
 README = "# Title\n\n<!-- results:begin -->\nold | table\n<!-- results:end -->\n\nrest\n"
