@@ -136,7 +136,7 @@ def result_table(runs: Sequence[Run], methods: Iterable[str] = ()) -> str:
     """
     chosen, others = _by_scale(runs, methods)
     elsewhere = {_names(run) for run in others}
-    frames, parts = drawn([*chosen, *others]), (("", drawn(chosen)), (OTHER, drawn(others)))
+    frames = drawn([*chosen, *others])
     networks = {name: network_label(name) for name in network_order(frames.runs["network"])}
     found = {(network, setting): values for network, setting, _, values in groups(frames)}
     lines, gaps = [], []
@@ -151,10 +151,8 @@ def result_table(runs: Sequence[Run], methods: Iterable[str] = ()) -> str:
             lines.append([*name, *map(format_summary, cells)])
             gaps += [f"{', '.join(name)}: {format_count(cell.left_out)}" for cell in cells if cell.left_out]
     caption, faults = [words("overview")["headline"]], dict[str, None]()
-    for suffix, part in parts:
-        for network in network_order(
-            {*NETWORKS, *frames.runs["network"]} if not suffix else part.runs["network"]
-        ):
+    for suffix, part, always in (("", drawn(chosen), [*NETWORKS, *networks]), (OTHER, drawn(others), [])):
+        for network in network_order({*always, *part.runs["network"]}):
             caption.append(f"{network_label(network)}{suffix}: {_scales(part.select(network=network))}.")
         of_settings = (part.select(setting=setting).runs for setting in SETTINGS)
         faults |= dict.fromkeys(fault for of in of_settings for fault in warnings_of(of, "network", networks))
