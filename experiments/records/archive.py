@@ -9,10 +9,11 @@ A folder of them can be read with any xz and any JSON:
   column of a row means that the row has no such object. Fields are explained in `records.schema`. The position of a
   row is its place in the list, from 0. Runs of a probe are in `NETWORK.probe.jsonl.xz`.
 - `NETWORK.SETTING.sweep.jsonl.xz` has the runs that only sweeps have, and `NETWORK.SETTING.replicas.jsonl.xz` those
-  from replicas of N0: the same without the columns of `records.columns.LEFT_OUT`.
+  from replicas of N0: the same without the columns of `records.columns.LEFT_OUT`, and with 6 significant digits of
+  norms and of losses on the sample, which are in `records.columns.COARSE`.
 - `presets.json` has the ids of each preset's runs, and `SHA256SUMS` the checksums, which `sha256sum -c` reads.
 
-Numbers have 10 significant digits, as in the run's own folder: what is kept comes back bit for bit.
+Other numbers have 10 significant digits, as in the run's own folder: what is kept of them comes back bit for bit.
 """
 
 import json

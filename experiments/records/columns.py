@@ -30,6 +30,10 @@ LEFT_OUT: Mapping[str, Any] = {
     "side_effects.confusion": [],
 }
 
+# Numbers that a sweep keeps to `COARSE_DIGITS`: its tables show sums and medians of them, and no difference of two.
+COARSE = {"l2", "sample_loss_before", "sample_loss_after", "accumulated.drift"}
+COARSE_DIGITS = 6
+
 # What a row has that no column is of: its setting or its kind has none.
 ABSENT_ROW = {**LEFT_OUT, "accumulated": None}
 ABSENT_MEASUREMENT: Mapping[str, Any] = {"values": {}}
@@ -42,7 +46,7 @@ def columns_of(records: Sequence[Row | Measurement], slim: bool = False) -> Colu
 
     Args:
         records: In order of position.
-        slim: Whether to leave out what is in `LEFT_OUT`.
+        slim: Whether to leave out what is in `LEFT_OUT`, and keep `COARSE_DIGITS` of what is in `COARSE`.
     """
     rows = [dict(_flat(plain(record), slim)) for record in records]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -50,21 +54,30 @@ def columns_of(records: Sequence[Row | Measurement], slim: bool = False) -> Colu
 
 
 def slimmed(run: Run) -> Run:
-    """Return a run without what is in `LEFT_OUT`, most of what it takes in memory: as a sweep is committed."""
+    """Return a run as a sweep is committed: without what is in `LEFT_OUT`, most of what it takes in memory."""
     records: Sequence[Row | Measurement] = (*run.rows, *run.measurements)
     return Run.of(run.header, map(row_from, _rows(columns_of(records, slim=True), len(records))))
 
 
 def _flat(row: dict[str, Any], slim: bool) -> Iterator[tuple[str, Any]]:
     """Yield the values of a row by the name of their column."""
+    for name, value in _columns(row):
+        if not slim:
+            yield name, value
+        elif name not in LEFT_OUT and name.partition(".")[0] not in LEFT_OUT:
+            yield name, _coarse(value) if name in COARSE else value
+
+
+def _columns(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in row.items():
-        if key == PLACE or (slim and key in LEFT_OUT):
-            continue
-        if key not in NESTED:
+        if key in NESTED and value is not None:
+            yield from ((f"{key}.{part}", item) for part, item in value.items())
+        elif key not in NESTED and key != PLACE:
             yield key, value
-        elif value is not None:
-            names = {f"{key}.{part}": item for part, item in value.items()}
-            yield from ((name, item) for name, item in names.items() if not (slim and name in LEFT_OUT))
+
+
+def _coarse(value: Any) -> Any:
+    return float(f"{value:.{COARSE_DIGITS}g}") if isinstance(value, float) else value
 
 
 def records_in(line: bytes | str, count: int) -> list[Row | Measurement]:
