@@ -146,7 +146,10 @@ def _kind(tensor: torch.Tensor) -> str:
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is no model, or one whose parameters have no shapes yet.
+    """Refuse what is no model, or one whose parameters have no shapes yet or no plain values.
+
+    Quantized weights of torchao and optimum-quanto are tensors of a class of their own, computed from others: what one
+    writes into them is refused or lost.
 
     Raises:
         NetworkError: It says what it is.
@@ -157,6 +160,13 @@ def check_model(model: Any) -> None:
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise NetworkError(f"parameter {name} has no shape yet: run the network once before")
+        kind = type(parameter.detach())
+        if kind is not torch.Tensor or parameter.layout != torch.strided:
+            found = f"a {kind.__name__}" if kind is not torch.Tensor else str(parameter.layout)
+            raise NetworkError(
+                f"parameter {name} is {found}, no plain dense tensor, whose values could be written: correct the "
+                "network before its weights are quantized, sharded or made sparse, or make them dense"
+            )
 
 
 def _check_parameters(network: nn.Module) -> None:

@@ -131,6 +131,42 @@ def test_r8_parameters_that_are_shared_stay_shared():
     assert copied.space.size == 16 + 4 + 4
 
 
+class Quantized(torch.Tensor):
+    """A weight as torchao 0.18.0 and optimum-quanto 0.2.7 have it: a tensor without memory, computed from integers."""
+
+    @staticmethod
+    def __new__(cls, whole, scale):
+        return torch.Tensor._make_wrapper_subclass(cls, whole.shape, dtype=scale.dtype, requires_grad=False)
+
+    def __init__(self, whole, scale):
+        self.whole, self.scale = whole, scale
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.detach.default:
+            return cls(args[0].whole, args[0].scale)
+        values = [each.whole * each.scale if isinstance(each, cls) else each for each in args]
+        return func(*values, **(kwargs or {}))
+
+
+def with_weight(layer, weight):
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    return layer
+
+
+def quantized(layer):
+    scale = layer.weight.detach().abs().amax() / 127
+    return with_weight(layer, Quantized((layer.weight.detach() / scale).round().to(torch.int8), scale))
+
+
+def test_quantized_weights_of_other_libraries_lose_what_is_written():
+    """Why they are refused: nothing would change, and nothing would say so."""
+    layer, x = quantized(nn.Linear(2, 2)), torch.ones(1, 2)
+    before = layer(x)
+    layer.weight.copy_(torch.full((2, 2), 9.0))
+    assert torch.equal(layer(x), before)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -144,6 +180,14 @@ def test_r8_parameters_that_are_shared_stay_shared():
         (
             lambda: nn.Sequential(nn.LazyLinear(3)),
             r"parameter 0\.weight has no shape yet: run the network once",
+        ),
+        (
+            lambda: quantized(nn.Linear(2, 2)),
+            "parameter weight is a Quantized, no plain dense tensor.* quantized",
+        ),
+        (
+            lambda: with_weight(nn.Linear(2, 2), torch.eye(2).to_sparse()),
+            "parameter weight is torch.sparse_coo, no plain dense tensor.* made sparse",
         ),
     ],
 )
