@@ -160,9 +160,9 @@ def check_model(model: Any) -> None:
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise NetworkError(f"parameter {name} has no shape yet: run the network once before")
-        kind = type(parameter.detach())
-        if kind is not torch.Tensor or parameter.layout != torch.strided:
-            found = f"a {kind.__name__}" if kind is not torch.Tensor else str(parameter.layout)
+        own = type(parameter.detach())
+        if own is not torch.Tensor or parameter.layout != torch.strided:
+            found = f"a {own.__name__}" if own is not torch.Tensor else str(parameter.layout)
             raise NetworkError(
                 f"parameter {name} is {found}, no plain dense tensor, whose values could be written: correct the "
                 "network before its weights are quantized, sharded or made sparse, or make them dense"

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Guess: the importance that Avalanche's EWC gives to a parameter, the diagonal of the Fisher
-# matrix, does not depend on how many samples a batch has: the batch only bounds the memory.
+# Guess: the importance that Avalanche's EWC gives to a parameter, the diagonal of the empirical
+# Fisher matrix, does not depend on how many samples a batch has, which only bounds the memory.
 #
 # Seen: The gradient of a batch's mean loss is squared, not each sample's. The gradients of a
-# batch cancel, so the importance falls as the batch grows: of one network, on one set of 512
-# samples, it is a hundred times smaller with one batch of them all than with batches of one.
-# In training the plugin takes the size of the training batches.
+# batch cancel, so the importance falls as the batch grows: of a network with random weights,
+# on 512 samples with random labels, it is 5 times smaller with 64 samples a batch than with 8,
+# and 40 times smaller than with one. The plugin takes the size of the training batches.
 #
 # Versions: avalanche-lib 0.6.0, torch 2.14.1, torchvision 0.29.1, Python 3.11.
 #
 # Why it matters: EWC is what corrections in a row are compared with. The same `ewc_lambda`
-# protects a hundredth as much where somebody trains with larger batches: a strength that was
-# tuned with one size, or taken from a paper, is another with the next.
+# protects less where somebody trains with larger batches: a strength that was tuned with one
+# size, or taken from a paper, is another with the next.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -44,7 +44,7 @@ def importance(batch: int) -> float:
 
 
 def fisher() -> float:
-    """The same by its definition: the mean square of each sample's gradient."""
+    """The same by its definition: the mean square of each sample's gradient, at its label."""
     total = 0.0
     for one, label in zip(INPUTS, LABELS):
         loss = nn.functional.cross_entropy(NETWORK(one[None]), label[None])
@@ -60,7 +60,7 @@ seen = {batch: importance(batch) for batch in (1, 8, 64, 512)}
 for batch, total in seen.items():
     print(f"seen:     {total:.3f} with batches of {batch}, {right / total:.0f} times less")
 if abs(seen[1] / right - 1) > 1e-3:
-    sys.exit("with batches of one it is no Fisher matrix either: this is another matter")
-if not seen[1] > 4 * seen[8] > 16 * seen[64] > 16 * seen[512]:
+    sys.exit("with batches of one it is no empirical Fisher matrix either: this is another matter")
+if not (seen[8] > 4 * seen[64] and seen[1] > 30 * seen[64] > 30 * seen[512]):
     sys.exit("the behaviour has changed")
 EOF

@@ -2,10 +2,9 @@
 # Guess: a network whose file has float32 weights is computed with them on a CPU of a PC, where
 # the 16-bit options of ncnn, made for phones, have nothing to gain.
 #
-# Seen: A linear layer keeps its weights in float16, by default, on any x86 processor that can
-# convert them (F16C). Two files whose weights differ by less than a step of float16
-# give the same scores to the last bit. With `use_fp16_storage`, `use_fp16_packed` and
-# `use_fp16_arithmetic` off they do not.
+# Seen: A linear layer keeps its weights in float16, by default, on an x86 processor that can
+# convert them (F16C). Two files whose weights round to the same float16 give the same scores.
+# With `use_fp16_storage`, `use_fp16_packed` and `use_fp16_arithmetic` off they do not.
 #
 # Versions: ncnn 1.0.20261020, numpy 2.4.6, Python 3.11.
 #
@@ -14,7 +13,7 @@
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-grep -q -m1 -w f16c /proc/cpuinfo || { echo "this processor has no F16C: nothing to see here"; exit 0; }
+grep -q -m1 -w f16c /proc/cpuinfo || { echo "this processor has no F16C: nothing to see here" >&2; exit 2; }
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet ncnn==1.0.20261020 numpy==2.4.6
 "$folder/venv/bin/python" - "$folder" <<'EOF'
@@ -38,8 +37,8 @@ def scores(weight: np.ndarray, **options: bool) -> np.ndarray:
         setattr(network.opt, name, value)
     network.load_param(str(GRAPH))
     network.load_model(str(WEIGHTS))
-    run = network.create_extractor()
-    run.input("x", ncnn.Mat(np.ones(64, np.float32)))
+    run, inputs = network.create_extractor(), np.ones(64, np.float32)
+    run.input("x", ncnn.Mat(inputs).clone())  # a Mat has the array's memory, and does not keep it
     return np.array(run.extract("y")[1])
 
 

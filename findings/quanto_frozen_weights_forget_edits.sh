@@ -5,8 +5,7 @@
 # Seen: It is neither. An index, `mul_`, `copy_` and writing through `.data` return as on a
 # plain tensor, and the layer computes what it did before, to the last bit: they write into
 # the dequantized values, which are made for the purpose and dropped. `parameters()` has the
-# weights as float32 of their usual shape. Another tensor for `.data`, as
-# `vector_to_parameters` gives, is taken.
+# weights as float32 of their usual shape.
 #
 # Versions: optimum-quanto 0.2.7, torch 2.14.1, Python 3.11.
 #
@@ -43,6 +42,9 @@ def moved(frozen: bool) -> dict[str, bool]:
         quantize(network, weights=qint8)
         if frozen:
             freeze(network)
+        shown = {(one.dtype, tuple(one.shape)) for one in network.parameters()}
+        if (torch.float32, (10, 32)) not in shown:
+            sys.exit("the weight is not shown as float32: this is another matter")
         with torch.no_grad():
             before = network(inputs)
             edit(network[2].weight)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bgd.errors import nearest
 from experiments.records.archive import PRESETS, load
+from experiments.records.columns import coarse
 from experiments.records.schema import RecordError, Row, Run, subject
 from experiments.records.store import Store
 from experiments.report.render import markdown
@@ -45,7 +46,7 @@ class Comparison:
             f"{self.runs:,}",
             f"{len(self.same) + len(self.other):,}",
             f"{len(self.other):,}",
-            f"{sum(one.sample_loss_after == two.sample_loss_after for one, two in self.same):,}",
+            f"{sum(coarse(one.sample_loss_after) == coarse(two.sample_loss_after) for one, two in self.same):,}",
             f"{max(self._losses(), default=0.0):.1e}",
             f"{sum(self._accuracies()):,}",
         ]

@@ -132,7 +132,7 @@ def test_r8_parameters_that_are_shared_stay_shared():
 
 
 class Quantized(torch.Tensor):
-    """A weight as torchao 0.18.0 and optimum-quanto 0.2.7 have it: a tensor without memory, computed from integers."""
+    """Stands for a weight of torchao 0.18.0 or optimum-quanto 0.2.7: without memory, computed from integers."""
 
     @staticmethod
     def __new__(cls, whole, scale):
@@ -159,8 +159,8 @@ def quantized(layer):
     return with_weight(layer, Quantized((layer.weight.detach() / scale).round().to(torch.int8), scale))
 
 
-def test_quantized_weights_of_other_libraries_lose_what_is_written():
-    """Why they are refused: nothing would change, and nothing would say so."""
+def test_what_is_written_into_the_stand_in_is_lost():
+    """Why such weights are refused: nothing would change, and nothing would say so."""
     layer, x = quantized(nn.Linear(2, 2)), torch.ones(1, 2)
     before = layer(x)
     layer.weight.copy_(torch.full((2, 2), 9.0))

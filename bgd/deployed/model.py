@@ -219,6 +219,8 @@ def _made(text: str) -> nn.Module:
             shown = [each for each in dir(found) if not each.startswith("_")]
             raise ConfigError(f"model={text!r}: {module} has no {part!r}; {nearest(part, shown)}")
         found = getattr(found, part)
+    if isinstance(found, nn.Module):
+        check_model(found)
     try:
         made = private_copy(found) if isinstance(found, nn.Module) else found()
     except (Exception, SystemExit) as error:  # whatever the user's code raises

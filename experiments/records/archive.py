@@ -10,7 +10,7 @@ A folder of them can be read with any xz and any JSON:
   row is its place in the list, from 0. Runs of a probe are in `NETWORK.probe.jsonl.xz`.
 - `NETWORK.SETTING.sweep.jsonl.xz` has the runs that only sweeps have, and `NETWORK.SETTING.replicas.jsonl.xz` those
   from replicas of N0: the same without the columns of `records.columns.LEFT_OUT`, and with 6 significant digits of
-  norms and of losses on the sample, which are in `records.columns.COARSE`.
+  the L2 norm and of the sample's losses, which are in `records.columns.COARSE`.
 - `presets.json` has the ids of each preset's runs, and `SHA256SUMS` the checksums, which `sha256sum -c` reads.
 
 Other numbers have 10 significant digits, as in the run's own folder: what is kept of them comes back bit for bit.
@@ -110,7 +110,7 @@ def export(records: Records, folder: Path, whole: Iterable[str]) -> list[Path]:
         records: What to write. The same ones give the same bytes, in whatever order they come.
         folder: Made where it does not exist; record files in it that are not written again go.
         whole: Presets whose rows are kept whole. The others', hundreds of runs of a sweep, leave out what no table
-            reads: most of a row's bytes, and found again by running.
+            reads, most of a row's bytes, and round what is in `COARSE`: found again by running.
 
     Raises:
         RecordError: A run is not what its header says, or a file cannot be written.

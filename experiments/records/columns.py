@@ -30,8 +30,8 @@ LEFT_OUT: Mapping[str, Any] = {
     "side_effects.confusion": [],
 }
 
-# Numbers that a sweep keeps to `COARSE_DIGITS`: its tables show sums and medians of them, and no difference of two.
-COARSE = {"l2", "sample_loss_before", "sample_loss_after", "accumulated.drift"}
+# What a sweep keeps to `COARSE_DIGITS`, as `coarse` rounds it: no table shows a difference of two.
+COARSE = {"l2", "sample_loss_before", "sample_loss_after"}
 COARSE_DIGITS = 6
 
 # What a row has that no column is of: its setting or its kind has none.
@@ -65,7 +65,7 @@ def _flat(row: dict[str, Any], slim: bool) -> Iterator[tuple[str, Any]]:
         if not slim:
             yield name, value
         elif name not in LEFT_OUT and name.partition(".")[0] not in LEFT_OUT:
-            yield name, _coarse(value) if name in COARSE else value
+            yield name, coarse(value) if name in COARSE else value
 
 
 def _columns(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -76,7 +76,8 @@ def _columns(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _coarse(value: Any) -> Any:
+def coarse(value: Any) -> Any:
+    """Round a number as what is in `COARSE` is kept, to compare a run of a sweep with one that is kept whole."""
     return float(f"{value:.{COARSE_DIGITS}g}") if isinstance(value, float) else value
 
 

@@ -73,8 +73,8 @@ def own_records(members: Members, output: Path, whole: Iterable[str] | None = No
     Args:
         members: The runs of each preset.
         output: Where they are.
-        whole: Presets whose rows are read whole; the others' without what committed records leave out, in a fraction
-            of the memory. None: all of them.
+        whole: Presets whose rows are read whole; the others' as `columns.slimmed` has them, in a fraction of the
+            memory. None: all of them.
     """
     store = Store(output / "runs")
     every = {run_id for ids in members.values() for run_id in ids}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.records.columns import coarse
 from experiments.records.schema import (
     NON_RELOADING,
     PROBE,
@@ -105,7 +106,7 @@ _of_figures, _of_baseline = attrgetter(*FIGURES), attrgetter(*BASELINE)
 _of_sample, _of_side_effects = attrgetter(*SAMPLE), attrgetter(*SIDE_EFFECTS)
 _of_accumulated = attrgetter(*ACCUMULATED)
 _of_counts = attrgetter("train_accuracy", "test_accuracy")  # without the last digits of a sum
-_of_correction = attrgetter("index", "outcome", "altered", "l0", "l2", "sample_loss_after")
+_of_correction = attrgetter("index", "outcome", "altered", "l0")
 
 
 def _sample_values(row: Row) -> tuple[Any, ...]:
@@ -138,14 +139,22 @@ def draws(runs: Sequence[Run]) -> list[Run]:
     """Select runs from N0 itself, and in the non-reloading setting from its replicas as well.
 
     There a decision that rounding turns changes everything after it: a replica is as good a draw as another seed. Of
-    runs that differ in the seed alone and are the same to the last bit, because the method draws nothing, one is left.
+    runs that differ in the seed alone and are the same, because the method draws nothing, one is left.
     """
     chosen: dict[tuple[Any, ...], Run] = {}
     for run in sorted(runs, key=lambda run: (run.header.spec["seed"], run.header.run_id)):
         spec = run.header.spec
         if not spec.get("replica") or subject(spec)[1] == NON_RELOADING:
             others = {name: value for name, value in spec.items() if name != "seed"}
-            found = tuple((*_of_correction(row), *_of_counts(row.figures)) for row in run.rows)
+            found = tuple(
+                (
+                    *_of_correction(row),
+                    coarse(row.l2),
+                    coarse(row.sample_loss_after),
+                    *_of_counts(row.figures),
+                )
+                for row in run.rows
+            )
             chosen.setdefault((repr(others), found or run.header.run_id), run)
     return list(chosen.values())
 

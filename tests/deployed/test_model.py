@@ -170,6 +170,15 @@ def test_what_is_no_model_is_refused(text, words):
         load(text)
 
 
+def test_a_network_with_weights_that_are_not_dense_is_refused_by_the_name_of_one(monkeypatch):
+    layer = nn.Linear(2, 2)
+    layer.weight = nn.Parameter(torch.eye(2).to_sparse(), requires_grad=False)
+    for given in (layer, lambda: layer):
+        monkeypatch.setattr(onnx_networks, "made", given, raising=False)
+        with pytest.raises(NetworkError, match=r"parameter weight is torch\.sparse_coo"):
+            load("onnx_networks:made")
+
+
 def test_weights_that_do_not_fit_are_refused(files, tmp_path):
     state = torch_network().state_dict()
     for change, words in (
