@@ -12,7 +12,8 @@ from experiments.report.frontier import Contest
 from experiments.report.knowledge import LEVELS
 from experiments.report.metrics import NONE_CORRECTED
 from experiments.report.numbers import format_count, format_number
-from experiments.report.part import Made, words
+from experiments.report.part import Made, Text, words
+from experiments.report.render import markdown
 from experiments.report.scope import Scope
 from experiments.report.sheet import Block, bracketed
 from experiments.report.standings import Standing, describe_same_samples, number_text, same_samples, standings
@@ -69,14 +70,16 @@ def asked_of(run: Run) -> str:
 
 @dataclass(frozen=True)
 class Survival(Contest):
-    """A table of every method in every arithmetic, and against the aims."""
+    """A table of every method in every arithmetic, and against the aims; a short one of the methods with names."""
 
     presets: tuple[str, ...] = ("survival", "survival_everywhere")
+    methods_named: tuple[str, ...] = ()
     tables = ("survival",)
+    texts = ("report/survival_named.md",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
-        """Make the table."""
-        blocks, records, about, bold = [], [], [], []
+        """Make both tables."""
+        blocks, short, records, about, bold = [], [], [], [], []
         for asked in sorted({asked_of(run) for run in runs}, key=lambda text: (text != AS_IT_IS, text)):
             frames, own = frames_of(
                 [run for run in runs if asked_of(run) == asked], "reloading", self.networks
@@ -88,11 +91,15 @@ class Survival(Contest):
                 items = self._survivors(own, same_samples(frames.select(network=network)))
                 if items:
                     blocks.append(self._block(network, asked, items))
+                    named = [item for item in items if item.standing.contender.method in self.methods_named]
+                    short.append(self._block(network, asked, named))
                     records += [line for item in items for line in _records(network, asked, item)]
         if not blocks:
             about = ["No run among the records measures it."]
             blocks = [Block("", ["method", "knows"], [])]
         yield self.sheet(about, bold, blocks, records)
+        tables = [f"{block.title}\n\n{markdown(block.header, block.lines, texts=2)}" for block in short]
+        yield Text(self.texts[0], "\n".join(tables))
 
     def _survivors(self, runs: Sequence[Run], frames: Frames) -> list[Survivor]:
         rows = {run.header.run_id: run.rows for run in runs}

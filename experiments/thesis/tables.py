@@ -120,7 +120,12 @@ STUDIES: tuple[Part, ...] = (
     # What goes beyond the thesis: what a correction must cost, by what a method may know and change.
     Frontier(THESIS, methods=FRONTIER_METHODS, aims=CHAPTER.aims, names_drawn=CHAPTER.names_frontier),
     Aims(THESIS, aims=CHAPTER.aims, methods_named=CHAPTER.methods_named),
-    Survival(THESIS, methods=FRONTIER_METHODS, aims=CHAPTER.aims_deployed),
+    Survival(
+        THESIS,
+        methods=FRONTIER_METHODS,
+        aims=CHAPTER.aims_deployed,
+        methods_named=CHAPTER.methods_named,
+    ),
     Generality(THESIS, methods=FRONTIER_METHODS, methods_drawn=CHAPTER.methods_named),
     InARow(THESIS, methods=ROW_METHODS, aims=CHAPTER.aims_in_a_row, names_drawn=CHAPTER.names_in_a_row),
     Fair(THESIS, presets=FAIR, goals=CHAPTER.goals, remembering=remembering()),

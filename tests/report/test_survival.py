@@ -17,7 +17,9 @@ AIMS = (
     Aim("mlp", "int8", "at least", 99.0),
     Aim("mlp", "changed_median", "at most", 3.0),
 )
-STUDY = Survival(TOLD, networks=("mlp",), methods=("bgd_ii", "least_harm"), aims=AIMS)
+STUDY = Survival(
+    TOLD, networks=("mlp",), methods=("bgd_ii", "least_harm"), aims=AIMS, methods_named=("least_harm",)
+)
 LEADS = [
     {"own": 0.5, "bfloat16": 0.25, "int8": -0.1},
     {"own": 0.25, "bfloat16": 0.0, "int8": 0.1},  # a tie is wrong
@@ -65,6 +67,19 @@ def test_what_was_asked_for_stands_apart():
     assert float(lines["least_harm", AS_IT_IS, "int8"]["survived"]) == 50
     assert text.index(f"MLP. {AS_IT_IS}.") < text.index(f"MLP. {asked_of(asked)}.")
     assert "3 of 3" in text
+
+
+def test_the_short_table_has_the_methods_with_names_and_the_cells_of_the_long_one():
+    goal = {"margin": 0.1, "where": ["bfloat16"]}
+    files = STUDY.files([made(), made("least_harm"), made("least_harm", goal=goal)])
+    short = files["report/survival_named.md"].decode()
+    lines = [
+        line for line in files["tables/survival.md"].decode().splitlines() if line.startswith("| Least harm")
+    ]
+    assert [line for line in short.splitlines() if line.startswith("| Least harm")] == lines
+    assert len(lines) == 2
+    assert "BGD-II" not in short
+    assert short.index(f"MLP. {AS_IT_IS}.") < short.index("MLP. Asked with 0.1 logits more")
 
 
 @pytest.mark.parametrize("runs", [[], [run((row(0), row(1)))]])
