@@ -5,18 +5,25 @@ Without torch: `experiments.from_records` ends so, too.
 
 import contextlib
 import errno
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from bgd.errors import ConfigError, first_line
 from experiments.mnist.errors import DataError
 from experiments.records.files import NO_ROOM
 from experiments.records.schema import RecordError
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
 REFUSED = 2  # exit status: nothing is wrong with the program, something with what it was given
 STOPPED, TERMINATED = 130, 143  # the shell's numbers for SIGINT and SIGTERM
+AGAIN = 0.05  # seconds until a stop that Python dropped is sent once more
 
 REFUSALS: tuple[type[Exception], ...] = (ConfigError, RecordError, DataError)
 NO_PLACE = (
@@ -36,15 +43,29 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Raise `Terminated` where SIGTERM finds the block."""
+    """Raise `Terminated` where SIGTERM finds the block; neither it nor Ctrl-C is lost there.
+
+    Python drops what is raised while an object is finalized, and a signal may come just then: it is sent once more.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def dropped(what: "UnraisableHookArgs") -> None:
+        if not issubclass(what.exc_type, KeyboardInterrupt):
+            shown(what)
+            return
+        number = signal.SIGTERM if issubclass(what.exc_type, Terminated) else signal.SIGINT
+        again = threading.Timer(AGAIN, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+
+    before, shown = signal.signal(signal.SIGTERM, stop), sys.unraisablehook
+    sys.unraisablehook = dropped
     try:
         yield
     finally:
+        sys.unraisablehook = shown
         signal.signal(signal.SIGTERM, before)
 
 

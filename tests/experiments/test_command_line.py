@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 
 import pytest
 import torch
@@ -249,16 +248,27 @@ def test_a_signal_is_one_sentence_wherever_it_comes(command, monkeypatch, prefix
     assert complaint == "stopped: the rows so far are kept, the same command goes on from there\n"
 
 
-def stopped(process, number):
-    """Stop a command as a user does, who presses Ctrl-C again where nothing happens.
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_an_object_is_finalized_ends_the_command_too(number, status):
+    code = f"""
+import signal, sys, time
+from experiments.jobs.ending import ended
 
-    Python drops an exception that is raised while an object is finalized, and an interrupt may come just then.
-    """
-    for patience in (30, 30, 60):
-        process.send_signal(number)
-        with suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=patience)
-    raise AssertionError("it goes on after three signals")
+class Finalized:
+    def __del__(self):
+        signal.raise_signal({int(number)})
+
+def command():
+    Finalized()
+    time.sleep(60)
+    return 0
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(ended(command))
+"""
+    done = call("-c", code, PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr == "stopped: the rows so far are kept, the same command goes on from there\n"
 
 
 @pytest.mark.parametrize(
@@ -275,7 +285,8 @@ def test_a_real_signal_ends_a_command_in_a_sentence(module, number, status, tmp_
         end = time.monotonic() + 120
         while not any((tmp_path / "bases").glob("*")) and time.monotonic() < end:
             time.sleep(0.1)
-        said, complaint = stopped(process, number)
+        process.send_signal(number)
+        said, complaint = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == status, complaint
