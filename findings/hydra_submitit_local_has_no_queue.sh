@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Guess: a sweep through `hydra/launcher=submitit_local` runs as many jobs at a time as the
-# machine has room for by `cpus_per_task`, or one after the other; `hydra/launcher=joblib`
-# does the first.
+# machine has room for by `cpus_per_task`, or one after the other.
 #
 # Seen: Every job of the sweep starts at once, whatever `cpus_per_task` says.
 #
