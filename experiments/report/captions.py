@@ -10,10 +10,10 @@ from experiments.report.style import method_order, method_style, network_label, 
 
 FULL_TRAIN_IMAGES, FULL_TEST_IMAGES = 54_000, 10_000  # the thesis' D and test set
 
-Sizes = tuple[int, ...]
-Draw = tuple[int, int, int]  # the columns `seed`, `replica` and `order` of `experiments.report.frames`
-_DRAW = ["seed", "replica", "order"]
+Numbers = tuple[int, ...]
+_DRAW = ["network_seed", "order", "replica", "seed"]  # columns of `experiments.report.frames`
 _SIZES = ["run_samples", "errors", "train_images", "train_part", "test_images"]
+ALL = -1  # of the errors of any N0
 
 
 def is_reduced(runs: pd.DataFrame) -> bool:
@@ -29,22 +29,24 @@ def is_partial(runs: pd.DataFrame) -> bool:
 
 
 def describe_scale(runs: pd.DataFrame) -> str:
-    """Say how many samples, images, seeds and replicas runs have, method by method where methods differ."""
+    """Say how many samples, images, seeds, replicas and N0 runs have, method by method where methods differ."""
     if runs.empty:
         return "No runs."
-    draws_of: dict[tuple[str, Sizes], set[Draw]] = {}
-    columns = (runs[name] for name in ("method", *_DRAW, *_SIZES))
-    for method, seed, replica, order, *values in zip(*columns, strict=True):
-        draw = (int(seed), int(replica), int(order))
-        draws_of.setdefault((str(method), tuple(map(int, values))), set()).add(draw)
-    parts: dict[tuple[Sizes, tuple[Draw, ...]], list[str]] = {}
-    for (method, sizes), draws in sorted(draws_of.items()):
-        parts.setdefault((sizes, tuple(sorted(draws))), []).append(method)
+    whole = runs["run_samples"] == runs["errors"]  # all of an N0's errors: one scale, whatever their number
+    sizes = runs[_SIZES].assign(**{name: runs[name].mask(whole, ALL) for name in _SIZES[:2]})
+    alike: dict[tuple[str, Numbers], list[Any]] = {}
+    for run, method, *values in zip(
+        runs.index, runs["method"], *(sizes[name] for name in _SIZES), strict=True
+    ):
+        alike.setdefault((str(method), tuple(map(int, values))), []).append(run)
+    parts: dict[tuple[Numbers, tuple[Numbers, ...]], list[Any]] = {}
+    for (_, size), own in sorted(alike.items()):
+        parts.setdefault((size, tuple(_draws(runs.loc[own]))), []).extend(own)
     described = []
-    for (sizes, shared), methods in parts.items():
-        text = _describe([format_count(size) for size in sizes], shared)
-        text += _error(runs[runs["method"].isin(methods)])
-        names = listing([method_style(name).label for name in method_order(methods)])
+    for (_, draws), own in parts.items():
+        part = runs.loc[own]
+        text = _describe(_spans(part), draws) + _error(part)
+        names = listing([method_style(name).label for name in method_order(part["method"].unique())])
         described.append(f"{names}: {text}" if len(parts) > 1 else text)
     return f"{'Reduced' if is_reduced(runs) else 'Full'} scale: {'; '.join(described)}."
 
@@ -52,8 +54,15 @@ def describe_scale(runs: pd.DataFrame) -> str:
 def describe_scale_briefly(runs: pd.DataFrame) -> str:
     """Return the same as one phrase, with ranges instead of method by method."""
     size = "reduced scale" if is_reduced(runs) else "full scale"
-    draws = sorted(set(runs[_DRAW].astype(int).itertuples(index=False, name=None)))
-    return f"{size}, {_describe([_span(runs[name]) for name in _SIZES], draws)}"
+    return f"{size}, {_describe(_spans(runs), _draws(runs))}"
+
+
+def _draws(runs: pd.DataFrame) -> list[Numbers]:
+    return sorted(set(runs[_DRAW].astype(int).itertuples(index=False, name=None)))
+
+
+def _spans(runs: pd.DataFrame) -> list[str]:
+    return [_span(runs[name]) for name in _SIZES]
 
 
 def _span(values: "pd.Series[int]") -> str:
@@ -78,12 +87,16 @@ def _error(runs: pd.DataFrame) -> str:
     return f", standard error of a training loss {low if low == high else f'{low} to {high}'} nats (root mean square)"
 
 
-def _describe(sizes: Sequence[str], draws: Sequence[Draw]) -> str:
-    seeds = [str(seed) for seed, replica, order in draws if not replica and not order]
+def _describe(sizes: Sequence[str], draws: Sequence[Numbers]) -> str:
+    first = min(network for network, *_ in draws)
+    seeds = [
+        str(seed) for network, order, replica, seed in draws if (network, order, replica) == (first, 0, 0)
+    ]
     parts = [f"seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}"] if seeds else []
-    replicas, orders = (len({draw[place] for draw in draws} - {0}) for place in (1, 2))
-    parts += [f"{counted(replicas, 'replica')} of N0"] if replicas else []
-    parts += [counted(orders, "other order")] if orders else []
+    networks, orders, replicas = ({draw[place] for draw in draws} for place in range(3))
+    parts += [f"{counted(len(replicas - {0}), 'replica')} of N0"] if replicas - {0} else []
+    parts += [counted(len(orders - {0}), "other order")] if orders - {0} else []
+    parts += [f"{len(networks) - 1} other N0"] if len(networks) > 1 else []
     return f"{describe_sizes(sizes)}, {listing(parts)}"
 
 
@@ -107,8 +120,9 @@ def warnings(runs: pd.DataFrame) -> list[str]:
     for errors, (low, high) in sorted(outside):
         band = f"{format_count(low)} to {format_count(high)}"
         found.append(f"WARNING: N0 has {format_count(errors)} errors, outside the expected {band}.")
-    if runs["base_id"].nunique() > 1:
-        found.append(f"WARNING: the runs start from {runs['base_id'].nunique()} different N0.")
+    different = runs.groupby("network_seed")["base_id"].nunique().max() if len(runs) else 0
+    if different > 1:  # but for the seed of their training
+        found.append(f"WARNING: the runs start from {different} different N0.")
     return found
 
 

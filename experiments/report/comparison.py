@@ -8,8 +8,8 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from experiments.records.schema import PROBE, Run
-from experiments.report.frames import Frames, by_recipe, drawn
+from experiments.records.schema import NON_RELOADING, PROBE, Run
+from experiments.report.frames import NETWORK, Frames, by_recipe, drawn
 from experiments.report.gradient_ranks import GradientRanksPart
 from experiments.report.metrics import METRICS, MISSING
 from experiments.report.numbers import format_count, format_number
@@ -87,14 +87,16 @@ class Comparison:
 
     def _cells(self, spec: TableSpec, every: Frames, known: Intervals) -> Iterator[Compared]:
         own = every.select(network=spec.network, setting=spec.setting)
-        frames, others = own.select(network_seed=0), _by_network_seed(own)
+        frames, others = own, {}
+        if spec.setting != NON_RELOADING:  # there a run from another N0 is one more draw
+            frames, others = own.select(network_seed=0), _by_network_seed(own)
         return TableCells(spec, frames, others, self.reference, known).compared()
 
 
 def _by_network_seed(frames: Frames) -> dict[int, Frames]:
     """Return frames of one seed of the method by seed of N0; nothing where there is one N0."""
     seeds = sorted(set(frames.runs["network_seed"].tolist()))
-    own = {seed: frames.select(seed=SEED, network_seed=seed) for seed in seeds}
+    own = {seed: frames.select(seed=SEED + NETWORK * seed, network_seed=seed) for seed in seeds}
     return own if len(own) > 1 else {}
 
 

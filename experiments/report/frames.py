@@ -59,8 +59,9 @@ _TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id
 
 KEPT = "_kept"
 REPLICAS = ("rounding", "rounding_alexnet")  # presets with runs from replicas of N0
-DRAWS = (*REPLICAS, "orders")  # presets with more runs of the non-reloading setting
-REPLICA, ORDER = 2**40, 2**50  # seeds are below the first, a thousand replicas below the second
+DRAWS = (*REPLICAS, "orders", "base_networks_in_a_row")  # presets with more runs of the non-reloading setting
+# Seeds are below the first, a thousand replicas below the second, 256 orders below the third.
+REPLICA, ORDER, NETWORK = 2**40, 2**50, 2**58
 
 
 class ReportError(RecordError):
@@ -160,12 +161,13 @@ def draws(runs: Sequence[Run]) -> list[Run]:
 
 
 def drawn(runs: Sequence[Run]) -> Frames:
-    """Return the frames of `draws`, in which another order of the samples is another `seed` too."""
+    """Return the frames of `draws`, in which another order of the samples, or another N0, is another `seed` too."""
     frames = build_frames(draws(runs))
-    samples, about = (
-        frame.assign(seed=frame["seed"] + ORDER * frame["order"]) for frame in (frames.samples, frames.runs)
-    )
-    return Frames(samples, about)
+    return Frames(*map(_told_apart, (frames.samples, frames.runs)))
+
+
+def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(seed=frame["seed"] + ORDER * frame["order"] + NETWORK * frame["network_seed"])
 
 
 def by_recipe(runs: Iterable[Run]) -> dict[str, list[list[Run]]]:
@@ -207,8 +209,13 @@ def identity_of(spec: dict[str, Any]) -> tuple[Any, ...]:
     """Return what tells a run from others of its scale, in the order of IDENTITY; but for its id."""
     network, setting, _ = subject(spec)
     seed = spec["seed"] + REPLICA * spec.get("replica", 0)
-    network_seed = option(spec, "scale.recipe.seed") or 0
-    return (network, setting, method_of(spec), seed, spec.get("order", 0), network_seed)
+    return (network, setting, method_of(spec), seed, spec.get("order", 0), network_seed_of(spec))
+
+
+def network_seed_of(spec: dict[str, Any]) -> int:
+    """Return the seed that N0 of a run was trained with."""
+    seed: int = option(spec, "scale.recipe.seed") or 0
+    return seed
 
 
 def method_of(spec: dict[str, Any]) -> str:

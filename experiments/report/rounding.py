@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from experiments.records.schema import NON_RELOADING, PROBE, Run, subject
 from experiments.report.canvas import Picture, blank, dots, legend_above
 from experiments.report.captions import describe_base, describe_scale_briefly, warnings_of
-from experiments.report.frames import REPLICA, REPLICAS, Frames, build_frames
+from experiments.report.frames import DRAWS, REPLICA, Frames, build_frames
 from experiments.report.metrics import METRICS, MISSING, Summary, measure, summarize
 from experiments.report.numbers import format_count, format_number, format_summary, listing
 from experiments.report.part import Made, Study, words
@@ -144,7 +144,7 @@ def _mean(rows: pd.DataFrame, metric: str) -> float:
 class Rounding(Study):
     """The table and the figure: runs from N0 and its replicas, and over seeds, orders and base networks."""
 
-    presets: tuple[str, ...] = (*REPLICAS, "rounding_beyond", "every_method", "orders", "base_networks")
+    presets: tuple[str, ...] = (*DRAWS, "rounding_beyond", "every_method", "base_networks")
     tables = ("rounding",)
     figures = ("rounding",)
 

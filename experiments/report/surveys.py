@@ -11,7 +11,7 @@ import pandas as pd
 from bgd.rng import stream
 from experiments.records.schema import PROBE, Measurement, Run
 from experiments.report.captions import describe_base, describe_sizes, is_reduced, warnings
-from experiments.report.frames import ReportError
+from experiments.report.frames import ReportError, network_seed_of
 from experiments.report.metrics import NONE_CORRECTED
 from experiments.report.numbers import format_count, format_number
 from experiments.report.part import Thesis
@@ -60,6 +60,7 @@ def facts(run: Run) -> pd.DataFrame:
             "train_images": [header.train_images],
             "test_images": [header.test_images],
             "base_id": [str(base.get("id", ""))],
+            "network_seed": [network_seed_of(header.spec)],
         }
     )
 

@@ -36,7 +36,7 @@ class TableSpec:
         common_samples: Whether every row but those per seed uses only the samples that all methods corrected
             (section 4.5 of the thesis), seed by seed.
         thesis: For the caption.
-        replicas: Presets with more draws of the non-reloading setting: replicas of N0, other orders.
+        replicas: Presets with more draws of the non-reloading setting: replicas of N0, other orders, other N0.
         preset: Whose runs, where that is not the preset of its name but one of a larger scale.
     """
 

@@ -378,6 +378,16 @@ def test_a_sequence_that_stops_early_has_no_end():
     assert found(replace(level, metric="early_test_accuracy"), stopped).size
 
 
+def test_sequences_of_other_n0_are_as_long_as_their_own_errors():
+    """All of each N0's errors: none of them stops early, and N0 of the first seed is the one that is named."""
+    longer = path_of(0.9, 0.6, 0.45, method="bgd_i")
+    others = [path_of(0.9, 0.4, method="bgd_i", network_seed=seed) for seed in (1, 2)]
+    level = found(Level("mlp", "final_test_accuracy", "bgd_i", high=0.5), longer, *others)
+    assert (level.n, level.ours, level.size) == (3, 0.4, True)
+    assert Evidence.of([*others, longer]).errors == {"mlp": 3}
+    assert Evidence.of([longer, *others]).errors == {"mlp": 3}
+
+
 def test_an_order_holds_in_95_of_100_pairs_of_runs():
     test = Order("mlp", "final_test_accuracy", "bgd_i", "top_k", "more")
     other = path_of(0.9, 0.5, method="top_k")

@@ -249,6 +249,15 @@ def test_other_networks_give_a_spread_and_nothing_else(reference):
     assert "2 N0 at most" in text
 
 
+def test_in_a_row_another_network_is_one_more_run(reference):
+    spec = replace(SPEC, setting="non_reloading")
+    runs = [in_a_row(seed=seed, altered=(seed, 2, 3)) for seed in range(2)]
+    more = in_a_row(altered=(9, 9, 9), network_seed=1, base_id="other")
+    alone, found = (cells_of(reference, own, spec)["POPA", "bgd_ii"] for own in (runs, [*runs, more]))
+    assert (alone.n, found.n, found.networks) == (8, 12, 0)
+    assert found.interval.high > alone.interval.high
+
+
 def test_reduced_scale_and_rows_left_out_are_noted(reference):
     samples = (row(0, CORRECTED, figures=figures(released_after=None)), row(1))
     found = cells_of(reference, [run(samples, errors=900, train_images=1500)])

@@ -3,8 +3,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.report.captions import describe_scale
-from experiments.report.frames import ORDER, ReportError, build_frames, by_recipe, drawn, draws
+from experiments.report.captions import describe_scale, warnings
+from experiments.report.frames import (
+    NETWORK,
+    ORDER,
+    REPLICA,
+    ReportError,
+    build_frames,
+    by_recipe,
+    drawn,
+    draws,
+)
 from tests.records_factory import CORRECTED, UNCORRECTED, figures, row, rows, run
 
 
@@ -87,6 +96,31 @@ def test_an_order_is_another_draw():
     runs = [run((row(0),), setting="non_reloading", order=order) for order in (0, 1)]
     assert drawn(runs).runs["seed"].tolist() == [0, ORDER]
     assert draws(runs) == runs
+
+
+def test_another_n0_is_another_draw_and_no_reason_for_a_warning():
+    own = [run(rows(CORRECTED), setting="non_reloading", replica=place, order=place) for place in (0, 1)]
+    other = [
+        run(rows(*[CORRECTED] * seed), setting="non_reloading", network_seed=seed, base_id=f"of {seed}")
+        for seed in (2, 3)
+    ]
+    runs = drawn([*own, *other]).runs
+    assert runs["seed"].tolist() == [0, ORDER + REPLICA, 2 * NETWORK, 3 * NETWORK]
+    assert describe_scale(runs) == (
+        "Full scale: all 1 to 3 misclassified samples, 54,000 training and 10,000 test images, seed 0, "
+        "1 replica of N0, 1 other order and 2 other N0."
+    )
+    assert warnings(runs) == []
+    twin = run(rows(CORRECTED), setting="non_reloading", network_seed=2, method="top_k", base_id="another")
+    assert warnings(drawn([*other, twin]).runs) == ["WARNING: the runs start from 2 different N0."]
+
+
+def test_a_scale_of_some_samples_is_apart_from_one_of_all():
+    some = run(rows(CORRECTED), setting="non_reloading", errors=2)
+    every = run(rows(CORRECTED), setting="non_reloading", network_seed=1)
+    text = describe_scale(drawn([some, every]).runs)
+    assert "all 1 misclassified samples" in text
+    assert "1 of 2 misclassified samples" in text
 
 
 def test_runs_are_parted_by_how_n0_was_trained_most_images_first():

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 import experiments.report.metrics as metrics
-from experiments.records.schema import PROBE, Row, Run, subject
-from experiments.report.frames import by_recipe, drawn
+from experiments.records.schema import PROBE, Header, Row, Run, subject
+from experiments.report.frames import by_recipe, drawn, network_seed_of
 from experiments.report.layer_shares import Layers, layers_of
 from experiments.report.metrics import METRICS, Metric, Values, corrected
 from experiments.report.numbers import format_number
@@ -137,7 +137,7 @@ class Evidence:
         groups: By network, setting and method, the rows of its samples as `Frames` has them, with the column
             `first_layer_percent`.
         probes: By probe and network, what it found: `Results` of gradient_ranks, `Layers` of layer_gradients.
-        errors: By network, how many test images its N0 gets wrong.
+        errors: By network, how many test images its N0 gets wrong: that of the first seed.
     """
 
     runs: pd.DataFrame
@@ -186,7 +186,7 @@ class Evidence:
             for probe, read in PROBES.items()
             for network, run in by_network(runs, probe).items()
         }
-        headers = sorted((run.header for run in runs), key=lambda header: header.run_id, reverse=True)
+        headers = sorted((run.header for run in runs), key=_of_network, reverse=True)
         errors = {subject(header.spec)[0]: header.base["errors"] for header in headers}
         return cls(frames.runs, groups, probes, errors)
 
@@ -224,6 +224,11 @@ def corrected_too(samples: pd.DataFrame, others: Sequence[pd.DataFrame]) -> pd.D
         theirs = pd.MultiIndex.from_frame(other.loc[corrected(other), keys])
         samples = samples[pd.MultiIndex.from_frame(samples[keys]).isin(theirs)]
     return samples
+
+
+def _of_network(header: Header) -> tuple[int, str]:
+    """Return a key that sorts runs by the seed of their N0."""
+    return network_seed_of(header.spec), header.run_id
 
 
 def _first_layer_percent(row: Row) -> float:

@@ -1,9 +1,9 @@
 """Tests on values per run: the non-reloading setting, whose samples depend on those before them.
 
 A sample's outcome there is not independent of the one before it, so no test pairs samples: a run is one value. The runs
-of a method are draws over its seeds and over replicas of N0 (`mnist.replicas`): without replicas the spread leaves out
-what rounding does, and there is no verdict. The rule is that the runs of two methods do not overlap; the outcome says
-how many there are.
+of a method are draws over its seeds, over orders of the samples, over other N0, and over replicas of N0
+(`mnist.replicas`): without replicas the spread leaves out what rounding does, and there is no verdict. The rule is that
+the runs of two methods do not overlap; the outcome says how many there are.
 """
 
 from collections.abc import Callable
@@ -37,14 +37,14 @@ MOST = 0.95  # of the runs, or of the pairs of runs: has the size
 def run_values(
     evidence: Evidence, network: str, method: str, of: Callable[[pd.DataFrame], Values], whole: bool = True
 ) -> Values:
-    """Return a quantity's value for each run of a method, over seeds, replicas of N0 and orders, or raise `Missing`.
+    """Return a quantity's value for each run of a method, or raise `Missing`: there are too few, or they stop early.
 
     A quantity of the `whole` sequence has no value that could be compared where the runs stop before its end.
     """
     samples = evidence.samples(network, NON_RELOADING, method)
-    met, errors = int(samples["run_samples"].min()), int(samples["errors"].max())
-    if whole and met < errors:
-        raise Missing(STOPS.format(met, errors))
+    stops = samples[samples["run_samples"] < samples["errors"]]
+    if whole and len(stops):
+        raise Missing(STOPS.format(stops["run_samples"].iloc[0], stops["errors"].iloc[0]))
     if not is_distribution(samples):
         raise Missing(FEW.format(metrics.ENOUGH_RUNS))
     values = of(samples)
