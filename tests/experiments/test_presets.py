@@ -144,7 +144,7 @@ def test_after_a_preset_stands_what_is_made_from_it():
     where = "--partial --profile smoke --output here"
     assert command.whats_next("table_4_8", config).splitlines() == [
         "table_4_8: its runs are for",
-        "  tables/table_4_8, with those of orders, readings_momentum, rounding",
+        "  tables/table_4_8, with those of base_networks_in_a_row, orders, readings_momentum, rounding",
         f"written by: python -m experiments.reproduce tables {where}",
         f"and, what only the report has: python -m experiments.from_records report {where}",
     ]
