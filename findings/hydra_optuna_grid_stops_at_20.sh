@@ -2,13 +2,13 @@
 # Guess: a sweep with the grid sampler of hydra-optuna-sweeper runs every point of the grid, as
 # Hydra's own sweeper does: a grid says how many points there are.
 #
-# Seen: It runs 20 points, drawn from the grid, reports the best of them, and exits with 0. No
-# line says that points were left out: n_trials, 20 unless it is set, is for every sampler.
+# Seen: It runs 20 points and exits with 0, after a line with the best of them. n_trials, 20
+# unless it is set, ends a grid, too; a log of 30 lines and more has none about points left out.
 #
 # Versions: hydra-optuna-sweeper 1.3.0, optuna 2.10.1, hydra-core 1.3.8, Python 3.11.
 #
-# Why it matters: Hyper-parameters of a method are compared on a grid. A best value of a third
-# of it, thought to be that of all, is an unfair comparison that nobody sees.
+# Why it matters: Hyper-parameters of a method are compared on a grid. The best of a part of
+# it, thought to be the best of all, is an unfair comparison that nobody sees.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -37,7 +37,7 @@ for sweeper in "" "hydra/sweeper=optuna hydra/sweeper/sampler=grid"; do
     venv/bin/python job.py -m $sweeper "+a=choice(1,2,3,4,5)" "+b=choice(1,2,3,4,5,6)" > log 2>&1 ||
         { cat log; exit 1; }
     sort -u ran | wc -l >> points
-    grep -ciE "left out|n_trials|remaining|exhaust" log >> told || true
+    grep -vcE "Launching|#[0-9]+ :|Study|Num jobs|Directions|Sampler|Best" log >> told || true
 done
 venv/bin/python - <<'EOF'
 import sys

@@ -4,7 +4,7 @@
 #
 # Seen: It puts new parameters into the module. A weight that two layers shared is two
 # weights from then on, which training or a patch of one moves apart, and an optimizer made
-# before steps along parameters that the module no longer has. No warning.
+# before trains nothing: it has parameters that the module no longer has.
 #
 # Versions: tensorizer 2.12.1, torch 2.14.1, Python 3.11.
 #

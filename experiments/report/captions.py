@@ -5,7 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.report.numbers import counted, format_count, listing
+from experiments.records.schema import NON_RELOADING
+from experiments.report.frames import REPLICA
+from experiments.report.numbers import counted, format_count, listing, span
 from experiments.report.style import method_order, method_style, network_label, setting_label
 
 FULL_TRAIN_IMAGES, FULL_TEST_IMAGES = 54_000, 10_000  # the thesis' D and test set
@@ -13,7 +15,7 @@ FULL_TRAIN_IMAGES, FULL_TEST_IMAGES = 54_000, 10_000  # the thesis' D and test s
 Numbers = tuple[int, ...]
 _DRAW = ["network_seed", "order", "replica", "seed"]  # columns of `experiments.report.frames`
 _SIZES = ["run_samples", "errors", "train_images", "train_part", "test_images"]
-ALL = -1  # of the errors of any N0
+ALL = -1  # of N0's errors
 
 
 def is_reduced(runs: pd.DataFrame) -> bool:
@@ -32,20 +34,22 @@ def describe_scale(runs: pd.DataFrame) -> str:
     """Say how many samples, images, seeds, replicas and N0 runs have, method by method where methods differ."""
     if runs.empty:
         return "No runs."
-    whole = runs["run_samples"] == runs["errors"]  # all of an N0's errors: one scale, whatever their number
-    sizes = runs[_SIZES].assign(**{name: runs[name].mask(whole, ALL) for name in _SIZES[:2]})
+    # All errors are all errors, of whichever N0.
+    sizes = runs[_SIZES].assign(
+        run_samples=runs["run_samples"].mask(runs["run_samples"] == runs["errors"], ALL)
+    )
+    columns = (runs["method"], *(sizes[name] for name in _SIZES if name != "errors"))
     alike: dict[tuple[str, Numbers], list[Any]] = {}
-    for run, method, *values in zip(
-        runs.index, runs["method"], *(sizes[name] for name in _SIZES), strict=True
-    ):
+    for run, method, *values in zip(runs.index, *columns, strict=True):
         alike.setdefault((str(method), tuple(map(int, values))), []).append(run)
     parts: dict[tuple[Numbers, tuple[Numbers, ...]], list[Any]] = {}
     for (_, size), own in sorted(alike.items()):
         parts.setdefault((size, tuple(_draws(runs.loc[own]))), []).extend(own)
+    first = int(runs["network_seed"].min())
     described = []
     for (_, draws), own in parts.items():
         part = runs.loc[own]
-        text = _describe(_spans(part), draws) + _error(part)
+        text = _describe(_spans(part), draws, first) + _error(part)
         names = listing([method_style(name).label for name in method_order(part["method"].unique())])
         described.append(f"{names}: {text}" if len(parts) > 1 else text)
     return f"{'Reduced' if is_reduced(runs) else 'Full'} scale: {'; '.join(described)}."
@@ -54,7 +58,7 @@ def describe_scale(runs: pd.DataFrame) -> str:
 def describe_scale_briefly(runs: pd.DataFrame) -> str:
     """Return the same as one phrase, with ranges instead of method by method."""
     size = "reduced scale" if is_reduced(runs) else "full scale"
-    return f"{size}, {_describe(_spans(runs), _draws(runs))}"
+    return f"{size}, {_describe(_spans(runs), _draws(runs), int(runs['network_seed'].min()))}"
 
 
 def _draws(runs: pd.DataFrame) -> list[Numbers]:
@@ -62,12 +66,7 @@ def _draws(runs: pd.DataFrame) -> list[Numbers]:
 
 
 def _spans(runs: pd.DataFrame) -> list[str]:
-    return [_span(runs[name]) for name in _SIZES]
-
-
-def _span(values: "pd.Series[int]") -> str:
-    low, high = int(values.min()), int(values.max())
-    return format_count(low) if low == high else f"{format_count(low)} to {format_count(high)}"
+    return [span(runs[name].astype(int).tolist()) for name in _SIZES]
 
 
 def describe_sizes(sizes: Sequence[str]) -> str:
@@ -87,16 +86,22 @@ def _error(runs: pd.DataFrame) -> str:
     return f", standard error of a training loss {low if low == high else f'{low} to {high}'} nats (root mean square)"
 
 
-def _describe(sizes: Sequence[str], draws: Sequence[Numbers]) -> str:
-    first = min(network for network, *_ in draws)
-    seeds = [
-        str(seed) for network, order, replica, seed in draws if (network, order, replica) == (first, 0, 0)
-    ]
-    parts = [f"seed{'s' if len(seeds) > 1 else ''} {listing(seeds)}"] if seeds else []
-    networks, orders, replicas = ({draw[place] for draw in draws} for place in range(3))
-    parts += [f"{counted(len(replicas - {0}), 'replica')} of N0"] if replicas - {0} else []
-    parts += [counted(len(orders - {0}), "other order")] if orders - {0} else []
-    parts += [f"{len(networks) - 1} other N0"] if len(networks) > 1 else []
+def _describe(sizes: Sequence[str], draws: Sequence[Numbers], first: int) -> str:
+    """Describe draws, where `first` is the seed of the N0 that others are other to."""
+    seeds = sorted(
+        {
+            seed % REPLICA
+            for network, order, replica, seed in draws
+            if (network, order, replica) == (first, 0, 0)
+        }
+    )
+    others, orders, replicas = (
+        len({draw[place] for draw in draws} - {own}) for place, own in enumerate((first, 0, 0))
+    )
+    parts = [f"seed{'s' if len(seeds) > 1 else ''} {listing(list(map(str, seeds)))}"] if seeds else []
+    parts += [f"{counted(replicas, 'replica')} of N0"] if replicas else []
+    parts += [counted(orders, "other order")] if orders else []
+    parts += [f"{others} other N0"] if others else []
     return f"{describe_sizes(sizes)}, {listing(parts)}"
 
 
@@ -120,8 +125,10 @@ def warnings(runs: pd.DataFrame) -> list[str]:
     for errors, (low, high) in sorted(outside):
         band = f"{format_count(low)} to {format_count(high)}"
         found.append(f"WARNING: N0 has {format_count(errors)} errors, outside the expected {band}.")
-    different = runs.groupby("network_seed")["base_id"].nunique().max() if len(runs) else 0
-    if different > 1:  # but for the seed of their training
+    # In a row an N0 of another seed is another draw.
+    seeds = runs["network_seed"].where(runs["setting"] == NON_RELOADING, 0)
+    different = int(runs.groupby(seeds)["base_id"].nunique().max()) if len(runs) else 0
+    if different > 1:
         found.append(f"WARNING: the runs start from {different} different N0.")
     return found
 

@@ -96,7 +96,10 @@ class Comparison:
 def _by_network_seed(frames: Frames) -> dict[int, Frames]:
     """Return frames of one seed of the method by seed of N0; nothing where there is one N0."""
     seeds = sorted(set(frames.runs["network_seed"].tolist()))
-    own = {seed: frames.select(seed=SEED + NETWORK * seed, network_seed=seed) for seed in seeds}
+    first = frames.runs["seed"] % NETWORK == SEED
+    own = {
+        seed: frames.select(seed=tuple(frames.runs.loc[first, "seed"]), network_seed=seed) for seed in seeds
+    }
     return own if len(own) > 1 else {}
 
 
@@ -117,7 +120,7 @@ def _markdown(cells: Sequence[Compared]) -> str:
 
 
 def _about_networks(cells: Sequence[Compared]) -> str:
-    """Return how large the chance of N0, which no interval holds, is beside the intervals."""
+    """Return how large the chance of N0 is beside the intervals of the reloading setting, which do not hold it."""
     ratios = [
         cell.sd_over_networks / half
         for cell in cells
@@ -125,7 +128,7 @@ def _about_networks(cells: Sequence[Compared]) -> str:
         if (half := (cell.interval.high - cell.interval.low) / 2) > 0
     ]
     if not ratios:
-        return "The records have no runs from other N0."
+        return "The records have no runs from other N0 in the reloading setting."
     text: str = words("cells")["networks"]
     return text.format(
         most=max(cell.networks for cell in cells),

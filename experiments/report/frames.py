@@ -60,7 +60,7 @@ _TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id
 KEPT = "_kept"
 REPLICAS = ("rounding", "rounding_alexnet")  # presets with runs from replicas of N0
 DRAWS = (*REPLICAS, "orders", "base_networks_in_a_row")  # presets with more runs of the non-reloading setting
-# Seeds are below the first, a thousand replicas below the second, 256 orders below the third.
+# Seeds are below the first, a thousand replicas below the second, 256 orders below the third; 31 N0 above it.
 REPLICA, ORDER, NETWORK = 2**40, 2**50, 2**58
 
 
@@ -163,11 +163,13 @@ def draws(runs: Sequence[Run]) -> list[Run]:
 def drawn(runs: Sequence[Run]) -> Frames:
     """Return the frames of `draws`, in which another order of the samples, or another N0, is another `seed` too."""
     frames = build_frames(draws(runs))
-    return Frames(*map(_told_apart, (frames.samples, frames.runs)))
+    places = {seed: place for place, seed in enumerate(sorted(set(frames.runs["network_seed"])))}
 
+    def told_apart(frame: pd.DataFrame) -> pd.DataFrame:
+        network = frame["network_seed"].map(places).astype("int64")
+        return frame.assign(seed=frame["seed"] + ORDER * frame["order"] + NETWORK * network)
 
-def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(seed=frame["seed"] + ORDER * frame["order"] + NETWORK * frame["network_seed"])
+    return Frames(told_apart(frames.samples), told_apart(frames.runs))
 
 
 def by_recipe(runs: Iterable[Run]) -> dict[str, list[list[Run]]]:

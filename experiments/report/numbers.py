@@ -1,6 +1,7 @@
 """Numbers for people."""
 
 import math
+from collections.abc import Sequence
 
 from experiments.report.metrics import Summary
 
@@ -61,6 +62,12 @@ def format_printed(mean: float | None, sd: float | None) -> str:
 def format_count(value: int) -> str:
     """Return a count with thousands marked: 54,000."""
     return f"{value:,}"
+
+
+def span(values: Sequence[int]) -> str:
+    """Return the least and the largest of some counts, one number where they are the same."""
+    low, high = min(values), max(values)
+    return format_count(low) if low == high else f"{format_count(low)} to {format_count(high)}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -53,7 +53,7 @@ AXES = {
     "networks": Axis("base networks", "^", "#CC79A7", 0.27),
 }
 OTHERS = tuple(AXES)[1:]
-DRAWN = "mlp"  # the network that has orders and other base networks beside replicas
+DRAWN = "mlp"  # the network that has every axis
 FIRST = "first"  # in the place of a metric: the first sample that differs
 PANELS = (
     ("reloading", "POC", "POC (%), one correction at a time"),

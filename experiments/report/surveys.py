@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bgd.rng import stream
-from experiments.records.schema import PROBE, Measurement, Run
+from experiments.records.schema import PROBE, Measurement, Run, subject
 from experiments.report.captions import describe_base, describe_sizes, is_reduced, warnings
 from experiments.report.frames import ReportError, network_seed_of
 from experiments.report.metrics import NONE_CORRECTED
@@ -61,6 +61,7 @@ def facts(run: Run) -> pd.DataFrame:
             "test_images": [header.test_images],
             "base_id": [str(base.get("id", ""))],
             "network_seed": [network_seed_of(header.spec)],
+            "setting": [subject(header.spec)[1]],
         }
     )
 

@@ -50,8 +50,8 @@ class TableCells:
     """A table of the thesis and what ours is made from.
 
     Attributes:
-        frames: Of the runs of its network and setting from the N0 of seed 0.
-        by_network: By the seed of N0, frames of the method's seed 0; empty where the records have one N0.
+        frames: Of the runs of its network and setting; in the reloading setting those from the N0 of seed 0.
+        by_network: In the reloading setting by the seed of N0, frames of the method's seed 0; empty with one N0.
         reference: The file that `experiments.report.tables.read_reference` reads, with `COLUMNS`.
         known: Intervals found before: the same rows in two tables are not resampled twice.
     """

@@ -101,11 +101,11 @@ def test_an_order_is_another_draw():
 def test_another_n0_is_another_draw_and_no_reason_for_a_warning():
     own = [run(rows(CORRECTED), setting="non_reloading", replica=place, order=place) for place in (0, 1)]
     other = [
-        run(rows(*[CORRECTED] * seed), setting="non_reloading", network_seed=seed, base_id=f"of {seed}")
-        for seed in (2, 3)
+        run(rows(*[CORRECTED] * count), setting="non_reloading", network_seed=seed, base_id=f"of {seed}")
+        for count, seed in ((3, 2), (2, 10**9))
     ]
     runs = drawn([*own, *other]).runs
-    assert runs["seed"].tolist() == [0, ORDER + REPLICA, 2 * NETWORK, 3 * NETWORK]
+    assert runs["seed"].tolist() == [0, ORDER + REPLICA, NETWORK, 2 * NETWORK]
     assert describe_scale(runs) == (
         "Full scale: all 1 to 3 misclassified samples, 54,000 training and 10,000 test images, seed 0, "
         "1 replica of N0, 1 other order and 2 other N0."
@@ -115,12 +115,24 @@ def test_another_n0_is_another_draw_and_no_reason_for_a_warning():
     assert warnings(drawn([*other, twin]).runs) == ["WARNING: the runs start from 2 different N0."]
 
 
-def test_a_scale_of_some_samples_is_apart_from_one_of_all():
-    some = run(rows(CORRECTED), setting="non_reloading", errors=2)
-    every = run(rows(CORRECTED), setting="non_reloading", network_seed=1)
-    text = describe_scale(drawn([some, every]).runs)
-    assert "all 1 misclassified samples" in text
-    assert "1 of 2 misclassified samples" in text
+def test_a_scale_is_told_once_for_every_n0():
+    """As many samples of different numbers of errors are one scale; all of them are another than some."""
+    some = [
+        run(rows(CORRECTED), setting="non_reloading", errors=errors, network_seed=seed)
+        for seed, errors in enumerate((72, 85, 80))
+    ]
+    images = "54,000 training and 10,000 test images"
+    few = f"1 of 72 to 85 misclassified samples, {images}, seed 0 and 2 other N0"
+    assert describe_scale(drawn(some).runs) == f"Reduced scale: {few}."
+    every = run(rows(CORRECTED), setting="non_reloading", network_seed=3, method="top_k")
+    assert describe_scale(drawn([*some, every]).runs) == (
+        f"Reduced scale: BGD-II: {few}; Top-k: all 1 misclassified samples, {images}, 1 other N0."
+    )
+
+
+def test_reloading_runs_of_two_n0_are_warned_of():
+    runs = [run(rows(CORRECTED), network_seed=seed, base_id=f"of {seed}") for seed in (0, 1)]
+    assert warnings(drawn(runs).runs) == ["WARNING: the runs start from 2 different N0."]
 
 
 def test_runs_are_parted_by_how_n0_was_trained_most_images_first():

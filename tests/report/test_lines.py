@@ -77,9 +77,12 @@ def test_the_scale_is_said_in_a_phrase():
     assert scale(line, runs, nothing) == "AlexNet 1 of 356 errors, 1,500 + 10,000 images; MLP all 2 errors"
     assert scale(line, [], nothing) == "no runs"
     one = [replace(judged("holds"), errors=2)]
-    assert scale(line, [*runs, run((row(0),), errors=5)], rulings(one)) == (
+    other = run((row(0),), errors=5, epochs=40)
+    assert scale(line, [*runs, other], rulings(one)) == (
         "AlexNet 1 of 356 errors, 1,500 + 10,000 images; MLP all 2 errors"
-    ), "a claim that is judged on one N0 of several"
+    ), "a claim that is judged at one scale of several"
+    again = run(tuple(row(place) for place in range(4)), network_seed=1)
+    assert scale(line, [runs[0], again, other], rulings(one)) == "MLP all 2 to 4 errors"
 
 
 def test_every_table_and_figure_of_the_thesis_has_a_line():

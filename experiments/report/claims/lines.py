@@ -18,7 +18,8 @@ from experiments.report.claims.verdicts import (
     Ruling,
     worst,
 )
-from experiments.report.numbers import format_count
+from experiments.report.frames import recipe_of
+from experiments.report.numbers import format_count, span
 from experiments.report.part import words
 from experiments.report.sheet import Block, Sheet
 from experiments.report.style import NETWORKS, network_label
@@ -78,24 +79,24 @@ def _because(deciding: Judged | None) -> str:
 def scale(line: Line, runs: Sequence[Run], rulings: Mapping[str, Ruling]) -> str:
     """Return how much of the thesis' data the runs of a table have, in a phrase for each network.
 
-    Where its claims are judged on one N0 of several, it is the runs from that one.
+    Where its claims are judged at one scale of several, it is the runs from N0 of that recipe.
     """
     judged = [item for name in line.claims for item in rulings[name].judged]
     made_on = {(item.test.network, item.errors) for item in judged if item.errors is not None}
     networks = {network for network, _ in made_on}
-    texts: dict[str, dict[str, None]] = {}
-    for run in runs:
-        (network, setting, name), header = subject(run.header.spec), run.header
-        samples, errors = header.samples, header.base["errors"]
-        told = network not in networks or (network, errors) in made_on
+    abouts = [(run.header, *subject(run.header.spec), recipe_of(run.header.spec)) for run in runs]
+    trained = {(about[1], about[4]) for about in abouts if (about[1], about[0].base["errors"]) in made_on}
+    sizes: dict[str, dict[tuple[str, str], list[int]]] = {}
+    for header, network, setting, name, recipe in abouts:
+        told = network not in networks or (network, recipe) in trained
         if line.source in (setting, name) and line.network in ("", network) and told:
-            count = f"all {format_count(errors)}" if samples == errors else f"{samples} of {errors}"
-            images = (header.train_images, header.test_images)
+            errors, images = header.base["errors"], (header.train_images, header.test_images)
+            count = "all" if header.samples == errors else f"{format_count(header.samples)} of"
             few = images != (FULL_TRAIN_IMAGES, FULL_TEST_IMAGES)
-            text = f"{count} errors{', {:,} + {:,} images'.format(*images) if few else ''}"
-            texts.setdefault(network, {}).setdefault(text)
-    each = [
-        f"{'' if line.network else network_label(network) + ' '}{' or '.join(found)}"
-        for network, found in sorted(texts.items())
-    ]
+            size = (count, ", {:,} + {:,} images".format(*images) if few else "")
+            sizes.setdefault(network, {}).setdefault(size, []).append(errors)
+    each = []
+    for network, found in sorted(sizes.items()):
+        texts = [f"{count} {span(errors)} errors{images}" for (count, images), errors in found.items()]
+        each.append(f"{'' if line.network else network_label(network) + ' '}{' or '.join(texts)}")
     return "; ".join(each) or "no runs"
