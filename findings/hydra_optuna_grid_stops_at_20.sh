@@ -3,7 +3,8 @@
 # Hydra's own sweeper does: a grid says how many points there are.
 #
 # Seen: It runs 20 points and exits with 0, after a line with the best of them. n_trials, 20
-# unless it is set, ends a grid, too; a log of 30 lines and more has none about points left out.
+# unless it is set, ends a grid, too. One line of the log is about it: "Updating num of trials
+# to 20 due to using GridSampler", which sounds like the size of the grid.
 #
 # Versions: hydra-optuna-sweeper 1.3.0, optuna 2.10.1, hydra-core 1.3.8, Python 3.11.
 #
@@ -37,7 +38,6 @@ for sweeper in "" "hydra/sweeper=optuna hydra/sweeper/sampler=grid"; do
     venv/bin/python job.py -m $sweeper "+a=choice(1,2,3,4,5)" "+b=choice(1,2,3,4,5,6)" > log 2>&1 ||
         { cat log; exit 1; }
     sort -u ran | wc -l >> points
-    grep -vcE "Launching|#[0-9]+ :|Study|Num jobs|Directions|Sampler|Best" log >> told || true
 done
 venv/bin/python - <<'EOF'
 import sys
@@ -46,11 +46,11 @@ from pathlib import Path
 
 print(*(f"{name} {version(name)}" for name in ("hydra-optuna-sweeper", "optuna", "hydra-core")))
 own, optuna = (int(line) for line in Path("points").read_text().split())
-told = sum(int(line) for line in Path("told").read_text().split())
 print(f"expected: 30 of 30 points of the grid; Hydra's own sweeper: {own}")
-print(f"seen:     {optuna} of 30, {told} lines of the log about those left out")
+said = [line for line in Path("log").read_text().splitlines() if "trials" in line]
+print(f"seen:     {optuna} of 30; of trials the log says:", *said)
 if optuna == 30:
     sys.exit("the behaviour has changed")
-if (own, optuna, told) != (30, 20, 0):
+if (own, optuna) != (30, 20):
     sys.exit("the numbers are others: this is another matter")
 EOF
