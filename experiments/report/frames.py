@@ -59,7 +59,8 @@ _TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id
 
 KEPT = "_kept"
 REPLICAS = ("rounding", "rounding_alexnet")  # presets with runs from replicas of N0
-DRAWS = (*REPLICAS, "orders", "base_networks_in_a_row")  # presets with more runs of the non-reloading setting
+NETWORKS_IN_A_ROW = ("base_networks_in_a_row", "base_networks_in_a_row_alexnet")
+DRAWS = (*REPLICAS, "orders", *NETWORKS_IN_A_ROW)  # presets with more runs of the non-reloading setting
 # Seeds are below the first, a thousand replicas below the second, 256 orders below the third; 31 N0 above it.
 REPLICA, ORDER, NETWORK = 2**40, 2**50, 2**58
 
