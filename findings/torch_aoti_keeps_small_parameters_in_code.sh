@@ -32,7 +32,7 @@ inputs = torch.randn(2, 4)
 
 def updated(classes, **options):
     """Compile a network, correct its last bias, and put that into the package: as a whole, then what is listed."""
-    network = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, classes)).eval()
+    network = nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, classes)).eval()
     program = torch.export.export(network, (inputs,))
     path = inductor.aoti_compile_and_package(program, package_path=f"{classes}.pt2", inductor_configs=dict(options))
     package = inductor.aoti_load_package(path)
