@@ -40,7 +40,7 @@ def test_a_plan_names_every_method_on_every_network_in_both_settings(call, capsy
     assert lines >= set(product(("mlp", "alexnet"), ("reloading",), FRONTIER_METHODS))
     assert lines >= set(product(("mlp", "alexnet"), ("non_reloading",), ROW_METHODS))
     assert re.search(
-        r"^N0 to train: alexnet \(2 of them, 22 epochs\), mlp \(\d+ of them, \d+ epochs\)$", text, re.M
+        r"^N0 to train: alexnet \(4 of them, 42 epochs\), mlp \(\d+ of them, \d+ epochs\)$", text, re.M
     )
     assert re.search(r"^  table_4_2 +5 to run +tables/table_4_2, report/cells$", text, re.M)
     assert re.search(r"^  every_method +36 to run +tables/all_methods, .* and \d+ more$", text, re.M)
