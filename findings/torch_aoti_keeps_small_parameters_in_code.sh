@@ -2,8 +2,8 @@
 # Guess: a package that AOTInductor makes of a network has each parameter as a constant, which
 # load_constants replaces: a corrected state dict is put into the deployed package.
 #
-# Seen: A scalar, or a vector of at most 8 numbers, such as the bias of the last layer for 8
-# classes or fewer, is written into the compiled code as literals. get_constant_fqns leaves it out,
+# Seen: A vector of at most 8 numbers, such as the bias of the last layer for 8 classes or
+# fewer, is written into the compiled code as literals. get_constant_fqns leaves it out,
 # load_constants with the whole state dict raises for it, and with the constants that are
 # listed, even with check_full_update=True, the old bias stays, without a word. Compiled with
 # always_keep_tensor_constants, all of them are constants.

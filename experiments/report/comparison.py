@@ -96,11 +96,8 @@ class Comparison:
 def _by_network_seed(frames: Frames) -> dict[int, Frames]:
     """Return frames of one seed of the method by seed of N0; nothing where there is one N0."""
     seeds = sorted(set(frames.runs["network_seed"].tolist()))
-    first = frames.runs["seed"] % NETWORK == SEED
-    own = {
-        seed: frames.select(seed=tuple(frames.runs.loc[first, "seed"]), network_seed=seed) for seed in seeds
-    }
-    return own if len(own) > 1 else {}
+    own = frames.select(seed=tuple(seed for seed in frames.runs["seed"] if seed % NETWORK == SEED))
+    return {seed: own.select(network_seed=seed) for seed in seeds} if len(seeds) > 1 else {}
 
 
 def _record(cell: Compared) -> dict[str, object]:
