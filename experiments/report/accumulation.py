@@ -21,7 +21,7 @@ import pandas as pd
 from experiments.records.schema import Run
 from experiments.report.canvas import Picture
 from experiments.report.curves import FIGURES, paint_trails
-from experiments.report.frames import REPLICA, REPLICAS, Frames
+from experiments.report.frames import REPLICA, REPLICAS, Frames, draws
 from experiments.report.metrics import NONE_CORRECTED, Metric, Summary, Values, measure
 from experiments.report.numbers import counted, format_summary
 from experiments.report.part import Made, Study
@@ -155,7 +155,7 @@ class Accumulation(Study):
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figures."""
         scope = Scope("non_reloading", self.networks, self.methods, self.thesis)
-        frames = scope.frames(runs)
+        frames = scope.frames(draws(runs))
         trails = Frames(with_trails(frames.samples), frames.runs)
         own = {
             (network, method): trails.select(network=network, method=method).samples

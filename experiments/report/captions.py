@@ -49,7 +49,7 @@ def describe_scale(runs: pd.DataFrame) -> str:
     described = []
     for (_, draws), own in parts.items():
         part = runs.loc[own]
-        text = _describe(_spans(part), draws, first) + _error(part)
+        text = _describe(_spans(part), draws, first) + _unmoved(part) + _error(part)
         names = listing([method_style(name).label for name in method_order(part["method"].unique())])
         described.append(f"{names}: {text}" if len(parts) > 1 else text)
     return f"{'Reduced' if is_reduced(runs) else 'Full'} scale: {'; '.join(described)}."
@@ -75,6 +75,12 @@ def describe_sizes(sizes: Sequence[str]) -> str:
     count = f"all {errors}" if samples == errors else f"{samples} of {errors}"
     part = "" if train_part == train_images else f" (by a stratified {train_part} of them)"
     return f"{count} misclassified samples, {train_images} training{part} and {test_images} test images"
+
+
+def _unmoved(runs: pd.DataFrame) -> str:
+    """Say from how many replicas of N0 runs are the same as from N0; empty where they differ, or none was tried."""
+    tried = 0 if "rounded" not in runs or (runs["replica"] > 0).any() else int(runs["rounded"].max())
+    return f", the same from {counted(tried, 'replica')} of N0" if tried else ""
 
 
 def _error(runs: pd.DataFrame) -> str:

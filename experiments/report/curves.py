@@ -24,7 +24,7 @@ from experiments.report.style import DOUBLE_COLUMN, UNCORRECTED_COLOUR, method_s
 FIRST = 100  # samples in panel (b), section 4.7 of the thesis
 SHARE_OF_FIRST = 4  # a panel of the first samples alone shows at most a quarter of all
 MET = "misclassified samples met so far"
-BAND = "Line: mean over runs (seeds and replicas of N0); band: smallest to largest."
+BAND = "Line: mean over runs (seeds and replicas of N0; runs that are the same are one); band: smallest to largest."
 
 LABELS = {
     "test_accuracy": "testing accuracy",

@@ -1,7 +1,7 @@
 """Runs -> frames: one row per sample, one row per run."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.records.columns import coarse
 from experiments.records.schema import (
     NON_RELOADING,
     PROBE,
@@ -58,9 +57,15 @@ _TEXT = {"network", "setting", "method", "run_id", "outcome", "reason", "base_id
 
 
 KEPT = "_kept"
+# Up to where corrections from N0 and from a replica are one, rounded otherwise: the relative difference of L2 norms and
+# of the sample's losses, of which those below `NO_LOSS` (nats) have no digits; the difference of accuracies, or as many
+# images. Two seeds of one method are one up to `EXACT`, which is what a sweep keeps.
+SAME, NO_LOSS, ON_THE_EDGE = 1e-3, 1e-6, 3
+EXACT = 1e-5
 REPLICAS = ("rounding", "rounding_alexnet")  # presets with runs from replicas of N0
+ORDERS = ("orders", "orders_alexnet")
 NETWORKS_IN_A_ROW = ("base_networks_in_a_row", "base_networks_in_a_row_alexnet")
-DRAWS = (*REPLICAS, "orders", *NETWORKS_IN_A_ROW)  # presets with more runs of the non-reloading setting
+DRAWS = (*REPLICAS, *ORDERS, *NETWORKS_IN_A_ROW)  # presets with more runs of the non-reloading setting
 # Seeds are below the first, a thousand replicas below the second, 256 orders below the third; 31 N0 above it.
 REPLICA, ORDER, NETWORK = 2**40, 2**50, 2**58
 
@@ -107,8 +112,10 @@ def _where(frame: pd.DataFrame, values: dict[str, object]) -> pd.DataFrame:
 _of_figures, _of_baseline = attrgetter(*FIGURES), attrgetter(*BASELINE)
 _of_sample, _of_side_effects = attrgetter(*SAMPLE), attrgetter(*SIDE_EFFECTS)
 _of_accumulated = attrgetter(*ACCUMULATED)
-_of_counts = attrgetter("train_accuracy", "test_accuracy")  # without the last digits of a sum
-_of_correction = attrgetter("index", "outcome", "altered", "l0")
+# Not `l0`: of millions of parameters rounding leaves one more, or one less, where it was.
+_of_decisions = attrgetter("index", "outcome", "altered", "steps", "forward_passes")
+_of_norm, _of_loss = attrgetter("l2"), attrgetter("sample_loss_after")
+_of_accuracies = attrgetter("figures.train_accuracy", "figures.test_accuracy")
 
 
 def _sample_values(row: Row) -> tuple[Any, ...]:
@@ -141,34 +148,66 @@ def draws(runs: Sequence[Run]) -> list[Run]:
     """Select runs from N0 itself, and in the non-reloading setting from its replicas as well.
 
     There a decision that rounding turns changes everything after it: a replica is as good a draw as another seed. Of
-    runs that differ in the seed alone and are the same, because the method draws nothing, one is left.
+    runs that are the same, because the method draws nothing or because rounding turns none of its decisions, one is
+    left: from N0 itself before a replica, of the smallest seed. It counts once, however many it stands for.
     """
-    chosen: dict[tuple[Any, ...], Run] = {}
-    for run in sorted(runs, key=lambda run: (run.header.spec["seed"], run.header.run_id)):
+    return [own[0] for own in _alike(runs)]
+
+
+def _alike(runs: Sequence[Run]) -> list[list[Run]]:
+    """Group the runs that `draws` selects from; those of a group are the same as its first."""
+    alike: dict[tuple[Any, ...], list[list[Run]]] = {}
+    for run in sorted(runs, key=lambda run: (_replica(run), run.header.spec["seed"], run.header.run_id)):
         spec = run.header.spec
-        if not spec.get("replica") or subject(spec)[1] == NON_RELOADING:
-            others = {name: value for name, value in spec.items() if name != "seed"}
-            found = tuple(
-                (
-                    *_of_correction(row),
-                    coarse(row.l2),
-                    coarse(row.sample_loss_after),
-                    *_of_counts(row.figures),
-                )
-                for row in run.rows
-            )
-            chosen.setdefault((repr(others), found or run.header.run_id), run)
-    return list(chosen.values())
+        if not _replica(run) or subject(spec)[1] == NON_RELOADING:
+            others = {name: value for name, value in spec.items() if name not in ("seed", "replica")}
+            decided = tuple(map(_of_decisions, run.rows)) or run.header.run_id
+            groups = alike.setdefault((repr(others), decided), [])
+            own = next((group for group in groups if _are_same(group[0], run)), None)
+            if own is None:
+                groups.append([run])
+            else:
+                own.append(run)
+    return [own for groups in alike.values() for own in groups]
+
+
+def _are_same(run: Run, other: Run) -> bool:
+    """Return whether corrections that took the same decisions are the same changes; of replicas, but for rounding."""
+    rounded = _replica(run) != _replica(other)
+    relative, share, images = (SAME, SAME, ON_THE_EDGE) if rounded else (EXACT, 0.0, 0)
+    header = run.header
+    counts = np.array([header.train_part or header.train_images, header.test_images])
+    edge = np.maximum(share, images / counts)
+    return (
+        _close(_of_norm, run.rows, other.rows, rtol=relative, atol=0)
+        and _close(_of_loss, run.rows, other.rows, rtol=relative, atol=NO_LOSS)
+        and _close(_of_accuracies, run.rows, other.rows, rtol=0, atol=edge + 1e-12)
+    )
+
+
+def _close(values: Callable[[Row], Any], rows: Sequence[Row], others: Sequence[Row], **within: Any) -> bool:
+    ours, theirs = (np.array(list(map(values, own)), dtype=np.float64) for own in (rows, others))
+    return bool(np.allclose(ours, theirs, equal_nan=True, **within))
+
+
+def _replica(run: Run) -> int:
+    return int(run.header.spec.get("replica", 0))
 
 
 def drawn(runs: Sequence[Run]) -> Frames:
-    """Return the frames of `draws`, in which another order of the samples, or another N0, is another `seed` too."""
-    frames = build_frames(draws(runs))
+    """Return the frames of `draws`, in which another order of the samples, or another N0, is another `seed` too.
+
+    Both have the column `rounded`: how many runs from replicas of N0 a run stands for.
+    """
+    groups = _alike(runs)
+    frames = build_frames([own[0] for own in groups])
+    rounded = {own[0].header.run_id: sum(_replica(run) > 0 for run in own) for own in groups}
     places = {seed: place for place, seed in enumerate(sorted(set(frames.runs["network_seed"])))}
 
     def told_apart(frame: pd.DataFrame) -> pd.DataFrame:
         network = frame["network_seed"].map(places).astype("int64")
-        return frame.assign(seed=frame["seed"] + ORDER * frame["order"] + NETWORK * network)
+        seed = frame["seed"] + ORDER * frame["order"] + NETWORK * network
+        return frame.assign(seed=seed, rounded=frame["run_id"].map(rounded).astype("int64"))
 
     return Frames(told_apart(frames.samples), told_apart(frames.runs))
 

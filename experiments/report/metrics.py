@@ -17,7 +17,7 @@ import pandas as pd
 from experiments.records.schema import ALREADY_RIGHT, CORRECTED, NON_RELOADING
 
 EARLY = 50  # samples: section 4.7
-ENOUGH_RUNS = 10  # of a method, replicas of N0 among them: fewer are no distribution
+ENOUGH_RUNS = 10  # of a method that differ, those from replicas of N0 looked at: fewer are no distribution
 ENOUGH_SAMPLES = 10  # different ones behind a mean that is compared with the thesis'
 
 Values = npt.NDArray[np.float64]
@@ -290,11 +290,12 @@ def accumulates(samples: pd.DataFrame) -> bool:
 
 
 def is_distribution(samples: pd.DataFrame) -> bool:
-    """Whether the runs of a method are enough to say where it ends: `ENOUGH_RUNS`, replicas of N0 among them.
+    """Whether the runs of a method are enough to say where it ends: `ENOUGH_RUNS` different ones, replicas of N0 tried.
 
-    In the reloading setting they always are: there rounding moves the odd sample and no more.
+    A run from a replica may be the same as another run: it is none of its own, but `drawn` says that it was made. In
+    the reloading setting they always are: there rounding moves the odd sample and no more.
     """
-    enough = samples["run_id"].nunique() >= ENOUGH_RUNS and bool((samples["replica"] > 0).any())
+    enough = samples["run_id"].nunique() >= ENOUGH_RUNS and bool((samples["rounded"] > 0).any())
     return enough or not accumulates(samples)
 
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from experiments.records.schema import NON_RELOADING, PROBE, Run, subject
 from experiments.report.canvas import Picture, blank, dots, legend_above
 from experiments.report.captions import describe_base, describe_scale_briefly, warnings_of
-from experiments.report.frames import DRAWS, REPLICA, Frames, build_frames
+from experiments.report.frames import DRAWS, REPLICA, SAME, Frames, build_frames
 from experiments.report.metrics import METRICS, MISSING, Summary, measure, summarize
 from experiments.report.numbers import format_count, format_number, format_summary, listing
 from experiments.report.part import Made, Study, words
@@ -61,7 +61,6 @@ PANELS = (
     (NON_RELOADING, "final_test_accuracy", "test accuracy at the end, one after the other"),
     (NON_RELOADING, FIRST, "first sample that differs, one after the other"),
 )
-SAME = 1e-3  # relative difference of two L2 norms up to which they are one change, rounded otherwise
 
 Key = tuple[str, str, str]  # network, setting, method
 
@@ -84,10 +83,10 @@ class Parting:
 def parting(ours: pd.DataFrame, theirs: pd.DataFrame) -> Parting:
     """Compare the rows of two runs, sample by sample.
 
-    Two corrections are the same where outcome, numbers of parameters and passes are equal and the L2 norms of the
+    Two corrections are the same where outcome, number of parameters and passes are equal and the L2 norms of the
     changes agree to `SAME`: another parameter has another gradient, so another subset shows in the norm.
     """
-    columns = ["outcome", "altered", "l0", "steps", "forward_passes", "l2"]
+    columns = ["outcome", "altered", "steps", "forward_passes", "l2"]
     both = ours[["index", "position", *columns]].merge(
         theirs[["index", *columns]], on="index", suffixes=("", "_theirs")
     )

@@ -33,7 +33,7 @@ OTHER_ACCOUNTING = (
     "not compared: the released accounting, which ours is by, gives the other sign whatever the correction does;"
     " how the printed value was accounted for is not known; the other reading is the definition's"
 )
-FEW_RUNS = f"not compared: fewer than {metrics.ENOUGH_RUNS} runs with replicas of N0, whose rounding moves such a value"
+FEW_RUNS = f"not compared: fewer than {metrics.ENOUGH_RUNS} different runs, or none from a replica of N0"
 NOT_THE_END = "not compared: the sequence stops before N0's last error, and such a value depends on it"
 FEW_SAMPLES = f"not compared: fewer than {metrics.ENOUGH_SAMPLES} different samples are behind the mean"
 FIXED = (

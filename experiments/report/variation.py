@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from operator import attrgetter
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.records.schema import Run
 from experiments.report import captions
 from experiments.report.canvas import Picture, blank, grid
 from experiments.report.curves import LABELS, curve, draw_legend, draw_lines, longest
-from experiments.report.frames import REPLICAS, Frames, corrections_of
+from experiments.report.frames import ORDERS, REPLICAS, Frames, corrections_of
 from experiments.report.knowledge import describe_knowledge
 from experiments.report.metrics import (
     METRICS,
@@ -32,7 +34,7 @@ from experiments.report.numbers import (
 )
 from experiments.report.part import Made, Study, words
 from experiments.report.sheet import Block, Sheet
-from experiments.report.style import DOUBLE_COLUMN, method_style, network_label, setting_label
+from experiments.report.style import DOUBLE_COLUMN, NETWORKS, method_style, network_label, setting_label
 from experiments.report.tables import NOT_PRINTED, printed
 
 SEED = 0  # of the method, where only one is looked at
@@ -61,11 +63,11 @@ def across(found: Mapping[int, Summary], over: str) -> Summary:
     return summarize(np.array(known, dtype=np.float64), over, otherwise)
 
 
-def gaps(frames: Frames, methods: Sequence[str], axis: str, expected: Sequence[int], name: str) -> str:
+def gaps(runs: pd.DataFrame, methods: Sequence[str], axis: str, expected: Sequence[int], name: str) -> str:
     """Return which runs are missing, in words; empty where none is."""
     lacks = []
     for method in methods:
-        own = set(frames.runs.loc[frames.runs["method"] == method, axis])
+        own = set(runs.loc[runs["method"] == method, axis])
         lacking = [str(value) for value in expected if value not in own]
         if lacking:
             which = f"{name} {listing(lacking)}" if own else f"any {name}"
@@ -86,43 +88,55 @@ def left_out(found: Found, of: str) -> str:
 class Orders(Study):
     """Curves of the non-reloading setting over several orders of the samples, and a table of their ends.
 
-    A run with another order than `orders` is not looked at; `table` is the one of the thesis that prints POC.
+    `prints` names, for each network, the table of the thesis that prints POC; `not_run` what no preset has.
     """
 
-    presets: tuple[str, ...] = ("orders", *REPLICAS)
-    networks: tuple[str, ...] = ("mlp",)
+    presets: tuple[str, ...] = (*ORDERS, *REPLICAS)
+    networks: tuple[str, ...] = ("mlp", "alexnet")
     methods: tuple[str, ...] = NON_RELOADING
-    orders: tuple[int, ...] = (0, 1, 2, 3, 4)
-    table: str = "4.8"
+    prints: tuple[tuple[str, str], ...] = (("mlp", "4.8"), ("alexnet", "4.7"))
+    not_run: tuple[tuple[str, str], ...] = (("alexnet", "retrain"), ("alexnet", "l1"))
     tables = ("orders",)
     figures = ("orders",)
 
     def made(self, runs: Sequence[Run]) -> Iterator[Made]:
         """Make the table and the figure."""
-        every = corrections_of(runs, network=self.network, setting="non_reloading", network_seed=0)
+        every = corrections_of(runs, setting="non_reloading", network_seed=0, network=self.networks)
         every = every.select(method=self.methods)
-        frames, nudged = every.select(order=self.orders, seed=SEED), every.select(order=0)
-        nudged = Frames(*(frame[frame["replica"] > 0] for frame in (nudged.samples, nudged.runs)))
-        yield self._sheet(frames, by_run(nudged, self.methods, ("POC",), "replica"))
+        first, frames = every.select(order=0), every.select(seed=SEED)
+        nudged = Frames(*(frame[frame["replica"] > 0] for frame in (first.samples, first.runs)))
+        yield self._sheet(frames, nudged)
         yield Picture("orders", lambda figure: self._paint(figure, frames))
 
-    def _about(self, frames: Frames) -> str:
-        place = f"{network_label(self.network)}, {setting_label('non_reloading')} setting"
-        if frames.runs.empty:
+    def _methods(self, network: str) -> list[str]:
+        return [name for name in self.methods if (network, name) not in self.not_run]
+
+    def _about(self, frames: Frames) -> list[str]:
+        """Say of each network which orders its runs are of."""
+        return [self._about_network(name, frames.select(network=name).runs) for name in self.networks]
+
+    def _about_network(self, network: str, runs: pd.DataFrame) -> str:
+        place = f"{network_label(network)}, {setting_label('non_reloading')} setting"
+        if runs.empty:
             return f"{place}: missing, no run of the orders is among the records."
-        found = sorted(set(frames.runs["order"]))
+        found = sorted(set(map(int, runs["order"])))
         which = f"{counted(len(found), 'order')} of the samples ({listing(list(map(str, found)))})"
-        base = captions.describe_base(frames.runs, self.thesis.errors_of(self.network))
-        missing = gaps(frames, self.methods, "order", self.orders, "order")
-        said = (f"{place}, {which}.", base, captions.describe_scale(frames.runs), missing)
+        base = captions.describe_base(runs, self.thesis.errors_of(network))
+        missing = gaps(runs, self._methods(network), "order", range(found[-1] + 1), "order")
+        others = [method_style(name).label for name in self.methods if name not in self._methods(network)]
+        lacks = f"Not run in other orders: {listing(others)}." if others else ""
+        said = (f"{place}, {which}.", base, captions.describe_scale(runs), missing, lacks)
         return " ".join(filter(None, said))
 
     def _paint(self, figure: Figure, frames: Frames) -> list[str]:
-        found = {name: part for name in self.methods if len(part := frames.select(method=name).samples)}
-        notes = []
-        for letter, axes, _, measured in grid(figure, (DOUBLE_COLUMN, 2.9), ("",), tuple(LABELS)):
-            label = LABELS[measured]
-            axes.set_title(f"{letter} {label}")
+        networks = [name for name in self.networks if len(frames.select(network=name).runs)]
+        rows, notes = networks or list(self.networks[:1]), []
+        drawn = dict.fromkeys(name for name in self.methods if len(frames.select(method=name).runs))
+        size = DOUBLE_COLUMN, 0.7 + 2.2 * len(rows)
+        for letter, axes, network, measured in grid(figure, size, rows, tuple(LABELS)):
+            own, label = frames.select(network=network), LABELS[measured]
+            axes.set_title(f"{letter} {label}, {network_label(network)}")
+            found = {name: part for name in drawn if len(part := own.select(method=name).samples)}
             if not found:
                 blank(axes, "missing:\nno run of the orders\namong the records")
                 continue
@@ -132,48 +146,65 @@ class Orders(Study):
                 axes.set_yscale("log")
             draw_lines(axes, curves, longest(curves))
             notes += [
-                f"Not finite and not drawn: {method_style(method).short}, {label}, {item.not_finite:,} values."
+                f"Not finite and not drawn: {method_style(method).short}, {label}, {network_label(network)}, "
+                f"{item.not_finite:,} values."
                 for method, item in curves.items()
                 if item.not_finite
             ]
-        draw_legend(figure, found, columnspacing=1.2)
-        return [words("orders")["figure"], self._about(frames), *notes, *captions.warnings(frames.runs)]
+        draw_legend(figure, drawn, columnspacing=1.2)
+        return [
+            words("orders")["figure"],
+            *self._about(frames),
+            *notes,
+            *captions.warnings_of(frames.runs, "network", NETWORKS),
+        ]
 
-    def _sheet(self, frames: Frames, nudged: Found) -> Sheet:
-        found = by_run(frames, self.methods, ORDER_METRICS, "order")
-        thesis = printed(self.thesis.tables, self.table)
+    def _sheet(self, frames: Frames, nudged: Frames) -> Sheet:
+        made = [
+            self._block(name, frames.select(network=name), nudged.select(network=name))
+            for name in self.networks
+        ]
+        blocks, records, lost = zip(*made, strict=True)
+        knows = describe_knowledge(self.methods, self.thesis.knowledge)
+        about = " ".join(self._about(frames))
+        warnings = captions.warnings_of(frames.runs, "network", NETWORKS)
+        return self.sheet([knows, *lost], warnings, blocks, [*chain(*records)], about=about)
+
+    def _block(
+        self, network: str, frames: Frames, nudged: Frames
+    ) -> tuple[Block, list[tuple[object, ...]], str]:
+        """Make a network's lines, its records, and what is said of orders that are left out."""
+        methods = self._methods(network)
+        found = by_run(frames, methods, ORDER_METRICS, "order")
+        spreads = by_run(nudged, methods, ("POC",), "replica")
+        table = dict(self.prints)[network]
+        thesis = printed(self.thesis.tables, table)
         lines, records = [], []
-        for method in self.methods:
+        for method in methods:
             every = {name: across(found[name, method], "orders") for name in ORDER_METRICS}
             own, (poc, *cells) = found["POC", method], map(format_summary, every.values())
             first = format_summary(own[0]) if 0 in own else MISSING
-            spread = _spread(across(nudged["POC", method], "replicas"))
+            spread = _spread(across(spreads["POC", method], "replicas"))
             theirs = format_printed(*thesis.get(("POC", method), NOT_PRINTED))
             lines.append([method_style(method).label, str(len(own)), poc, spread, first, theirs, *cells])
             for name, one in every.items():
                 at_zero = found[name, method].get(0)
                 numbers: tuple[object, ...] = (one.told, one.sd, one.low, one.high, one.n, one.left_out)
                 numbers += (at_zero.mean if at_zero else None, *thesis.get((name, method), NOT_PRINTED))
-                records.append((method, name, *numbers))
-        header = ["method", "orders", "POC (%)", "POC, sd over replicas", "order 0", f"thesis ({self.table})"]
+                records.append((network, method, name, *numbers))
+        header = ["method", "orders", "POC (%)", "POC, sd over replicas", "order 0", f"thesis ({table})"]
         header += [label_of(METRICS[name], frames.samples) for name in ORDER_METRICS[1:]]
-        knows = describe_knowledge(self.methods, self.thesis.knowledge)
-        return self.sheet(
-            [knows, left_out(found, "Orders")],
-            captions.warnings(frames.runs),
-            [Block("", header, lines)],
-            records,
-            about=self._about(frames),
-        )
+        label = network_label(network)
+        return Block(f"{label}.", header, lines), records, left_out(found, f"{label}: orders")
 
 
 _numbers = attrgetter("told", "sd", "n", "over", "left_out")
 
 
 def _spread(rounding: Summary) -> str:
-    if rounding.sd is None:
+    if rounding.n < 2:
         return "one replica" if rounding.n else MISSING
-    return f"{format_number(rounding.sd)} ({rounding.n})"
+    return f"{format_number(rounding.sd or 0)} ({rounding.n})"  # none where replicas are the same
 
 
 @dataclass(frozen=True)
@@ -233,5 +264,5 @@ class BaseNetworks(Study):
         return [
             f"{place}, {captions.describe_scale_briefly(frames.runs)}.",
             captions.describe_base(frames.runs, self.thesis.errors_of(self.network)),
-            gaps(frames, self.methods, "network_seed", self.network_seeds, "N0"),
+            gaps(frames.runs, self.methods, "network_seed", self.network_seeds, "N0"),
         ]

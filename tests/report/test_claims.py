@@ -363,10 +363,26 @@ def test_nothing_is_judged_on_too_little(monkeypatch):
         for name in ("bgd_i", "top_k")
     )
     assert not isinstance(found(order, *first, *second), Missing)
-    assert "fewer than 10 runs" in str(found(order, *first[1:], *second))
+    assert "fewer than 10 different runs" in str(found(order, *first[1:], *second))
     loss = Sign("mlp", "dTL", "bgd_ii", "above")
     assert not isinstance(found(loss, losses(*[0.5] * 10)), Missing)
     assert "rests on 9 samples" in str(found(loss, losses(*[0.5] * 9)))
+
+
+def test_ten_copies_of_one_run_are_no_distribution(monkeypatch):
+    """A method whose decisions rounding never turns has the same run from every replica: it counts once."""
+    monkeypatch.setattr(metrics, "ENOUGH_RUNS", 4)
+    order = Order("mlp", "final_test_accuracy", "bgd_i", "top_k", "more")
+    first = [path_of(0.1, 0.6 + place / 100, method="bgd_i", order=place) for place in range(4)]
+    copies = [path_of(0.1, 0.9, method="top_k", replica=replica) for replica in range(11)]
+    orders = [
+        path_of(0.1, 0.4 + place / 100, method="top_k", order=place, replica=0) for place in range(1, 4)
+    ]
+    assert "fewer than 4 different runs" in str(found(order, *first, *copies, *orders[1:]))
+    outcome = found(order, *first, *copies, *orders)
+    assert (outcome.n, outcome.seeds, outcome.direction, outcome.size) == (8, 4, True, False)
+    assert outcome.against == pytest.approx(0.425)  # the median of .9, .41, .42 and .43
+    assert isinstance(found(order, *first, copies[0], *orders), Missing)  # no replica was tried
 
 
 def test_a_sequence_that_stops_early_has_no_end():

@@ -92,6 +92,87 @@ def test_runs_that_differ_in_the_seed_alone_are_one():
     assert [item.header.spec["seed"] for item in draws([same[2], other, same[0], same[1]])] == [0, 4]
 
 
+def test_runs_from_replicas_that_are_the_same_are_one_in_a_row_and_that_they_were_made_is_known():
+    about = {"setting": "non_reloading"}
+    same = [run((row(0), row(1)), replica=replica, **about) for replica in (0, 1, 2)]
+    apart = run((row(0), row(1, altered=7)), replica=3, **about)
+    lone = run((row(0), row(1)), order=1, **about)
+    frames = drawn([apart, same[2], lone, same[1], same[0]])
+    for frame in (frames.runs, frames.samples.drop_duplicates("run_id")):
+        found = zip(frame["replica"], frame["order"], frame["rounded"], strict=True)
+        assert list(found) == [(0, 0, 2), (3, 0, 1), (0, 1, 0)]
+    assert drawn(same[1:]).runs["replica"].tolist() == [1]
+    images = "all 2 misclassified samples, 54,000 training and 10,000 test images"
+    assert describe_scale(drawn([*same, lone]).runs) == (
+        f"Full scale: {images}, seed 0 and 1 other order, the same from 2 replicas of N0."
+    )
+    assert "1 replica of N0" in describe_scale(drawn([*same, apart]).runs)
+    assert "the same" not in describe_scale(drawn([*same, apart]).runs)
+    assert [len(drawn(runs).runs) for runs in ([], [lone])] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "replica", "seed"),  # how many runs there are if the other is a replica, and if it is a seed
+    [
+        ({}, 1, 1),
+        ({"l2": 1.0005}, 1, 2),
+        ({"l2": 1.01}, 2, 2),
+        ({"sample_loss_after": 0.5001}, 1, 2),
+        ({"sample_loss_after": 0.51}, 2, 2),
+        ({"sample_loss_after": None}, 2, 2),
+        ({"l0": 6}, 1, 1),  # of many parameters one more is where it was
+        ({"altered": 6}, 2, 2),
+        ({"steps": 2}, 2, 2),
+        ({"forward_passes": 9}, 2, 2),
+        ({"outcome": UNCORRECTED}, 2, 2),
+        ({"test_accuracy": 0.901}, 1, 2),  # ten images of 10,000
+        ({"test_accuracy": 0.91}, 2, 2),
+        ({"train_accuracy": 0.91}, 2, 2),
+    ],
+)
+def test_a_run_is_the_same_up_to_rounding(values, replica, seed):
+    about = {"l2": 1.0, "sample_loss_after": 0.5, "steps": 1, "outcome": CORRECTED}
+
+    def of(values=about, **where):
+        seen = figures(**{name: values.get(name, 0.9) for name in ("test_accuracy", "train_accuracy")})
+        own = {name: value for name, value in values.items() if not name.endswith("accuracy")}
+        return run((row(0, figures=seen, **own),), setting="non_reloading", **where)
+
+    assert len(draws([of(), of(about | values, replica=1)])) == replica
+    assert len(draws([of(), of(about | values, seed=1)])) == seed
+
+
+def test_three_images_of_few_are_on_the_edge_as_well():
+    def of(replica, accuracy):
+        seen = figures(test_accuracy=accuracy, train_accuracy=0.9)
+        return run((row(0, figures=seen),), setting="non_reloading", replica=replica, test_images=1500)
+
+    assert len(draws([of(0, 0.9), of(1, 0.902)])) == 1
+    assert len(draws([of(0, 0.9), of(1, 0.903)])) == 2
+
+
+def test_a_loss_that_is_none_in_both_is_the_same_and_other_samples_are_not():
+    def of(replica, *places):
+        rows = tuple(row(place, sample_loss_after=None) for place in places)
+        return run(rows, setting="non_reloading", replica=replica)
+
+    assert len(draws([of(0, 0, 1), of(1, 0, 1)])) == 1
+    assert len(draws([of(0, 0, 1), of(1, 0)])) == 2
+    assert len(draws([of(0, 0, 1), of(1, 1, 0)])) == 2
+
+
+def test_a_run_is_held_against_the_first_of_its_kind():
+    """Runs that lie in a chain, each near the one before it, are not all one."""
+    chain = [run((row(0, l2=1 + 8e-4 * k),), setting="non_reloading", replica=k) for k in range(4)]
+    assert [len(draws(chain[:count])) for count in (1, 2, 3, 4)] == [1, 1, 2, 2]
+    assert [item.header.spec.get("replica", 0) for item in draws(chain[::-1])] == [0, 2]
+
+
+def test_replicas_are_no_draws_where_each_sample_is_corrected_on_n0():
+    frames = drawn([run((row(0),), replica=replica) for replica in (0, 1)])
+    assert frames.runs["rounded"].tolist() == [0]
+
+
 def test_an_order_is_another_draw():
     runs = [run((row(0),), setting="non_reloading", order=order) for order in (0, 1)]
     assert drawn(runs).runs["seed"].tolist() == [0, ORDER]

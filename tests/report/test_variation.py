@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.report.frames import REPLICAS, corrections_of
+from experiments.report.frames import ORDERS, REPLICAS, corrections_of
 from experiments.report.part import Part, Thesis
 from experiments.report.tables import REFERENCE_COLUMNS, printed
 from experiments.report.variation import BaseNetworks, Orders
@@ -35,7 +35,7 @@ def thesis(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def orders(thesis):
-    return Orders(thesis, methods=("bgd_ii", "bgd_i", "retrain"), orders=(0, 1, 2))
+    return Orders(thesis, methods=("bgd_ii", "bgd_i", "retrain"))
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,9 @@ RUNS = [
 ]
 
 
-def order_lines(files):
-    return {(line["method"], line["metric"]): line for line in rows_of(files["tables/orders.csv"])}
+def order_lines(files, network="mlp"):
+    rows = [line for line in rows_of(files["tables/orders.csv"]) if line["network"] == network]
+    return {(line["method"], line["metric"]): line for line in rows}
 
 
 def numbers(line, *names):
@@ -111,7 +112,7 @@ def test_a_loss_that_is_not_finite_and_a_missing_order_are_told(orders):
     assert "| BGD-II | 3 | 50 ± 50 | missing | 100 | 25.87 ± 0 |" in text
     assert "| Re-training | 0 | missing | missing | missing | 99.69 |" in text
     assert "Missing, no run among the records: BGD-I for order 1; Re-training for any order." in text
-    assert "Orders left out because a loss is not finite: Final training loss of BGD-I: 1." in text
+    assert "MLP: orders left out because a loss is not finite: Final training loss of BGD-I: 1." in text
     assert "3 orders of the samples (0, 1 and 2)" in text
     assert "N0 gets 2 test images wrong (thesis: 947)." in text
     assert "Full scale" in text
@@ -121,14 +122,17 @@ def test_the_spread_over_replicas_stands_beside_that_over_orders(orders):
     nudged = [ordered(0, (1, right), [(0.7, 0.8, 0.5)] * 2, replica=1 + right) for right in (0, 1)]
     text = orders.files([*RUNS, *nudged])["tables/orders.md"].decode()
     assert "| BGD-II | 3 | 50 ± 50 | 35.36 (2) | 100 |" in text
+    same = [ordered(0, (1, 1), [(0.7, 0.8, 0.5)] * 2, replica=replica) for replica in (1, 2)]
+    text = orders.files([*RUNS, *same])["tables/orders.md"].decode()
+    assert "| BGD-II | 3 | 50 ± 50 | 0 (2) | 100 |" in text
+    text = orders.files([*RUNS, same[0]])["tables/orders.md"].decode()
+    assert "| BGD-II | 3 | 50 ± 50 | one replica | 100 |" in text
 
 
-def test_only_the_runs_of_the_preset_are_looked_at(orders):
+def test_other_seeds_networks_and_settings_are_not_looked_at(orders):
     others = [
-        ordered(3, (1, 1), [(0.1, 0.1, 9.0)] * 2),  # an order that is not asked for
         ordered(0, (1, 1), [(0.1, 0.1, 9.0)] * 2, seed=1),
         ordered(0, (1, 1), [(0.1, 0.1, 9.0)] * 2, network_seed=1),
-        ordered(0, (1, 1), [(0.1, 0.1, 9.0)] * 2, network="alexnet"),
         ordered(0, (1, 1), [(0.1, 0.1, 9.0)] * 2, setting="reloading"),
         ordered(0, (1, 1), [(0.1, 0.1, 9.0)] * 2, method="top_k"),
         probe_run("loss_change", [{}]),
@@ -136,10 +140,41 @@ def test_only_the_runs_of_the_preset_are_looked_at(orders):
     assert orders.files([*RUNS, *others]) == orders.files(RUNS)
 
 
+ALEXNET = [
+    ordered(order, (right, 0), [(0.9, 0.9, 0.5)] * 2, network="alexnet", errors=352, base_id="other")
+    for order, right in enumerate((1, 0, 1, 1))
+]
+
+
+def test_each_network_has_its_own_orders_and_the_thesis_table_that_prints_them(orders):
+    alone, both = orders.files(RUNS), orders.files([*RUNS, *ALEXNET])
+    assert order_lines(both) == order_lines(alone)
+    poc = order_lines(both, "alexnet")["bgd_ii", "POC"]  # 50, 0, 50, 50
+    assert numbers(poc, "mean", "sd", "order_0", "n") == [37.5, 25, 50, 4]
+    assert poc["thesis_mean"] == ""
+    text = both["tables/orders.md"].decode()
+    assert "AlexNet, non-reloading setting, 4 orders of the samples (0, 1, 2 and 3)" in text
+    assert "MLP, non-reloading setting, 3 orders of the samples (0, 1 and 2)" in text
+    assert text.index("thesis (4.8)") < text.index("thesis (4.7)")
+    assert text.index("| BGD-II | 3 | 50 ± 50 |") < text.index("| BGD-II | 4 | 37.50 ± 25 |")
+    assert "BGD-I for any order. Not run in other orders: Re-training." in text
+    assert text.count("| Re-training |") == 1
+    assert "WARNING" not in text  # each network has its own N0
+
+
+def test_the_figure_has_a_row_for_each_network_with_runs(orders):
+    figure, _ = paint(orders, [*RUNS, *ALEXNET])
+    assert [axes.get_title() for axes in figure.axes][::3] == [
+        "(a) testing accuracy, MLP",
+        "(d) testing accuracy, AlexNet",
+    ]
+    assert figure.axes[3].lines[0].get_ydata() == pytest.approx([BASE.test_accuracy, 0.9, 0.9])
+    assert len(paint(orders, RUNS)[0].axes) == 3
+
+
 def paint(orders, runs):
     figure = Figure(layout="constrained")
-    about = {"method": orders.methods, "order": orders.orders}
-    return figure, orders._paint(figure, corrections_of(runs, **about))
+    return figure, orders._paint(figure, corrections_of(runs, method=orders.methods))
 
 
 def test_the_figure_has_a_mean_and_a_band_over_orders(orders):
@@ -154,7 +189,7 @@ def test_the_figure_has_a_mean_and_a_band_over_orders(orders):
     band = test.collections[0].get_paths()[0].vertices
     assert sorted(set(band[band[:, 0] == 2, 1])) == pytest.approx([0.4, 0.6])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["BGD-II", "BGD-I"]
-    assert "Not finite and not drawn: BGD-I, training loss (nats), 1 values." in notes
+    assert "Not finite and not drawn: BGD-I, training loss (nats), MLP, 1 values." in notes
     assert any("BGD-I for order 1; Re-training for any order" in note for note in notes)
 
 
@@ -170,7 +205,7 @@ def test_a_figure_without_runs_says_so(orders):
 def test_orders_of_different_n0_are_loud(orders):
     odd = ordered(1, (1,), [(0.5, 0.5, 0.5)], method="bgd_i", base_id="another")
     text = orders.files([*RUNS, odd])["tables/orders.md"].decode()
-    assert "**WARNING: the runs start from 2 different N0.**" in text
+    assert "**MLP: WARNING: the runs start from 2 different N0.**" in text
 
 
 def based(network_seed, altered, losses, method="bgd_ii", seed=0, **about):
@@ -281,4 +316,4 @@ def test_the_same_bytes_in_any_order(name, runs, request):
 
 def test_they_are_parts(orders, networks):
     checked: tuple[Part, ...] = (orders, networks)
-    assert [part.presets for part in checked] == [("orders", *REPLICAS), ("base_networks",)]
+    assert [part.presets for part in checked] == [(*ORDERS, *REPLICAS), ("base_networks",)]

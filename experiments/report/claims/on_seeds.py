@@ -1,9 +1,9 @@
 """Tests on values per run: the non-reloading setting, whose samples depend on those before them.
 
-A sample's outcome there is not independent of the one before it, so no test pairs samples: a run is one value. The runs
-of a method are draws over its seeds, over orders of the samples, over other N0, and over replicas of N0
-(`mnist.replicas`): without replicas the spread leaves out what rounding does, and there is no verdict. The rule is that
-the runs of two methods do not overlap; the outcome says how many there are.
+A sample's outcome there is not independent of the one before it, so no test pairs samples: a run is one value, and runs
+that are the same are one. The runs of a method are draws over its seeds, over orders of the samples, over other N0, and
+over replicas of N0 (`mnist.replicas`): without replicas the spread leaves out what rounding does, and there is no
+verdict. The rule is that the runs of two methods do not overlap; the outcome says how many there are.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from experiments.report.metrics import Values, is_distribution
 from experiments.report.numbers import format_number
 from experiments.report.style import method_style, network_label
 
-FEW = "not comparable: fewer than {} runs with replicas of N0 among them, and rounding alone moves the end of a run"
+FEW = "not comparable: fewer than {} different runs, or no replicas of N0: rounding moves the end of a run"
 STOPS = "not comparable: the runs stop after {} of N0's {} errors"
 MOST = 0.95  # of the runs, or of the pairs of runs: has the size
 
