@@ -136,6 +136,15 @@ def test_without_a_replica_there_is_no_spread():
     assert "±" not in files["tables/accumulation.md"].decode().split("|", 1)[1]
 
 
+def test_the_same_run_from_every_replica_is_one_run():
+    def runs_of(*trails):
+        rows = rows_of(PART.files(trails)["tables/accumulation.csv"])
+        return {line["replica"] for line in rows if line["method"] == "bgd_ii" and line["replica"] != "all"}
+
+    assert runs_of(*(trail([0.8, 0.7], replica=replica) for replica in range(3))) == {"0"}
+    assert runs_of(trail([0.8, 0.7]), trail([0.8, 0.5], replica=1)) == {"0", "1"}
+
+
 def test_it_is_a_part():
     checked: Part = PART
     assert checked.presets == ("every_method", *REPLICAS)
